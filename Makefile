@@ -1,0 +1,67 @@
+# The habits of this project, one command each. Needs make and Python 3.11 or newer; everything else is installed into
+# .venv, pinned and checked by hash. The stamp files under .venv make a second run start at once, without network.
+
+PYTHON ?= python3
+NODES ?= 10
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check proto check-proto test-mutants test-cluster bench lock clean
+
+help:  ## say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+run: $(VENV)/run.stamp  ## 10 nodes in one process on loopback; the first one's HTTP on 127.0.0.1:8080
+	@exec $(BIN)/camomile cluster -n 10 --http 127.0.0.1:8080
+
+test: $(VENV)/dev.stamp  ## every test that needs no container engine
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/dev.stamp  ## format, lint, types, layering, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layering.py
+	@$(MAKE) --no-print-directory check-proto
+
+proto: $(VENV)/dev.stamp  ## generate the wire's code from schemas/packet.proto
+	tools/generate_proto.sh $(BIN)/python
+
+check-proto: $(VENV)/dev.stamp
+	tools/check_proto.sh $(BIN)/python
+
+test-mutants: $(VENV)/dev.stamp  ## drop the rules of records one by one: some test must notice each
+	$(BIN)/python tests/mutants.py
+
+test-cluster: $(VENV)/dev.stamp  ## NODES=10 containers, driven over HTTP; needs a container engine
+	$(BIN)/python -m tools.cluster --nodes $(NODES)
+
+bench: $(VENV)/dev.stamp  ## put and get on 50 nodes
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/dev.stamp  ## pin the dependencies anew (needs Python 3.11 and a package registry)
+	tools/lock.sh $(BIN)/python --upgrade
+
+clean:  ## remove what was made here, the environment included
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Camomile needs Python 3.11 or newer and '$(PYTHON)' is not: make PYTHON=python3.12 (or another)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "'$(PYTHON)' cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/venv.stamp requirements/run.txt requirements/build.txt pyproject.toml
+	$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
