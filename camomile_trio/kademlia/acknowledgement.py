@@ -1,0 +1,159 @@
+"""When a put or a forget has succeeded: the count of its acknowledgements.
+
+Rules of this file: a tally of one operation, told of each event by plain calls, which never sends, waits or tells the
+time. Events may come in any order, twice, and after the outcome; the outcome, once there, stays. Only our own nodes
+can acknowledge. Source: docs/protocol.md, Records, "Acknowledgement".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import attrs
+
+from camomile_trio.kademlia.ids import NodeId, distance
+from camomile_trio.kademlia.messages import Durability, StoreStatus
+
+
+@attrs.frozen
+class Success:
+    """A majority has acknowledged."""
+
+
+@attrs.frozen
+class Refused:
+    """A majority refused, for one and the same reason."""
+
+    status: StoreStatus
+
+
+@attrs.frozen
+class Failed:
+    """No majority can acknowledge any more, for reasons that differ. It is safe to repeat."""
+
+    alone: bool = False  # no other node answered at all
+
+
+Outcome = Success | Refused | Failed
+
+
+class Acknowledgements:
+    """The answers to one put or forget.
+
+    `own` is this node; its copy counts as that of any other of our nodes if it is among the k closest to `target`.
+    `alone` says that this node may count without any other: it never had a contact, or stands alone on purpose.
+    """
+
+    def __init__(self, k: int, *, target: bytes, own: NodeId, alone: bool = False) -> None:
+        self._k = k
+        self._target = target
+        self._own = own
+        self._alone = alone
+        self._answered: dict[NodeId, int] = {}  # who answered, and how far from the target each is
+        self._ours: set[NodeId] = set()
+        self._acknowledged: dict[NodeId, Durability] = {}
+        self._declined: dict[NodeId, StoreStatus | None] = {}  # None: no answer before the deadline
+        self._counted: frozenset[NodeId] | None = None  # ours among the k closest; fixed when the lookup ends
+        self._outcome: Outcome | None = None
+
+    @property
+    def replicas(self) -> int:
+        """All acknowledgements so far, those of nodes beyond the k closest included."""
+        return len(self._acknowledged)
+
+    @property
+    def durable(self) -> int:
+        """Those of them that have reached the operating system or the disk."""
+        return sum(durability >= Durability.SYSTEM for durability in self._acknowledged.values())
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it is open."""
+        return self._outcome
+
+    def on_answered(self, node: NodeId, ours: bool) -> None:
+        """`node` has answered the lookup; `ours`: it speaks our version. Call it for this node too where it counts."""
+        self._note_answer(node, ours)
+        self._judge()
+
+    def on_lookup_end(self, closest: Iterable[NodeId]) -> None:
+        """The lookup has ended; `closest` are the k closest nodes that answered, this one included if it is one.
+
+        From now on the majority is that of our nodes among them.
+        """
+        answered = set(closest)
+        for node in answered:
+            self._note_answer(node, ours=False)
+        self._counted = frozenset(self._nearest(answered) & self._ours)
+        self._judge()
+
+    def on_acknowledged(self, node: NodeId, durability: Durability) -> None:
+        """`node` has stored it. What it says later takes nothing of that back."""
+        self._note_answer(node, ours=True)
+        self._acknowledged[node] = max(durability, self._acknowledged.get(node, Durability.NONE))
+        self._declined.pop(node, None)
+        self._judge()
+
+    def on_own_copy(self, durability: Durability) -> None:
+        """This node has stored its own copy, as a holder or as the publisher. It counts alone if m is 0."""
+        self.on_acknowledged(self._own, durability)
+
+    def on_refused(self, node: NodeId, status: StoreStatus) -> None:
+        """`node` will not store it, and says why."""
+        self._decline(node, status)
+
+    def on_failed(self, node: NodeId) -> None:
+        """No answer to the STORE came from `node` before its deadline."""
+        self._decline(node, None)
+
+    def _note_answer(self, node: NodeId, ours: bool) -> None:
+        if node not in self._answered:
+            self._answered[node] = distance(self._target, node)
+        if ours:
+            self._ours.add(node)
+
+    def _decline(self, node: NodeId, status: StoreStatus | None) -> None:
+        if node not in self._acknowledged:
+            self._declined[node] = status
+        self._judge()
+
+    def _nearest(self, nodes: Iterable[NodeId]) -> set[NodeId]:
+        return set(sorted(nodes, key=self._answered.__getitem__)[: self._k])
+
+    def _judge(self) -> None:
+        if self._outcome is None:
+            self._outcome = self._judge_early() if self._counted is None else self._judge_counted(self._counted)
+
+    def _judge_early(self) -> Outcome | None:
+        """While the lookup goes on there is only success: a majority of k, among the closest that answered so far."""
+        needed = self._k // 2 + 1
+        # Cheap before exact: this is called for every answer of every put.
+        if len(self._acknowledged) < needed or self._is_cut_off():
+            return None
+        counted = sum(node in self._acknowledged for node in self._nearest(self._answered))
+        return Success() if counted >= needed else None
+
+    def _judge_counted(self, counted: frozenset[NodeId]) -> Outcome | None:
+        if self._is_cut_off():
+            return Failed(alone=True)
+        # All others are classic nodes: they cannot acknowledge, so the publisher's own copy counts.
+        members = counted or {self._own}
+        needed = len(members) // 2 + 1
+        acknowledged = sum(node in self._acknowledged for node in members)
+        if acknowledged >= needed:
+            return Success()
+        declined = [self._declined[node] for node in members if node in self._declined]
+        still_open = len(members) - acknowledged - len(declined)
+        if acknowledged + still_open >= needed:
+            return None
+        reasons = Counter(status for status in declined if status is not None)
+        status, refusals = max(reasons.items(), key=lambda item: item[1], default=(StoreStatus.UNKNOWN, 0))
+        if refusals >= needed:
+            return Refused(status)
+        # Hopeless, but one dead node must not hide that the others refuse for good: a majority may yet give one reason.
+        return None if refusals and refusals + still_open >= needed else Failed()
+
+    def _is_cut_off(self) -> bool:
+        """Whether no other node has answered, which only a node that may stand alone can do without."""
+        return not self._alone and self._answered.keys() <= {self._own}

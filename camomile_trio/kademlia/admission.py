@@ -1,0 +1,163 @@
+"""The rules by which what is offered for a key is admitted: a publisher's record, or a value of a classic node.
+
+Rules of this file: pure functions from a state and an offer to a verdict and the next state. Signatures and hashes have
+been checked before. Nothing here knows who offers, or whether there is space: the shell judges that. Source:
+docs/protocol.md, Records, rules 2, 3, 4, 6, 8 and 10.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from camomile_trio.kademlia.records import PublisherKey, Record
+from camomile_trio.kademlia.registers import RULES, KeyState, NetworkRules, Register, settled
+
+
+class Verdict(enum.Enum):
+    """What became of a record, or of a classic value, that was offered."""
+
+    STORED = "stored"
+    SAME = "same"  # it is here already: as good as stored
+    STALE = "stale"  # the register holds a greater record
+    EXPIRED = "expired"
+    NOT_YET = "not yet"  # issued, or with a seq, too far in the future
+    BAD_TERMS = "bad terms"  # it lasts longer or shorter than the network allows
+    VALUE_NEEDED = "value needed"  # a lease came without its value, which is not here
+    TOO_MANY_PUBLISHERS = "too many publishers"
+
+
+@attrs.frozen
+class Admission:
+    """A verdict, and the state to keep from now on. `changed` says whether it differs, a refusal's included."""
+
+    verdict: Verdict
+    state: KeyState
+    changed: bool
+    winner: Record | None = None  # with STALE: the record that was greater, to be sent back (rules 3 and 8)
+
+
+def admit(
+    state: KeyState,
+    record: Record,
+    *,
+    now: int,
+    value_size: int | None,
+    own: PublisherKey | None = None,
+    rules: NetworkRules = RULES,
+) -> Admission:
+    """Merges `record`, whose signature has been checked, into what is known of its key (rules 2, 3, 4, 6 and 8).
+
+    `value_size` is the size in bytes of the value that came along and hashes to the key, None if none came. `own` is
+    this node's publisher key: its tombstone ends the publication here. The bytes are to be stored exactly when the
+    new state has a size and the old one had none.
+    """
+    refusal = _refuse_terms(record, now, rules)
+    if refusal is not None:
+        return Admission(refusal, state, changed=False)
+    old = state.register(record.publisher)
+    if old is not None and record.rank < old.record.rank and record.stamp != old.record.stamp:
+        return _refuse_stale(state, old, record, now)
+    if record.expires <= now:
+        return Admission(Verdict.EXPIRED, state, changed=False)
+    if not record.is_tombstone and state.size is None and value_size is None:
+        return Admission(Verdict.VALUE_NEEDED, state, changed=False)
+    size = value_size if state.size is None and not record.is_tombstone else state.size
+    if old is not None and record.rank <= old.record.rank:
+        if size == state.size:
+            return Admission(Verdict.SAME, state, changed=False)
+        return Admission(Verdict.STORED, attrs.evolve(state, size=size), changed=True)
+    others = _make_room(state, old, record, now, rules)
+    if others is None:
+        return Admission(Verdict.TOO_MANY_PUBLISHERS, state, changed=False)
+    register = Register(
+        record,
+        remembered_until=max(record.expires, old.remembered_until if old is not None else 0),
+        had_lease=not record.is_tombstone or (old is not None and old.had_lease),
+    )
+    merged = KeyState(
+        state.key,
+        size,
+        tuple(sorted((*others, register), key=lambda each: each.record.publisher)),
+        state.classic_until,
+        state.published and not (record.is_tombstone and record.publisher == own),
+    )
+    return Admission(Verdict.STORED, settled(merged, now), changed=True)
+
+
+def _refuse_terms(record: Record, now: int, rules: NetworkRules) -> Verdict | None:
+    """Whether the record's own words are outside what the network allows, whatever is known of its key."""
+    life = record.expires - record.issued
+    if record.is_tombstone and life != rules.tombstone_life:
+        return Verdict.BAD_TERMS
+    if not record.is_tombstone and not rules.least_lease <= life <= rules.max_lease:
+        return Verdict.BAD_TERMS
+    # Twice the skew for a seq: a forget takes one skew of its own, from a clock that may be one skew ahead.
+    if record.issued > now + rules.max_skew or record.seq > now + 2 * rules.max_skew:
+        return Verdict.NOT_YET
+    return None
+
+
+def _refuse_stale(state: KeyState, old: Register, record: Record, now: int) -> Admission:
+    # The register has merged this record too, by keeping the greater one: it has to outlive what it has beaten.
+    if now < record.expires and old.remembered_until < record.expires:
+        remembering = attrs.evolve(old, remembered_until=record.expires)
+        registers = tuple(remembering if each is old else each for each in state.registers)
+        return Admission(Verdict.STALE, attrs.evolve(state, registers=registers), changed=True, winner=old.record)
+    return Admission(Verdict.STALE, state, changed=False, winner=old.record)
+
+
+def _make_room(
+    state: KeyState, old: Register | None, record: Record, now: int, rules: NetworkRules
+) -> tuple[Register, ...] | None:
+    """The registers that stay beside the record's own, or None when there are too many of its sort (rule 4).
+
+    A tombstone for a register that is here always finds room (rule 6). A register that is only kept because it ended
+    makes room for a new one, the one that ended first; not where it may be what wakes our own publication.
+    """
+    others = tuple(each for each in state.registers if each is not old)
+    if old is not None and (record.is_tombstone or old.had_lease):
+        return others
+    rivals = [each for each in others if each.had_lease != record.is_tombstone]
+    if len(rivals) < (rules.max_unseen_tombstones if record.is_tombstone else rules.max_publishers):
+        return others
+    ended = [each for each in rivals if each.remembered_until <= now and not state.published]
+    if not ended:
+        return None
+    first = min(ended, key=lambda each: each.ended_at or 0)
+    return tuple(each for each in others if each is not first)
+
+
+def admit_classic(
+    state: KeyState,
+    *,
+    publish: bool,
+    now: int,
+    value_size: int,
+    closer: int,
+    k: int,
+    rules: NetworkRules = RULES,
+) -> Admission:
+    """A classic node stores a value, with PUBLISH (a user's put) or REPLICATE (`publish` False) (rule 10).
+
+    It is kept for `classic_life` from first sight, halved for each node beyond k that is `closer` to the key than this
+    one. No repeat prolongs it, and once it has ended only a PUBLISH brings it back.
+    """
+    if state.registers and not publish:
+        return Admission(Verdict.STALE, state, changed=False)
+    if state.classic_until > now:
+        if state.size is not None:
+            return Admission(Verdict.SAME, state, changed=False)
+        return Admission(Verdict.STORED, attrs.evolve(state, size=value_size), changed=True)
+    if state.classic_until and not publish:
+        # Classic nodes replicate hourly and for ever, so the end is remembered for as long as they go on; it is
+        # written anew only when half of its memory has passed.
+        if now - state.classic_until < rules.classic_life // 2:
+            return Admission(Verdict.EXPIRED, state, changed=False)
+        return Admission(Verdict.EXPIRED, attrs.evolve(state, classic_until=now), changed=True)
+    life = rules.classic_life >> max(0, closer - k)
+    if not life:
+        return Admission(Verdict.EXPIRED, state, changed=False)
+    size = value_size if state.size is None else state.size
+    return Admission(Verdict.STORED, attrs.evolve(state, size=size, classic_until=now + life), changed=True)

@@ -1,0 +1,188 @@
+"""The messages that nodes exchange, one frozen class per payload, and the Packet that carries one of them.
+
+Rules of this file: values only, already checked: what is in one of these came through `wire.decode_untrusted` or was
+made here. How they look on the wire is `wire/`'s business. `version` 0 means classic Camomile. Source:
+docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.records import PublisherKey, RecordRow
+
+VERSION: Final = 1
+SESSION_BYTES: Final = 32
+CHALLENGE_BYTES: Final = 32
+MAX_CONTACTS: Final = 128
+MAX_RECORDS: Final = 4
+STORES_NOTHING: Final = 1  # Packet.flags, bit 0
+
+
+@attrs.frozen
+class Ping:
+    challenge: bytes  # 32 random bytes
+
+
+@attrs.frozen
+class Pong:
+    """The echo. Between ours it is signed: `signature` over "camomile pong\\0", network id, challenge."""
+
+    challenge: bytes
+    public_key: bytes = b""  # 32 bytes, or empty from a classic node
+    signature: bytes = b""  # 64 bytes, or empty
+    observed: Endpoint | None = None  # where the pinged node saw the ping come from
+    clock: int | None = None  # the pinged node's wall clock, ms since the epoch
+
+
+@attrs.frozen
+class FindNode:
+    target: NodeId
+
+
+@attrs.frozen
+class FindValue:
+    key: Key
+    publisher: PublisherKey | None = None  # its register comes first in the answer
+
+
+@attrs.frozen
+class NodeList:
+    """The closest contacts that a node knows, closest first. `dropped`: senseless ones left out on arrival."""
+
+    contacts: tuple[Contact, ...] = ()
+    token: bytes = b""  # write token for the asker, up to 16 bytes, or empty
+    dropped: int = 0
+
+
+@attrs.frozen
+class Value:
+    """The answer to a FIND_VALUE: the value (a hit) or None and closer contacts (a miss); registers with either.
+
+    The key is the one that was asked for; between ours it does not travel again (None after decoding).
+    """
+
+    key: Key | None = None
+    value: bytes | None = None
+    contacts: tuple[Contact, ...] = ()
+    records: tuple[RecordRow, ...] = ()
+    cached: bool = False  # a cached copy, which nobody caches again
+    token: bytes = b""
+    dropped: int = 0
+
+
+class StoreKind(enum.IntEnum):
+    UNKNOWN = 0
+    PUBLISH = 1
+    REPLICATE = 2
+
+
+@attrs.frozen
+class Store:
+    """Keep this. `key` does not travel with a value, and is None then after decoding: the receiver hashes the value.
+    `value` is None in a renewal or a tombstone, which travel without it. No records: a classic STORE, which nobody
+    answers."""
+
+    kind: StoreKind
+    key: Key | None
+    value: bytes | None
+    records: tuple[RecordRow, ...] = ()
+    token: bytes = b""
+    cached: bool = False
+
+
+class StoreStatus(enum.IntEnum):
+    """What became of a STORE. Everything but STORED is a refusal that says why."""
+
+    UNKNOWN = 0
+    STORED = 1
+    TOO_LARGE = 2
+    FULL = 3
+    QUOTA = 4
+    EXPIRED = 5  # the record has ended, or its terms are outside what the network allows
+    STALE = 6  # the register holds a greater record, which comes back with the answer
+    VALUE_NEEDED = 7  # the record came without its value, and it is not here
+    BAD_HASH = 8
+    BAD_SIGNATURE = 9
+    NO_TOKEN = 10
+    TOO_MANY_PUBLISHERS = 11
+    NOT_YET = 12  # issued, or with a seq, too far in the future: somebody's clock is wrong
+    FAILED = 13  # the storage failed
+    BUSY = 14
+
+
+class Durability(enum.IntEnum):
+    """How far a write got before it was acknowledged."""
+
+    NONE = 0
+    MEMORY = 1
+    SYSTEM = 2  # the operating system has it: it survives the process
+    DISK = 3  # the disk has it: it survives the power
+
+
+@attrs.frozen
+class StoreResult:
+    status: StoreStatus
+    durability: Durability = Durability.NONE
+    records: tuple[RecordRow, ...] = ()  # with STALE: the winners, for the request's key
+
+
+@attrs.frozen
+class Have:
+    """What do you hold of these keys? Answered by HaveResult with one Holding per key, in the same order."""
+
+    keys: tuple[Key, ...]  # 1 to 32
+    publisher: PublisherKey | None = None  # its register comes first
+
+
+@attrs.frozen
+class Holding:
+    key: Key
+    has_value: bool
+    records: tuple[RecordRow, ...] = ()  # the latest registers, ended ones that are still kept included
+    classic: bool = False  # the value is here without a lease, from a classic node
+
+
+@attrs.frozen
+class HaveResult:
+    holdings: tuple[Holding, ...]
+
+
+@attrs.frozen
+class TooLarge:
+    """The answer does not fit (a datagram, or the asker's three-times allowance): ask again over TCP."""
+
+    size: int  # bytes of the answer
+
+
+@attrs.frozen
+class Leave:
+    """The sender is about to stop. A hint only, since a datagram can be forged: who gets it checks with a ping."""
+
+
+Message = (
+    Ping | Pong | FindNode | FindValue | NodeList | Value | Store | StoreResult | Have | HaveResult | TooLarge | Leave
+)
+
+
+@attrs.frozen
+class Packet:
+    """One datagram, or one TCP message: who sends it, in which session, and the message.
+
+    Records stay rows in here, 123 bytes of the right form with an unchecked signature: only `identity.verify` turns a
+    row, with the key that it is about, into a Record.
+    """
+
+    session: bytes  # 32 random bytes, the same in a request and its answer
+    sender: NodeId
+    message: Message
+    version: int = 0  # 0: classic
+    network: bytes = b""  # the first 8 bytes of a named network's id; empty in the default network
+    advertised: Endpoint | None = None
+    flags: int = 0
+    padding: int = 0  # bytes of padding

@@ -1,0 +1,190 @@
+"""What one node knows of one key: its registers, what they say at a moment, and how they end.
+
+Rules of this file: frozen values and pure functions over them; whoever calls writes the state that comes back, and only
+that. How a record gets in is decided in `admission.py`. Validity is judged by wall-clock milliseconds (`now`), how long
+ended records are kept by this node's own uptime in milliseconds (`uptime`); both are arguments. Nothing here knows who
+asks, where anything is stored, or what the value says. Source: docs/protocol.md, Records, whose rules are numbered.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.records import PublisherKey, Record
+
+_HOUR = 3_600_000
+
+
+@attrs.frozen
+class NetworkRules:
+    """The constants that all nodes of a network share, times in milliseconds. Tests shrink them."""
+
+    max_skew: int = 600_000  # how far two nodes' wall clocks may be apart
+    max_lease: int = 24 * _HOUR
+    least_lease: int = 60_000
+    tombstone_life: int = 7 * 24 * _HOUR
+    classic_life: int = 24 * _HOUR  # of a copy that a classic node stored
+    max_publishers: int = 16
+    max_unseen_tombstones: int = 16  # of publishers whose lease was never stored here
+    max_answer_records: int = 4
+
+
+RULES = NetworkRules()
+
+
+@attrs.frozen
+class Register:
+    """The winning record of one publisher for one key, and how long it has to be remembered (rule 6)."""
+
+    record: Record
+    remembered_until: int  # wall ms: the latest expiry that this register ever merged
+    ended_at: int | None = None  # this node's own uptime (ms) when the record was found to have ended (rule 12)
+    # Whether a lease of this publisher was ever stored here: only then does it count as a publisher (rule 4). It is to
+    # be stored like the rest, and has no default so that nobody forgets it.
+    had_lease: bool = attrs.field(kw_only=True)
+
+
+@attrs.frozen
+class KeyState:
+    """All that a node stores about a key, but for the value's bytes. An immutable value: rules return a new one."""
+
+    key: Key
+    size: int | None = None  # bytes of the value if this node stores it, else None
+    registers: tuple[Register, ...] = ()  # sorted by publisher, at most one for each
+    # Wall ms: until when a value that a classic node stored is kept; 0 if none did. In the past: that copy has ended,
+    # and this is remembered so that no REPLICATE brings it back (rule 10).
+    classic_until: int = 0
+    published: bool = False  # a put was accepted here: keep the value and its publication until it is forgotten
+
+    def register(self, publisher: PublisherKey) -> Register | None:
+        return next((r for r in self.registers if r.record.publisher == publisher), None)
+
+
+def live_leases(state: KeyState, now: int) -> list[Record]:
+    """The unexpired leases, the one that lasts longest first."""
+    live = [r.record for r in state.registers if not r.record.is_tombstone and r.record.expires > now]
+    return sorted(live, key=lambda record: record.expires, reverse=True)
+
+
+def is_live(state: KeyState, now: int) -> bool:
+    """Whether some publisher has an unexpired lease (rule 4)."""
+    return any(not r.record.is_tombstone and r.record.expires > now for r in state.registers)
+
+
+def is_served(state: KeyState, now: int) -> bool:
+    """Whether the value is here and somebody stands behind it: a live lease, or a classic copy in its life."""
+    return state.size is not None and (state.classic_until > now or is_live(state, now))
+
+
+def has_tombstone(state: KeyState, now: int) -> bool:
+    """Whether some publisher has forgotten the value and its tombstone is in its life."""
+    return any(r.record.is_tombstone and r.record.expires > now for r in state.registers)
+
+
+def is_forgotten(state: KeyState, now: int) -> bool:
+    """Whether the value was forgotten and nobody else stands behind it: a tombstone, no live lease, no classic copy."""
+    return has_tombstone(state, now) and not is_live(state, now) and not is_served(state, now)
+
+
+def answer(
+    state: KeyState,
+    now: int,
+    *,
+    publisher: PublisherKey | None = None,
+    limit: int | None = None,
+    ended: bool = False,
+    rules: NetworkRules = RULES,
+) -> list[Record]:
+    """The records that go into an answer, at most `limit` and at most `max_answer_records` (rule 4).
+
+    The register of `publisher` (who was asked for) comes first, ended or not; then live leases, the longest first;
+    then tombstones. Other records that have ended only when `ended` asks for them (rules 11 and 12).
+    """
+
+    def turn(record: Record) -> tuple[bool, bool, bool, int]:
+        return (record.publisher != publisher, record.expires <= now, record.is_tombstone, -record.expires)
+
+    records = [r.record for r in state.registers if ended or r.record.expires > now or r.record.publisher == publisher]
+    most = rules.max_answer_records if limit is None else min(limit, rules.max_answer_records)
+    return sorted(records, key=turn)[:most]
+
+
+def settled(state: KeyState, now: int) -> KeyState:
+    """The state without a publication that has no lease left, and without a value that nothing stands behind."""
+    published = state.published and (
+        is_live(state, now) or any(register.record.is_renewable for register in state.registers)
+    )
+    size = state.size if published or state.classic_until > now or is_live(state, now) else None
+    if (size, published) == (state.size, state.published):
+        return state
+    return attrs.evolve(state, size=size, published=published)
+
+
+def without_value(state: KeyState) -> KeyState:
+    """The state after the value was given up, because it is damaged or because this node is no longer a holder."""
+    return attrs.evolve(state, size=None)
+
+
+def forgotten(state: KeyState, now: int) -> KeyState:
+    """The state after this node gave up its publication. The value stays only while something else is live."""
+    return settled(attrs.evolve(state, published=False), now)
+
+
+def expire(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) -> KeyState | None:
+    """What is left of the state at `now`; None when that is nothing (rules 6, 10 and 12).
+
+    The value goes when nothing live stands behind it and it was not published here. A register goes when it need not
+    be remembered any more; an ended renewable lease and an ended tombstone are kept, unserved, for tombstone_life of
+    `uptime`, and the lease of a publication for as long as the value it may wake.
+    """
+    seen = (_seen_ending(register, now, uptime) for register in state.registers)
+    registers = tuple(r for r in seen if r.remembered_until > now or _kept_for(state, r, uptime, rules) != 0)
+    remembers_classic = now < state.classic_until + rules.classic_life
+    classic_until = state.classic_until if remembers_classic else 0
+    left = settled(attrs.evolve(state, registers=registers, classic_until=classic_until), now)
+    if not left.registers and left.size is None and not left.classic_until:
+        return None
+    return state if left == state else left
+
+
+def due(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) -> int:
+    """The wall time in ms, `now` or later, from which `expire` or `is_evictable` may say something new; 0 for never."""
+    times = [] if settled(state, now) == state else [now]
+    for register in state.registers:
+        if register.record.expires > now:
+            times.append(register.record.expires)
+        elif register.ended_at is None:
+            times.append(now)
+        elif register.remembered_until > now:
+            times.append(register.remembered_until)
+        else:
+            kept_for = _kept_for(state, register, uptime, rules)
+            if kept_for is not None:
+                times.append(now + kept_for)
+    if state.classic_until > now:
+        times.append(state.classic_until)
+    elif state.classic_until:
+        times.append(max(now, state.classic_until + rules.classic_life))
+    return min(times, default=0)
+
+
+def is_evictable(state: KeyState, now: int) -> bool:
+    """Whether the key may go when space is short: no value, and nothing but records kept after their end (rule 12)."""
+    return state.size is None and all(register.remembered_until <= now for register in state.registers)
+
+
+def _seen_ending(register: Register, now: int, uptime: int) -> Register:
+    if register.ended_at is not None or register.record.expires > now:
+        return register
+    return attrs.evolve(register, ended_at=uptime)
+
+
+def _kept_for(state: KeyState, register: Register, uptime: int, rules: NetworkRules) -> int | None:
+    """For how many ms more of uptime an ended register is kept beyond its memory; 0: not at all; None: no end."""
+    record = register.record
+    if register.ended_at is None or not (record.is_renewable or record.is_tombstone):
+        return 0
+    if record.is_renewable and state.published and state.size is not None:
+        return None
+    return max(0, register.ended_at + rules.tombstone_life - uptime)

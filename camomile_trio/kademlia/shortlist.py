@@ -1,0 +1,195 @@
+"""The state of one iterative lookup: whom to ask next, who has answered, and whether it is over.
+
+Rules of this file: pure. The caller sends, receives and keeps the time; here are only decisions. There are no rounds:
+each answer, overdue peer or failure frees a slot at once. What peers tell is untrusted: it makes candidates of this
+lookup and nothing else, and of these there are only so many. Source: Maymounkov and Mazières, Kademlia (2002), §2.3;
+docs/protocol.md.
+
+    UNASKED ──next_queries──> ASKED ──on_reply──> ANSWERED
+                                │ on_overdue         ↑
+                                └──────> OVERDUE ──on_reply
+    and on_failed: UNASKED, ASKED or OVERDUE ──> FAILED
+
+A lookup can only come to an end, since every step takes some candidate further along these arrows, none ever goes
+back, and a candidate that was asked is never forgotten, so that it can be neither asked nor counted twice.
+"""
+
+from __future__ import annotations
+
+import bisect
+import enum
+import itertools
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import NodeId, as_int
+from camomile_trio.kademlia.messages import MAX_CONTACTS
+
+MAX_CANDIDATES: Final = 512
+"""How many contacts one lookup remembers, and so how many it can ever be made to ask.
+
+An honest one meets one or two hundred in a network of a million nodes. With far fewer, one in which most peers are dead
+would end before it found the living; with far more, peers that go on inventing closer ones could keep it busy, and make
+it send packets to endpoints of their choice, for as long as its deadline allows.
+"""
+
+
+class PeerState(enum.IntEnum):
+    """How far a lookup has got with one candidate."""
+
+    UNASKED = 0
+    ASKED = 1  # in flight: it takes one of the alpha slots
+    OVERDUE = 2  # one retransmission timeout has passed; it may still answer
+    ANSWERED = 3
+    FAILED = 4
+
+
+@attrs.define(eq=False)
+class _Candidate:
+    contact: Contact
+    distance: int
+    hops: int
+    state: PeerState = PeerState.UNASKED
+
+
+class Shortlist:
+    """One lookup of `target` that ends with the `k` closest nodes, `alpha` requests in flight at a time.
+
+    `start` are the contacts it begins with, as a rule the closest of the own table. `own`, where the one who looks is a
+    node itself, is never asked and never listed.
+    """
+
+    def __init__(self, target: bytes, *, k: int, alpha: int, own: NodeId | None, start: Iterable[Contact]) -> None:
+        self.target = target
+        self.k = k
+        self.alpha = alpha
+        self.own = own
+        self.asked = 0  # requests made
+        self._number = as_int(target)
+        self._candidates: dict[NodeId, _Candidate] = {}
+        # Those neither overdue nor failed, closest first. Different ids never have the same distance.
+        self._hopeful: list[tuple[int, _Candidate]] = []
+        self._counts = [0] * len(PeerState)
+        for contact in start:
+            self._learn(contact, hops=1)
+
+    def next_queries(self) -> list[Contact]:
+        """Whom to ask now, closest first; they are taken as asked. Often none: then an event has to come first."""
+        queries: list[Contact] = []
+        free = self.alpha - self._counts[PeerState.ASKED]
+        for _, candidate in self._hopeful[: self.k]:
+            if len(queries) >= free:
+                break
+            if candidate.state is PeerState.UNASKED:
+                self._become(candidate, PeerState.ASKED)
+                queries.append(candidate.contact)
+        self.asked += len(queries)
+        return queries
+
+    def on_reply(self, node: NodeId, contacts: Iterable[Contact]) -> None:
+        """`node` has answered, in time or late, and named these contacts.
+
+        Ignored if it was not asked, has answered before or has failed. An id that is known already keeps its endpoint.
+        """
+        candidate = self._candidates.get(node)
+        if candidate is None or candidate.state not in (PeerState.ASKED, PeerState.OVERDUE):
+            return
+        if candidate.state is PeerState.OVERDUE:
+            bisect.insort(self._hopeful, (candidate.distance, candidate))
+        self._become(candidate, PeerState.ANSWERED)
+        told = [contact for contact in itertools.islice(contacts, MAX_CONTACTS) if contact.id not in self._candidates]
+        if len(told) > self.k:
+            # No more than k of them can be among the k closest, and each invention of a liar costs us a timeout.
+            told.sort(key=lambda contact: as_int(contact.id) ^ self._number)
+            del told[self.k :]
+        for contact in told:
+            self._learn(contact, candidate.hops + 1)
+
+    def on_overdue(self, node: NodeId) -> None:
+        """One retransmission timeout has passed without an answer: the slot is free, and a late answer still counts."""
+        candidate = self._candidates.get(node)
+        if candidate is not None and candidate.state is PeerState.ASKED:
+            self._lose_hope(candidate)
+            self._become(candidate, PeerState.OVERDUE)
+
+    def on_failed(self, node: NodeId) -> None:
+        """Its deadline has passed, it could not be asked, or it refused: it is out. Not so if it has answered."""
+        candidate = self._candidates.get(node)
+        if candidate is None or candidate.state in (PeerState.ANSWERED, PeerState.FAILED):
+            return
+        if candidate.state is not PeerState.OVERDUE:
+            self._lose_hope(candidate)
+        self._become(candidate, PeerState.FAILED)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the k closest that are neither overdue nor failed have all answered.
+
+        Where nobody has answered at all, not before the last request has failed: somebody slow is better than nobody.
+        """
+        if not self._counts[PeerState.ANSWERED] and self._counts[PeerState.OVERDUE]:
+            return False
+        return all(candidate.state is PeerState.ANSWERED for _, candidate in self._hopeful[: self.k])
+
+    def result(self) -> list[Contact]:
+        """The k closest that have answered so far, closest first."""
+        return [candidate.contact for candidate in self._closest_answered()]
+
+    @property
+    def hops(self) -> int:
+        """The longest chain of answers that led to one of the result, its own included.
+
+        1 if the start contacts were the closest ones already, 0 if nobody has answered.
+        """
+        return max((candidate.hops for candidate in self._closest_answered()), default=0)
+
+    @property
+    def answered(self) -> int:
+        """How many have answered."""
+        return self._counts[PeerState.ANSWERED]
+
+    def count(self, state: PeerState) -> int:
+        """How many candidates are in this state."""
+        return self._counts[state]
+
+    def state(self, node: NodeId) -> PeerState | None:
+        """How far the lookup has got with this node; None if it does not know it."""
+        candidate = self._candidates.get(node)
+        return candidate.state if candidate is not None else None
+
+    def _closest_answered(self) -> list[_Candidate]:
+        answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)
+        return list(itertools.islice(answered, self.k))
+
+    def _learn(self, contact: Contact, hops: int) -> None:
+        if contact.id in self._candidates or contact.id == self.own:
+            return
+        distance = as_int(contact.id) ^ self._number
+        if len(self._candidates) >= MAX_CANDIDATES and not self._make_room(distance):
+            return
+        candidate = self._candidates[contact.id] = _Candidate(contact, distance, hops)
+        self._counts[PeerState.UNASKED] += 1
+        bisect.insort(self._hopeful, (distance, candidate))
+
+    def _make_room(self, distance: int) -> bool:
+        """Forgets the farthest candidate that was not asked, if it is farther than `distance`; whether it did."""
+        unasked = (candidate for _, candidate in reversed(self._hopeful) if candidate.state is PeerState.UNASKED)
+        farthest = next(unasked, None)
+        if farthest is None or farthest.distance < distance:
+            return False
+        self._lose_hope(farthest)
+        del self._candidates[farthest.contact.id]
+        self._counts[PeerState.UNASKED] -= 1
+        return True
+
+    def _lose_hope(self, candidate: _Candidate) -> None:
+        # A tuple of the distance alone sorts before the one that has it.
+        del self._hopeful[bisect.bisect_left(self._hopeful, (candidate.distance,))]
+
+    def _become(self, candidate: _Candidate, state: PeerState) -> None:
+        self._counts[candidate.state] -= 1
+        self._counts[state] += 1
+        candidate.state = state

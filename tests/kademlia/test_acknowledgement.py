@@ -1,0 +1,272 @@
+"""When a put or forget has succeeded. Ids are one byte, the target is 0, so a node's number is its distance."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused, Success
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.messages import Durability, StoreStatus
+
+TARGET = b"\x00"
+OWN = 200  # far from the target, unless a story says otherwise
+
+
+def node(number: int) -> NodeId:
+    return NodeId(bytes([number]))
+
+
+def tally(k: int, *, own: int = OWN, alone: bool = False) -> Acknowledgements:
+    return Acknowledgements(k, target=TARGET, own=node(own), alone=alone)
+
+
+def looked_up(k: int, *, ours: list[int], classic: list[int] | None = None, own: int = OWN) -> Acknowledgements:
+    """A tally whose lookup has ended with these nodes as the closest."""
+    acknowledgements = tally(k, own=own)
+    for number in ours:
+        acknowledgements.on_answered(node(number), ours=True)
+    for number in classic or []:
+        acknowledgements.on_answered(node(number), ours=False)
+    acknowledgements.on_lookup_end([node(number) for number in [*ours, *(classic or [])]])
+    return acknowledgements
+
+
+def acknowledge(acknowledgements: Acknowledgements, *numbers: int) -> None:
+    for number in numbers:
+        acknowledgements.on_acknowledged(node(number), Durability.SYSTEM)
+
+
+@pytest.mark.parametrize(("m", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_a_majority_of_ours_among_the_closest_is_success_and_one_less_is_not(m: int, needed: int) -> None:
+    acknowledgements = looked_up(5, ours=list(range(1, m + 1)))
+    acknowledge(acknowledgements, *range(1, needed))
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, needed)
+    assert acknowledgements.outcome == Success()
+
+
+def test_classic_nodes_do_not_make_the_majority_larger() -> None:
+    acknowledgements = looked_up(5, ours=[1, 2], classic=[3, 4, 5])
+    acknowledge(acknowledgements, 1)
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, 2)
+    assert acknowledgements.outcome == Success()
+
+
+def test_a_holder_beyond_the_closest_shows_among_the_replicas_and_does_not_count() -> None:
+    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledge(acknowledgements, 1, 9, 10)
+    assert acknowledgements.outcome is None
+    assert acknowledgements.replicas == 3
+
+
+def test_a_caller_that_names_more_than_k_is_held_to_the_k_closest() -> None:
+    acknowledgements = looked_up(3, ours=[9, 8, 3, 2, 1])
+    acknowledge(acknowledgements, 8, 9, 1)
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, 2)
+    assert acknowledgements.outcome == Success()
+
+
+def test_this_node_counts_where_it_is_among_the_closest_and_only_there() -> None:
+    near = looked_up(3, ours=[1, 2, 3], own=2)
+    near.on_own_copy(Durability.DISK)
+    acknowledge(near, 1)
+    assert near.outcome == Success()
+    far = looked_up(3, ours=[1, 2, 3], own=200)
+    far.on_own_copy(Durability.DISK)
+    acknowledge(far, 1)
+    assert far.outcome is None
+
+
+# Before the lookup's end.
+
+
+def test_before_the_end_a_majority_of_k_among_the_closest_so_far_is_enough() -> None:
+    acknowledgements = tally(5)
+    for number in (1, 2, 3, 4, 5, 6):
+        acknowledgements.on_answered(node(number), ours=True)
+    acknowledge(acknowledgements, 1, 3)
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, 5)
+    assert acknowledgements.outcome == Success()
+
+
+def test_before_the_end_the_acknowledgements_of_farther_nodes_do_not_count() -> None:
+    acknowledgements = tally(5)
+    for number in (1, 2, 3, 4, 5, 6, 7, 8):
+        acknowledgements.on_answered(node(number), ours=True)
+    acknowledge(acknowledgements, 6, 7, 8)
+    assert acknowledgements.outcome is None
+
+
+def test_before_the_end_a_majority_of_those_that_are_there_is_not_enough() -> None:
+    acknowledgements = tally(5)
+    acknowledgements.on_answered(node(1), ours=True)
+    acknowledge(acknowledgements, 1, 2)
+    assert acknowledgements.outcome is None
+    acknowledgements.on_lookup_end([node(1), node(2)])
+    assert acknowledgements.outcome == Success()
+
+
+def test_before_the_end_nothing_is_lost_however_many_refuse() -> None:
+    acknowledgements = tally(3)
+    for number in (5, 6, 7):
+        acknowledgements.on_answered(node(number), ours=True)
+        acknowledgements.on_refused(node(number), StoreStatus.FULL)
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, 1, 2)
+    assert acknowledgements.outcome == Success()
+
+
+# Failure and refusal.
+
+
+def test_it_fails_as_soon_as_no_majority_is_possible() -> None:
+    acknowledgements = looked_up(5, ours=[1, 2, 3, 4, 5])
+    acknowledge(acknowledgements, 1)
+    acknowledgements.on_failed(node(2))
+    acknowledgements.on_refused(node(3), StoreStatus.BUSY)
+    assert acknowledgements.outcome is None
+    acknowledgements.on_failed(node(4))
+    assert acknowledgements.outcome == Failed()
+
+
+def test_a_majority_that_refuses_for_one_reason_gives_that_reason() -> None:
+    acknowledgements = looked_up(5, ours=[1, 2, 3, 4, 5])
+    for number in (1, 2, 3):
+        assert acknowledgements.outcome is None
+        acknowledgements.on_refused(node(number), StoreStatus.TOO_LARGE)
+    assert acknowledgements.outcome == Refused(StoreStatus.TOO_LARGE)
+
+
+def test_a_reason_that_may_still_find_a_majority_is_waited_for() -> None:
+    acknowledgements = looked_up(4, ours=[1, 2, 3, 4])
+    acknowledgements.on_failed(node(1))
+    acknowledgements.on_refused(node(2), StoreStatus.TOO_LARGE)
+    assert acknowledgements.outcome is None  # hopeless, but one dead node is not to hide the reason of the others
+    acknowledgements.on_refused(node(3), StoreStatus.TOO_LARGE)
+    acknowledgements.on_refused(node(4), StoreStatus.TOO_LARGE)
+    assert acknowledgements.outcome == Refused(StoreStatus.TOO_LARGE)
+
+
+def test_refusals_for_several_reasons_are_a_failure_without_a_reason() -> None:
+    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements.on_refused(node(1), StoreStatus.FULL)
+    acknowledgements.on_refused(node(2), StoreStatus.QUOTA)
+    assert acknowledgements.outcome is None
+    acknowledgements.on_refused(node(3), StoreStatus.BUSY)
+    assert acknowledgements.outcome == Failed()
+
+
+def test_an_acknowledgement_after_a_refusal_counts_and_not_the_other_way_round() -> None:
+    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements.on_refused(node(1), StoreStatus.NO_TOKEN)
+    acknowledge(acknowledgements, 1)
+    acknowledgements.on_failed(node(1))
+    acknowledgements.on_failed(node(2))
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, 3)
+    assert acknowledgements.outcome == Success()
+
+
+def test_the_outcome_stays_once_it_is_there() -> None:
+    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    for number in (1, 2):
+        acknowledgements.on_failed(node(number))
+    acknowledge(acknowledgements, 1, 2, 3)
+    assert acknowledgements.outcome == Failed()
+    assert acknowledgements.replicas == 3
+
+
+# A node by itself, and one among classic nodes.
+
+
+def test_a_node_of_which_no_contact_answers_acknowledges_nothing_alone() -> None:
+    acknowledgements = tally(1, own=1)
+    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_own_copy(Durability.DISK)
+    assert acknowledgements.outcome is None
+    acknowledgements.on_lookup_end([node(1)])
+    assert acknowledgements.outcome == Failed(alone=True)
+
+
+def test_the_first_node_of_a_network_counts_alone() -> None:
+    acknowledgements = tally(20, own=1, alone=True)
+    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_lookup_end([node(1)])
+    assert acknowledgements.outcome is None
+    acknowledgements.on_own_copy(Durability.SYSTEM)
+    assert acknowledgements.outcome == Success()
+
+
+def test_among_classic_nodes_only_the_publishers_own_copy_counts() -> None:
+    acknowledgements = looked_up(3, ours=[], classic=[1, 2, 3])
+    acknowledge(acknowledgements, 9)
+    assert acknowledgements.outcome is None
+    acknowledgements.on_own_copy(Durability.SYSTEM)
+    assert acknowledgements.outcome == Success()
+
+
+def test_among_classic_nodes_a_refusal_of_our_own_is_the_reason() -> None:
+    acknowledgements = looked_up(3, ours=[], classic=[1, 2, 3])
+    acknowledgements.on_refused(node(OWN), StoreStatus.FULL)
+    assert acknowledgements.outcome == Refused(StoreStatus.FULL)
+
+
+def test_a_put_to_which_nobody_answers_fails() -> None:
+    acknowledgements = tally(3)
+    acknowledgements.on_own_copy(Durability.DISK)
+    acknowledgements.on_lookup_end([])
+    assert acknowledgements.outcome == Failed(alone=True)
+
+
+# What the caller is told.
+
+
+def test_durable_counts_what_reached_the_system_or_the_disk() -> None:
+    acknowledgements = looked_up(5, ours=[1, 2, 3, 4])
+    for number, durability in enumerate((Durability.MEMORY, Durability.SYSTEM, Durability.DISK), start=1):
+        acknowledgements.on_acknowledged(node(number), durability)
+    assert (acknowledgements.replicas, acknowledgements.durable) == (3, 2)
+    assert acknowledgements.outcome == Success()  # memory counts for the majority like the others
+
+
+def test_a_node_that_acknowledges_twice_counts_once_with_the_better_word() -> None:
+    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    for durability in (Durability.MEMORY, Durability.DISK, Durability.MEMORY):
+        acknowledgements.on_acknowledged(node(1), durability)
+    assert (acknowledgements.replicas, acknowledgements.durable) == (1, 1)
+    assert acknowledgements.outcome is None
+
+
+WORDS = st.sampled_from(["stored", StoreStatus.FULL, StoreStatus.QUOTA, "silent"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_the_outcome_is_that_of_all_words_in_whatever_order_they_come(
+    words: list[str | StoreStatus], rng: random.Random
+) -> None:
+    acknowledgements = looked_up(8, ours=list(range(1, len(words) + 1)))
+    order = list(enumerate(words, start=1))
+    rng.shuffle(order)
+    for number, word in order:
+        if word == "stored":
+            acknowledge(acknowledgements, number)
+        elif isinstance(word, StoreStatus):
+            acknowledgements.on_refused(node(number), word)
+        else:
+            acknowledgements.on_failed(node(number))
+    majority = len(words) // 2 + 1
+    agreed = [word for word in words if words.count(word) >= majority and word != "silent"]
+    if not agreed:
+        assert acknowledgements.outcome == Failed()
+    elif isinstance(agreed[0], StoreStatus):
+        assert acknowledgements.outcome == Refused(agreed[0])
+    else:
+        assert acknowledgements.outcome == Success()

@@ -1,0 +1,372 @@
+"""The routing table: who gets a seat, who keeps it, and who is named as closest.
+
+Rules of this file: ids of one byte, so that a story can be followed by eye; time is a number that the story tells.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import NodeId, bucket_index, distance
+from camomile_trio.kademlia.routing import Bucket, RoutingTable
+
+OWN = NodeId(b"\x00")
+
+
+def contact(number: int, *, host: int = 1) -> Contact:
+    return Contact(NodeId(bytes([number])), Endpoint.of(bytes([127, 0, 0, host]), 8000 + number))
+
+
+# Four who live in the same bucket, the one of distances 8 to 15, and one who lives elsewhere and proves us online.
+ALICE, BOB, CAROL, DAVE = (contact(number) for number in (8, 9, 10, 11))
+ZOE = contact(0x80)
+
+
+def table_of(*members: Contact, k: int = 2, replacements: int | None = None) -> RoutingTable:
+    """A table in which the first of `members` answered at time 1, the second at time 2, and so on."""
+    table = RoutingTable(OWN, k, replacements=replacements)
+    for now, member in enumerate(members, start=1):
+        table.on_answer(member, float(now))
+    return table
+
+
+def fails(table: RoutingTable, member: Contact, *, asked_at: float) -> bool:
+    """`member` is asked, Zoe answers somebody else, and `member` misses its deadline."""
+    table.on_answer(ZOE, asked_at + 0.5)
+    return table.on_failure(member.id, member.endpoint, asked_at=asked_at, now=asked_at + 1)
+
+
+def seats(table: RoutingTable, number: int = 8) -> tuple[list[Contact], list[Contact]]:
+    """The members and the replacements of the bucket in which id `number` belongs."""
+    index = bucket_index(OWN, bytes([number]))
+    for bucket in table.buckets():
+        if bucket.index == index:
+            return list(bucket.contacts), list(bucket.replacements)
+    return [], []
+
+
+# Who enters
+
+
+def test_a_new_table_knows_nobody() -> None:
+    table = RoutingTable(OWN, 2)
+    assert len(table) == 0
+    assert list(table) == table.closest(b"\x01") == []
+    assert table.buckets() == []
+    assert table.stale_buckets(99.0) == []
+    assert table.last_answer is None
+    assert table.is_among_closest(b"\xff")
+
+
+def test_who_answers_is_a_member() -> None:
+    table = RoutingTable(OWN, 2)
+    assert table.on_answer(ALICE, 5.0) is None
+    assert table.get(ALICE.id) == ALICE
+    assert ALICE.id in table
+    assert BOB.id not in table
+    assert table.get(BOB.id) is None
+    assert list(table) == [ALICE]
+    assert table.last_answer == 5.0
+
+
+def test_something_that_is_no_id_is_no_member() -> None:
+    assert "alice" not in table_of(ALICE)
+
+
+def test_a_node_is_not_its_own_contact() -> None:
+    table = RoutingTable(OWN, 2)
+    assert table.on_answer(Contact(OWN, ALICE.endpoint), 5.0) is None
+    assert len(table) == 0
+    assert table.last_answer is None, "our own echo proves nobody alive"
+    assert OWN not in table
+    assert table.get(OWN) is None
+
+
+def test_an_id_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 bytes"):
+        RoutingTable(OWN, 2).on_answer(Contact(NodeId(b"\x00\x01"), ALICE.endpoint), 1.0)
+
+
+def test_members_stand_in_the_order_in_which_they_were_seen() -> None:
+    table = table_of(ALICE, BOB, k=3)
+    table.on_answer(ALICE, 3.0)
+    assert seats(table) == ([BOB, ALICE], [])
+
+
+def test_buckets_are_shown_nearest_first_and_only_when_filled() -> None:
+    table = table_of(ZOE, contact(1), ALICE, BOB, CAROL)
+    assert table.buckets() == [
+        Bucket(0, (contact(1),), ()),
+        Bucket(3, (ALICE, BOB), (CAROL,)),
+        Bucket(7, (ZOE,), ()),
+    ]
+    assert list(table) == [contact(1), ALICE, BOB, ZOE]
+    assert len(table) == 4
+
+
+# A full bucket
+
+
+def test_a_newcomer_waits_while_the_least_recently_seen_member_is_checked() -> None:
+    table = table_of(ALICE, BOB)
+    assert table.on_answer(CAROL, 3.0) == ALICE
+    assert seats(table) == ([ALICE, BOB], [CAROL])
+    assert CAROL.id not in table
+    assert table.get(CAROL.id) is None
+
+
+def test_a_member_that_answers_the_check_keeps_its_seat_and_the_next_one_is_checked_next() -> None:
+    table = table_of(ALICE, BOB, CAROL)
+    assert table.on_answer(ALICE, 4.0) is None
+    assert seats(table) == ([BOB, ALICE], [CAROL])
+    assert table.on_answer(DAVE, 5.0) == BOB
+
+
+def test_a_member_that_fails_the_check_loses_its_seat_to_the_newcomer() -> None:
+    table = table_of(ALICE, BOB, CAROL)
+    assert fails(table, ALICE, asked_at=4.0)
+    assert seats(table) == ([BOB, CAROL], [])
+    assert ALICE.id not in table
+
+
+def test_of_several_replacements_the_most_recently_seen_takes_the_seat() -> None:
+    table = table_of(ALICE, BOB, CAROL, DAVE)
+    table.on_answer(CAROL, 5.0)
+    fails(table, ALICE, asked_at=6.0)
+    assert seats(table) == ([BOB, CAROL], [DAVE])
+
+
+def test_a_promoted_replacement_stands_where_its_last_answer_puts_it() -> None:
+    table = table_of(ALICE, BOB, CAROL)
+    table.on_answer(ALICE, 4.0)
+    fails(table, BOB, asked_at=5.0)
+    assert seats(table) == ([CAROL, ALICE], []), "Carol was seen before Alice was"
+    assert table.silent_since(4.0) == [CAROL]
+
+
+def test_the_replacement_cache_keeps_the_most_recently_seen() -> None:
+    crowd = [contact(number) for number in range(8, 16)]
+    table = table_of(*crowd, k=2)
+    assert seats(table) == (crowd[:2], crowd[-2:])
+    assert seats(table_of(*crowd, k=2, replacements=1)) == (crowd[:2], crowd[-1:])
+    assert seats(table_of(*crowd, k=2, replacements=0)) == (crowd[:2], [])
+
+
+def test_without_a_replacement_the_seat_stays_free() -> None:
+    table = table_of(ALICE, BOB)
+    assert fails(table, ALICE, asked_at=3.0)
+    assert seats(table) == ([BOB], [])
+    assert fails(table, BOB, asked_at=5.0)
+    assert [bucket.index for bucket in table.buckets()] == [7]
+    assert table.closest(ALICE.id) == [ZOE]
+    assert table.rank(ALICE.id) == 0
+    assert table.stale_buckets(99.0) == [7], "the emptied bucket is no longer the lowest"
+
+
+def test_an_emptied_bucket_fills_again() -> None:
+    table = table_of(ALICE)
+    fails(table, ALICE, asked_at=2.0)
+    table.on_answer(BOB, 9.0)
+    assert table.closest(ALICE.id) == [BOB, ZOE]
+
+
+def test_a_member_heard_of_a_moment_ago_is_not_questioned_where_that_was_asked_for() -> None:
+    table = RoutingTable(OWN, 1, check_after=60.0)
+    table.on_answer(ALICE, 0.0)
+    assert table.on_answer(BOB, 59.9) is None
+    assert seats(table) == ([ALICE], [BOB])
+    assert table.on_answer(CAROL, 60.0) == ALICE
+
+
+# Failures
+
+
+def test_when_nobody_answers_it_is_we_who_are_offline() -> None:
+    table = table_of(ALICE, BOB, CAROL, ZOE)
+    for member in (ALICE, BOB, CAROL, ZOE):
+        assert not table.on_failure(member.id, member.endpoint, asked_at=4.0, now=5.0)
+    assert seats(table) == ([ALICE, BOB], [CAROL])
+    assert len(table) == 3
+
+
+def test_the_last_member_left_is_not_evicted_for_its_own_silence() -> None:
+    table = table_of(ALICE)
+    assert not table.on_failure(ALICE.id, ALICE.endpoint, asked_at=2.0, now=3.0)
+    assert ALICE.id in table
+
+
+def test_a_table_that_never_heard_anyone_survives_a_failure() -> None:
+    table = RoutingTable(OWN, 2)
+    assert not table.on_failure(ALICE.id, ALICE.endpoint, asked_at=2.0, now=3.0)
+
+
+def test_a_member_that_has_answered_since_it_was_asked_is_alive() -> None:
+    table = table_of(ALICE, BOB)
+    table.on_answer(ALICE, 6.0)
+    assert not fails(table, ALICE, asked_at=5.0)
+    assert ALICE.id in table
+
+
+def test_a_failure_elsewhere_costs_a_member_nothing() -> None:
+    table = table_of(ALICE)
+    assert not fails(table, contact(8, host=2), asked_at=2.0)
+    assert table.get(ALICE.id) == ALICE
+
+
+def test_the_failure_of_a_stranger_changes_nothing() -> None:
+    table = table_of(ALICE)
+    assert not fails(table, BOB, asked_at=2.0)
+    assert not fails(table, contact(0x40), asked_at=4.0)
+    assert set(table) == {ALICE, ZOE}
+
+
+def test_our_own_id_cannot_fail() -> None:
+    table = table_of(ALICE)
+    assert not fails(table, Contact(OWN, ALICE.endpoint), asked_at=2.0)
+    assert ALICE.id in table
+
+
+def test_a_replacement_that_fails_is_dropped() -> None:
+    table = table_of(ALICE, BOB, CAROL, DAVE)
+    assert not fails(table, CAROL, asked_at=5.0), "no member went"
+    assert seats(table) == ([ALICE, BOB], [DAVE])
+    assert not fails(table, contact(11, host=2), asked_at=6.0)
+    assert seats(table) == ([ALICE, BOB], [DAVE]), "Dave failed where he does not live"
+
+
+def test_a_replacement_is_not_dropped_while_we_are_offline_or_if_it_answered_since() -> None:
+    table = table_of(ALICE, BOB, CAROL)
+    table.on_failure(CAROL.id, CAROL.endpoint, asked_at=3.0, now=4.0)
+    assert seats(table) == ([ALICE, BOB], [CAROL])
+    table.on_answer(CAROL, 6.0)
+    fails(table, CAROL, asked_at=5.0)
+    assert seats(table) == ([ALICE, BOB], [CAROL])
+
+
+def test_a_failure_before_the_question_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="cannot have failed"):
+        table_of(ALICE).on_failure(ALICE.id, ALICE.endpoint, asked_at=5.0, now=4.0)
+
+
+# The same id at two endpoints
+
+ALICE_ELSEWHERE = contact(8, host=2)
+
+
+def test_an_id_that_answers_from_elsewhere_has_its_known_endpoint_checked_first() -> None:
+    table = table_of(ALICE)
+    assert table.on_answer(ALICE_ELSEWHERE, 2.0) == ALICE
+    assert table.get(ALICE.id) == ALICE
+    assert seats(table) == ([ALICE], [ALICE_ELSEWHERE])
+
+
+def test_if_the_known_endpoint_fails_the_id_moves() -> None:
+    table = table_of(ALICE, BOB, ALICE_ELSEWHERE, CAROL)
+    assert fails(table, ALICE, asked_at=5.0)
+    assert seats(table) == ([BOB, ALICE_ELSEWHERE], [CAROL]), (
+        "before Carol, who came later but has no claim to the seat"
+    )
+
+
+def test_if_the_known_endpoint_answers_the_other_claim_is_void() -> None:
+    table = table_of(ALICE, ALICE_ELSEWHERE)
+    assert table.on_answer(ALICE, 3.0) is None
+    assert seats(table) == ([ALICE], [])
+
+
+def test_an_id_never_takes_a_second_seat() -> None:
+    table = table_of(ALICE, BOB, CAROL, ALICE_ELSEWHERE)
+    assert fails(table, BOB, asked_at=5.0)
+    assert seats(table) == ([ALICE, CAROL], [ALICE_ELSEWHERE])
+    table = table_of(ALICE, BOB, ALICE_ELSEWHERE)
+    assert fails(table, BOB, asked_at=5.0)
+    assert seats(table) == ([ALICE], [ALICE_ELSEWHERE])
+
+
+def test_an_advertised_endpoint_that_answers_replaces_the_old_one_at_once() -> None:
+    table = table_of(ALICE, BOB)
+    assert table.on_answer(ALICE_ELSEWHERE, 3.0, moved=True) is None
+    assert table.get(ALICE.id) == ALICE_ELSEWHERE
+    assert seats(table) == ([BOB, ALICE_ELSEWHERE], [])
+    assert not fails(table, ALICE, asked_at=4.0), "a request still out to the old endpoint"
+    assert ALICE.id in table
+
+
+def test_an_advertised_endpoint_of_a_newcomer_gets_no_better_seat() -> None:
+    table = table_of(ALICE, BOB)
+    assert table.on_answer(CAROL, 3.0, moved=True) == ALICE
+    assert seats(table) == ([ALICE, BOB], [CAROL])
+
+
+# Who is closest
+
+
+def test_the_closest_come_first_and_whoever_asks_is_not_told_of_itself() -> None:
+    table = table_of(ALICE, BOB, CAROL, DAVE, ZOE, k=4)
+    assert table.closest(b"\x0a", 3) == [CAROL, DAVE, ALICE]
+    assert table.closest(b"\x0a") == [CAROL, DAVE, ALICE, BOB]
+    assert table.closest(b"\x0a", 3, excluding=CAROL.id) == [DAVE, ALICE, BOB]
+    assert table.closest(b"\x0a", 99) == [CAROL, DAVE, ALICE, BOB, ZOE]
+    assert table.closest(b"\x0a", 0) == []
+
+
+one_byte = st.integers(0, 255)
+
+
+@settings(deadline=None)
+@given(st.sets(one_byte), one_byte, one_byte, st.integers(1, 5), st.integers(0, 40), one_byte)
+def test_closest_and_rank_agree_with_sorting_everything(
+    numbers: set[int], own: int, target: int, k: int, count: int, excluded: int
+) -> None:
+    table = RoutingTable(NodeId(bytes([own])), k)
+    for now, number in enumerate(sorted(numbers, key=lambda n: n * 7919 % 256)):
+        table.on_answer(contact(number), float(now))
+    goal = bytes([target])
+    everyone = sorted(table, key=lambda c: distance(c.id, goal))
+    assert table.closest(goal, count) == everyone[:count]
+    assert table.closest(goal) == everyone[:k]
+    others = [c for c in everyone if c.id[0] != excluded]
+    assert table.closest(goal, count, excluding=NodeId(bytes([excluded]))) == others[:count]
+    nearer = [c for c in everyone if distance(c.id, goal) < distance(table.own, goal)]
+    assert table.rank(goal) == len(nearer)
+    assert table.is_among_closest(goal) == (len(nearer) < k)
+    assert table.is_among_closest(goal, count) == (len(nearer) < count)
+
+
+# Refresh
+
+
+def test_the_silent_are_named_longest_silent_first() -> None:
+    table = table_of(ALICE, ZOE, BOB, contact(1), k=3)
+    table.on_answer(ALICE, 5.0)
+    assert table.silent_since(4.5) == [ZOE, BOB, contact(1)]
+    assert table.silent_since(3.0) == [ZOE], "Bob answered at 3, so he has been heard of since then"
+    assert table.silent_since(0.0) == []
+
+
+def test_a_replacement_is_not_a_member_that_fell_silent() -> None:
+    assert table_of(ALICE, CAROL, k=1).silent_since(99.0) == [ALICE]
+
+
+def test_buckets_are_stale_until_a_lookup_goes_there() -> None:
+    table = table_of(ALICE)
+    assert table.stale_buckets(0.0) == [3, 4, 5, 6, 7], "from the lowest with members up, the empty ones too"
+    table.touch(b"\x28", 10.0)
+    table.touch(b"\x80", 20.0)
+    assert table.stale_buckets(0.0) == [3, 4, 6]
+    assert table.stale_buckets(10.0) == [3, 4, 6]
+    assert table.stale_buckets(15.0) == [3, 4, 5, 6]
+    assert table.stale_buckets(30.0) == [3, 4, 5, 6, 7]
+
+
+def test_a_lookup_of_our_own_id_freshens_no_bucket() -> None:
+    table = table_of(contact(1))
+    table.touch(OWN, 10.0)
+    assert table.stale_buckets(5.0) == list(range(8))
+
+
+def test_answers_alone_freshen_no_bucket() -> None:
+    assert table_of(ZOE).stale_buckets(0.5) == [7]

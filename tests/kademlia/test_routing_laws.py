@@ -1,0 +1,95 @@
+"""What holds of every routing table, in whatever order nodes answer, move and fail.
+
+Rules of this file: laws, not stories (they are in test_routing.py). Few ids and small buckets, so that they overflow.
+"""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import NodeId, bucket_index
+from camomile_trio.kademlia.routing import RoutingTable
+
+OWN = NodeId(b"\x00")
+
+
+def contact(number: int, *, host: int) -> Contact:
+    return Contact(NodeId(bytes([number])), Endpoint.of(bytes([127, 0, 0, host]), 8000 + number))
+
+
+@attrs.frozen
+class Answers:
+    who: Contact
+    moved: bool
+
+
+@attrs.frozen
+class Fails:
+    who: Contact
+    asked_ago: int
+
+
+# Few ids and two endpoints for each, so that buckets overflow and ids turn up elsewhere.
+people = st.builds(contact, st.sampled_from([0, 1, 2, 3, *range(8, 16), 0x80, 0x81, 0x82]), host=st.integers(1, 2))
+happenings = st.one_of(
+    st.builds(Answers, people, st.booleans()),
+    st.builds(Answers, people, st.just(False)),
+    st.builds(Fails, people, st.integers(0, 6)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(happenings, max_size=60), st.integers(1, 3), st.integers(0, 3))
+def test_in_any_order_of_answers_and_failures_the_table_keeps_its_rules(
+    story: list[Answers | Fails], k: int, replacements: int
+) -> None:
+    table = RoutingTable(OWN, k, replacements=replacements)
+    last_answer: dict[Contact, float] = {}
+    for step, happening in enumerate(story, start=1):
+        now = float(step)
+        before = set(table)
+        who = happening.who
+        if isinstance(happening, Answers):
+            checked = table.on_answer(who, now, moved=happening.moved)
+            if who.id != OWN:
+                last_answer[who] = now
+            gone = before - set(table)
+            # An answer evicts nobody: at most the same id has moved, which it had said before.
+            assert gone <= ({c for c in before if c.id == who.id} if happening.moved else set())
+            assert checked is None or checked in before & set(table)
+            assert (who in table.closest(who.id, 1)) == (checked is None and who.id != OWN)
+        else:
+            asked_at = now - happening.asked_ago
+            evicted = table.on_failure(who.id, who.endpoint, asked_at=asked_at, now=now)
+            others_answered = any(at > asked_at for other, at in last_answer.items() if other != who)
+            silent = last_answer.get(who, 0.0) <= asked_at
+            assert evicted == (who in before and others_answered and silent)
+            assert before - set(table) == ({who} if evicted else set())
+        keeps_its_rules(table, proven=set(last_answer), last_answer=last_answer, replacements=replacements)
+
+
+def keeps_its_rules(
+    table: RoutingTable, *, proven: set[Contact], last_answer: dict[Contact, float], replacements: int
+) -> None:
+    for bucket in table.buckets():
+        assert 0 < len(bucket.contacts) <= table.k
+        assert len(bucket.replacements) <= replacements
+        ids = [c.id for c in bucket.contacts]
+        assert len(set(ids)) == len(ids)
+        waiting = [c.id for c in bucket.replacements]
+        assert len(set(waiting)) == len(waiting)
+        assert set(bucket.contacts) | set(bucket.replacements) <= proven
+        assert not set(bucket.contacts) & set(bucket.replacements)
+        assert {bucket_index(OWN, identifier) for identifier in [*ids, *waiting]} == {bucket.index}
+        for line in (bucket.contacts, bucket.replacements):
+            assert list(line) == sorted(line, key=lambda c: last_answer[c])
+        if len(bucket.contacts) < table.k:
+            assert set(waiting) <= set(ids), "somebody waits beside a free seat"
+    members = [c for bucket in table.buckets() for c in bucket.contacts]
+    assert list(table) == members
+    assert len(table) == len(members)
+    assert all(table.get(c.id) == c for c in members)
+    assert table.last_answer == max(last_answer.values(), default=None)

@@ -1,0 +1,410 @@
+"""One lookup: stories of good, silent, slow, dead and lying peers.
+
+Rules of this file: nothing is sent and no time passes; each test says what happens, in the order in which it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import NodeId, as_int
+from camomile_trio.kademlia.messages import MAX_CONTACTS
+from camomile_trio.kademlia.shortlist import MAX_CANDIDATES, PeerState, Shortlist
+
+TARGET = b"\x00"
+OWN = NodeId(b"\xff")
+
+
+def peer(number: int, *, width: int = 1, host: int = 1) -> Contact:
+    """A contact that is `number` away from the target."""
+    return Contact(NodeId(number.to_bytes(width, "big")), Endpoint.of(bytes([127, 0, 0, host]), 1 + number % 65535))
+
+
+def peers(*numbers: int) -> list[Contact]:
+    return [peer(number) for number in numbers]
+
+
+def lookup_from(*numbers: int, k: int = 2, alpha: int = 2) -> Shortlist:
+    return Shortlist(TARGET, k=k, alpha=alpha, own=OWN, start=peers(*numbers))
+
+
+def answers(lookup: Shortlist, number: int, *told: int) -> None:
+    lookup.on_reply(peer(number).id, peers(*told))
+
+
+def has_ended(lookup: Shortlist) -> bool:
+    """`finished`, in a form of which the type checker does not believe that it stays as it is."""
+    return lookup.finished
+
+
+# The way of a lookup
+
+
+def test_the_closest_are_asked_first_and_no_more_than_alpha_at_a_time() -> None:
+    lookup = lookup_from(7, 3, 5, 9, k=4, alpha=2)
+    assert lookup.next_queries() == peers(3, 5)
+    assert lookup.next_queries() == []
+    assert (lookup.asked, lookup.count(PeerState.ASKED)) == (2, 2)
+
+
+def test_each_answer_frees_one_slot_for_the_closest_there_is_by_then() -> None:
+    lookup = lookup_from(7, 3, 5, 9, k=4, alpha=2)
+    lookup.next_queries()
+    answers(lookup, 5, 1, 8)
+    assert lookup.next_queries() == peers(1)
+    answers(lookup, 3)
+    assert lookup.next_queries() == peers(7)
+
+
+def test_it_ends_when_the_k_closest_have_answered_and_asks_nobody_beyond_them() -> None:
+    lookup = lookup_from(5, 6, 9, k=2, alpha=3)
+    assert lookup.next_queries() == peers(5, 6), "a slot is free, but 9 is not among the two closest"
+    answers(lookup, 5, 3, 4)
+    assert lookup.next_queries() == peers(3, 4)
+    assert not has_ended(lookup)
+    answers(lookup, 4)
+    assert not has_ended(lookup)
+    answers(lookup, 3)
+    assert has_ended(lookup), "6 is still in flight, and of no interest any more"
+    assert lookup.result() == peers(3, 4)
+    assert lookup.next_queries() == []
+    assert (lookup.asked, lookup.answered) == (4, 3)
+
+
+def test_in_a_small_network_it_ends_with_all_there_are() -> None:
+    lookup = lookup_from(5, k=4)
+    lookup.next_queries()
+    answers(lookup, 5, 6)
+    lookup.next_queries()
+    answers(lookup, 6, 5)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(5, 6)
+
+
+def test_with_nobody_to_ask_it_has_ended_before_it_begins() -> None:
+    lookup = lookup_from()
+    assert has_ended(lookup)
+    assert lookup.next_queries() == lookup.result() == []
+    assert lookup.hops == 0
+
+
+def test_before_it_ends_the_result_is_what_has_answered_so_far() -> None:
+    lookup = lookup_from(5, 6, 7, k=2, alpha=2)
+    lookup.next_queries()
+    answers(lookup, 6, 1)
+    assert not has_ended(lookup)
+    assert lookup.result() == peers(6)
+
+
+def test_hops_count_the_answers_that_led_to_the_farthest_found() -> None:
+    lookup = lookup_from(9, k=2, alpha=1)
+    lookup.next_queries()
+    assert lookup.hops == 0
+    answers(lookup, 9, 5)
+    assert lookup.hops == 1
+    lookup.next_queries()
+    answers(lookup, 5, 1)
+    lookup.next_queries()
+    answers(lookup, 1, 9, 5)
+    assert lookup.result() == peers(1, 5)
+    assert lookup.hops == 3
+
+
+def test_hops_are_those_of_the_result_only() -> None:
+    lookup = lookup_from(1, 9, k=1, alpha=2)
+    lookup.next_queries()
+    answers(lookup, 1)
+    assert lookup.hops == 1
+    lookup = lookup_from(9, k=2, alpha=1)
+    lookup.next_queries()
+    answers(lookup, 9, 5, 4)
+    assert lookup.next_queries() == peers(4)
+    answers(lookup, 4, 1)
+    lookup.next_queries()
+    answers(lookup, 1, 2)
+    lookup.next_queries()
+    answers(lookup, 2)
+    assert (lookup.result(), lookup.hops) == (peers(1, 2), 4)
+
+
+def test_how_far_it_got_with_a_peer_can_be_asked() -> None:
+    lookup = lookup_from(1, 2, 3, 4, 5, k=5, alpha=4)
+    lookup.next_queries()
+    answers(lookup, 1)
+    lookup.on_overdue(peer(2).id)
+    lookup.on_failed(peer(3).id)
+    seen = [lookup.state(peer(number).id) for number in range(1, 7)]
+    assert seen == [
+        PeerState.ANSWERED,
+        PeerState.OVERDUE,
+        PeerState.FAILED,
+        PeerState.ASKED,
+        PeerState.UNASKED,
+        None,
+    ]
+    assert [lookup.count(state) for state in PeerState] == [1, 1, 1, 1, 1]
+
+
+# Silent, slow and dead peers
+
+
+def test_a_silent_peer_costs_its_slot_for_one_timeout_only() -> None:
+    lookup = lookup_from(1, 2, 3, k=2, alpha=1)
+    assert lookup.next_queries() == peers(1)
+    lookup.on_overdue(peer(1).id)
+    assert lookup.next_queries() == peers(2)
+    answers(lookup, 2)
+    assert lookup.next_queries() == peers(3), "1 is not counted on, so 3 is among the two closest"
+    answers(lookup, 3)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(2, 3)
+
+
+def test_a_slow_peer_that_answers_late_still_counts() -> None:
+    lookup = lookup_from(4, 5, k=2, alpha=2)
+    lookup.next_queries()
+    lookup.on_overdue(peer(4).id)
+    answers(lookup, 4, 1)
+    assert lookup.next_queries() == peers(1)
+    answers(lookup, 1)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(1, 4)
+    assert lookup.count(PeerState.OVERDUE) == 0
+
+
+def test_a_late_answer_does_not_free_a_second_slot() -> None:
+    lookup = lookup_from(1, 2, 3, 4, 5, k=5, alpha=1)
+    lookup.next_queries()
+    lookup.on_overdue(peer(1).id)
+    assert lookup.next_queries() == peers(2)
+    answers(lookup, 1)
+    assert lookup.next_queries() == []
+
+
+def test_while_nobody_has_answered_it_waits_for_the_slowest() -> None:
+    lookup = lookup_from(1, 2)
+    lookup.next_queries()
+    lookup.on_overdue(peer(1).id)
+    lookup.on_overdue(peer(2).id)
+    assert not has_ended(lookup)
+    assert lookup.next_queries() == []
+    lookup.on_failed(peer(1).id)
+    assert not has_ended(lookup)
+    answers(lookup, 2)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(2)
+
+
+def test_when_all_are_dead_it_ends_with_nothing() -> None:
+    lookup = lookup_from(1, 2, 3)
+    asked = []
+    while not lookup.finished:
+        for contact in lookup.next_queries():
+            asked.append(contact)
+            lookup.on_overdue(contact.id)
+            lookup.on_failed(contact.id)
+    assert asked == peers(1, 2, 3)
+    assert lookup.result() == []
+    assert lookup.count(PeerState.FAILED) == 3
+
+
+def test_a_dead_peer_frees_its_slot_and_its_place() -> None:
+    lookup = lookup_from(1, 2, 3, k=1, alpha=1)
+    assert lookup.next_queries() == peers(1)
+    lookup.on_failed(peer(1).id)
+    assert lookup.next_queries() == peers(2)
+    answers(lookup, 2, 1)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(2)
+
+
+def test_a_peer_that_failed_is_not_asked_again_when_others_name_it() -> None:
+    lookup = lookup_from(1, 5, k=2, alpha=2)
+    lookup.next_queries()
+    lookup.on_failed(peer(1).id)
+    lookup.on_reply(peer(5).id, [peer(1, host=2), peer(2)])
+    assert lookup.next_queries() == peers(2)
+
+
+def test_a_long_answer_leads_past_the_dead_that_it_begins_with() -> None:
+    lookup = lookup_from(1, 2, 9, k=2, alpha=2)
+    lookup.next_queries()
+    lookup.on_failed(peer(1).id)
+    lookup.on_failed(peer(2).id)
+    assert lookup.next_queries() == peers(9)
+    answers(lookup, 9, 1, 2, 3, 4)
+    assert lookup.next_queries() == peers(3, 4)
+
+
+def test_a_failure_told_twice_is_one_failure() -> None:
+    lookup = lookup_from(1, 2, 3, k=3, alpha=1)
+    lookup.next_queries()
+    lookup.on_failed(peer(1).id)
+    lookup.on_failed(peer(1).id)
+    assert lookup.count(PeerState.FAILED) == 1
+    assert lookup.next_queries() == peers(2)
+
+
+def test_a_peer_that_cannot_be_asked_is_out_before_it_was_asked() -> None:
+    lookup = lookup_from(1, 2, k=1)
+    lookup.on_failed(peer(1).id)
+    assert lookup.next_queries() == peers(2)
+    assert (lookup.asked, lookup.count(PeerState.ASKED)) == (1, 1)
+
+
+def test_an_answer_after_the_deadline_comes_too_late() -> None:
+    lookup = lookup_from(1, 2)
+    lookup.next_queries()
+    lookup.on_failed(peer(1).id)
+    answers(lookup, 1, 3)
+    assert lookup.state(peer(1).id) is PeerState.FAILED
+    assert lookup.state(peer(3).id) is None
+
+
+@pytest.mark.parametrize("event", [Shortlist.on_overdue, Shortlist.on_failed])
+def test_who_has_answered_can_no_longer_be_overdue_or_fail(event: Callable[[Shortlist, NodeId], None]) -> None:
+    lookup = lookup_from(1)
+    lookup.next_queries()
+    answers(lookup, 1)
+    event(lookup, peer(1).id)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(1)
+
+
+@pytest.mark.parametrize("event", [Shortlist.on_overdue, Shortlist.on_failed])
+def test_the_troubles_of_a_stranger_are_not_ours(event: Callable[[Shortlist, NodeId], None]) -> None:
+    lookup = lookup_from(1)
+    event(lookup, peer(2).id)
+    assert lookup.state(peer(2).id) is None
+
+
+def test_who_was_not_asked_cannot_be_overdue() -> None:
+    lookup = lookup_from(1)
+    lookup.on_overdue(peer(1).id)
+    assert lookup.next_queries() == peers(1)
+
+
+# Lying peers
+
+
+def test_nobody_is_heard_who_was_not_asked() -> None:
+    lookup = lookup_from(1, 2, k=2, alpha=1)
+    lookup.next_queries()
+    answers(lookup, 2, 0)
+    answers(lookup, 9, 0)
+    assert lookup.answered == 0
+    assert lookup.state(peer(0).id) is None
+
+
+def test_nobody_is_heard_twice() -> None:
+    lookup = lookup_from(5, 6)
+    lookup.next_queries()
+    answers(lookup, 5)
+    answers(lookup, 5, 1)
+    assert lookup.answered == 1
+    assert lookup.state(peer(1).id) is None
+
+
+def test_a_peer_that_names_itself_and_us_gains_nothing() -> None:
+    lookup = lookup_from(5)
+    lookup.next_queries()
+    lookup.on_reply(peer(5).id, [peer(5, host=9), Contact(OWN, peer(1).endpoint)])
+    assert lookup.next_queries() == []
+    assert has_ended(lookup)
+    assert lookup.result() == peers(5)
+
+
+def test_we_are_not_asked_when_our_own_table_names_us() -> None:
+    own = NodeId(b"\x01")
+    lookup = Shortlist(TARGET, k=2, alpha=2, own=own, start=peers(1, 2))
+    assert lookup.next_queries() == peers(2)
+
+
+def test_the_endpoint_that_was_told_first_stands() -> None:
+    lookup = lookup_from(5, 6, 7, k=4, alpha=2)
+    lookup.next_queries()
+    lookup.on_reply(peer(5).id, [peer(1), peer(1, host=9)])
+    lookup.on_reply(peer(6).id, [peer(1, host=8), peer(7, host=8)])
+    assert lookup.next_queries() == peers(1, 7)
+
+
+def test_far_nodes_that_a_liar_names_are_not_asked() -> None:
+    lookup = lookup_from(1, 2, k=2, alpha=2)
+    lookup.next_queries()
+    answers(lookup, 1, *range(100, 140))
+    answers(lookup, 2, *range(140, 180))
+    assert has_ended(lookup)
+    assert lookup.next_queries() == []
+    assert lookup.asked == 2
+
+
+def test_junk_from_one_liar_costs_no_more_than_k_timeouts() -> None:
+    lookup = lookup_from(200, 201, k=4, alpha=2)
+    lookup.next_queries()
+    answers(lookup, 200, *range(128, 0, -1))
+    answers(lookup, 201, 150, 151, 152, 153)
+    junk = []
+    while not lookup.finished:
+        for contact in lookup.next_queries():
+            if as_int(contact.id) < 129:
+                junk.append(contact)
+                lookup.on_overdue(contact.id)
+            else:
+                lookup.on_reply(contact.id, peers(150, 151, 152, 153))
+    assert junk == peers(1, 2, 3, 4)
+    assert lookup.result() == peers(150, 151, 152, 153)
+
+
+def test_of_one_answer_no_more_is_read_than_may_be_in_it() -> None:
+    lookup = lookup_from(250, k=MAX_CONTACTS + 50)
+    lookup.next_queries()
+    told = iter(peers(*range(1, 200)))
+    lookup.on_reply(peer(250).id, told)
+    assert lookup.count(PeerState.UNASKED) == MAX_CONTACTS
+    assert next(told) == peer(MAX_CONTACTS + 1)
+
+
+def test_sybils_that_invent_ever_closer_ones_cannot_keep_a_lookup_for_ever() -> None:
+    target = bytes(32)
+    number = 1 << 255
+    liar = peer(number, width=32)
+    lookup = Shortlist(target, k=20, alpha=3, own=None, start=[liar])
+    while not lookup.finished:
+        for contact in lookup.next_queries():
+            number -= 100
+            lookup.on_reply(contact.id, [peer(number + step, width=32) for step in range(20)])
+    assert lookup.asked <= MAX_CANDIDATES
+    assert len(lookup.result()) == 20
+
+
+def test_a_flood_pushes_out_the_farthest_who_were_not_asked_and_nobody_else() -> None:
+    def far(number: int) -> Contact:
+        return peer(number, width=2)
+
+    first = [far(number) for number in range(1000, 1000 + MAX_CANDIDATES)]
+    lookup = Shortlist(bytes(2), k=3, alpha=3, own=None, start=first)
+    asked = lookup.next_queries()
+    assert asked == first[:3]
+    lookup.on_failed(asked[0].id)
+    lookup.on_overdue(asked[1].id)
+    lookup.on_reply(asked[2].id, [far(1), far(2), far(50_000)])
+    assert lookup.state(far(50_000).id) is None, "farther than all there are"
+    assert [lookup.state(contact.id) for contact in first[-3:]] == [PeerState.UNASKED, None, None]
+    assert [lookup.state(contact.id) for contact in asked] == [PeerState.FAILED, PeerState.OVERDUE, PeerState.ANSWERED]
+    assert sum(lookup.count(state) for state in PeerState) == MAX_CANDIDATES
+    assert lookup.next_queries() == [far(1), far(2)], "the third of the three closest has answered"
+
+
+def test_once_as_many_were_asked_as_may_be_nobody_new_is_admitted() -> None:
+    start = [peer(number, width=2) for number in range(1000, 1000 + MAX_CANDIDATES)]
+    lookup = Shortlist(bytes(2), k=MAX_CANDIDATES, alpha=MAX_CANDIDATES, own=None, start=start)
+    assert len(lookup.next_queries()) == MAX_CANDIDATES
+    lookup.on_reply(start[0].id, [peer(1, width=2)])
+    assert lookup.state(peer(1, width=2).id) is None
+    for contact in start[1:]:
+        lookup.on_failed(contact.id)
+    assert has_ended(lookup)
+    assert lookup.result() == start[:1]
