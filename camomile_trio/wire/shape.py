@@ -1,0 +1,162 @@
+"""The cheap look at a packet before the protobuf library sees it.
+
+Rules of this file: it reads tags and lengths, never contents, and builds nothing. One pass, whose work is bounded by a
+count of fields and not by the size of the packet. What passes has, at every level that the schema knows: each field
+within its message, each known field with its own wire type and no more often than it may be there, at most one
+message, and few unknown fields. The library checks none of that, and takes milliseconds for hundreds of tiny fields.
+Source: the protobuf encoding guide; the tables below repeat schemas/packet.proto, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.messages import MAX_CONTACTS, MAX_RECORDS
+from camomile_trio.wire.checks import MAX_KEYS
+
+# A list of the most contacts, each a message of three fields, and room for everything around it.
+MAX_FIELDS: Final = 4 * MAX_CONTACTS + 48
+# Later versions may add fields, but not hundreds: each costs as much as a known one.
+MAX_UNKNOWN: Final = 32
+
+VARINT: Final = 0
+FIXED64: Final = 1
+LENGTH: Final = 2
+FIXED32: Final = 5
+
+
+@attrs.frozen
+class Field:
+    """What a known field may look like. `inner`: the fields of the message in it; `most`: how often it may be there."""
+
+    wire_type: int
+    inner: Mapping[int, Field] | None = None
+    most: int = 1
+    is_message: bool = False  # a member of the packet's oneof
+
+
+_BYTES = Field(LENGTH)
+_NUMBER = Field(VARINT)
+_RECORDS = Field(LENGTH, most=MAX_RECORDS)
+_Fields = dict[int, Field]
+
+NODE_INFO: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: _NUMBER}
+NODE_LIST: Final[_Fields] = {1: Field(LENGTH, NODE_INFO, most=MAX_CONTACTS), 10: _BYTES, 11: _BYTES, 12: _BYTES}
+PING: Final[_Fields] = {1: _BYTES}
+PONG: Final[_Fields] = {1: _BYTES, 10: _BYTES, 11: _BYTES, 12: _BYTES, 13: _NUMBER}
+STORE: Final[_Fields] = {1: _NUMBER, 2: _BYTES, 3: _BYTES, 10: _RECORDS, 11: _BYTES, 12: _NUMBER}
+VALUE: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: Field(LENGTH, NODE_LIST), 10: _RECORDS, 11: _NUMBER, 12: _BYTES}
+FIND_NODE: Final[_Fields] = {1: _BYTES}
+FIND_VALUE: Final[_Fields] = {1: _BYTES, 10: _BYTES}
+STORE_RESULT: Final[_Fields] = {1: _NUMBER, 2: _NUMBER, 3: _RECORDS}
+HAVE: Final[_Fields] = {1: _BYTES, 2: _BYTES}
+HOLDING: Final[_Fields] = {1: _BYTES, 2: _NUMBER, 3: _RECORDS, 4: _NUMBER}
+HAVE_RESULT: Final[_Fields] = {1: Field(LENGTH, HOLDING, most=MAX_KEYS)}
+TOO_LARGE: Final[_Fields] = {1: _NUMBER}
+LEAVE: Final[_Fields] = {}
+
+PACKET: Final[_Fields] = {
+    1: _BYTES,
+    2: _BYTES,
+    3: Field(LENGTH, PING, is_message=True),
+    4: Field(LENGTH, PONG, is_message=True),
+    5: Field(LENGTH, STORE, is_message=True),
+    6: Field(LENGTH, VALUE, is_message=True),
+    7: Field(LENGTH, FIND_NODE, is_message=True),
+    8: Field(LENGTH, FIND_VALUE, is_message=True),
+    9: Field(LENGTH, NODE_LIST, is_message=True),
+    10: _NUMBER,
+    11: _BYTES,
+    12: _BYTES,
+    13: _NUMBER,
+    14: _BYTES,
+    16: Field(LENGTH, STORE_RESULT, is_message=True),
+    17: Field(LENGTH, HAVE, is_message=True),
+    18: Field(LENGTH, HAVE_RESULT, is_message=True),
+    19: Field(LENGTH, TOO_LARGE, is_message=True),
+    20: Field(LENGTH, is_message=True),
+    21: Field(LENGTH, LEAVE, is_message=True),
+}
+
+
+def check_shape(packet_untrusted: bytes) -> None:
+    """Returns if the protobuf library may look at the packet; MalformedPacket otherwise."""
+    _Look(packet_untrusted).message(0, len(packet_untrusted), PACKET)
+
+
+@attrs.define
+class _Look:
+    """One pass over one packet, with what it may still spend."""
+
+    _data: bytes
+    _fields_left: int = MAX_FIELDS
+    _unknown_left: int = MAX_UNKNOWN
+
+    def message(self, at: int, end: int, fields: Mapping[int, Field]) -> None:
+        """Looks at the message in data[at:end]. The depth is that of the schema: unknown fields are not entered."""
+        seen: dict[int, int] = {}
+        has_message = False
+        while at < end:
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise MalformedPacket("too_many_fields")
+            tag, at = self._varint(at, end)
+            number, wire_type = tag >> 3, tag & 7
+            if not 0 < number < 1 << 29:
+                raise MalformedPacket("field_number")
+            start, at = self._content(wire_type, at, end)
+            field = fields.get(number)
+            if field is None:
+                self._unknown_left -= 1
+                if self._unknown_left < 0:
+                    raise MalformedPacket("too_many_unknown_fields")
+                continue
+            if field.wire_type != wire_type:
+                raise MalformedPacket("wire_type", f"field {number}")
+            seen[number] = times = seen.get(number, 0) + 1
+            if times > field.most:
+                raise MalformedPacket("repeated_field", f"field {number}")
+            if field.is_message:
+                if has_message:
+                    raise MalformedPacket("two_messages")
+                has_message = True
+            if field.inner is not None:
+                self.message(start, at, field.inner)
+
+    def _content(self, wire_type: int, at: int, end: int) -> tuple[int, int]:
+        """Where the content of a field starts and ends, `at` being behind its tag."""
+        start = at
+        if wire_type == VARINT:
+            _, at = self._varint(at, end)
+        elif wire_type == LENGTH:
+            length, start = self._varint(at, end)
+            at = start + length
+        elif wire_type == FIXED32:
+            at += 4
+        elif wire_type == FIXED64:
+            at += 8
+        else:
+            # Groups, which proto3 does not have, and the two numbers that mean nothing.
+            raise MalformedPacket("wire_type")
+        if at > end:
+            raise MalformedPacket("truncated")
+        return start, at
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        """The number at `at` and where it ends: at most 10 bytes and 64 bits."""
+        value = 0
+        for shift in range(0, 70, 7):
+            if at >= end:
+                raise MalformedPacket("truncated")
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if value >= 1 << 64:
+                    break
+                return value, at
+        raise MalformedPacket("varint")
