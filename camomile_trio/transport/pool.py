@@ -1,0 +1,180 @@
+"""Messages over TCP, outbound: one exchange at a time per connection, connections kept for a while and used again.
+
+Rules of this file: a connection goes back into the pool only after a whole answer; whatever else happens to an
+exchange, cancellation included, closes it. Errors of sockets leave as TransportError. There is no deadline here: the
+caller has one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import attrs
+import trio
+
+from camomile_trio.errors import TransportError
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport.base import TransportStatistics
+from camomile_trio.transport.sockaddr import from_sockaddr, to_sockaddr
+from camomile_trio.transport.stream import LENGTH_BYTES, StreamLimits, framed, receive_up_to
+
+
+@attrs.frozen(eq=False)
+class _Idle:
+    to: Endpoint
+    stream: trio.SocketStream
+    since: float
+
+
+@attrs.define(eq=False)
+class StreamPool:
+    """Streams to peers. `source_ip` (packed) is the address that peers are to see; None leaves it to the system."""
+
+    _source_ip: bytes | None
+    _limits: StreamLimits
+    _statistics: TransportStatistics
+    _idle: list[_Idle] = attrs.field(init=False, factory=list)  # the longest idle first
+    _open: set[trio.SocketStream] = attrs.field(init=False, factory=set)
+    _turns: dict[Endpoint, trio.CapacityLimiter] = attrs.field(init=False, factory=dict)
+    _exchanges: int = attrs.field(init=False, default=0)
+    _first_idle: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _closed: bool = attrs.field(init=False, default=False)
+
+    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
+        """Sends `message`, returns the answer of at most `max_answer` bytes; TransportError when there is none.
+
+        A peer gets at most `per_peer` exchanges at once, as many as it accepts from one address; more wait their turn.
+        """
+        if self._closed:
+            raise TransportError(f"cannot reach {to} by TCP: the transport is closed")
+        if self._exchanges >= self._limits.max_exchanges:
+            raise TransportError(f"{self._exchanges} exchanges are under way already", remedy="repeat it later")
+        turns = self._turns.setdefault(to, trio.CapacityLimiter(self._limits.per_peer))
+        self._exchanges += 1
+        try:
+            async with turns:
+                return await self._exchange(message, to, max_answer)
+        finally:
+            self._exchanges -= 1
+            if not turns.borrowed_tokens and not turns.statistics().tasks_waiting:
+                self._turns.pop(to, None)
+
+    async def _exchange(self, message: bytes, to: Endpoint, max_answer: int) -> bytes:
+        stream = self._take(to)
+        if stream is not None:
+            answer = await self._talk(stream, message, to, max_answer, is_reused=True)
+            if answer is not None:
+                return answer
+        answer = await self._talk(await self._connect(to), message, to, max_answer, is_reused=False)
+        if answer is None:
+            raise TransportError(f"{to} closed the stream without an answer")
+        return answer
+
+    async def _talk(
+        self, stream: trio.SocketStream, message: bytes, to: Endpoint, max_answer: int, *, is_reused: bool
+    ) -> bytes | None:
+        """None: the peer closed before a byte of an answer. A kept connection may just have been too old for it."""
+        is_whole = False
+        header = b""
+        try:
+            await stream.send_all(framed(message))
+            self._statistics.bytes_out += len(message)
+            header = await receive_up_to(stream, LENGTH_BYTES)
+            if not header:
+                return None
+            if len(header) < LENGTH_BYTES:
+                raise TransportError(f"{to} closed the stream after {len(header)} of {LENGTH_BYTES} bytes of a length")
+            length = int.from_bytes(header, "big")
+            if not 0 < length <= max_answer:
+                raise TransportError(f"{to} answered with a length of {length} bytes, not 1 to {max_answer}")
+            answer = await receive_up_to(stream, length)
+            if len(answer) < length:
+                raise TransportError(f"{to} closed the stream after {len(answer)} of {length} bytes")
+            self._statistics.bytes_in += length
+            is_whole = True
+            return answer
+        except trio.BrokenResourceError as error:
+            if is_reused and not header:
+                return None
+            raise TransportError(f"the stream to {to} broke: {error.__cause__ or error}") from error
+        except trio.ClosedResourceError as error:
+            raise TransportError(f"the stream to {to} was closed with the transport") from error
+        finally:
+            if is_whole:
+                self._keep(stream, to)
+            else:
+                self._drop(stream)
+
+    async def _connect(self, to: Endpoint) -> trio.SocketStream:
+        family = socket.AF_INET if to.is_ipv4 else socket.AF_INET6
+        failure = ""
+        connecting: trio.socket.SocketType | None = None
+        is_connected = False
+        try:
+            connecting = trio.socket.socket(family, socket.SOCK_STREAM)
+            if self._source_ip is not None and len(self._source_ip) == len(to.ip):
+                await connecting.bind(to_sockaddr(Endpoint.of(self._source_ip, 0), family))
+            await connecting.connect(to_sockaddr(to, family))
+            if self._closed:
+                failure = "the transport was closed"
+            elif from_sockaddr(connecting.getsockname()) == to:
+                # A connection to a free port of this machine meets itself, when the system picks that port for it.
+                failure = "nobody listens there"
+            is_connected = not failure
+        except OSError as error:
+            failure = os.strerror(error.errno) if error.errno else str(error)
+        finally:
+            if connecting is not None and not is_connected:
+                connecting.close()
+        if failure or connecting is None:
+            raise TransportError(f"cannot reach {to} by TCP: {failure}")
+        stream = trio.SocketStream(connecting)
+        self._open.add(stream)
+        self._statistics.streams_out += 1
+        self._statistics.stream_connections += 1
+        return stream
+
+    def _take(self, to: Endpoint) -> trio.SocketStream | None:
+        """The connection to `to` that was used last, if its peer has not closed it meanwhile."""
+        for kept in [kept for kept in reversed(self._idle) if kept.to == to]:
+            self._idle.remove(kept)
+            # Nothing is to come on an idle connection: what can be read is its end, or babble.
+            if not kept.stream.socket.is_readable():
+                return kept.stream
+            self._drop(kept.stream)
+        return None
+
+    def _keep(self, stream: trio.SocketStream, to: Endpoint) -> None:
+        if self._closed or not self._limits.max_idle_outbound:
+            self._drop(stream)
+            return
+        if len(self._idle) >= self._limits.max_idle_outbound:
+            self._drop(self._idle.pop(0).stream)
+        self._idle.append(_Idle(to, stream, trio.current_time()))
+        self._first_idle.set()
+
+    def _drop(self, stream: trio.SocketStream) -> None:
+        if stream in self._open:
+            self._open.remove(stream)
+            self._statistics.stream_connections -= 1
+        stream.socket.close()
+
+    async def close_idle(self) -> None:
+        """A task: closes what has been idle for `limits.idle` seconds, until it is cancelled."""
+        while True:
+            if not self._idle:
+                self._first_idle = trio.Event()
+                await self._first_idle.wait()
+            # It may be taken out and put back while we sleep; then it is no longer due.
+            await trio.sleep_until(self._idle[0].since + self._limits.idle if self._idle else trio.current_time())
+            due = trio.current_time() - self._limits.idle
+            while self._idle and self._idle[0].since <= due:
+                self._drop(self._idle.pop(0).stream)
+
+    def close(self) -> None:
+        """Closes every connection, those in use as well: their exchanges fail."""
+        self._closed = True
+        self._idle.clear()
+        for stream in list(self._open):
+            self._drop(stream)

@@ -1,0 +1,213 @@
+"""Messages over TCP, inbound: a 4-byte big-endian length, then so many bytes; answers go back the same way.
+
+Rules of this file: everybody can connect, so each connection is bounded in number, size and time, and what it does
+never reaches another one. A length is checked before anything is allocated, and memory grows with what has arrived,
+not with what was promised. Every connection turned away is counted. Nothing here looks inside a message.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import attrs
+import trio
+
+from camomile_trio.errors import ConfigError
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport.base import Inbound, TransportStatistics
+from camomile_trio.transport.sockaddr import from_sockaddr
+
+LENGTH_BYTES = 4
+_CHUNK = 64 * 1024  # the most asked of the system at once: what a liar's promise can make us allocate
+
+# accept(2) reports on Linux what befell the connection before we took it: that peer's trouble, not the listener's.
+_PEER_WENT_AWAY = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+    }
+)
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_RECOVERY = 0.1  # s before the next accept when the system is out of descriptors: it would fail again at once
+
+
+@attrs.frozen(kw_only=True)
+class StreamLimits:
+    """The bounds of streams. Sizes in bytes, times in seconds."""
+
+    # The longest message accepted. Small: large values cannot come in. Large: `total` times as much memory at worst.
+    max_message: int = attrs.field(default=2**20 + 2**16)
+    # From accepting a connection to its first byte. Long: silent connections keep their places.
+    first_byte: float = attrs.field(default=2.0)
+    # For a whole message to come in, and for an answer to be taken. Short: slow links fail. Long: the slow hold places.
+    whole_message: float = attrs.field(default=10.0)
+    # Connections from one ip (one /64 of IPv6), and exchanges at once with one peer. Small: nodes that share an address
+    # are in each other's way. Large: one peer can take all places.
+    per_peer: int = attrs.field(default=8)
+    # Inbound connections in all.
+    total: int = attrs.field(default=64)
+    # A connection without traffic is kept so long for a further message. Short: handshakes. Long: descriptors.
+    idle: float = attrs.field(default=30.0)
+    # Idle connections that we keep to others, in all.
+    max_idle_outbound: int = attrs.field(default=32)
+    # Exchanges that we have under way or waiting for their turn, in all; past that they fail at once.
+    max_exchanges: int = attrs.field(default=1024)
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in attrs.asdict(self).items():
+            if not (value > 0 or (value == 0 and name == "max_idle_outbound")):
+                raise ConfigError(f"{name} is {value}", remedy=f"choose a {name.replace('_', ' ')} above 0")
+        if self.max_message >= 2 ** (8 * LENGTH_BYTES):
+            raise ConfigError(
+                f"max_message is {self.max_message}", remedy="choose less than 4 GiB: a length has 32 bits"
+            )
+
+
+DEFAULT_LIMITS = StreamLimits()
+
+
+def framed(message: bytes) -> bytes:
+    """The message as it travels: behind its length."""
+    return len(message).to_bytes(LENGTH_BYTES, "big") + message
+
+
+async def receive_up_to(stream: trio.SocketStream, count: int) -> bytes:
+    """`count` bytes, or fewer if the peer ends the stream before."""
+    received = bytearray()
+    while len(received) < count:
+        chunk = await stream.receive_some(min(count - len(received), _CHUNK))
+        if not chunk:
+            break
+        received += chunk
+    return bytes(received)
+
+
+@attrs.define(eq=False)
+class _Connection:
+    """One accepted connection. `idle_since` is set while it waits for a further message."""
+
+    stream: trio.SocketStream
+    source: Endpoint
+    peer: bytes
+    idle_since: float | None = None
+
+
+@attrs.define(eq=False)
+class StreamServer:
+    """Accepts connections on a listening socket and answers the messages that come over them."""
+
+    _listener: trio.socket.SocketType
+    _limits: StreamLimits
+    _statistics: TransportStatistics
+    _connections: list[_Connection] = attrs.field(init=False, factory=list)
+
+    async def serve(self, inbound: Inbound) -> None:
+        """Accepts until it is cancelled; its connections end with it."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                connection = await self._accept()
+                if connection is not None:
+                    nursery.start_soon(self._converse, connection, inbound)
+
+    async def _accept(self) -> _Connection | None:
+        try:
+            accepted, address = await self._listener.accept()
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES:
+                self._statistics.streams_refused += 1
+                await trio.sleep(_RECOVERY)
+            elif error.errno not in _PEER_WENT_AWAY:
+                raise
+            return None
+        return self._admit(accepted, from_sockaddr(address))
+
+    def _admit(self, accepted: trio.socket.SocketType, source: Endpoint) -> _Connection | None:
+        # Whoever has one IPv6 address has its whole /64.
+        peer = source.ip if source.is_ipv4 else source.ip[:8]
+        of_peer = [connection for connection in self._connections if connection.peer == peer]
+        if (len(of_peer) >= self._limits.per_peer and not self._make_room(of_peer)) or (
+            len(self._connections) >= self._limits.total and not self._make_room(self._connections)
+        ):
+            accepted.close()
+            self._statistics.streams_refused += 1
+            return None
+        connection = _Connection(trio.SocketStream(accepted), source, peer)
+        self._connections.append(connection)
+        self._statistics.streams_in += 1
+        self._statistics.stream_connections += 1
+        return connection
+
+    def _make_room(self, crowd: list[_Connection]) -> bool:
+        """Closes the connection that has been idle longest: its peer opens another when it has something to say."""
+        idle = [connection for connection in crowd if connection.idle_since is not None]
+        if not idle:
+            return False
+        self._release(min(idle, key=lambda connection: connection.idle_since or 0.0))
+        return True
+
+    def _release(self, connection: _Connection) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._statistics.stream_connections -= 1
+            connection.stream.socket.close()
+
+    async def _converse(self, connection: _Connection, inbound: Inbound) -> None:
+        try:
+            message = await self._receive(connection)
+            while message is not None:
+                answer = await inbound.on_stream_message(message, connection.source)
+                if not answer or not await self._send(connection, answer):
+                    return
+                connection.idle_since = trio.current_time()
+                message = await self._receive(connection)
+        finally:
+            self._release(connection)
+
+    async def _receive(self, connection: _Connection) -> bytes | None:
+        """The next message; None when there is none to come, or none that is acceptable."""
+        is_first = connection.idle_since is None
+        header = b""
+        try:
+            with trio.move_on_after(self._limits.first_byte if is_first else self._limits.idle) as waiting:
+                header = await connection.stream.receive_some(LENGTH_BYTES)
+            if not header:
+                if is_first and waiting.cancelled_caught:
+                    self._statistics.streams_refused += 1
+                return None
+            connection.idle_since = None
+            with trio.move_on_after(self._limits.whole_message):
+                message = await self._receive_rest(connection.stream, header)
+                if message:
+                    self._statistics.bytes_in += len(message)
+                    return message
+            self._statistics.streams_refused += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # reset by the peer, or closed by `_make_room`
+        return None
+
+    async def _receive_rest(self, stream: trio.SocketStream, header: bytes) -> bytes:
+        """The message whose length begins with `header`; empty if that length is out of bounds or a lie."""
+        header += await receive_up_to(stream, LENGTH_BYTES - len(header))
+        length = int.from_bytes(header, "big")
+        if len(header) < LENGTH_BYTES or length > self._limits.max_message:
+            return b""
+        message = await receive_up_to(stream, length)
+        return message if len(message) == length else b""
+
+    async def _send(self, connection: _Connection, answer: bytes) -> bool:
+        try:
+            with trio.move_on_after(self._limits.whole_message):
+                await connection.stream.send_all(framed(answer))
+                self._statistics.bytes_out += len(answer)
+                return True
+            self._statistics.streams_refused += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer went away without waiting for its answer
+        return False

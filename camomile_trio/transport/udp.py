@@ -1,0 +1,233 @@
+"""The real network: datagrams over UDP, and streams over TCP on the same ip and port number.
+
+Rules of this file: the socket is drained with plain non-blocking calls and each datagram goes straight into the node,
+since an awaited call, a queue or a task per datagram would cost more than all the rest. A turn of draining is bounded,
+so that the other tasks get theirs. What the network reports about a datagram (ICMP) never ends the loop and is never
+raised at a sender. What cannot be bound is a TransportError of one line, with its remedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator
+
+import trio
+
+from camomile_trio.errors import TransportError
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport.base import Inbound, TransportStatistics
+from camomile_trio.transport.pool import StreamPool
+from camomile_trio.transport.sockaddr import SocketAddress, from_sockaddr, to_sockaddr
+from camomile_trio.transport.stream import DEFAULT_LIMITS, StreamLimits, StreamServer
+
+_TURN = 64  # datagrams handled before the other tasks have their turn
+_LARGEST = 65_536  # above MAX_DATAGRAM: nothing is cut short, and what is too large is the decoder's to see
+_MAX_ADDRESSES = 4096  # kept in each direction; a cleared cache costs a microsecond per address
+_RECEIVE_BUFFER = 4 * 2**20  # a burst of all that k nodes answer at once; the system may allow less
+_SEND_BUFFER = 2**20
+_BACKLOG = 128
+_WILDCARDS = (bytes(4), bytes(16))
+
+# What an ICMP message about something that we sent, or a network that is down for a while, makes of a receive.
+_REPORTED_BY_NETWORK = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EMSGSIZE,
+        errno.ENOPROTOOPT,
+        errno.EPROTO,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EINTR,
+    }
+)
+
+
+class UdpTransport:
+    """A bound UDP socket and its TCP listener. Made by `open_udp`."""
+
+    def __init__(self, udp: socket.socket, listener: socket.socket, limits: StreamLimits) -> None:
+        self._udp = udp
+        self._listener = trio.socket.from_stdlib_socket(listener)
+        self._endpoint = from_sockaddr(udp.getsockname())
+        self._statistics = TransportStatistics()
+        bound_ip = self._endpoint.ip
+        self._server = StreamServer(self._listener, limits, self._statistics)
+        self._pool = StreamPool(None if bound_ip in _WILDCARDS else bound_ip, limits, self._statistics)
+        self._sockaddrs: dict[Endpoint, tuple[str, int] | None] = {}
+        self._sources: dict[SocketAddress, Endpoint] = {}
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is bound: the real port, even when port 0 was asked for."""
+        return self._endpoint
+
+    @property
+    def statistics(self) -> TransportStatistics:
+        """`dropped_out` counts all that was not sent; `send_errors` those for which the system gave an error.
+
+        Bytes are those of datagrams and of messages over streams, without their lengths.
+        """
+        return self._statistics
+
+    def send(self, datagram: bytes, to: Endpoint) -> bool:
+        """Sends now or not at all, and never waits. False: dropped, and counted."""
+        try:
+            address = self._sockaddrs[to]
+        except KeyError:
+            address = self._remember(to)
+        if address is None:
+            self._statistics.dropped_out += 1
+            return False
+        try:
+            self._udp.sendto(datagram, address)
+        except BlockingIOError:
+            self._statistics.dropped_out += 1
+            return False
+        except OSError:
+            self._statistics.dropped_out += 1
+            self._statistics.send_errors += 1
+            return False
+        self._statistics.datagrams_out += 1
+        self._statistics.bytes_out += len(datagram)
+        return True
+
+    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
+        """Sends `message` over TCP to `to` and returns the answer, of at most `max_answer` bytes; else TransportError.
+
+        A kept connection that turns out closed is replaced by a fresh one, once: the peer may see a message twice.
+        """
+        return await self._pool.exchange(message, to, max_answer=max_answer)
+
+    async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Receives until it is cancelled. Calls `task_status.started()` once both ways in are open."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._server.serve, inbound)
+            nursery.start_soon(self._pool.close_idle)
+            task_status.started()
+            await self._receive(inbound)
+
+    async def _receive(self, inbound: Inbound) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._udp)
+            while not self._drain(inbound):
+                await trio.lowlevel.checkpoint()
+
+    def _drain(self, inbound: Inbound) -> bool:
+        """One turn. True when the socket is empty, False when the turn was over first."""
+        receive, on_datagram, sources = self._udp.recvfrom, inbound.on_datagram, self._sources
+        statistics = self._statistics
+        for _ in range(_TURN):
+            try:
+                datagram, address = receive(_LARGEST)
+            except BlockingIOError:
+                return True
+            except OSError as error:
+                if error.errno not in _REPORTED_BY_NETWORK:
+                    raise
+                statistics.send_errors += 1
+                continue
+            source = sources.get(address)
+            if source is None:
+                if len(sources) >= _MAX_ADDRESSES:
+                    sources.clear()
+                source = sources[address] = from_sockaddr(address)
+            statistics.datagrams_in += 1
+            statistics.bytes_in += len(datagram)
+            on_datagram(datagram, source)
+        return False
+
+    def _remember(self, to: Endpoint) -> tuple[str, int] | None:
+        if len(self._sockaddrs) >= _MAX_ADDRESSES:
+            self._sockaddrs.clear()
+        address = self._sockaddrs[to] = to_sockaddr(to, self._udp.family)
+        return address
+
+    def close(self) -> None:
+        """Closes all sockets; what still waits on one of them fails. `open_udp` calls it."""
+        self._pool.close()
+        self._listener.close()
+        trio.lowlevel.notify_closing(self._udp)
+        self._udp.close()
+
+
+@contextlib.asynccontextmanager
+async def open_udp(
+    listen: Endpoint, *, limits: StreamLimits = DEFAULT_LIMITS, port_retries: int = 16
+) -> AsyncIterator[UdpTransport]:
+    """Binds UDP and TCP on `listen`, for the length of the block; TransportError if that cannot be.
+
+    Port 0 takes a port that is free for both; after `port_retries` ports that were free for one only it gives up.
+    `[::]` is open to IPv4 as well.
+    """
+    udp, listener = _bind(listen, port_retries)
+    transport = UdpTransport(udp, listener, limits)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+def _bind(listen: Endpoint, port_retries: int) -> tuple[socket.socket, socket.socket]:
+    for _ in range(port_retries if listen.port == 0 else 1):
+        try:
+            udp = _bound(socket.SOCK_DGRAM, listen)
+        except OSError as error:
+            raise _cannot_listen(listen, "UDP", error) from error
+        taken = Endpoint.of(listen.ip, udp.getsockname()[1])
+        try:
+            return udp, _bound(socket.SOCK_STREAM, taken)
+        except OSError as error:
+            udp.close()
+            if listen.port != 0 or error.errno != errno.EADDRINUSE:
+                raise _cannot_listen(taken, "TCP", error) from error
+    raise TransportError(
+        f"found no port of {listen.host} that is free for both UDP and TCP in {port_retries} tries",
+        remedy="choose a port with --listen HOST:PORT",
+    )
+
+
+def _bound(kind: socket.SocketKind, listen: Endpoint) -> socket.socket:
+    family = socket.AF_INET if listen.is_ipv4 else socket.AF_INET6
+    opened = socket.socket(family, kind)
+    try:
+        opened.setblocking(False)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, listen.ip not in _WILDCARDS)
+        if kind == socket.SOCK_STREAM:
+            # A restart must not wait for the connections of the run before. For UDP it would share the port instead.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            for option, size in ((socket.SO_RCVBUF, _RECEIVE_BUFFER), (socket.SO_SNDBUF, _SEND_BUFFER)):
+                with contextlib.suppress(OSError):
+                    opened.setsockopt(socket.SOL_SOCKET, option, size)
+        opened.bind((listen.host, listen.port))
+        if kind == socket.SOCK_STREAM:
+            opened.listen(_BACKLOG)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+_REMEDIES = {
+    errno.EADDRINUSE: "stop the process that has it, or choose another port with --listen HOST:PORT",
+    errno.EADDRNOTAVAIL: "choose an address of this machine with --listen HOST:PORT",
+    errno.EACCES: "choose a port above 1023 with --listen HOST:PORT",
+    errno.EAFNOSUPPORT: "this machine lacks IPv6: listen on 0.0.0.0 instead of [::]",
+}
+
+
+def _cannot_listen(listen: Endpoint, protocol: str, error: OSError) -> TransportError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "choose another address or port with --listen HOST:PORT")
+    return TransportError(f"cannot listen on {protocol} {listen}: {reason}", remedy=remedy)

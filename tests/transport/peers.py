@@ -1,0 +1,129 @@
+"""Peers for tests of transports: what each received, what it answers, over the real or the simulated network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal
+
+import attrs
+import trio
+
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport.base import Transport
+from camomile_trio.transport.links import LinkConditions
+from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.transport.stream import DEFAULT_LIMITS, StreamLimits
+from camomile_trio.transport.udp import open_udp
+
+Kind = Literal["memory", "udp"]
+ANY_PORT = Endpoint.parse("127.0.0.1:0")
+
+
+async def echo(message: bytes) -> bytes | None:
+    return message
+
+
+async def forever(_message: bytes) -> bytes | None:
+    await trio.Event().wait()
+    return None
+
+
+@attrs.define(eq=False)
+class Recorder:
+    """Remembers what arrives. `answer` makes the answers to streams, `react` is called for each datagram."""
+
+    answer: Callable[[bytes], Awaitable[bytes | None]] = echo
+    react: Callable[[bytes, Endpoint], object] | None = None
+    datagrams: list[tuple[bytes, Endpoint]] = attrs.field(factory=list)
+    messages: list[tuple[bytes, Endpoint]] = attrs.field(factory=list)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        self.datagrams.append((datagram_untrusted, source))
+        self._change()
+        if self.react is not None:
+            self.react(datagram_untrusted, source)
+
+    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
+        self.messages.append((message_untrusted, source))
+        self._change()
+        return await self.answer(message_untrusted)
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [datagram for datagram, _source in self.datagrams]
+
+    async def until(self, *, datagrams: int = 0, messages: int = 0) -> None:
+        while len(self.datagrams) < datagrams or len(self.messages) < messages:
+            await self._changed.wait()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@attrs.define(eq=False)
+class Peer:
+    transport: Transport
+    inbound: Recorder
+    # Ends `serve`, and with it all that the peer receives.
+    serving: trio.CancelScope
+    # Holds the transport open.
+    block: contextlib.AsyncExitStack
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.transport.endpoint
+
+    def send(self, datagram: bytes, to: Peer) -> bool:
+        return self.transport.send(datagram, to.endpoint)
+
+    async def exchange(self, message: bytes, to: Peer, *, max_answer: int = 2**21) -> bytes:
+        return await self.transport.exchange(message, to.endpoint, max_answer=max_answer)
+
+
+@attrs.define(eq=False)
+class World:
+    """A network with peers on it; all end with the block of `open_world`."""
+
+    nursery: trio.Nursery
+    stack: contextlib.AsyncExitStack
+    network: MemoryNetwork | None
+
+    async def join(
+        self, inbound: Recorder | None = None, *, at: Endpoint = ANY_PORT, limits: StreamLimits = DEFAULT_LIMITS
+    ) -> Peer:
+        opened: contextlib.AbstractAsyncContextManager[Transport] = (
+            open_udp(at, limits=limits) if self.network is None else self.network.open(at)
+        )
+        block = await self.stack.enter_async_context(contextlib.AsyncExitStack())
+        peer = Peer(await block.enter_async_context(opened), inbound or Recorder(), trio.CancelScope(), block)
+
+        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+            with peer.serving:
+                await peer.transport.serve(peer.inbound, task_status=task_status)
+
+        await self.nursery.start(serve)
+        return peer
+
+    async def leave(self, peer: Peer) -> None:
+        """The peer stops serving and closes its transport."""
+        peer.serving.cancel()
+        await peer.block.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    kind: Kind, *, network: MemoryNetwork | None = None, patience: float = 10.0
+) -> AsyncIterator[World]:
+    """`patience` in seconds of the test's clock: after it whatever the test waits for is not going to happen."""
+    if kind == "memory" and network is None:
+        network = MemoryNetwork(conditions=LinkConditions(latency=0.0))
+    async with contextlib.AsyncExitStack() as stack:
+        with trio.fail_after(patience):
+            async with trio.open_nursery() as nursery:
+                if network is not None:
+                    await nursery.start(network.run)
+                yield World(nursery, stack, network)
+                nursery.cancel_scope.cancel()

@@ -1,0 +1,300 @@
+"""Streams inbound, against peers that are slow, silent, lying or too many. Sockets are real, time is virtual."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from camomile_trio.errors import ConfigError
+from camomile_trio.transport.base import TransportStatistics
+from camomile_trio.transport.stream import StreamLimits, StreamServer, framed
+from tests.transport.peers import Peer, Recorder, World, forever, open_world
+
+pytestmark = pytest.mark.real_time
+
+LIMITS = StreamLimits(max_message=1000, per_peer=2, total=3)
+
+
+@pytest.fixture
+async def world(mock_clock: MockClock) -> AsyncIterator[World]:
+    # Only a test that hangs is idle for so long of real time; then its patience ends.
+    mock_clock.autojump_threshold = 3.0
+    async with open_world("udp", patience=10_000.0) as opened:
+        yield opened
+
+
+async def _connect(peer: Peer, *, from_ip: str = "127.0.0.1") -> trio.SocketStream:
+    connecting = trio.socket.socket()
+    await connecting.bind((from_ip, 0))
+    await connecting.connect((peer.endpoint.host, peer.endpoint.port))
+    stream = trio.SocketStream(connecting)
+    await _settle()
+    return stream
+
+
+async def _settle() -> None:
+    """Until everything that the loopback interface has to deliver has been taken in."""
+    await wait_all_tasks_blocked(0.005)
+
+
+async def _is_closed(stream: trio.SocketStream) -> bool:
+    """Whether the other side has closed. False: it waits for us."""
+    await _settle()
+    if not stream.socket.is_readable():
+        return False
+    try:
+        assert await stream.receive_some(1) == b""
+    except trio.BrokenResourceError:
+        pass
+    return True
+
+
+async def _ask(stream: trio.SocketStream, message: bytes) -> bytes:
+    await stream.send_all(framed(message))
+    await _settle()
+    answer = await stream.receive_some(10_000)
+    assert int.from_bytes(answer[:4], "big") == len(answer) - 4
+    return bytes(answer[4:])
+
+
+def _refused(peer: Peer) -> int:
+    return peer.transport.statistics.streams_refused
+
+
+def _connections(peer: Peer) -> int:
+    return peer.transport.statistics.stream_connections
+
+
+async def test_messages_follow_one_another_on_one_connection(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        assert await _ask(stream, b"one") == b"one"
+        assert await _ask(stream, b"two") == b"two"
+        await stream.send_all(framed(b"three") + framed(b"four"))
+        await _settle()
+        assert await stream.receive_some(100) == framed(b"three") + framed(b"four")
+        assert bob.transport.statistics.streams_in == 1
+    await _settle()
+    assert _connections(bob) == 0
+    assert _refused(bob) == 0
+
+
+async def test_a_silent_connection_is_closed_after_two_seconds(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        mock_clock.jump(1.9)
+        assert not await _is_closed(stream)
+        mock_clock.jump(0.2)
+        assert await _is_closed(stream)
+    assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+async def test_a_byte_a_second_is_too_slow_for_a_message(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        await stream.send_all((900).to_bytes(4, "big"))
+        for _second in range(10):
+            assert not await _is_closed(stream)
+            await stream.send_all(b"x")
+            await _settle()
+            mock_clock.jump(1.0)
+        assert await _is_closed(stream)
+    assert bob.inbound.messages == []
+    assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+@pytest.mark.parametrize("length", [0, 1001, 2**32 - 1])
+async def test_a_length_out_of_bounds_closes_at_once(world: World, length: int) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        await stream.send_all(length.to_bytes(4, "big"))
+        assert await _is_closed(stream)
+    assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+async def test_the_longest_message_is_accepted(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        assert await _ask(stream, bytes(1000)) == bytes(1000)
+
+
+@pytest.mark.parametrize("sent", [b"\0", b"\0\0\0\5", b"\0\0\0\5four"])
+async def test_a_message_cut_short_is_not_handed_on(world: World, sent: bytes) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        await stream.send_all(sent)
+        await stream.send_eof()
+        assert await _is_closed(stream)
+    assert bob.inbound.messages == []
+    assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+async def test_a_peer_that_resets_its_connection_troubles_nobody(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as other:
+        stream = await _connect(bob)
+        await stream.send_all(b"\0\0")
+        # An immediate end: RST instead of FIN.
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await stream.aclose()
+        await _settle()
+        assert _connections(bob) == 1
+        assert await _ask(other, b"still here") == b"still here"
+
+
+async def test_a_peer_that_does_not_take_its_answer_loses_its_connection(world: World, mock_clock: MockClock) -> None:
+    async def long_answer(_message: bytes) -> bytes | None:
+        return bytes(16 * 2**20)
+
+    bob = await world.join(Recorder(answer=long_answer), limits=LIMITS)
+    async with await _connect(bob) as stream:
+        await stream.send_all(framed(b"tell me everything"))
+        await _settle()
+        assert _connections(bob) == 1
+        mock_clock.jump(10.1)
+        await _settle()
+        assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+async def test_a_peer_that_goes_away_before_its_answer_troubles_nobody(world: World) -> None:
+    thought = trio.Event()
+
+    async def think(message: bytes) -> bytes | None:
+        await thought.wait()
+        return message
+
+    bob = await world.join(Recorder(answer=think), limits=LIMITS)
+    stream = await _connect(bob)
+    await stream.send_all(framed(b"think"))
+    await bob.inbound.until(messages=1)
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    await stream.aclose()
+    thought.set()
+    await _settle()
+    assert (_refused(bob), _connections(bob)) == (0, 0)
+    async with await _connect(bob) as other:
+        assert await _ask(other, b"hello") == b"hello"
+
+
+async def test_one_address_has_only_so_many_connections_and_others_still_get_in(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob), await _connect(bob):
+        async with await _connect(bob) as third:
+            assert await _is_closed(third)
+            assert _refused(bob) == 1
+        async with await _connect(bob, from_ip="127.0.0.2") as neighbour:
+            assert await _ask(neighbour, b"hello") == b"hello"
+
+
+async def test_all_addresses_together_have_only_so_many_connections(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with (
+        await _connect(bob, from_ip="127.0.0.2"),
+        await _connect(bob, from_ip="127.0.0.3"),
+        await _connect(bob, from_ip="127.0.0.4"),
+    ):
+        assert _connections(bob) == 3
+        async with await _connect(bob, from_ip="127.0.0.5") as fourth:
+            assert await _is_closed(fourth)
+    await _settle()
+    assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+async def test_an_idle_connection_makes_room_for_a_new_one(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as oldest, await _connect(bob) as older, await _connect(bob) as refused:
+        assert await _is_closed(refused)
+        assert await _ask(oldest, b"1") == b"1"
+        assert await _ask(older, b"2") == b"2"
+        async with await _connect(bob) as newcomer:
+            assert await _is_closed(oldest)
+            assert await _ask(newcomer, b"3") == b"3"
+            assert await _ask(older, b"4") == b"4"
+    assert _refused(bob) == 1
+
+
+async def test_a_connection_at_work_makes_no_room(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as first, await _connect(bob) as second:
+        # One has been idle before, one has not.
+        await _ask(first, b"hello")
+        bob.inbound.answer = forever
+        await first.send_all(framed(b"think"))
+        await second.send_all(framed(b"think"))
+        await bob.inbound.until(messages=3)
+        async with await _connect(bob) as third:
+            assert await _is_closed(third)
+        assert not await _is_closed(first)
+        assert not await _is_closed(second)
+
+
+async def test_an_idle_connection_is_closed_after_a_while_and_that_is_no_offence(
+    world: World, mock_clock: MockClock
+) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        await _ask(stream, b"hello")
+        mock_clock.jump(29)
+        assert not await _is_closed(stream)
+        mock_clock.jump(1.1)
+        assert await _is_closed(stream)
+    assert (_refused(bob), _connections(bob)) == (0, 0)
+
+
+async def test_accepted_connections_end_with_serving(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as idle, await _connect(bob) as silent:
+        await _ask(idle, b"hello")
+        bob.serving.cancel()
+        assert await _is_closed(idle)
+        assert await _is_closed(silent)
+    assert _connections(bob) == 0
+
+
+class FailingListener:
+    """A listening socket whose accept fails as it is told to, then waits for ever."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+        self.accepts_at: list[float] = []
+
+    async def accept(self) -> tuple[trio.socket.SocketType, tuple[str, int]]:
+        self.accepts_at.append(trio.current_time())
+        if self.errors:
+            await trio.lowlevel.checkpoint()
+            raise OSError(self.errors.pop(0), "as the test wants it")
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+async def test_accepting_survives_peers_that_went_away_and_waits_when_descriptors_run_out(
+    autojump_clock: MockClock,
+) -> None:
+    listener = FailingListener(errno.ECONNABORTED, errno.EMFILE, errno.EMFILE, errno.ECONNABORTED)
+    statistics = TransportStatistics()
+    server = StreamServer(cast("trio.socket.SocketType", listener), LIMITS, statistics)
+    with trio.move_on_after(5):
+        await server.serve(Recorder())
+    assert listener.accepts_at == pytest.approx([0, 0, 0.1, 0.2, 0.2])
+    assert statistics.streams_refused == 2
+
+
+async def test_a_broken_listener_is_not_hidden() -> None:
+    server = StreamServer(cast("trio.socket.SocketType", FailingListener(errno.EBADF)), LIMITS, TransportStatistics())
+    with pytest.raises(ExceptionGroup) as raised:
+        await server.serve(Recorder())
+    assert raised.group_contains(OSError)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_message": 0}, {"max_message": 2**32}, {"first_byte": -1.0}, {"per_peer": 0}, {"idle": math.nan}]
+)
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        StreamLimits(**wrong)  # type: ignore[arg-type]

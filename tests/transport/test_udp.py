@@ -1,0 +1,223 @@
+"""The UDP socket: ports, families of addresses, and what the network reports about a datagram."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from camomile_trio.errors import TransportError
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport import udp
+from camomile_trio.transport.udp import UdpTransport, open_udp
+from tests.transport.peers import ANY_PORT, Recorder, World, open_world
+
+pytestmark = pytest.mark.real_time
+
+_RECEIVE_ERRORS = 11  # IP_RECVERR of Linux, which the socket module does not name
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with open_world("udp") as opened:
+        yield opened
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine lacks IPv6")
+
+
+async def test_port_0_takes_one_port_for_both_protocols() -> None:
+    async with open_udp(ANY_PORT) as transport:
+        stream = await trio.open_tcp_stream("127.0.0.1", transport.endpoint.port)
+        await stream.aclose()
+
+
+async def test_a_port_free_for_one_protocol_only_is_given_back_and_another_one_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = _fail_tcp(monkeypatch, times=3, error=errno.EADDRINUSE)
+    async with open_udp(ANY_PORT) as transport:
+        assert len(taken) == 3
+        assert transport.endpoint.port != 0
+
+
+async def test_the_search_for_a_port_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = _fail_tcp(monkeypatch, times=100, error=errno.EADDRINUSE)
+    with pytest.raises(TransportError, match="no port of 127"):
+        await _open_and_close(ANY_PORT, port_retries=4)
+    assert len(taken) == 4
+
+
+async def test_other_troubles_with_a_port_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = _fail_tcp(monkeypatch, times=100, error=errno.EACCES)
+    with pytest.raises(TransportError, match=r"TCP 127\.0\.0\.1:\d+: Permission denied"):
+        await _open_and_close(ANY_PORT)
+    assert len(taken) == 1
+
+
+def _fail_tcp(monkeypatch: pytest.MonkeyPatch, *, times: int, error: int) -> list[Endpoint]:
+    bound = udp._bound
+    taken: list[Endpoint] = []
+
+    def bound_unless_taken(kind: socket.SocketKind, listen: Endpoint) -> socket.socket:
+        if kind == socket.SOCK_STREAM and len(taken) < times:
+            taken.append(listen)
+            raise OSError(error, "as the test wants it")
+        return bound(kind, listen)
+
+    monkeypatch.setattr(udp, "_bound", bound_unless_taken)
+    return taken
+
+
+async def _open_and_close(listen: Endpoint, *, port_retries: int = 16) -> None:
+    async with open_udp(listen, port_retries=port_retries):
+        pass
+
+
+async def test_a_port_in_use_is_said_in_one_line_with_a_remedy() -> None:
+    async with open_udp(ANY_PORT) as transport:
+        with pytest.raises(TransportError) as raised:
+            await _open_and_close(transport.endpoint)
+    assert str(raised.value) == f"cannot listen on UDP {transport.endpoint}: Address already in use"
+    assert "--listen" in raised.value.remedy
+
+
+async def test_a_port_that_only_tcp_has_taken_is_named_as_such() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = Endpoint.from_host(*other.getsockname())
+        with pytest.raises(TransportError) as raised:
+            await _open_and_close(taken)
+    assert str(raised.value) == f"cannot listen on TCP {taken}: Address already in use"
+
+
+async def test_an_address_of_another_machine_is_refused_with_a_remedy() -> None:
+    with pytest.raises(TransportError) as raised:
+        await _open_and_close(Endpoint.parse("192.0.2.1:0"))
+    assert "address of this machine" in raised.value.remedy
+
+
+@needs_ipv6
+async def test_nodes_meet_over_ipv6(world: World) -> None:
+    ipv6 = Endpoint.parse("[::1]:0")
+    alice, bob = await world.join(at=ipv6), await world.join(at=ipv6)
+    alice.send(b"over IPv6", bob)
+    await bob.inbound.until(datagrams=1)
+    assert bob.inbound.datagrams == [(b"over IPv6", alice.endpoint)]
+    assert alice.endpoint.host == "::1"
+    assert await alice.exchange(b"and by TCP", bob) == b"and by TCP"
+    assert bob.inbound.messages[0][1].host == "::1"
+
+
+@needs_ipv6
+async def test_a_node_open_to_both_families_sees_ipv4_peers_as_ipv4(world: World) -> None:
+    both = await world.join(at=Endpoint.parse("[::]:0"))
+    old, new = await world.join(), await world.join(at=Endpoint.parse("[::1]:0"))
+    port = both.endpoint.port
+    old.transport.send(b"from IPv4", Endpoint.parse(f"127.0.0.1:{port}"))
+    new.transport.send(b"from IPv6", Endpoint.parse(f"[::1]:{port}"))
+    await both.inbound.until(datagrams=2)
+    assert set(both.inbound.datagrams) == {(b"from IPv4", old.endpoint), (b"from IPv6", new.endpoint)}
+    both.send(b"answer", old)
+    both.send(b"answer", new)
+    for peer in (old, new):
+        await peer.inbound.until(datagrams=1)
+        assert peer.inbound.payloads == [b"answer"]
+        assert await both.exchange(b"by TCP", peer) == b"by TCP"
+    await old.transport.exchange(b"by TCP", Endpoint.parse(f"127.0.0.1:{port}"), max_answer=100)
+    assert both.inbound.messages[0][1].ip == old.endpoint.ip
+
+
+async def test_an_ipv4_node_cannot_send_to_ipv6(world: World) -> None:
+    alice = await world.join()
+    assert not alice.transport.send(b"hello?", Endpoint.parse("[::1]:8118"))
+    assert alice.transport.statistics.dropped_out == 1
+
+
+async def test_peers_see_the_address_that_a_node_listens_on_in_streams_too(world: World) -> None:
+    alice, bob = await world.join(at=Endpoint.parse("127.0.0.2:0")), await world.join()
+    await alice.exchange(b"who am I", bob)
+    assert bob.inbound.messages[0][1].host == "127.0.0.2"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for what other systems report by themselves")
+async def test_a_report_that_nobody_listens_does_not_end_receiving(world: World) -> None:
+    alice, bob = await world.join(), await world.join()
+    assert isinstance(alice.transport, UdpTransport)
+    alice.transport._udp.setsockopt(socket.IPPROTO_IP, _RECEIVE_ERRORS, 1)
+    alice.transport.send(b"hello?", Endpoint.parse("127.0.0.1:1"))
+    while not alice.transport.statistics.send_errors:
+        await trio.lowlevel.checkpoint()
+    bob.send(b"I do", alice)
+    await alice.inbound.until(datagrams=1)
+    assert alice.inbound.payloads == [b"I do"]
+
+
+async def test_a_full_buffer_drops_and_counts(world: World) -> None:
+    class Full:
+        family = socket.AF_INET
+
+        def sendto(self, _datagram: bytes, _address: object) -> int:
+            raise BlockingIOError
+
+    alice, bob = await world.join(), await world.join()
+    assert isinstance(alice.transport, UdpTransport)
+    real = alice.transport._udp
+    alice.transport._udp = Full()  # type: ignore[assignment]
+    assert not alice.send(b"no room", bob)
+    alice.transport._udp = real
+    assert (alice.transport.statistics.dropped_out, alice.transport.statistics.send_errors) == (1, 0)
+
+
+async def test_a_broken_socket_is_not_hidden(world: World) -> None:
+    class Broken:
+        def recvfrom(self, _size: int) -> tuple[bytes, object]:
+            raise OSError(errno.EBADF, "as the test wants it")
+
+    alice = await world.join()
+    assert isinstance(alice.transport, UdpTransport)
+    real = alice.transport._udp
+    alice.transport._udp = Broken()  # type: ignore[assignment]
+    with pytest.raises(OSError, match="as the test wants it"):
+        alice.transport._drain(alice.inbound)
+    alice.transport._udp = real
+
+
+async def test_the_memory_of_addresses_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "_MAX_ADDRESSES", 3)
+    alice = await world.join()
+    assert isinstance(alice.transport, UdpTransport)
+    peers = [await world.join() for _ in range(8)]
+    for peer in peers:
+        peer.send(b"hello", alice)
+        alice.send(b"hello", peer)
+        await peer.inbound.until(datagrams=1)
+    await alice.inbound.until(datagrams=8)
+    assert {source for _datagram, source in alice.inbound.datagrams} == {peer.endpoint for peer in peers}
+    assert len(alice.transport._sources) <= 3
+    assert len(alice.transport._sockaddrs) <= 3
+
+
+async def test_what_arrives_before_serving_waits_in_the_socket() -> None:
+    async with open_world("udp") as world, open_udp(ANY_PORT) as early:
+        alice = await world.join()
+        alice.transport.send(b"are you up", early.endpoint)
+        inbound = Recorder()
+        await world.nursery.start(early.serve, inbound)
+        await inbound.until(datagrams=1)
+        assert inbound.datagrams == [(b"are you up", alice.endpoint)]
+        world.nursery.cancel_scope.cancel()
