@@ -1,0 +1,124 @@
+"""The seam between a node and what it keeps.
+
+Rules of this file: types only. Reads are direct, synchronous and quick (some µs). A read sees every write that was
+handed over before it, committed or not. Writes are handed to the one writer, which commits them in groups; `done` is
+called once the group is committed, never before, from the event loop. Nothing here judges a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+import trio
+
+from camomile_trio.errors import StorageError
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import Durability
+from camomile_trio.kademlia.registers import KeyState
+
+
+# Called after the commit with how far it got, or with why it failed.
+Done = Callable[[Durability | StorageError], None]
+
+
+@attrs.frozen
+class Timetable:
+    """When a key needs attention, in wall-clock ms; 0 means never. Stored beside the key and indexed."""
+
+    due: int = 0  # something about it ends or is to be forgotten: `expire` has work then
+    renew: int = 0  # a lease of ours wants renewing
+
+
+@attrs.define
+class StorageStatistics:
+    keys: int = 0  # all keys of which anything is stored
+    values: int = 0  # those with a value
+    bytes: int = 0  # counted against max_bytes: values and registers, with a fixed allowance for each key
+    max_bytes: int = 0
+    pending: int = 0  # writes not committed yet
+    commits: int = 0
+    committed_writes: int = 0
+    refused: int = 0  # writes refused because the storage is full
+    busy: int = 0  # writes refused because too many were waiting for their commit
+    failures: int = 0  # commits that failed
+
+
+class Storage(Protocol):
+    """Open and locked when it is made, closed by `close`. `run` is its writer, a task of the node."""
+
+    @property
+    def statistics(self) -> StorageStatistics: ...
+
+    @property
+    def durability(self) -> Durability:
+        """What a commit of this storage means."""
+
+    @property
+    def failing(self) -> str:
+        """Why the last commit failed, empty when it did not: the node is not ready while this says something."""
+
+    def read(self, key: Key) -> KeyState | None:
+        """What is stored about a key. StorageError if the disk fails."""
+
+    def value(self, key: Key) -> bytes | None:
+        """The value's bytes. They are *not* hashed here; StorageError if the disk fails."""
+
+    def write(
+        self,
+        state: KeyState,
+        timetable: Timetable,
+        *,
+        value: bytes | None = None,
+        even_if_full: bool = False,
+        evictable: bool = False,
+        done: Done | None = None,
+    ) -> None:
+        """Replaces what is stored about `state.key`.
+
+        `value`: the bytes, when `state.size` says there is a value and it is not stored yet (None keeps the stored
+        one). With `state.size` None the stored value goes. `evictable` marks a key that goes first when space is
+        short. StorageFull, at once and without calling `done`, when it makes more of what would not fit and
+        `even_if_full` is not set; StorageError likewise when too many writes wait, or the disk fails. ValueError if
+        `value` is not what `state` says. Later writes of one key replace earlier ones; `done` of each is called.
+        """
+
+    def remove(self, key: Key) -> None:
+        """Forgets that the key was ever there."""
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        """Up to `limit` keys greater than `after`, in order; None starts at the first. For bounded walks."""
+
+    def due(self, now: int, limit: int) -> list[Key]:
+        """Up to `limit` keys whose timetable says due at or before `now` (ms), earliest first."""
+
+    def renewable(self, now: int, limit: int) -> list[Key]:
+        """Up to `limit` keys whose timetable says renew at or before `now` (ms), earliest first."""
+
+    def evictable(self, limit: int) -> list[Key]:
+        """Up to `limit` keys that were marked evictable, those with the earliest due first, never last."""
+
+    def next_due(self) -> int | None:
+        """The earliest due or renew time of all keys, None if there is none."""
+
+    def contacts(self) -> list[Contact]:
+        """The contacts that were saved last."""
+
+    def save_contacts(self, contacts: list[Contact]) -> None:
+        """Replaces the saved contacts (at most some hundreds); committed with the next group."""
+
+    def note(self, name: str) -> int:
+        """A small number kept under a name, 0 if there is none. The node keeps its uptime here."""
+
+    def set_note(self, name: str, number: int) -> None: ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The writer. Runs until cancelled; what was handed over before is committed by `close`."""
+
+    def close(self) -> None:
+        """Commits what is pending, calls its `done`s, and gives up the lock. Safe to call twice; only after `run`.
+
+        Every other call raises StorageError from then on.
+        """

@@ -1,0 +1,157 @@
+"""The open database: its reads, and how a group of writes becomes one transaction.
+
+Rules of this file: synchronous SQL with every error translated; it knows no event loop and no pending writes. There
+are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread,
+as `sync` has it), checkpoints (a thread). None of them waits for another one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.group import Group
+from camomile_trio.storage.rows import LAST_MOMENT, key_row, state_of
+from camomile_trio.storage.schema import SyncMode, connect, damaged, open_database, pragma, set_sync, translated
+from camomile_trio.storage.tally import Tally
+from camomile_trio.storage.uncommitted import Moments
+
+_PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+    size = excluded.size, registers = excluded.registers, classic_until = excluded.classic_until,
+    published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable"""
+# A partial index is used only where the query repeats its condition.
+_DUE = "SELECT due, key FROM keys WHERE due > 0 AND due <= ? ORDER BY due, key LIMIT ?"
+_RENEWABLE = "SELECT renew, key FROM keys WHERE renew > 0 AND renew <= ? ORDER BY renew, key LIMIT ?"
+_EVICTABLE = "SELECT due, key FROM keys WHERE evictable = 1 ORDER BY due = 0, due, key LIMIT ?"
+
+
+class Database:
+    def __init__(self, path: Path, sync: SyncMode) -> None:
+        """Opens the file, or makes it. StorageDamaged, StorageError."""
+        self._path = path
+        with ExitStack() as stack:
+            self._writer = stack.enter_context(closing(open_database(path, sync)))
+            self._reader = stack.enter_context(closing(connect(path)))
+            self._checkpointer = stack.enter_context(closing(connect(path)))
+            try:
+                pragma(self._reader, "query_only = ON")
+                # A checkpoint of this connection waits for the disk, which NORMAL is enough for.
+                set_sync(self._checkpointer, "os")
+            except sqlite3.Error as error:
+                raise translated(error, path) from error
+            self.tally = self._tally()
+            self._connections = stack.pop_all()
+
+    def read(self, key: Key) -> KeyState | None:
+        rows = self._rows("SELECT size, registers, classic_until, published FROM keys WHERE key = ?", (key,))
+        if not rows:
+            return None
+        try:
+            return state_of(key, rows[0])
+        except ValueError as error:
+            raise damaged(self._path, f"the row of key {key} makes no sense ({error})") from error
+
+    def value(self, key: Key) -> bytes | None:
+        rows = self._rows("SELECT value FROM contents WHERE key = ?", (key,))
+        value: bytes | None = rows[0][0] if rows else None
+        return value
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        rows = self._rows("SELECT key FROM keys WHERE key > ? ORDER BY key LIMIT ?", (after or b"", limit))
+        return [Key(key) for (key,) in rows]
+
+    def due(self, until: int, limit: int) -> Moments:
+        """Up to `limit` keys that are due at or before `until`, each after its time, earliest first."""
+        return _moments(self._rows(_DUE, (min(until, LAST_MOMENT), limit)))
+
+    def renewable(self, until: int, limit: int) -> Moments:
+        return _moments(self._rows(_RENEWABLE, (min(until, LAST_MOMENT), limit)))
+
+    def evictable(self, limit: int) -> Moments:
+        """Up to `limit` evictable keys, each after the time when it is due (0: never), earliest first, never last."""
+        return _moments(self._rows(_EVICTABLE, (limit,)))
+
+    def contacts(self) -> list[Contact]:
+        rows = self._rows("SELECT id, endpoint FROM contacts ORDER BY position", ())
+        return [Contact(NodeId(node_id), Endpoint(endpoint)) for node_id, endpoint in rows]
+
+    def note(self, name: str) -> int:
+        rows = self._rows("SELECT number FROM notes WHERE name = ?", (name,))
+        return int(rows[0][0]) if rows else 0
+
+    def commit(self, group: Group) -> None:
+        """Stores a group, all of it or, with a StorageError, nothing."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._store(group)
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise translated(error, self._path) from error
+
+    def checkpoint(self) -> tuple[int, int]:
+        """Brings what was committed so far to the disk, and from the log into the tables as far as it goes while
+        commits go on. Waits for the disk. Returns the frames in the log, and how many of them are in the tables."""
+        try:
+            _, in_log, done = self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
+        return in_log, done
+
+    def close(self) -> None:
+        """The last connection to close empties the log into the tables and waits for the disk. Safe to call twice."""
+        self._connections.close()
+
+    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[Any]:
+        # Fetched to the end at once, because an unfinished read would hold up the checkpoints.
+        try:
+            return self._reader.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
+
+    def _tally(self) -> Tally:
+        rows = self._rows("SELECT keys, stored_values, bytes FROM counters", ())
+        if len(rows) != 1:
+            raise damaged(self._path, "its counters are missing")
+        return Tally(*rows[0])
+
+    def _store(self, group: Group) -> None:
+        kept = [write for write in group.writes.values() if write is not None]
+        gone = [(key,) for key, write in group.writes.items() if write is None]
+        without_value = gone + [(write.state.key,) for write in kept if write.state.size is None]
+        self._each(_PUT_KEY, [key_row(write) for write in kept])
+        self._each("DELETE FROM keys WHERE key = ?", gone)
+        self._each("DELETE FROM contents WHERE key = ?", without_value)
+        values = [(write.state.key, write.value) for write in kept if write.value is not None]
+        self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", values)
+        if group.contacts is not None:
+            self._writer.execute("DELETE FROM contacts")
+            self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", group.contacts)
+        self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*group.notes.items()])
+        tally = group.tally
+        self._writer.execute(
+            "UPDATE counters SET keys = ?, stored_values = ?, bytes = ?", (tally.keys, tally.values, tally.bytes)
+        )
+
+    def _each(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        # Most groups are one write, for which the empty statements would be half of the cost.
+        if rows:
+            self._writer.executemany(statement, rows)
+
+    def _roll_back(self) -> None:
+        # SQLite has ended the transaction by itself after some errors, a full disk among them.
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
+
+
+def _moments(rows: Iterable[tuple[int, bytes]]) -> Moments:
+    return [(moment, Key(key)) for moment, key in rows]

@@ -1,0 +1,63 @@
+"""How a key's state and its registers become the columns of a row, and come back.
+
+Rules of this file: plain conversion, no database. What comes back was written by us, but a disk may have changed it:
+a row that makes no sense is a ValueError. Times end at what SQLite's signed 64 bits hold, which is never.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.records import ROW_BYTES, Record
+from camomile_trio.kademlia.registers import KeyState, Register
+from camomile_trio.storage.group import Write
+from camomile_trio.storage.tally import REGISTER_BYTES
+
+LAST_MOMENT = 2**63 - 1
+
+# The record, remembered_until, ended_at or -1, had_lease.
+_REGISTER = struct.Struct(f">{ROW_BYTES}sQq?")
+assert _REGISTER.size == REGISTER_BYTES
+
+KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool]
+StateRow = tuple[int | None, bytes, int, int]
+
+
+def pack_registers(registers: Iterable[Register]) -> bytes:
+    return b"".join(
+        _REGISTER.pack(r.record.row(), r.remembered_until, -1 if r.ended_at is None else r.ended_at, r.had_lease)
+        for r in registers
+    )
+
+
+def unpack_registers(packed: bytes, key: Key) -> tuple[Register, ...]:
+    """The registers of `key`; ValueError if the bytes are not some."""
+    if len(packed) % REGISTER_BYTES:
+        raise ValueError(f"{len(packed)} bytes are no row of registers")
+    return tuple(
+        Register(Record.from_row(row, key), remembered_until, None if ended_at < 0 else ended_at, had_lease=had_lease)
+        for row, remembered_until, ended_at, had_lease in _REGISTER.iter_unpack(packed)
+    )
+
+
+def key_row(write: Write) -> KeyRow:
+    """The columns of `keys`, in the schema's order."""
+    state, timetable = write.state, write.timetable
+    return (
+        state.key,
+        state.size,
+        write.registers,
+        min(state.classic_until, LAST_MOMENT),
+        state.published,
+        min(timetable.due, LAST_MOMENT),
+        min(timetable.renew, LAST_MOMENT),
+        write.evictable,
+    )
+
+
+def state_of(key: Key, row: StateRow) -> KeyState:
+    """The state from the columns size, registers, classic_until, published; ValueError if they make no sense."""
+    size, registers, classic_until, published = row
+    return KeyState(key, size, unpack_registers(registers, key), classic_until, bool(published))

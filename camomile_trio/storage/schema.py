@@ -1,0 +1,153 @@
+"""The tables, and how a file becomes an open database or a clear error.
+
+Rules of this file: SQL and pragmas; it knows no keys and no groups. Nothing is ever deleted or repaired here: a node
+whose file is damaged starts on an empty one and refills from its neighbours, once somebody has moved the file away.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+from camomile_trio.errors import StorageDamaged, StorageError
+
+# How far a commit goes before it is acknowledged: to the operating system, or to the disk.
+SyncMode = Literal["os", "full"]
+
+DATABASE_FILE = "camomile.db"
+APPLICATION_ID = 0x43614D6F  # "CaMo", in the header of the file
+VERSION = 1
+
+# The keys' rows are small and move often, values are large and never change, so each has a table. Half of SQLite's
+# usual page halves what a commit writes into the log; the indexes hold the key, so that a list needs no other page.
+_PAGE_BYTES = 2048
+_TABLES = (
+    """CREATE TABLE keys (
+        key BLOB PRIMARY KEY NOT NULL,
+        size INTEGER,                     -- of the value, NULL without one
+        registers BLOB NOT NULL,          -- packed, see rows.py
+        classic_until INTEGER NOT NULL,   -- times in ms, 0 for never
+        published INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        renew INTEGER NOT NULL,
+        evictable INTEGER NOT NULL
+    )""",
+    "CREATE INDEX keys_due ON keys (due, key) WHERE due > 0",
+    "CREATE INDEX keys_renew ON keys (renew, key) WHERE renew > 0",
+    "CREATE INDEX keys_evictable ON keys (due = 0, due, key) WHERE evictable = 1",
+    "CREATE TABLE contents (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)",
+    "CREATE TABLE counters (id INTEGER PRIMARY KEY CHECK (id = 1), keys INTEGER, stored_values INTEGER, bytes INTEGER)",
+    "INSERT INTO counters VALUES (1, 0, 0, 0)",
+    "CREATE TABLE contacts (position INTEGER PRIMARY KEY, id BLOB NOT NULL, endpoint BLOB NOT NULL)",
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+# One row of each is read when the file is opened: damage that shows there is better heard of at the start.
+_SAMPLED = ("keys", "contents", "contacts", "notes")
+
+# In WAL mode nobody waits for a reader and there is one writer; only a foreign program can be in the way so long.
+_BUSY_SECONDS = 1.0
+# A log that grew beyond this is cut back when it starts over.
+_LOG_BYTES = 64 * 2**20
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def translated(error: sqlite3.Error, path: Path) -> StorageError:
+    """What SQLite says, as an error of ours."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        return damaged(path, str(error))
+    return StorageError(
+        f"the database {path} failed: {error}", remedy="look for a full or failing disk, and for its permissions"
+    )
+
+
+def damaged(path: Path, what: str) -> StorageDamaged:
+    return StorageDamaged(
+        f"the database {path} is damaged: {what}",
+        remedy=f"move {path.name} and what begins with its name away; the node refills from its neighbours",
+    )
+
+
+def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
+    """A connection that may write, to a file that was checked, or made when it was missing or empty.
+
+    StorageDamaged for a file that is damaged, not Camomile's or of another version; StorageError for other trouble.
+    """
+    try:
+        # So that the file, and those that SQLite makes beside it, are nobody else's whatever the umask is.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StorageError(
+            f"the database {path} cannot be opened: {error.strerror}", remedy="look at its permissions"
+        ) from error
+    connection = connect(path)
+    try:
+        _check_kind(connection, path)
+        pragma(connection, f"page_size = {_PAGE_BYTES}")
+        if (mode := pragma(connection, "journal_mode = WAL")) != "wal":
+            raise StorageError(
+                f"the file system of {path} knows no shared memory (journal mode {mode})",
+                remedy="give a --data-dir on a local disk",
+            )
+        set_sync(connection, sync)
+        pragma(connection, f"journal_size_limit = {_LOG_BYTES}")
+        if not pragma(connection, "application_id"):
+            _create(connection)
+        for table in _SAMPLED:
+            connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 (the names above)
+    except sqlite3.Error as error:
+        connection.close()
+        raise translated(error, path) from error
+    except StorageError:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """One more connection to the file, without transactions of Python's own; used by one thread at a time."""
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    return connection
+
+
+def set_sync(connection: sqlite3.Connection, sync: SyncMode) -> None:
+    """How far a commit, or a checkpoint, of this connection goes.
+
+    "full" waits for the disk at every commit. "os" does not, and then no commit may start a checkpoint, for that one
+    waits for the disk: somebody else has to checkpoint.
+    """
+    pragma(connection, f"synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
+    if sync == "os":
+        pragma(connection, "wal_autocheckpoint = 0")
+
+
+def pragma(connection: sqlite3.Connection, text: str) -> object:
+    """Sets or asks one setting; the first column of the answer, None without one."""
+    row = connection.execute(f"PRAGMA {text}").fetchone()
+    return row[0] if row else None
+
+
+def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
+    application, version = pragma(connection, "application_id"), pragma(connection, "user_version")
+    if application == APPLICATION_ID:
+        if version != VERSION:
+            raise StorageDamaged(
+                f"the database {path} is of version {version}, and this Camomile knows version {VERSION}",
+                remedy=f"run the Camomile that made it, or move {path.name} away; the node refills from its neighbours",
+            )
+    elif application or version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        raise damaged(path, "it is not a database of Camomile's")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """All in one transaction: a process that is killed here leaves an empty database."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute("COMMIT")

@@ -1,0 +1,296 @@
+"""Storage in SQLite: the embedded default, in one file of a locked data directory.
+
+Rules of this file: who may touch the database when. Writes gather in a group; the one writer commits the group and then
+calls its `done`s. Until then reads find it here, laid over what the database says, so that a read never waits and never
+misses a write. Sync "os" commits on the event loop (some 10 µs, without waiting for the disk) and a checkpoint in a
+thread brings it to the disk within a second; sync "full" commits in a thread, one group at a time, and waits for the
+disk there. If a commit fails, all that was handed over and not committed goes with it, since later writes build on
+earlier ones: every `done` hears it, and what is readable is again what the disk has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import trio
+
+from camomile_trio.errors import StorageError
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import Durability
+from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.base import Done, StorageStatistics, Timetable
+from camomile_trio.storage.data_directory import DataDirectory
+from camomile_trio.storage.database import Database
+from camomile_trio.storage.group import Group, Write
+from camomile_trio.storage.rows import LAST_MOMENT, pack_registers
+from camomile_trio.storage.schema import DATABASE_FILE, SyncMode
+from camomile_trio.storage.tally import (
+    MAX_CONTACTS,
+    MAX_PENDING_BYTES,
+    MAX_PENDING_WRITES,
+    Tally,
+    busy,
+    check_value,
+    closed,
+    full,
+)
+from camomile_trio.storage.uncommitted import Uncommitted
+
+# From the first commit that only the operating system has to the checkpoint: what remains of the second is the disk's.
+CHECKPOINT_AFTER = 0.8
+# A log this long that commits keep ahead of the checkpoints makes commits wait for one, or it would never start over.
+LONG_LOG_FRAMES = 16_384
+
+
+def open_sqlite(directory: Path, *, sync: SyncMode, max_bytes: int) -> SqliteStorage:
+    """Opens the storage in `directory`, which is made if it is missing and locked until `close`.
+
+    DataDirectoryInUse if somebody has it; StorageDamaged if the file is damaged or of another version; StorageError if
+    the directory cannot be used. Blocks for the disk: at most for the log that a killed process left.
+    """
+    data_directory = DataDirectory.open(directory)
+    try:
+        database = Database(directory / DATABASE_FILE, sync)
+    except StorageError:
+        data_directory.release()
+        raise
+    return SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes)
+
+
+class SqliteStorage:
+    """A `Storage`, made by `open_sqlite`."""
+
+    def __init__(self, database: Database, directory: DataDirectory, *, sync: SyncMode, max_bytes: int) -> None:
+        self._database = database
+        self._directory = directory
+        self._sync = sync
+        self._statistics = StorageStatistics(max_bytes=max_bytes)
+        self._committed: Tally = database.tally
+        self._waiting = Uncommitted(self._committed)
+        # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
+        self._last_read: tuple[Key, KeyState | None] | None = None
+        self._commit_failure = ""
+        self._checkpoint_failure = ""
+        self._handed_over = trio.Event()
+        self._unsynced = trio.Event()
+        self._log_is_long = False
+        # Checkpoints share a connection, so there is one at a time.
+        self._checkpoint_thread = trio.CapacityLimiter(1)
+        self._commit_thread = trio.CapacityLimiter(1)
+        self._is_closed = False
+
+    @property
+    def statistics(self) -> StorageStatistics:
+        tally = self._waiting.filling.tally
+        return attrs.evolve(
+            self._statistics, keys=tally.keys, values=tally.values, bytes=tally.bytes, pending=self._waiting.count
+        )
+
+    @property
+    def durability(self) -> Durability:
+        return Durability.DISK if self._sync == "full" else Durability.SYSTEM
+
+    @property
+    def failing(self) -> str:
+        return self._commit_failure or self._checkpoint_failure
+
+    def read(self, key: Key) -> KeyState | None:
+        self._check_open()
+        if self._waiting.speaks_of(key):
+            write = self._waiting.write_of(key)
+            return None if write is None else write.state
+        if self._last_read is not None and self._last_read[0] == key:
+            return self._last_read[1]
+        state = self._database.read(key)
+        self._last_read = (key, state)
+        return state
+
+    def value(self, key: Key) -> bytes | None:
+        self._check_open()
+        if self._waiting.speaks_of(key):
+            write = self._waiting.write_of(key)
+            if write is None or write.state.size is None:
+                return None
+            value = self._waiting.value_of(key)
+            if value is not None:
+                return value
+        return self._database.value(key)
+
+    def write(
+        self,
+        state: KeyState,
+        timetable: Timetable,
+        *,
+        value: bytes | None = None,
+        even_if_full: bool = False,
+        evictable: bool = False,
+        done: Done | None = None,
+    ) -> None:
+        before = self.read(state.key)
+        check_value(before, state, value)
+        group = self._waiting.filling
+        # A value that is larger than the bound waits alone.
+        is_too_much = group.value_bytes > 0 and group.value_bytes + len(value or b"") > MAX_PENDING_BYTES
+        if group.count >= MAX_PENDING_WRITES or is_too_much:
+            self._statistics.busy += 1
+            raise busy()
+        tally = group.tally.with_change(before, state)
+        # What makes nothing larger always fits.
+        if group.tally.bytes < tally.bytes > self._statistics.max_bytes and not even_if_full:
+            self._statistics.refused += 1
+            raise full(self._statistics.max_bytes)
+        group.add(Write(state, timetable, evictable, value, pack_registers(state.registers)), done)
+        group.tally = tally
+        self._handed_over.set()
+
+    def remove(self, key: Key) -> None:
+        # Never refused as busy: a key that is stored is removed once, so these are bounded by what is stored.
+        before = self.read(key)
+        if before is not None:
+            group = self._waiting.filling
+            group.remove(key)
+            group.tally = group.tally.with_change(before, None)
+            self._handed_over.set()
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        self._check_open()
+        return self._waiting.keys(self._database.keys, after, limit)
+
+    def due(self, now: int, limit: int) -> list[Key]:
+        self._check_open()
+        return [key for _, key in self._waiting.moments(self._database.due, _due, now, limit)]
+
+    def renewable(self, now: int, limit: int) -> list[Key]:
+        self._check_open()
+        return [key for _, key in self._waiting.moments(self._database.renewable, _renew, now, limit)]
+
+    def evictable(self, limit: int) -> list[Key]:
+        self._check_open()
+        return self._waiting.evictable(self._database.evictable, limit)
+
+    def next_due(self) -> int | None:
+        self._check_open()
+        first = self._waiting.moments(self._database.due, _due, LAST_MOMENT, 1)
+        first += self._waiting.moments(self._database.renewable, _renew, LAST_MOMENT, 1)
+        return min((moment for moment, _ in first), default=None)
+
+    def contacts(self) -> list[Contact]:
+        self._check_open()
+        waiting = self._waiting.contacts()
+        return self._database.contacts() if waiting is None else list(waiting)
+
+    def save_contacts(self, contacts: list[Contact]) -> None:
+        self._check_open()
+        self._waiting.filling.contacts = contacts[:MAX_CONTACTS]
+        self._handed_over.set()
+
+    def note(self, name: str) -> int:
+        self._check_open()
+        waiting = self._waiting.note(name)
+        return self._database.note(name) if waiting is None else waiting
+
+    def set_note(self, name: str, number: int) -> None:
+        self._check_open()
+        self._waiting.filling.notes[name] = number
+        self._handed_over.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            if self._sync == "os":
+                nursery.start_soon(self._checkpoint_regularly)
+            task_status.started()
+            while True:
+                await self._handed_over.wait()
+                # Whatever else is written in this pass of the event loop joins the group.
+                await trio.lowlevel.checkpoint()
+                if self._log_is_long:
+                    self._log_is_long = False
+                    await self._checkpoint()
+                self._handed_over = trio.Event()
+                group = self._waiting.cut()
+                if self._sync == "full":
+                    await self._commit_in_thread(group)
+                else:
+                    self._commit(group)
+
+    def close(self) -> None:
+        """As in `Storage`. Waits for the disk."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            if not self._waiting.filling.is_empty:
+                self._commit(self._waiting.cut())
+        finally:
+            self._database.close()
+            self._directory.release()
+
+    def _commit(self, group: Group) -> None:
+        try:
+            self._database.commit(group)
+        except StorageError as error:
+            self._on_failure(error)
+        else:
+            self._on_commit(group)
+
+    async def _commit_in_thread(self, group: Group) -> None:
+        try:
+            # One commit cannot be broken off anyway; unshielded, a cancelled writer might leave a group in between.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._database.commit, group, limiter=self._commit_thread)
+        except StorageError as error:
+            self._on_failure(error)
+        else:
+            self._on_commit(group)
+
+    def _on_commit(self, group: Group) -> None:
+        self._waiting.committing = None
+        self._last_read = None
+        self._committed = group.tally
+        self._commit_failure = ""
+        self._statistics.commits += 1
+        self._statistics.committed_writes += group.count
+        self._unsynced.set()
+        for done in group.dones:
+            done(self.durability)
+
+    def _on_failure(self, error: StorageError) -> None:
+        dropped = self._waiting.drop(self._committed)
+        self._last_read = None
+        self._commit_failure = str(error)
+        self._statistics.failures += 1
+        for group in dropped:
+            for done in group.dones:
+                done(error)
+
+    async def _checkpoint_regularly(self) -> None:
+        while True:
+            await self._unsynced.wait()
+            await trio.sleep(CHECKPOINT_AFTER)
+            self._unsynced = trio.Event()
+            await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        try:
+            in_log, done = await trio.to_thread.run_sync(self._database.checkpoint, limiter=self._checkpoint_thread)
+        except StorageError as error:
+            self._checkpoint_failure = str(error)
+            self._statistics.failures += 1
+            self._unsynced.set()  # to try again
+        else:
+            self._checkpoint_failure = ""
+            self._log_is_long = done < in_log and in_log > LONG_LOG_FRAMES
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise closed()
+
+
+def _due(write: Write) -> int:
+    return write.timetable.due
+
+
+def _renew(write: Write) -> int:
+    return write.timetable.renew

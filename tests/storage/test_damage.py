@@ -1,0 +1,147 @@
+"""A database that is not what it should be: a clear error, and everything stays where it is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from camomile_trio.errors import StorageDamaged, StorageError
+from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.database import Database
+from camomile_trio.storage.schema import APPLICATION_ID, DATABASE_FILE, VERSION
+from camomile_trio.storage.sqlite import open_sqlite
+from tests.storage.kept import MIB, key, state
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The database of a node that held a hundred values and was stopped."""
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=100 * MIB)
+    for number in range(100):
+        storage.write(state(number, 1000), Timetable(due=number + 1), value=bytes(1000))
+    storage.close()
+    return tmp_path / DATABASE_FILE
+
+
+def change(file: Path, *statements: str) -> None:
+    connection = sqlite3.connect(file, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def garbage_in_the_header(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"garbage" * 20)
+
+
+def cut_short(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+
+
+def not_a_database(file: Path) -> None:
+    file.write_text("these are somebody's notes, and quite long ones\n" * 100)
+
+
+def another_program(file: Path) -> None:
+    file.unlink()
+    change(file, "CREATE TABLE recipes (name)")
+
+
+def no_tables(file: Path) -> None:
+    change(file, "DELETE FROM counters")
+
+
+def nonsense_in_the_first_rows(file: Path) -> None:
+    # All but the page that tells of the tables.
+    with file.open("r+b") as opened:
+        opened.seek(2048)
+        opened.write(b"\xff" * (file.stat().st_size - 2048))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [garbage_in_the_header, cut_short, not_a_database, another_program, no_tables, nonsense_in_the_first_rows],
+)
+def test_a_damaged_file_is_named_with_what_to_do_and_left_alone(file: Path, damage: Callable[[Path], None]) -> None:
+    damage(file)
+    before = file.read_bytes()
+    with pytest.raises(StorageDamaged) as refused:
+        open_sqlite(file.parent, sync="os", max_bytes=MIB)
+    assert str(file) in str(refused.value)
+    assert "move camomile.db" in refused.value.remedy
+    assert file.read_bytes() == before
+    # The remedy works: the lock is free, and a new database takes its place.
+    file.rename(file.with_name("set-aside"))
+    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB)
+    assert storage.keys(None, 1) == []
+    storage.close()
+
+
+def test_the_file_of_a_newer_camomile_is_not_touched(file: Path) -> None:
+    change(file, f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(StorageDamaged, match=f"is of version {VERSION + 1}, and this Camomile knows version {VERSION}"):
+        open_sqlite(file.parent, sync="os", max_bytes=MIB)
+
+
+def test_the_file_says_what_it_is(file: Path) -> None:
+    header = file.read_bytes()[:100]
+    assert int.from_bytes(header[60:64], "big") == VERSION
+    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
+
+
+def test_a_row_that_makes_no_sense_is_damage_and_the_others_are_still_read(file: Path) -> None:
+    change(file, f"UPDATE keys SET registers = x'010203' WHERE key = x'{key(5).hex()}'")
+    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB)
+    with pytest.raises(StorageDamaged, match=str(key(5))):
+        storage.read(key(5))
+    assert storage.read(key(6)) == state(6, 1000)
+    storage.close()
+
+
+def test_a_page_that_went_bad_is_heard_of_when_it_is_read(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        opened.write(b"\xff" * (file.stat().st_size // 2))
+    with pytest.raises(StorageDamaged, match="malformed"):  # noqa: PT012 (wherever it shows first)
+        database = Database(file, "os")
+        try:
+            for number in range(100):
+                database.read(key(number))
+                database.value(key(number))
+        finally:
+            database.close()
+
+
+def test_a_process_that_was_killed_while_it_made_the_file_left_an_empty_one(tmp_path: Path) -> None:
+    for content in (None, "PRAGMA journal_mode = WAL"):
+        file = tmp_path / DATABASE_FILE
+        file.unlink(missing_ok=True)
+        file.touch()
+        if content:
+            change(file, content)
+        storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+        assert storage.statistics.keys == 0
+        storage.close()
+
+
+def test_a_directory_in_the_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / DATABASE_FILE).mkdir()
+    with pytest.raises(StorageError, match="cannot be opened"):
+        open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+
+
+def test_a_file_that_somebody_else_writes_to_is_not_waited_for_forever(file: Path) -> None:
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB)
+    outcomes: list[object] = []
+    storage.write(state(200), Timetable(), done=outcomes.append)
+    storage.close()
+    other.close()
+    assert isinstance(outcomes[0], StorageError)
+    assert "locked" in str(outcomes[0])
