@@ -19,7 +19,6 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
 
-
 # Called after the commit with how far it got, or with why it failed.
 Done = Callable[[Durability | StorageError], None]
 

@@ -1,0 +1,89 @@
+"""Camomile: a leaderless, self-healing store of content-addressed values.
+
+    async with open_node(Config(join=("node.example.org:8118",))) as node:
+        await node.wait_ready()
+        stored = await node.put(b"a value")
+        found = await node.get(stored.key)
+
+The names below are the public interface; everything else may change. The node itself, with all its libraries, is
+imported when it is first asked for: a client command has no use for it.
+"""
+
+from typing import TYPE_CHECKING
+
+from camomile_trio.config import Config, Kademlia, Records, Requests, StorageConfig
+from camomile_trio.errors import (
+    BadKey,
+    CallerError,
+    CamomileError,
+    ConfigError,
+    DataDirectoryInUse,
+    EmptyValue,
+    Forgotten,
+    NoMajority,
+    NotFound,
+    NotJoined,
+    NotPublisher,
+    Overloaded,
+    StorageDamaged,
+    StorageError,
+    StorageFull,
+    TooManyPublishers,
+    TransportError,
+    Unavailable,
+    Unreachable,
+    ValueTooLarge,
+)
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.node.results import ForgetResult, Found, NodeStatus, Pinged, Stored
+
+if TYPE_CHECKING:
+    from camomile_trio.node.node import Node, open_node
+
+__all__ = [
+    "BadKey",
+    "CallerError",
+    "CamomileError",
+    "Config",
+    "ConfigError",
+    "Contact",
+    "DataDirectoryInUse",
+    "EmptyValue",
+    "Endpoint",
+    "ForgetResult",
+    "Forgotten",
+    "Found",
+    "Kademlia",
+    "Key",
+    "NoMajority",
+    "Node",
+    "NodeId",
+    "NodeStatus",
+    "NotFound",
+    "NotJoined",
+    "NotPublisher",
+    "Overloaded",
+    "Pinged",
+    "Records",
+    "Requests",
+    "StorageConfig",
+    "StorageDamaged",
+    "StorageError",
+    "StorageFull",
+    "Stored",
+    "TooManyPublishers",
+    "TransportError",
+    "Unavailable",
+    "Unreachable",
+    "ValueTooLarge",
+    "open_node",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in {"Node", "open_node"}:
+        from camomile_trio.node import node
+
+        return getattr(node, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,152 @@
+"""The settings of a node, each with a default, a reason, and what goes wrong at its extremes.
+
+Rules of this file: frozen values that validate themselves (ConfigError, one line with a remedy). No I/O, no reading
+of environments: `cli.py` does that. Times are in seconds unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from camomile_trio.errors import ConfigError
+from camomile_trio.kademlia.contacts import Endpoint
+
+SyncMode = Literal["os", "full"]
+
+DEFAULT_NETWORK = "camomile"
+MAX_LEASE = 24 * 3600  # a constant of the network (docs/protocol.md)
+LEAST_LEASE = 60
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _between(low: float, high: float, unit: str = "") -> _Validator:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{attribute.name} is {value:g}, outside {low:g} to {high:g}{' ' + unit if unit else ''}",
+                remedy=f"choose a {attribute.name.replace('_', ' ')} between {low:g} and {high:g}",
+            )
+
+    return check
+
+
+def _one_of(*choices: str) -> _Validator:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+        if value not in choices:
+            raise ConfigError(f"{attribute.name} is {value!r}", remedy=f"choose {' or '.join(choices)}")
+
+    return check
+
+
+def _not_empty(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not value:
+        raise ConfigError(f"{attribute.name} is empty", remedy=f"give the {attribute.name} a name")
+
+
+@attrs.frozen(kw_only=True)
+class Kademlia:
+    """The constants of the algorithm. All nodes of a network should agree on k."""
+
+    # Bucket size and number of replicas. Small: values die with few nodes. Large: every put costs k messages.
+    k: int = attrs.field(default=20, validator=_between(1, 128))
+    # Requests in flight per lookup. 1: every dead peer is waited for. Large: more messages for the same answer.
+    alpha: int = attrs.field(default=3, validator=_between(1, 32))
+    # A bucket that no lookup touched for so long is refreshed, a silent contact pinged. Short: traffic at rest. Long:
+    # tables keep the dead.
+    refresh_interval: float = attrs.field(default=3600.0, validator=_between(1, 7 * 86400, "s"))
+
+
+@attrs.frozen(kw_only=True)
+class Requests:
+    """Deadlines and bounds of requests to peers (docs/protocol.md, Requests)."""
+
+    # Retransmission timeout before a first sample, and the bounds of the measured one.
+    first_rto: float = attrs.field(default=0.25, validator=_between(0.001, 10, "s"))
+    least_rto: float = attrs.field(default=0.05, validator=_between(0.001, 10, "s"))
+    most_rto: float = attrs.field(default=1.0, validator=_between(0.001, 60, "s"))
+    # After this long without an answer a request has failed. Short: slow peers count as dead. Long: memory and waiting.
+    deadline: float = attrs.field(default=2.0, validator=_between(0.01, 60, "s"))
+    # The same for a message over a stream, whole value included.
+    stream_deadline: float = attrs.field(default=10.0, validator=_between(0.1, 600, "s"))
+    # How long a put, get or forget tries before it says 503.
+    operation_deadline: float = attrs.field(default=15.0, validator=_between(0.1, 600, "s"))
+    # Requests in flight over all lookups; past that a caller waits or hears Overloaded.
+    max_pending: int = attrs.field(default=4096, validator=_between(16, 1_000_000))
+    # Puts, gets and forgets under way at once in one node. More only lengthens the tail.
+    max_operations: int = attrs.field(default=256, validator=_between(1, 100_000))
+    # Bytes a second sent to unproven classic endpoints beyond the three-times rule, for all of them together.
+    classic_budget: int = attrs.field(default=64 * KIB, validator=_between(0, GIB, "bytes/s"))
+    # How many peers' round trips, tokens and failures are remembered.
+    max_peers: int = attrs.field(default=4096, validator=_between(64, 1_000_000))
+
+
+@attrs.frozen(kw_only=True)
+class Records:
+    """Lives of values on this node."""
+
+    # How long a lease lasts that this node publishes. Short: renewals cost traffic. Long: a lost publisher's values
+    # stay.
+    lease: float = attrs.field(default=float(MAX_LEASE), validator=_between(LEAST_LEASE, MAX_LEASE, "s"))
+    # How often a holder offers its records to the others. Short: traffic. Long: lost copies are missed for longer.
+    replicate_interval: float = attrs.field(default=3600.0, validator=_between(1, 7 * 86400, "s"))
+    # How long a copy of somebody else's record may be served without asking. 0: every read looks up. Long: what was
+    # forgotten is read for that long.
+    cache_life: float = attrs.field(default=60.0, validator=_between(0, 60, "s"))
+    # Bytes of cached copies, in memory.
+    max_cache: int = attrs.field(default=64 * MIB, validator=_between(0, 64 * GIB, "bytes"))
+    # The largest value that this node accepts, from clients and from peers.
+    max_value_size: int = attrs.field(default=MIB, validator=_between(1, 64 * MIB, "bytes"))
+    # Bytes a second spent on bringing copies back (replication and hand-over).
+    repair_rate: int = attrs.field(default=MIB, validator=_between(KIB, 100 * GIB, "bytes/s"))
+    # How long a node that stops spends on handing its records over.
+    hand_over_deadline: float = attrs.field(default=5.0, validator=_between(0, 300, "s"))
+
+
+@attrs.frozen(kw_only=True)
+class StorageConfig:
+    """Where records are kept. `data_dir` None: in memory, gone at the end (an ephemeral node)."""
+
+    data_dir: Path | None = None
+    # "os": acknowledged when the operating system has it, on disk within a second. "full": on disk first, slower.
+    sync: SyncMode = attrs.field(default="os", validator=_one_of("os", "full"))
+    max_storage: int = attrs.field(default=GIB, validator=_between(64 * KIB, 2**50, "bytes"))
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Everything that `open_node` needs to know. `Config()` is a node on a free loopback port, alone, in memory."""
+
+    listen: Endpoint = attrs.field(default=Endpoint.parse("127.0.0.1:0"))
+    # Told to peers instead of the source of our packets, for nodes behind a fixed port mapping.
+    advertise: Endpoint | None = None
+    # HOST:PORT of nodes to join through, names or addresses, resolved again at every try.
+    join: tuple[str, ...] = ()
+    # Stand alone, and be ready, if no name or saved contact answers within `first_patience`.
+    first: bool = False
+    first_patience: float = attrs.field(default=10.0, validator=_between(0, 3600, "s"))
+    network: str = attrs.field(default=DEFAULT_NETWORK, validator=_not_empty)
+    # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
+    publisher_key: Path | None = None
+    kademlia: Kademlia = Kademlia()
+    requests: Requests = Requests()
+    records: Records = Records()
+    storage: StorageConfig = StorageConfig()
+
+    def __attrs_post_init__(self) -> None:
+        for name in self.join:
+            host, _, port = name.rpartition(":")
+            if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+                raise ConfigError(
+                    f"{name!r} is not HOST:PORT", remedy="write node.example.org:8118, 10.0.0.1:8118 or [fd00::1]:8118"
+                )
+
+
+def local_cluster(config: Config) -> Config:
+    """A preset for nodes that share one machine: patience for a busy processor, less for names."""
+    return attrs.evolve(config, requests=attrs.evolve(config.requests, first_rto=0.5, deadline=3.0))

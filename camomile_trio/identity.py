@@ -1,0 +1,160 @@
+"""Keys: who a node is, who publishes, and the signing and checking of records and pongs.
+
+Rules of this file: the only one that touches the crypto library. A key file holds an Ed25519 seed as 64 hexadecimal
+digits on one line, mode 0600. A node's id is the BLAKE2b-256 of its public key, so nobody can claim another's id in a
+signed pong. A signature covers the network's id: what is signed in one network means nothing in another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from pathlib import Path
+
+import attrs
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from camomile_trio.errors import ConfigError, PeerError
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import Pong
+from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
+
+SEED_BYTES = 32
+_PONG_CONTEXT = b"camomile pong\0"
+
+
+class BadSignature(PeerError):
+    """A record or a pong is not signed by whom it names."""
+
+
+class KeyFileMissing(ConfigError):
+    """The key file is not there, and its directory cannot be written to: somebody else has to make it."""
+
+
+@attrs.frozen(repr=False)
+class KeyPair:
+    """An Ed25519 key that can sign. Its text form never shows the secret."""
+
+    _signing: SigningKey
+    public: PublisherKey
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> KeyPair:
+        signing = SigningKey(seed)
+        return cls(signing, PublisherKey(bytes(signing.verify_key)))
+
+    @classmethod
+    def new(cls, rng: random.Random) -> KeyPair:
+        """A new key; pass `random.SystemRandom()` for anything but a simulation."""
+        return cls.from_seed(rng.randbytes(SEED_BYTES))
+
+    @property
+    def seed(self) -> bytes:
+        return bytes(self._signing)
+
+    @property
+    def node_id(self) -> NodeId:
+        """The id of the node whose key this is."""
+        return node_id_of(self.public)
+
+    def sign(self, message: bytes) -> bytes:
+        return self._signing.sign(message).signature
+
+    def __repr__(self) -> str:
+        return f"KeyPair({self.public.hex()[:16]})"
+
+
+def node_id_of(public_key: bytes) -> NodeId:
+    """The id that belongs to a public key."""
+    return NodeId(hashlib.blake2b(public_key, digest_size=32).digest())
+
+
+def network_id(name: str) -> bytes:
+    """The 32-byte id of the network called `name`."""
+    return hashlib.blake2b(name.encode(), digest_size=32).digest()
+
+
+def sign_record(unsigned: Record, key: KeyPair, network: bytes) -> Record:
+    """The same record with its signature. The publisher must be the key's own."""
+    if unsigned.publisher != key.public:
+        raise ValueError("a record is signed by its own publisher")
+    return attrs.evolve(unsigned, signature=key.sign(unsigned.signed_bytes(network)))
+
+
+def verify_record(row_untrusted: RecordRow, key: Key, network: bytes) -> Record:
+    """The record in a row about `key`, its signature checked; BadSignature if that or its form is wrong."""
+    try:
+        record = Record.from_row(row_untrusted, key)
+        VerifyKey(record.publisher).verify(record.signed_bytes(network), record.signature)
+    except (BadSignatureError, ValueError) as error:
+        raise BadSignature(f"a record of {key.hex()[:8]} is not what its publisher signed: {error}") from None
+    return record
+
+
+def sign_pong(challenge: bytes, key: KeyPair, network: bytes) -> bytes:
+    return key.sign(_PONG_CONTEXT + network + challenge)
+
+
+def check_pong(pong_untrusted: Pong, sender: NodeId, network: bytes) -> None:
+    """BadSignature unless the pong's key belongs to `sender` and signed the challenge in this network."""
+    if node_id_of(pong_untrusted.public_key) != sender:
+        raise BadSignature("a pong's key is not its sender's")
+    try:
+        VerifyKey(pong_untrusted.public_key).verify(
+            _PONG_CONTEXT + network + pong_untrusted.challenge, pong_untrusted.signature
+        )
+    except (BadSignatureError, ValueError):
+        raise BadSignature("a pong is not signed by its sender") from None
+
+
+def load_or_create_key(path: Path, rng: random.Random) -> KeyPair:
+    """The key in the file, which is made (mode 0600, whole or not at all) if it is missing.
+
+    KeyFileMissing if it is missing and cannot be made here; ConfigError if it is there and is no key.
+    """
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        pass
+    pair = KeyPair.new(rng)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{rng.getrandbits(32):08x}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, pair.seed.hex().encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        # A link fails where a rename would overwrite: of two makers at once, one wins and both use its key.
+        os.link(temporary, path)
+    except FileExistsError:
+        return _read_key(path)
+    except OSError as error:
+        raise KeyFileMissing(
+            f"key file {path} is missing and cannot be made: {error.strerror}",
+            remedy="make the directory writable, or let the node that may write there make the key first",
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return pair
+
+
+def _read_key(path: Path) -> KeyPair:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+        seed = bytes.fromhex(text)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"key file {path} cannot be read: {error.strerror}", remedy="let this user read it (mode 0600, same owner)"
+        ) from None
+    except ValueError:
+        seed = b""
+    if len(seed) != SEED_BYTES:
+        raise ConfigError(
+            f"key file {path} holds no key", remedy="it must be 64 hexadecimal digits; restore it from a backup"
+        )
+    return KeyPair.from_seed(seed)

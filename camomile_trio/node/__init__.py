@@ -1,0 +1,1 @@
+"""The structured shell around the pure core: tasks, requests, lookups, maintenance."""

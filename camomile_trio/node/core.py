@@ -1,0 +1,113 @@
+"""The parts of one node that its operations and its maintenance work with.
+
+Rules of this file: it wires nothing and starts nothing; `node.py` makes the parts and puts them in here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from camomile_trio.config import Config
+from camomile_trio.errors import NotJoined
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.messages import FindNode
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.deadlines import Clock
+from camomile_trio.node.events import Events, ReadyChanged
+from camomile_trio.node.holdings import Holdings, WallClock
+from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
+from camomile_trio.node.rpc import Rpc
+from camomile_trio.storage.base import Storage
+
+
+class Readiness:
+    """Whether a node may serve users, why not, and a way to wait for it."""
+
+    def __init__(self, events: Events, storage: Storage) -> None:
+        self._events = events
+        self._storage = storage
+        self._reason = "it has not joined its network yet"
+        self._changed = trio.Event()
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready; empty when it is."""
+        if self._reason:
+            return self._reason
+        failing = self._storage.failing
+        return f"its storage fails: {failing}" if failing else ""
+
+    @property
+    def is_joined(self) -> bool:
+        return not self._reason
+
+    def set(self, reason: str) -> None:
+        """Empty: joined."""
+        if reason == self._reason:
+            return
+        self._reason = reason
+        self._events.emit(ReadyChanged(not reason, reason))
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait(self) -> None:
+        """Waits until the node has joined."""
+        while self._reason:
+            await self._changed.wait()
+
+
+@attrs.define(eq=False)
+class Core:
+    """One node's parts."""
+
+    config: Config
+    identity: KeyPair
+    publisher: KeyPair
+    network: bytes
+    table: RoutingTable
+    rpc: Rpc
+    holdings: Holdings
+    storage: Storage
+    readiness: Readiness
+    events: Events
+    clock: Clock
+    wall_clock: WallClock
+    rng: random.Random
+    # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
+    nursery: trio.Nursery | None = None
+    # Nobody else was ever heard of, or the operator said that this node stands alone.
+    stands_alone: bool = False
+
+    @property
+    def id(self) -> NodeId:
+        return self.identity.node_id
+
+    def require_ready(self) -> None:
+        if not self.readiness.is_joined:
+            raise NotJoined(f"this node is not ready: {self.readiness.reason}")
+
+    async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
+        """The k closest nodes to `target` that answer, this node not included."""
+        settings = self.config.kademlia
+        lookup = Lookup(self.rpc, FindNode(NodeId(target)), k=settings.k, alpha=settings.alpha, on_answer=on_answer)
+        return await lookup.run()
+
+    def is_ours(self, contact: Contact) -> bool:
+        """Whether the contact has shown itself to be no classic node."""
+        peer = self.rpc.peers.known(contact.endpoint)
+        return peer is not None and peer.version > 0
+
+    def background(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Goes on with something after its caller has left, as long as the node lives."""
+        if self.nursery is not None:
+            self.nursery.start_soon(task)
+
+    def jittered(self, seconds: float) -> float:
+        """Between 0.75 and 1.25 of it, so that nodes that started together do not move together."""
+        return seconds * self.rng.uniform(0.75, 1.25)

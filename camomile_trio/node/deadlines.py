@@ -1,0 +1,47 @@
+"""One heap of deadlines with one sleeping task, for all requests of a node.
+
+Rules of this file: setting a deadline is a plain call, costs a heap push and starts no task. What becomes due is
+called from the one task, in order of time, then of setting; it must return at once. A cancelled deadline stays in the
+heap until its time: with thousands a second and lives of a second that is cheaper than finding it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+
+import trio
+
+Clock = Callable[[], float]
+
+
+class Deadlines:
+    """Calls back at given times of Trio's clock while `run` runs."""
+
+    def __init__(self, clock: Clock = trio.current_time) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._sleep: trio.CancelScope | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, time: float, call: Callable[[], None]) -> None:
+        """Calls `call` at `time`, or soon after."""
+        heapq.heappush(self._heap, (time, next(self._order), call))
+        if self._sleep is not None and time < self._sleep.deadline:
+            self._sleep.deadline = time
+
+    async def run(self) -> None:
+        """The one sleeping task."""
+        while True:
+            now = self._clock()
+            heap = self._heap
+            while heap and heap[0][0] <= now:
+                heapq.heappop(heap)[2]()
+            with trio.CancelScope(deadline=heap[0][0] if heap else math.inf) as self._sleep:
+                await trio.sleep_forever()
+            self._sleep = None

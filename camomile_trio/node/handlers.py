@@ -1,0 +1,189 @@
+"""What this node answers: one function for each request of a peer.
+
+Rules of this file: every handler is idempotent, since requests are sent again with the same session, and returns at
+once; one that needs the disk answers from the commit's callback. Handlers believe nothing about the sender beyond
+what `inbox.Request` says is proven. Classic peers get classic answers.
+"""
+
+from __future__ import annotations
+
+from camomile_trio.errors import StorageError
+from camomile_trio.identity import BadSignature, KeyPair, sign_pong
+from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import (
+    Durability,
+    FindNode,
+    FindValue,
+    Have,
+    HaveResult,
+    Holding,
+    Leave,
+    NodeList,
+    Ping,
+    Pong,
+    Store,
+    StoreKind,
+    StoreResult,
+    StoreStatus,
+    Value,
+)
+from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.node.classic import is_for_classic
+from camomile_trio.node.holdings import Holdings
+from camomile_trio.node.inbox import Request
+from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER, Rpc
+from camomile_trio.node.tokens import Tokens
+
+
+class Handlers:
+    """The requests that one node serves."""
+
+    def __init__(self, *, identity: KeyPair, rpc: Rpc, holdings: Holdings, tokens: Tokens, max_value_size: int) -> None:
+        self._identity = identity
+        self._rpc = rpc
+        self._holdings = holdings
+        self._tokens = tokens
+        self._max_value_size = max_value_size
+
+    def handle(self, request: Request) -> None:
+        match request.packet.message:
+            case FindNode() as message:
+                self.find_node(request, message)
+            case FindValue() as message:
+                self.find_value(request, message)
+            case Store() as message:
+                self.store(request, message)
+            case Ping() as message:
+                self.ping(request, message)
+            case Have() as message:
+                self.have(request, message)
+            case Leave():
+                self.leave(request)
+
+    def ping(self, request: Request, message: Ping) -> None:
+        peer = self._rpc.peers.known(request.source)
+        if peer is not None:
+            peer.knows_us = True
+        if request.is_classic:
+            request.answer(Pong(message.challenge))
+            return
+        request.answer(
+            Pong(
+                message.challenge,
+                self._identity.public,
+                sign_pong(message.challenge, self._identity, self._rpc.network),
+                request.source,
+                self._holdings.wall_clock(),
+            )
+        )
+
+    def find_node(self, request: Request, message: FindNode) -> None:
+        request.answer(NodeList(self._closest(request, message.target), self._token(request)))
+
+    def find_value(self, request: Request, message: FindValue) -> None:
+        key = message.key
+        try:
+            served = self._holdings.served(key)
+            if served is not None and (not request.is_classic or is_for_classic(served.value)):
+                rows = [record.row() for record in served.records]
+                if message.publisher is not None and not served.is_cached:
+                    rows = self._rows(key, message)
+                value = Value(key, served.value, (), tuple(rows), served.is_cached, self._token(request))
+            else:
+                rows = [] if request.is_classic else self._rows(key, message)
+                value = Value(key, None, self._closest(request, key), tuple(rows), False, self._token(request))
+        except StorageError:
+            value = Value(key, None, self._closest(request, key), (), False, self._token(request))
+        request.answer(value)
+
+    def store(self, request: Request, message: Store) -> None:
+        if not request.is_proven and not self._tokens.is_valid(message.token, request.source.ip, self._rpc.clock()):
+            self._refuse(request, StoreStatus.NO_TOKEN)
+            return
+        value = message.value
+        if value is not None and len(value) > self._max_value_size:
+            self._refuse(request, StoreStatus.TOO_LARGE)
+            return
+        key = message.key
+        if value is not None:
+            hashed = Key.of(value)
+            if key is not None and key != hashed:
+                self._refuse(request, StoreStatus.BAD_HASH)
+                return
+            key = hashed
+        if key is None or (value is None and not message.records):
+            self._refuse(request, StoreStatus.VALUE_NEEDED)
+            return
+
+        def done(result: StoreResult) -> None:
+            if result.status is StoreStatus.STORED and message.records and message.kind is StoreKind.REPLICATE:
+                self._holdings.heard_from_holder(key)
+            if not request.is_classic:
+                request.answer(result)
+
+        if message.records and message.cached:
+            self._store_cached(request, key, message)
+        elif message.records:
+            self._holdings.store(key, value, message.records, done)
+        elif value is not None:
+            self._holdings.store_classic(key, value, message.kind, done)
+
+    def have(self, request: Request, message: Have) -> None:
+        holdings = []
+        now = self._holdings.wall_clock()
+        for key in message.keys:
+            try:
+                state = self._holdings.state(key)
+            except StorageError:
+                continue
+            records = registers.answer(state, now, publisher=message.publisher, ended=True)
+            rows = tuple(record.row() for record in records)
+            is_classic = registers.is_served(state, now) and not registers.is_live(state, now)
+            holdings.append(Holding(key, state.size is not None, rows, is_classic))
+        request.answer(HaveResult(tuple(holdings)))
+
+    def leave(self, request: Request) -> None:
+        # A hint from an address that anybody could have forged: see whether the node is still there.
+        known = self._rpc.table.get(request.packet.sender)
+        if known is not None and known.endpoint == request.source:
+            self._rpc.prove(known, again_after=CHECKED_AGAIN_AFTER)
+
+    def _store_cached(self, request: Request, key: Key, message: Store) -> None:
+        if message.value is None:
+            self._refuse(request, StoreStatus.VALUE_NEEDED)
+            return
+        try:
+            state = self._holdings.state(key)
+            records = self._holdings.check(message.records, key, state)
+        except BadSignature:
+            self._refuse(request, StoreStatus.BAD_SIGNATURE)
+            return
+        except StorageError:
+            self._refuse(request, StoreStatus.FAILED)
+            return
+        known = {each.record.publisher: each.record for each in state.registers}
+        if any(record.publisher in known and known[record.publisher].rank > record.rank for record in records):
+            self._refuse(request, StoreStatus.STALE)
+            return
+        kept = self._holdings.keep_cached(key, message.value, records, request.packet.sender)
+        request.answer(StoreResult(StoreStatus.STORED if kept else StoreStatus.EXPIRED, Durability.MEMORY))
+
+    def _rows(self, key: Key, message: FindValue) -> list[RecordRow]:
+        state = self._holdings.state(key)
+        now = self._holdings.wall_clock()
+        return [record.row() for record in registers.answer(state, now, publisher=message.publisher)]
+
+    def _closest(self, request: Request, target: bytes) -> tuple[Contact, ...]:
+        return tuple(self._rpc.table.closest(target, excluding=request.packet.sender))
+
+    def _token(self, request: Request) -> bytes:
+        if request.is_classic:
+            return b""
+        return self._tokens.token(request.source.ip, self._rpc.clock())
+
+    def _refuse(self, request: Request, status: StoreStatus) -> None:
+        self._holdings.refused[status.name.lower()] += 1
+        if not request.is_classic:
+            request.answer(StoreResult(status))

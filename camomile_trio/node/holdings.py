@@ -1,0 +1,380 @@
+"""What this node holds of keys and values: storage and cache, under the rules of records.
+
+Rules of this file: synchronous, and the only place that writes records. A decision is taken on what is stored at that
+moment and handed to the writer in the same breath, so nothing can come between. Signatures are checked here, before a
+rule sees the record; a row that is stored already is known to be good. `done` is called after the commit, or at once
+when there is nothing to commit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from camomile_trio.config import Records
+from camomile_trio.errors import StorageError, StorageFull
+from camomile_trio.identity import BadSignature, verify_record
+from camomile_trio.kademlia import leases, registers
+from camomile_trio.kademlia.admission import Admission, Verdict, admit, admit_classic
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
+from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.cache import Cache, CachedCopy
+from camomile_trio.node.deadlines import Clock
+from camomile_trio.storage.base import Done, Storage, Timetable
+
+WallClock = Callable[[], int]
+OnStored = Callable[[StoreResult], None]
+
+# How many keys' news from other holders are remembered, and how many ended registers make room at a time.
+MAX_NEWS = 200_000
+EVICTED_AT_ONCE = 64
+# The share of max_storage that values of classic nodes, which nobody signed, may fill.
+CLASSIC_SHARE = 10
+
+_STATUS = {
+    Verdict.STORED: StoreStatus.STORED,
+    Verdict.SAME: StoreStatus.STORED,
+    Verdict.STALE: StoreStatus.STALE,
+    Verdict.EXPIRED: StoreStatus.EXPIRED,
+    Verdict.NOT_YET: StoreStatus.NOT_YET,
+    Verdict.BAD_TERMS: StoreStatus.EXPIRED,
+    Verdict.VALUE_NEEDED: StoreStatus.VALUE_NEEDED,
+    Verdict.TOO_MANY_PUBLISHERS: StoreStatus.TOO_MANY_PUBLISHERS,
+}
+
+
+def _nobody_waits(result: StoreResult) -> None:
+    """For writes whose outcome nobody asked for: a failed one shows in the storage's statistics."""
+
+
+@attrs.frozen
+class Served:
+    """A value that this node may serve now."""
+
+    value: bytes
+    records: tuple[Record, ...]
+    is_cached: bool
+    origin: NodeId
+    is_live: bool
+
+
+class Holdings:
+    """The records of one node."""
+
+    def __init__(
+        self,
+        *,
+        own: NodeId,
+        network: bytes,
+        publisher: PublisherKey,
+        storage: Storage,
+        table: RoutingTable,
+        settings: Records,
+        clock: Clock,
+        wall_clock: WallClock,
+    ) -> None:
+        self.own = own
+        self.publisher = publisher
+        self.storage = storage
+        self.cache = Cache(settings.max_cache)
+        self.clock = clock
+        self.wall_clock = wall_clock
+        self.settings = settings
+        self.refused: Counter[str] = Counter()
+        self.damaged = 0
+        # Records that came from before this start are compared with the neighbours before they are served.
+        self.compared_up_to: Key | None = None
+        self.is_compared = storage.statistics.keys == 0
+        self._network = network
+        self._table = table
+        self._in_flight: Counter[Key] = Counter()
+        self._news: OrderedDict[Key, float] = OrderedDict()
+        self._since_start: OrderedDict[Key, None] = OrderedDict()
+        self._started = clock()
+        self._uptime_before = storage.note("uptime")
+        self._classic_bytes = storage.note("classic_bytes")
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def state(self, key: Key) -> KeyState:
+        """What is known of the key; an empty state if nothing is. StorageError if the disk fails."""
+        return self.storage.read(key) or KeyState(key)
+
+    def value(self, key: Key) -> bytes | None:
+        """The stored value; None if there is none, or if the disk gave back something that is not the value."""
+        value = self.storage.value(key)
+        if value is not None and Key.of(value) != key:
+            self.damaged += 1
+            return None
+        return value
+
+    def served(self, key: Key) -> Served | None:
+        """What a holder serves at once, and anybody serves shortly after a lookup; else None."""
+        now = self.wall_clock()
+        if self._table.is_among_closest(key) and self.may_serve(key):
+            state = self.state(key)
+            if state.size is not None and registers.is_served(state, now):
+                value = self.value(key)
+                if value is not None:
+                    records = tuple(registers.answer(state, now))
+                    return Served(value, records, False, self.own, registers.is_live(state, now))
+        copy = self.cache.get(key, self.clock())
+        if copy is not None:
+            return Served(copy.value, copy.records, True, copy.origin, bool(copy.records))
+        return None
+
+    def may_serve(self, key: Key) -> bool:
+        """Whether what is stored of the key is from after the start, or was compared with the neighbours since."""
+        if self.is_compared or key in self._since_start:
+            return True
+        return self.compared_up_to is not None and key <= self.compared_up_to
+
+    def check(self, rows_untrusted: Iterable[RecordRow], key: Key, state: KeyState | None = None) -> list[Record]:
+        """The records of the rows, signatures checked. BadSignature at the first that is wrong."""
+        if state is None:
+            state = self.state(key)
+        known = {register.record.row(): register.record for register in state.registers}
+        return [known.get(row) or verify_record(row, key, self._network) for row in rows_untrusted]
+
+    @property
+    def uptime(self) -> int:
+        """Milliseconds that this node has been up, all its starts together."""
+        return self._uptime_before + int((self.clock() - self._started) * 1000)
+
+    def heard_from_holder(self, key: Key) -> None:
+        """Another holder has shown that it holds the key's latest records: no need to offer them to it soon."""
+        self._news[key] = self.clock()
+        self._news.move_to_end(key)
+        while len(self._news) > MAX_NEWS:
+            self._news.popitem(last=False)
+
+    def heard_at(self, key: Key) -> float | None:
+        return self._news.get(key)
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def store(
+        self,
+        key: Key,
+        value: bytes | None,
+        rows_untrusted: Iterable[RecordRow],
+        done: OnStored,
+        *,
+        is_published: bool = False,
+    ) -> None:
+        """Merges records, with or without the value, into what is stored. The value's hash has been checked.
+
+        `is_published`: a user's put was accepted here, so the value stays until it is forgotten.
+        """
+        try:
+            state = before = self.state(key)
+            records = self.check(rows_untrusted, key, state)
+        except BadSignature:
+            self._refuse(StoreStatus.BAD_SIGNATURE, done)
+            return
+        except StorageError:
+            self._refuse(StoreStatus.FAILED, done)
+            return
+        now = self.wall_clock()
+        size = len(value) if value is not None else None
+        admissions: list[Admission] = []
+        for record in records:
+            admission = admit(state, record, now=now, value_size=size, own=self.publisher)
+            admissions.append(admission)
+            state = admission.state
+        accepted = [each for each in admissions if _STATUS[each.verdict] is StoreStatus.STORED]
+        winners = tuple(each.winner.row() for each in admissions if each.winner is not None)
+        if not accepted:
+            if state != before:
+                # A refused record is remembered for as long as it could come back.
+                self._write(before, state, None, _nobody_waits, ())
+            self._refuse(_STATUS[admissions[0].verdict], done, winners)
+            return
+        if is_published and state.size is not None:
+            state = attrs.evolve(state, published=True)
+        if not registers.is_live(state, now):
+            self.cache.drop(key)
+        if state == before and not self._in_flight[key]:
+            done(StoreResult(StoreStatus.STORED, self.durability, winners))
+            return
+        is_tombstone = any(record.is_tombstone for record in records)
+        must = is_tombstone and (before.size is not None or bool(before.registers))
+        self._write(before, state, value, done, winners, even_if_full=must)
+
+    def store_classic(self, key: Key, value: bytes, kind: StoreKind, done: OnStored) -> None:
+        """A value from a classic node, without a lease (rule 10), under a quota of its own."""
+        try:
+            before = self.state(key)
+        except StorageError:
+            self._refuse(StoreStatus.FAILED, done)
+            return
+        quota = self.storage.statistics.max_bytes // CLASSIC_SHARE
+        if before.size is None and self._classic_bytes + len(value) > quota:
+            self._refuse(StoreStatus.QUOTA, done)
+            return
+        now = self.wall_clock()
+        admission = admit_classic(
+            before,
+            publish=kind is StoreKind.PUBLISH,
+            now=now,
+            value_size=len(value),
+            closer=self._table.rank(key),
+            k=self._table.k,
+        )
+        if _STATUS[admission.verdict] is not StoreStatus.STORED:
+            if admission.changed:
+                self._write(before, admission.state, None, _nobody_waits, ())
+            self._refuse(_STATUS[admission.verdict], done)
+        elif admission.state == before and not self._in_flight[key]:
+            done(StoreResult(StoreStatus.STORED, self.durability))
+        else:
+            self._write(before, admission.state, value, done, ())
+
+    def keep_cached(self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId) -> bool:
+        """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease."""
+        now = self.wall_clock()
+        live = tuple(each for each in records if not each.is_tombstone and each.expires > now)
+        if not live:
+            return False
+        life = min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)
+        if life <= 0:
+            return False
+        self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life))
+        return True
+
+    def unpublish(self, key: Key) -> None:
+        """A put that was accepted here came to nothing: keep its copy only as any holder would."""
+        try:
+            state = self.state(key)
+        except StorageError:
+            # The put fails for its own reason; nothing can be written now anyway.
+            return
+        if state.published:
+            state = attrs.evolve(state, published=False)
+            self._write(state, state, None, _nobody_waits, ())
+
+    def expire(self, key: Key) -> None:
+        """Lets go of what has ended about a key, or moves its time if nothing has."""
+        state = self.storage.read(key)
+        if state is None:
+            return
+        left = registers.expire(state, now=self.wall_clock(), uptime=self.uptime)
+        self._count_classic(state, left)
+        if left is None:
+            self.storage.remove(key)
+            self._news.pop(key, None)
+        else:
+            self._hand_over(left, None, None, even_if_full=True)
+
+    def reschedule(self, key: Key) -> None:
+        """Computes anew when the key needs attention: the neighbourhood has changed."""
+        state = self.storage.read(key)
+        if state is not None:
+            self._hand_over(state, None, None, even_if_full=True)
+
+    def drop_copy(self, key: Key) -> None:
+        """Gives up the copy of a value that others hold now; its registers stay."""
+        state = self.state(key)
+        if state.size is not None:
+            left = registers.without_value(state)
+            self._hand_over(left, None, None, even_if_full=True)
+
+    @property
+    def durability(self) -> Durability:
+        """What a commit of this storage means."""
+        return self.storage.durability
+
+    def save_uptime(self) -> None:
+        self.storage.set_note("uptime", self.uptime)
+        self.storage.set_note("classic_bytes", self._classic_bytes)
+
+    def renewal_time(self, state: KeyState) -> int:
+        """When this node should renew a lease of its publisher's (wall ms); 0 for never."""
+        register = state.register(self.publisher)
+        if register is None or not register.record.is_renewable or register.ended_at is not None:
+            return 0
+        if state.size is None:
+            return 0
+        rank = self._table.rank(state.key)
+        is_holder = rank < self._table.k
+        if not is_holder and not state.published:
+            return 0
+        return leases.renewal_due(register.record, rank=rank, published_here=state.published, k=self._table.k)
+
+    def _write(
+        self,
+        before: KeyState,
+        state: KeyState,
+        value: bytes | None,
+        done: OnStored,
+        winners: tuple[RecordRow, ...],
+        *,
+        even_if_full: bool = False,
+    ) -> None:
+        key = state.key
+        self._in_flight[key] += 1
+
+        def landed() -> None:
+            self._in_flight[key] -= 1
+            if not self._in_flight[key]:
+                del self._in_flight[key]
+
+        def committed(outcome: Durability | StorageError) -> None:
+            landed()
+            if isinstance(outcome, StorageError):
+                self._refuse(StoreStatus.FAILED, done)
+            else:
+                done(StoreResult(StoreStatus.STORED, outcome, winners))
+
+        is_new_value = state.size is not None and before.size is None
+        try:
+            self._hand_over(state, value if is_new_value else None, committed, even_if_full=even_if_full)
+        except StorageError as error:
+            landed()
+            status = StoreStatus.FULL if isinstance(error, StorageFull) else StoreStatus.BUSY
+            self._refuse(status, done)
+            return
+        self._count_classic(before, state)
+        if not self.is_compared:
+            self._since_start[key] = None
+            if len(self._since_start) > MAX_NEWS:
+                self._since_start.popitem(last=False)
+
+    def _hand_over(self, state: KeyState, value: bytes | None, done: Done | None, *, even_if_full: bool) -> None:
+        now = self.wall_clock()
+        timetable = Timetable(due=registers.due(state, now=now, uptime=self.uptime), renew=self.renewal_time(state))
+        write = functools.partial(
+            self.storage.write,
+            state,
+            timetable,
+            value=value,
+            even_if_full=even_if_full,
+            evictable=registers.is_evictable(state, now),
+            done=done,
+        )
+        try:
+            write()
+        except StorageFull:
+            # What has ended and is only remembered makes room, then it is tried once more.
+            ended = [key for key in self.storage.evictable(EVICTED_AT_ONCE) if key != state.key]
+            if not ended:
+                raise
+            for key in ended:
+                self.storage.remove(key)
+            write()
+
+    def _count_classic(self, before: KeyState, after: KeyState | None) -> None:
+        def weight(state: KeyState | None) -> int:
+            return (state.size or 0) if state is not None and state.classic_until and not state.registers else 0
+
+        self._classic_bytes = max(self._classic_bytes + weight(after) - weight(before), 0)
+
+    def _refuse(self, status: StoreStatus, done: OnStored, winners: tuple[RecordRow, ...] = ()) -> None:
+        self.refused[status.name.lower()] += 1
+        done(StoreResult(status, Durability.NONE, winners))

@@ -1,0 +1,329 @@
+"""open_node: one node, its parts and its tasks, for the length of a block.
+
+Rules of this file: parts are made before any task starts and are given what they need; constructors start nothing.
+Leaving the block stops everything within a bounded time, in the reverse order. Transport, storage, clocks and
+randomness are arguments with real defaults, so that a simulation runs this very code.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from ipaddress import ip_address
+
+import attrs
+import trio
+
+from camomile_trio.config import DEFAULT_NETWORK, Config
+from camomile_trio.errors import StorageError
+from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key, network_id
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.core import Core, Readiness
+from camomile_trio.node.events import Events
+from camomile_trio.node.handlers import Handlers
+from camomile_trio.node.holdings import Holdings, WallClock
+from camomile_trio.node.inbox import Inbox
+from camomile_trio.node.join import Join, Resolver, resolve
+from camomile_trio.node.logs import log
+from camomile_trio.node.maintenance import Maintenance
+from camomile_trio.node.operations import Operations
+from camomile_trio.node.peers import Peers
+from camomile_trio.node.results import (
+    BucketStatus,
+    ForgetResult,
+    Found,
+    NodeStatus,
+    Pinged,
+    Statistics,
+    Stored,
+)
+from camomile_trio.node.rpc import STREAM_OVERHEAD, Rpc
+from camomile_trio.node.statistics import collect
+from camomile_trio.node.tokens import Tokens
+from camomile_trio.storage.base import Storage
+from camomile_trio.storage.memory import MemoryStorage
+from camomile_trio.storage.sqlite import open_sqlite
+from camomile_trio.transport.base import Transport
+from camomile_trio.transport.stream import StreamLimits
+from camomile_trio.transport.udp import open_udp
+
+# How long a node waits for a key file that somebody else has to make, and how often it looks.
+KEY_PATIENCE, KEY_PAUSE = 60.0, 1.0
+# A member of a full bucket is not questioned for a newcomer while it was heard of within this time, in seconds.
+CHECK_AFTER = 60.0
+
+
+@functools.cache
+def _package_version() -> str:
+    return version("camomile")
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """A running node. Made by `open_node`, and dead once its block is left."""
+
+    def __init__(self, core: Core, operations: Operations, maintenance: Maintenance) -> None:
+        self._core = core
+        self._operations = operations
+        self._maintenance = maintenance
+        self._began = core.clock()
+
+    @property
+    def id(self) -> NodeId:
+        return self._core.id
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is bound: the real port, even when port 0 was asked for."""
+        return self._core.rpc.transport.endpoint
+
+    @property
+    def config(self) -> Config:
+        return self._core.config
+
+    @property
+    def events(self) -> Events:
+        return self._core.events
+
+    @property
+    def ready(self) -> bool:
+        """It has joined, and its storage works."""
+        return not self._core.readiness.reason
+
+    @property
+    def not_ready_because(self) -> str:
+        """Empty when it is ready."""
+        return self._core.readiness.reason
+
+    async def wait_ready(self) -> None:
+        """Waits until it has joined its network, or stands alone on purpose."""
+        await self._core.readiness.wait()
+
+    async def put(self, value: bytes, *, ttl: float | None = None) -> Stored:
+        """Stores `value` (1 byte up to max_value_size) at the k nodes closest to its key; returns at a majority.
+
+        `ttl` (seconds, 60 to 86 400) gives a lease that is not renewed; without it the value stays until it is
+        forgotten. EmptyValue, ValueTooLarge, ConfigError, StorageFull, TooManyPublishers; Unavailable when too few
+        acknowledged, after which the same put is safe to repeat.
+        """
+        return await self._operations.put(value, ttl)
+
+    async def get(self, key: Key) -> Found:
+        """The value with this key, from wherever it is. NotFound, Forgotten, Unavailable."""
+        return await self._operations.get(key)
+
+    async def forget(self, key: Key) -> ForgetResult:
+        """Ends our publisher's lease on the key, everywhere; returns at a majority. Repeating it is fine.
+
+        NotFound if nobody knows the key, NotPublisher if only others published it, Unavailable as for put.
+        """
+        return await self._operations.forget(key)
+
+    async def ping(self, node: NodeId) -> Pinged:
+        """Finds the node with this id and measures one round trip. NotFound, Unavailable."""
+        return await self._operations.ping(node)
+
+    def contacts(self) -> list[Contact]:
+        """All contacts in the routing table."""
+        return list(self._core.table)
+
+    def status(self) -> NodeStatus:
+        """The node at this moment."""
+        core = self._core
+        stored = core.storage.statistics
+        buckets = core.table.buckets()
+        return NodeStatus(
+            id=core.id,
+            endpoint=self.endpoint,
+            advertised=core.config.advertise,
+            network=core.config.network,
+            version=_package_version(),
+            ready=self.ready,
+            not_ready_because=self.not_ready_because,
+            uptime=core.clock() - self._began,
+            contacts=len(core.table),
+            buckets=tuple(BucketStatus(b.index, len(b.contacts), len(b.replacements)) for b in buckets),
+            keys=stored.keys,
+            values=stored.values,
+            bytes=stored.bytes,
+            max_bytes=stored.max_bytes,
+            cached=len(core.holdings.cache),
+            publisher=core.publisher.public,
+            observed=core.rpc.observed,
+        )
+
+    def statistics(self) -> Statistics:
+        """Counters and gauges since the start, for metrics."""
+        return collect(self._core, self._operations, self._maintenance)
+
+
+@asynccontextmanager
+async def open_node(
+    config: Config | None = None,
+    *,
+    transport: AbstractAsyncContextManager[Transport] | None = None,
+    storage: Storage | None = None,
+    wall_clock: WallClock | None = None,
+    rng: random.Random | None = None,
+    identity: KeyPair | None = None,
+    publisher: KeyPair | None = None,
+    resolver: Resolver = resolve,
+) -> AsyncIterator[Node]:
+    """Opens a node for the length of the block; on leaving, it hands its records over and stops.
+
+    The arguments after `config` replace what the config would make: a simulated transport, a storage of one's own, the
+    wall clock (ms since the epoch), the source of randomness, the keys. ConfigError, TransportError (an address is
+    taken), StorageError (the data directory is in use, damaged, not writable).
+    """
+    config = config or Config()
+    rng = rng or random.SystemRandom()
+    async with AsyncExitStack() as stack:
+        kept = storage or _open_storage(config)
+        stack.callback(kept.close)
+        identity = identity or _node_key(config, rng)
+        publisher = publisher or await _publisher_key(config, identity, rng)
+        bound = await stack.enter_async_context(transport or open_udp(config.listen, limits=_stream_limits(config)))
+        core, inbox = _wire(config, identity, publisher, bound, kept, wall_clock or _wall_clock, rng)
+        operations = Operations(core)
+        maintenance = Maintenance(core)
+
+        def on_new_contact(contact: Contact) -> None:
+            # Whoever has met somebody acknowledges nothing on its own any more.
+            core.stands_alone = False
+            maintenance.on_new_contact(contact)
+
+        core.rpc.on_new_contact = on_new_contact
+        join = Join(core, resolver)
+        async with trio.open_nursery() as nursery:
+            core.nursery = nursery
+            await nursery.start(kept.run)
+            await nursery.start(core.rpc.run)
+            await nursery.start(bound.serve, inbox)
+            nursery.start_soon(join.run)
+            nursery.start_soon(maintenance.run)
+            yield Node(core, operations, maintenance)
+            await _leave(core, maintenance)
+            nursery.cancel_scope.cancel()
+
+
+async def _leave(core: Core, maintenance: Maintenance) -> None:
+    """Hands records over within its time, and remembers whom to ask at the next start."""
+    deadline = core.config.records.hand_over_deadline
+    if deadline and core.readiness.is_joined and len(core.table):
+        with trio.move_on_after(deadline) as scope:
+            unplaced = await maintenance.hand_over()
+            if unplaced:
+                log.warning("left without placing all records", keys=unplaced)
+        if scope.cancelled_caught:
+            log.warning("left before all records were handed over", seconds=deadline)
+    try:
+        core.storage.save_contacts(maintenance.lasting_contacts())
+        core.holdings.save_uptime()
+    except StorageError as error:
+        log.warning("contacts were not saved", reason=str(error))
+
+
+def _stream_limits(config: Config) -> StreamLimits:
+    limits = StreamLimits(max_message=config.records.max_value_size + STREAM_OVERHEAD)
+    # On loopback all nodes are one peer to the transport.
+    return attrs.evolve(limits, per_peer=limits.total) if ip_address(config.listen.ip).is_loopback else limits
+
+
+def _open_storage(config: Config) -> Storage:
+    settings = config.storage
+    if settings.data_dir is None:
+        return MemoryStorage(max_bytes=settings.max_storage)
+    return open_sqlite(settings.data_dir, sync=settings.sync, max_bytes=settings.max_storage)
+
+
+def _node_key(config: Config, rng: random.Random) -> KeyPair:
+    if config.storage.data_dir is None:
+        return KeyPair.new(rng)
+    return load_or_create_key(config.storage.data_dir / "node.key", rng)
+
+
+async def _publisher_key(config: Config, identity: KeyPair, rng: random.Random) -> KeyPair:
+    if config.publisher_key is None:
+        return identity
+    waited = 0.0
+    while True:
+        try:
+            return load_or_create_key(config.publisher_key, rng)
+        except KeyFileMissing:
+            if waited >= KEY_PATIENCE:
+                raise
+            if not waited:
+                log.info("waiting for the publisher key", file=str(config.publisher_key))
+        await trio.sleep(KEY_PAUSE)
+        waited += KEY_PAUSE
+
+
+def _wire(
+    config: Config,
+    identity: KeyPair,
+    publisher: KeyPair,
+    transport: Transport,
+    storage: Storage,
+    wall_clock: WallClock,
+    rng: random.Random,
+) -> tuple[Core, Inbox]:
+    clock = trio.current_time
+    events = Events()
+    network = network_id(config.network)
+    table = RoutingTable(identity.node_id, config.kademlia.k, check_after=CHECK_AFTER)
+    rpc = Rpc(
+        own=identity.node_id,
+        network=network,
+        is_named=config.network != DEFAULT_NETWORK,
+        transport=transport,
+        table=table,
+        peers=Peers(config.requests),
+        settings=config.requests,
+        max_value_size=config.records.max_value_size,
+        rng=rng,
+        events=events,
+        advertise=config.advertise,
+        clock=clock,
+    )
+    holdings = Holdings(
+        own=identity.node_id,
+        network=network,
+        publisher=publisher.public,
+        storage=storage,
+        table=table,
+        settings=config.records,
+        clock=clock,
+        wall_clock=wall_clock,
+    )
+    handlers = Handlers(
+        identity=identity,
+        rpc=rpc,
+        holdings=holdings,
+        tokens=Tokens(rng),
+        max_value_size=config.records.max_value_size,
+    )
+    core = Core(
+        config=config,
+        identity=identity,
+        publisher=publisher,
+        network=network,
+        table=table,
+        rpc=rpc,
+        holdings=holdings,
+        storage=storage,
+        readiness=Readiness(events, storage),
+        events=events,
+        clock=clock,
+        wall_clock=wall_clock,
+        rng=rng,
+    )
+    return core, Inbox(rpc, handlers.handle)

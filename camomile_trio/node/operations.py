@@ -1,0 +1,241 @@
+"""What users do through this node: put, get, forget, ping.
+
+Rules of this file: an operation ends in a result or in one documented error, within its deadline, and leaving it by
+cancellation leaves nothing waiting. Only a put or a forget of a user raises seq. Success means a majority of the
+holders has acknowledged; less is `NoMajority`, never a quiet success.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import trio
+
+from camomile_trio.config import LEAST_LEASE, MAX_LEASE
+from camomile_trio.errors import (
+    CamomileError,
+    ConfigError,
+    EmptyValue,
+    NoMajority,
+    NotFound,
+    NotPublisher,
+    Overloaded,
+    StorageFull,
+    TooManyPublishers,
+    Unreachable,
+    ValueTooLarge,
+)
+from camomile_trio.identity import sign_record
+from camomile_trio.kademlia import leases
+from camomile_trio.kademlia.acknowledgement import Failed, Outcome, Refused, Success
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import StoreStatus
+from camomile_trio.kademlia.records import Record
+from camomile_trio.node.core import Core
+from camomile_trio.node.events import OperationEnded
+from camomile_trio.node.results import ForgetResult, Found, Pinged, Stored
+from camomile_trio.node.retrieval import Retrieval
+from camomile_trio.node.spread import Spread
+from camomile_trio.node.survey import Survey
+
+OperationName = Literal["put", "get", "forget", "ping"]
+
+
+class Operations:
+    """The operations of one node."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.under_way = 0
+
+    async def put(self, value: bytes, ttl: float | None) -> Stored:
+        core = self._core
+        records = core.config.records
+        if not value:
+            raise EmptyValue("the value is empty")
+        if ttl is not None and not LEAST_LEASE <= ttl <= MAX_LEASE:
+            raise ConfigError(
+                f"a lease of {ttl:g} s is not possible", remedy=f"ask for {LEAST_LEASE} to {MAX_LEASE} seconds"
+            )
+        if len(value) > records.max_value_size:
+            raise ValueTooLarge(f"the value has {len(value)} bytes; this node takes up to {records.max_value_size}")
+        async with self._operation("put"):
+            core.require_ready()
+            key = Key.of(value)
+            life = int((records.lease if ttl is None else ttl) * 1000)
+            contacts = await self._closest(key)
+            sign = functools.partial(self._new_lease, key, life, ttl is None)
+            was_published = core.holdings.state(key).published
+            is_accepted = False
+            try:
+                spread = await self._spread(sign, self._seen(key), value, contacts)
+                is_accepted = isinstance(spread.acknowledgements.outcome, Success)
+            finally:
+                # Also when the time is up or the caller has gone. What an earlier put was promised stays.
+                if not is_accepted and not was_published:
+                    core.holdings.unpublish(key)
+            if not is_accepted:
+                raise _error_of(spread.acknowledgements.outcome, "put")
+            return Stored(key, spread.acknowledgements.replicas, spread.acknowledgements.durable)
+
+    async def get(self, key: Key) -> Found:
+        core = self._core
+        async with self._operation("get"):
+            served = core.holdings.served(key)
+            if served is not None:
+                return Found(key, served.value, served.origin, served.is_live)
+            core.require_ready()
+            return await Retrieval(core, key).run()
+
+    async def forget(self, key: Key) -> ForgetResult:
+        core = self._core
+        async with self._operation("forget"):
+            core.require_ready()
+            survey = Survey(core, key)
+            await survey.run()
+            own = survey.best.get(core.publisher.public)
+            others = survey.other_publishers()
+            if own is None:
+                self._refuse_forget(survey, others)
+            seen = own.seq if own is not None else 0
+            standing = own if own is not None and own.is_tombstone and own.expires > core.wall_clock() else None
+
+            def sign(above: int) -> Record:
+                # What is forgotten already is told again as it is: only something new raises seq.
+                return standing if standing is not None and above == seen else self._new_tombstone(key, above)
+
+            spread = await self._spread(sign, seen, None, survey.closest, holders=survey.holders)
+            core.holdings.cache.drop(key)
+            if not isinstance(spread.acknowledgements.outcome, Success):
+                raise _error_of(spread.acknowledgements.outcome, "forget")
+            return ForgetResult(key, spread.acknowledgements.replicas, others)
+
+    async def ping(self, node: NodeId) -> Pinged:
+        core = self._core
+        async with self._operation("ping"):
+            core.require_ready()
+            contact = core.table.get(node)
+            if contact is None:
+                found = await core.find_node(node)
+                contact = next((each for each in found.contacts if each.id == node), None)
+            if contact is None:
+                raise NotFound(f"no node {node.hex()[:16]}… was found", remedy="check the node's id")
+            began = core.clock()
+            answer = await core.rpc.ask(contact.endpoint, core.rpc.new_ping(), node=node)
+            if answer is None:
+                raise Unreachable(f"node {node.hex()[:16]}… does not answer")
+            return Pinged(node, contact.endpoint, core.clock() - began, answer.version)
+
+    # Parts ---------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _operation(self, name: OperationName) -> AsyncIterator[None]:
+        """Bounds how many run and for how long, and tells who watches how it ended."""
+        core = self._core
+        if self.under_way >= core.config.requests.max_operations:
+            raise Overloaded("this node has too much under way", remedy="repeat the request in a moment")
+        self.under_way += 1
+        began = core.clock()
+        outcome = "cancelled"
+        try:
+            with trio.move_on_after(core.config.requests.operation_deadline) as scope:
+                yield
+            if scope.cancelled_caught:
+                raise NoMajority(f"the {name} was not done within {core.config.requests.operation_deadline:g} s")
+            outcome = "ok"
+        except CamomileError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.under_way -= 1
+            core.events.emit(OperationEnded(name, outcome, core.clock() - began))
+
+    async def _closest(self, key: Key) -> tuple[Contact, ...]:
+        found = await self._core.find_node(key)
+        if not found.answered and not self._core.stands_alone:
+            raise Unreachable("no node answered")
+        return found.contacts
+
+    def _seen(self, key: Key) -> int:
+        register = self._core.holdings.state(key).register(self._core.publisher.public)
+        return register.record.seq if register is not None else 0
+
+    async def _spread(
+        self,
+        sign: Callable[[int], Record],
+        seen: int,
+        value: bytes | None,
+        contacts: Sequence[Contact],
+        *,
+        holders: Sequence[Contact] = (),
+    ) -> Spread:
+        """Spreads the record that `sign` makes above the seq `seen`; once more if a holder knows a greater one."""
+        late = functools.partial(self._spread_later, sign, value)
+
+        async def once(above: int) -> Spread:
+            spread = Spread(self._core, sign(above), value, with_value=value is not None, on_late_defeat=late)
+            await spread.run(contacts, holders=holders, publish=value is not None)
+            return spread
+
+        spread = await once(seen)
+        if spread.beaten_by is not None:
+            spread = await once(max(seen, spread.beaten_by.seq))
+        return spread
+
+    def _spread_later(self, sign: Callable[[int], Record], value: bytes | None, winner: Record) -> None:
+        """A holder that answered late knows a greater record: what the caller was told must become true."""
+        core = self._core
+
+        async def again() -> None:
+            with trio.move_on_after(core.config.requests.operation_deadline):
+                contacts = (await core.find_node(winner.key)).contacts
+                spread = Spread(core, sign(winner.seq), value, with_value=value is not None)
+                await spread.run(contacts, publish=value is not None)
+
+        core.background(again)
+
+    def _new_lease(self, key: Key, life: int, is_renewable: bool, seen: int) -> Record:
+        core = self._core
+        unsigned = leases.new_lease(
+            key, core.publisher.public, seen=seen, now=core.wall_clock(), life_ms=life, renewable=is_renewable
+        )
+        return sign_record(unsigned, core.publisher, core.network)
+
+    def _new_tombstone(self, key: Key, seen: int) -> Record:
+        core = self._core
+        unsigned = leases.new_tombstone(key, core.publisher.public, seen=seen, now=core.wall_clock())
+        return sign_record(unsigned, core.publisher, core.network)
+
+    def _refuse_forget(self, survey: Survey, others: int) -> None:
+        key = survey.key
+        if others or survey.has_classic:
+            who = f"{others} other publisher(s)" if others else "a classic node"
+            raise NotPublisher(f"{key.hex()[:16]}… was published by {who}, not by this node")
+        if not survey.answered and not self._core.stands_alone:
+            raise Unreachable("no node answered")
+        raise NotFound(f"no node knows {key.hex()[:16]}…")
+
+
+def _error_of(outcome: Outcome | None, what: str) -> CamomileError:
+    if isinstance(outcome, Refused):
+        match outcome.status:
+            case StoreStatus.TOO_LARGE:
+                return ValueTooLarge("most of the holders do not take values of this size")
+            case StoreStatus.FULL | StoreStatus.QUOTA:
+                return StorageFull("most of the holders are full")
+            case StoreStatus.TOO_MANY_PUBLISHERS:
+                return TooManyPublishers("the value has as many publishers as its holders keep")
+            case StoreStatus.NOT_YET:
+                return NoMajority(
+                    "most of the holders think that this node's clock is ahead",
+                    remedy="set the clocks right, then repeat",
+                )
+            case status:
+                return NoMajority(f"most of the holders refused the {what}: {status.name.lower().replace('_', ' ')}")
+    if isinstance(outcome, Failed) and outcome.alone:
+        return Unreachable("no other node answered")
+    return NoMajority(f"too few holders acknowledged the {what}")

@@ -1,0 +1,123 @@
+"""What a node remembers of the endpoints it deals with: round trips, proofs, tokens, failures.
+
+Rules of this file: plain state without I/O; the caller tells the time. Bounded: the endpoint that was used least
+recently is forgotten first. Nothing here decides who is in the routing table. Source of the timeout: RFC 6298.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import attrs
+
+from camomile_trio.config import Requests
+from camomile_trio.kademlia.contacts import Endpoint
+
+MISSED_FOR = 60.0  # how long a missed deadline makes an endpoint overdue at once, in seconds
+FIRST_REQUESTS_PER_MINUTE = 2
+
+
+@attrs.define(eq=False)
+class Peer:
+    """One endpoint. Times are seconds of Trio's clock."""
+
+    rto: float  # retransmission timeout, in seconds
+    smoothed: float = 0.0  # round trip; 0 before the first sample
+    variation: float = 0.0
+    is_proven: bool = False  # it has answered a request of ours
+    knows_us: bool = False  # we have answered its ping, so it need not hold its answers short
+    version: int = 0  # shown in a reply that we matched
+    stores_nothing: bool = False
+    token: bytes = b""  # lets us store there
+    answered_at: float = -math.inf
+    missed_at: float = -math.inf  # a deadline passed, and no answer came since
+    pinged_at: float = -math.inf
+    first_request_at: tuple[float, float] = (-math.inf, -math.inf)
+
+    def may_ask_first(self, now: float) -> bool:
+        """Whether one more request may go to this endpoint before it has proven itself; counts it if so."""
+        older, newer = self.first_request_at
+        if now - older < 60.0:
+            return False
+        self.first_request_at = (newer, now)
+        return True
+
+    def is_suspect(self, now: float) -> bool:
+        """It missed a deadline within the last minute: overdue at once in every lookup."""
+        return now - self.missed_at < MISSED_FOR
+
+
+class Peers:
+    """The endpoints, by use. Those that never answered are bounded apart: a flood from forged addresses makes us
+    forget no real peer."""
+
+    def __init__(self, settings: Requests) -> None:
+        self._settings = settings
+        self._proven: OrderedDict[Endpoint, Peer] = OrderedDict()
+        self._candidates: OrderedDict[Endpoint, Peer] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._proven) + len(self._candidates)
+
+    def known(self, endpoint: Endpoint) -> Peer | None:
+        return self._proven.get(endpoint) or self._candidates.get(endpoint)
+
+    def get(self, endpoint: Endpoint) -> Peer:
+        """What is remembered of an endpoint; a new memory if nothing is."""
+        peer = self._proven.get(endpoint)
+        if peer is not None:
+            self._proven.move_to_end(endpoint)
+            return peer
+        peer = self._candidates.get(endpoint)
+        if peer is None:
+            peer = Peer(rto=self._settings.first_rto)
+            self._keep(self._candidates, endpoint, peer)
+        else:
+            self._candidates.move_to_end(endpoint)
+        return peer
+
+    def _keep(self, among: OrderedDict[Endpoint, Peer], endpoint: Endpoint, peer: Peer) -> None:
+        if len(among) >= self._settings.max_peers:
+            among.popitem(last=False)
+        among[endpoint] = peer
+
+    def is_proven(self, endpoint: Endpoint) -> bool:
+        return endpoint in self._proven
+
+    def on_answer(self, endpoint: Endpoint, now: float, *, round_trip: float | None, version: int) -> Peer:
+        """A matched answer came. `round_trip` is None when it may belong to either of two transmissions (Karn)."""
+        peer = self.get(endpoint)
+        if not peer.is_proven:
+            peer.is_proven = True
+            self._candidates.pop(endpoint, None)
+            self._keep(self._proven, endpoint, peer)
+        peer.version = version
+        peer.answered_at = now
+        peer.missed_at = -math.inf
+        if round_trip is not None:
+            if peer.smoothed:
+                peer.variation = 0.75 * peer.variation + 0.25 * abs(peer.smoothed - round_trip)
+                peer.smoothed = 0.875 * peer.smoothed + 0.125 * round_trip
+            else:
+                peer.smoothed = round_trip
+                peer.variation = round_trip / 2
+            wanted = peer.smoothed + 4 * peer.variation
+            peer.rto = min(max(wanted, self._settings.least_rto), self._settings.most_rto)
+        return peer
+
+    def on_retransmitted(self, endpoint: Endpoint) -> None:
+        """A request to it was sent again: its timeout doubles until the next clear sample (RFC 6298, §5.5 and §5.7).
+
+        Without this a peer that is slower than its timeout would never be measured, and be overdue for ever.
+        """
+        peer = self.get(endpoint)
+        peer.rto = min(peer.rto * 2, self._settings.most_rto)
+
+    def on_missed(self, endpoint: Endpoint, now: float) -> None:
+        """A request to it passed its deadline."""
+        peer = self.get(endpoint)
+        peer.missed_at = now
+        # It may have restarted and forgotten us and the token with it.
+        peer.knows_us = False
+        peer.token = b""

@@ -1,0 +1,156 @@
+"""Offers records to other nodes: ask what they have, send only what is missing, take back what is newer.
+
+Rules of this file: a walk over the node's keys goes page by page with a checkpoint between, and what it sends keeps
+under `repair_rate`, so that repairs never stand in the way of users. Records travel verbatim; nothing here extends a
+life. A stale lease that meets a tombstone brings the tombstone home (docs/protocol.md, Records, rules 5 and 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import trio
+
+from camomile_trio.errors import StorageError
+from camomile_trio.identity import BadSignature
+from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult
+from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.node.classic import is_for_classic
+from camomile_trio.node.core import Core
+from camomile_trio.node.storing import Storing, store_at_classic
+
+# Keys in one HAVE: with a record each, the answer still fits into a datagram.
+KEYS_AT_ONCE = 6
+PAGE = 64
+# What a record costs on the wire beside its value.
+OFFER_OVERHEAD = 350
+
+
+class Repair:
+    """Brings copies to where they belong."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._budget_at = core.clock()
+        self.sent = 0  # records stored at others
+        self.adopted = 0  # newer records taken over from others
+
+    def pages(self) -> Iterator[list[Key]]:
+        """The node's keys in order, page by page; keys that come and go meanwhile may or may not be among them."""
+        after: Key | None = None
+        while page := self._core.storage.keys(after, PAGE):
+            yield page
+            after = page[-1]
+
+    async def offer(self, contact: Contact, keys: Sequence[Key]) -> bool:
+        """Makes sure that `contact` holds what we hold of `keys`. False as soon as it does not answer."""
+        if not self._core.is_ours(contact):
+            # Nobody answers a classic STORE, so a ping tells whether it is there; and whether we have only forgotten
+            # its version, for one of ours must not be given a record without its lease.
+            answer = await self._core.rpc.ask(contact.endpoint, self._core.rpc.new_ping(), node=contact.id)
+            if answer is None:
+                return False
+            if answer.version == 0:
+                await self._offer_classic(contact, keys)
+                return True
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            batch = tuple(keys[start : start + KEYS_AT_ONCE])
+            holdings = await self.ask(contact, batch)
+            if holdings is None:
+                return False
+            for holding in holdings:
+                if holding.key in batch and not await self._settle(contact, holding):
+                    return False
+        return True
+
+    async def ask(self, contact: Contact, keys: tuple[Key, ...]) -> tuple[Holding, ...] | None:
+        """What `contact` holds of up to KEYS_AT_ONCE keys; None if it does not answer."""
+        await self._pace(OFFER_OVERHEAD)
+        answer = await self._core.rpc.ask(contact.endpoint, Have(keys, self._core.publisher.public), node=contact.id)
+        if answer is None or not isinstance(answer.message, HaveResult):
+            return None
+        return answer.message.holdings
+
+    def adopt(self, holding: Holding) -> bool:
+        """Takes over the records of `holding` that beat ours. Returns whether ours are the latest after all."""
+        holdings = self._core.holdings
+        state = holdings.state(holding.key)
+        try:
+            records = holdings.check(holding.records, holding.key, state)
+        except BadSignature:
+            self._core.rpc.statistics.dropped["bad_signature"] += 1
+            return True
+        is_latest = True
+        for record in records:
+            known = state.register(record.publisher)
+            if known is None or record.rank > known.record.rank:
+                is_latest = False
+                self.adopted += 1
+                holdings.store(holding.key, None, (record.row(),), lambda result: None)
+        return is_latest
+
+    async def _settle(self, contact: Contact, holding: Holding) -> bool:
+        core, key = self._core, holding.key
+        try:
+            is_latest = self.adopt(holding)
+            state = core.holdings.state(key)
+            now = core.wall_clock()
+            # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
+            mine = [record.row() for record in registers.answer(state, now)]
+            missing = [row for row in mine if row not in holding.records]
+            lacks_value = registers.is_served(state, now) and not holding.has_value
+            if not missing and not lacks_value:
+                if holding.records and is_latest:
+                    core.holdings.heard_from_holder(key)
+                return True
+            value = core.holdings.value(key) if lacks_value else None
+        except StorageError:
+            return True
+        return await self.store(contact, key, value, tuple(missing or mine))
+
+    async def store(self, contact: Contact, key: Key, value: bytes | None, rows: tuple[RecordRow, ...]) -> bool:
+        """Sends one key's records, and waits for the answer. False if there was none."""
+        await self._pace(OFFER_OVERHEAD + len(value or b""))
+        results: list[StoreResult | None] = []
+        done = trio.Event()
+
+        def on_result(contact: Contact, result: StoreResult | None) -> None:
+            results.append(result)
+            done.set()
+
+        storing = Storing(
+            self._core.rpc, contact, key, value, rows, StoreKind.REPLICATE, on_result, with_value=value is not None
+        )
+        storing.start()
+        await done.wait()
+        result = results[0]
+        if result is not None:
+            self.sent += 1
+            if result.records:
+                self.adopt(Holding(key, False, result.records))
+        return result is not None
+
+    async def _offer_classic(self, contact: Contact, keys: Sequence[Key]) -> None:
+        core = self._core
+        now = core.wall_clock()
+        for key in keys:
+            try:
+                state = core.holdings.state(key)
+                value = core.holdings.value(key) if registers.is_served(state, now) else None
+            except StorageError:
+                continue
+            if value is not None and is_for_classic(value):
+                await self._pace(OFFER_OVERHEAD + len(value))
+                store_at_classic(core.rpc, contact, value, StoreKind.REPLICATE)
+
+    async def _pace(self, size: int) -> None:
+        """Waits so that repairs together stay under `repair_rate`."""
+        core = self._core
+        now = core.clock()
+        begin = max(self._budget_at, now)
+        self._budget_at = begin + size / core.config.records.repair_rate
+        # A second's worth may go out at once.
+        await trio.sleep_until(max(now, begin - 1.0))

@@ -1,0 +1,152 @@
+"""Getting a value: what counts as found, as forgotten, as not there.
+
+Rules of this file: a value is only ever one that hashes to its key. The lookup ends at the first answer with a live
+lease that no record seen in it beats; once a tombstone was seen, or for a value without a lease (a classic one), it
+goes on until the k closest have answered. Signatures are checked once per lookup, however many holders send the same
+record. Whoever looked a value up may serve it for `cache_life`.
+"""
+
+from __future__ import annotations
+
+from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable
+from camomile_trio.identity import BadSignature
+from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key, NodeId, distance
+from camomile_trio.kademlia.messages import FindValue, Packet, StoreKind, Value
+from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
+from camomile_trio.node.core import Core
+from camomile_trio.node.lookup import Lookup, LookupResult
+from camomile_trio.node.results import Found
+from camomile_trio.node.storing import Storing
+
+# Publishers of one key whose records one lookup weighs; those beyond it are not needed to find the value.
+MAX_PUBLISHERS_SEEN = 64
+
+
+class Retrieval:
+    """One get, after this node had nothing to serve at once."""
+
+    def __init__(self, core: Core, key: Key) -> None:
+        self._core = core
+        self._key = key
+        self._best: dict[PublisherKey, Record] = {}
+        self._checked: dict[RecordRow, Record | None] = {}
+        self._value: bytes | None = None
+        self._origin: NodeId = core.id
+        self._from_holder = False
+        # Somebody has the value without a lease, from a classic node; and somebody who does knows of a tombstone, and
+        # keeps it all the same: it was put by a classic user, and nobody can forget it early (rule 10).
+        self._has_classic = False
+        self._outlasts_tombstone = False
+        self._lacking: Contact | None = None
+
+    async def run(self) -> Found:
+        """The value; NotFound, Forgotten or Unreachable."""
+        core, key = self._core, self._key
+        own = core.holdings.state(key)
+        for register in own.registers:
+            self._weigh(register.record)
+        settings = core.config.kademlia
+        lookup = Lookup(core.rpc, FindValue(key), k=settings.k, alpha=settings.alpha, on_answer=self._on_answer)
+        result = await lookup.run()
+        self._adopt(own)
+        is_kept_classic = own.size is not None and own.classic_until > core.wall_clock()
+        if own.size is not None and (result.answered or core.stands_alone):
+            # Our own copy counts now that we have asked.
+            self._has_classic |= is_kept_classic
+            self._outlasts_tombstone |= is_kept_classic and bool(own.registers)
+            if self._value is None:
+                self._value, self._origin, self._from_holder = core.holdings.value(key), core.id, True
+        return self._judge(result)
+
+    def _judge(self, result: LookupResult) -> Found:
+        core, key = self._core, self._key
+        live = self._live_leases()
+        if self._value is not None and live:
+            if self._from_holder and core.holdings.keep_cached(key, self._value, live, self._origin):
+                self._cache_on_path(live)
+            return Found(key, self._value, self._origin, True)
+        if self._has_tombstone() and not (self._value is not None and self._outlasts_tombstone):
+            raise Forgotten(f"{key.hex()[:16]}… was forgotten")
+        if self._value is not None and self._has_classic:
+            return Found(key, self._value, self._origin, False)
+        if not result.answered and not core.stands_alone:
+            raise Unreachable("no node answered")
+        raise NotFound(f"no node has {key.hex()[:16]}…")
+
+    def _on_answer(self, contact: Contact, packet: Packet) -> bool:
+        message = packet.message
+        if not isinstance(message, Value):
+            return False
+        for row in message.records:
+            self._read(row)
+        if message.value is None:
+            target = self._key
+            if packet.version > 0 and (
+                self._lacking is None or distance(contact.id, target) < distance(self._lacking.id, target)
+            ):
+                self._lacking = contact
+            return False
+        if Key.of(message.value) != self._key:
+            self._core.rpc.statistics.dropped["bad_hash"] += 1
+            return False
+        records = [self._checked[row] for row in message.records]
+        if not any(record is not None and not record.is_tombstone for record in records):
+            self._has_classic = True
+            self._outlasts_tombstone |= any(record is not None for record in records)
+        if self._value is None or (message.records and not self._from_holder and not message.cached):
+            self._value = message.value
+            self._origin = contact.id
+            self._from_holder = bool(message.records) and not message.cached
+        return bool(message.records) and bool(self._live_leases()) and not self._has_tombstone()
+
+    def _read(self, row: RecordRow) -> None:
+        if row in self._checked:
+            return
+        try:
+            (record,) = self._core.holdings.check((row,), self._key)
+        except (BadSignature, StorageError):
+            self._checked[row] = None
+            self._core.rpc.statistics.dropped["bad_signature"] += 1
+            return
+        self._checked[row] = record
+        self._weigh(record)
+
+    def _weigh(self, record: Record) -> None:
+        known = self._best.get(record.publisher)
+        if known is None and len(self._best) >= MAX_PUBLISHERS_SEEN:
+            return
+        if known is None or record.rank > known.rank:
+            self._best[record.publisher] = record
+
+    def _live_leases(self) -> list[Record]:
+        now = self._core.wall_clock()
+        return [each for each in self._best.values() if not each.is_tombstone and each.expires > now]
+
+    def _has_tombstone(self) -> bool:
+        now = self._core.wall_clock()
+        return any(each.is_tombstone and each.expires > now for each in self._best.values())
+
+    def _adopt(self, own: registers.KeyState) -> None:
+        """What beats a record of our own storage is kept here too."""
+        for register in own.registers:
+            best = self._best[register.record.publisher]
+            if best.rank > register.record.rank:
+                self._core.holdings.store(self._key, self._value, (best.row(),), lambda result: None)
+
+    def _cache_on_path(self, live: list[Record]) -> None:
+        """The closest node that lacked the value gets a copy, marked as cached."""
+        if self._lacking is None or self._value is None:
+            return
+        rows = tuple(record.row() for record in live[:1])
+        Storing(
+            self._core.rpc,
+            self._lacking,
+            self._key,
+            self._value,
+            rows,
+            StoreKind.REPLICATE,
+            lambda contact, result: None,
+            cached=True,
+        ).start()

@@ -1,0 +1,471 @@
+"""Requests to peers and their answers: sessions, deadlines, retransmission, and who may believe what.
+
+Rules of this file: sending a request is a plain call; its answer and its deadlines come back as plain calls, in the
+task that received or timed them, and must return at once. A reply counts only if its session is one we wait for, it
+comes from the endpoint we asked, and its sender is the node we asked, where we named one. There is one task for all
+deadlines, and one for each message that travels over a stream; none for a datagram. What a request *means* is the
+business of `handlers.py`, and what an answer means that of the caller.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from camomile_trio.config import Requests
+from camomile_trio.errors import MalformedPacket, TransportError
+from camomile_trio.identity import BadSignature, check_pong
+from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.messages import (
+    CHALLENGE_BYTES,
+    SESSION_BYTES,
+    VERSION,
+    FindNode,
+    FindValue,
+    Have,
+    HaveResult,
+    Message,
+    NodeList,
+    Packet,
+    Ping,
+    Pong,
+    Store,
+    StoreResult,
+    TooLarge,
+    Value,
+)
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.deadlines import Clock, Deadlines
+from camomile_trio.node.events import Events, RoundTrip
+from camomile_trio.node.peers import Peer, Peers
+from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
+from camomile_trio.wire.codec import decode_untrusted, encode
+
+PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
+STREAMS_AT_ONCE = 64
+# How soon a member may be questioned again, in seconds.
+CHECKED_AGAIN_AFTER = 5.0
+# When somebody fails and nobody has answered since: how many others are asked for a sign of life, and how many verdicts
+# wait for one.
+ASKED_AROUND = 3
+MAX_UNJUDGED = 256
+# A stream message is a value and what surrounds it: records, a token, ids.
+STREAM_OVERHEAD = 4096
+
+_ANSWERS: dict[type, tuple[type, ...]] = {
+    Ping: (Pong,),
+    FindNode: (NodeList, TooLarge),
+    FindValue: (Value, TooLarge),
+    Store: (StoreResult, TooLarge),
+    Have: (HaveResult, TooLarge),
+}
+ANSWER_TYPES = (NodeList, StoreResult, Value, Pong, HaveResult, TooLarge)
+
+OnReply = Callable[[Packet], None]
+OnNothing = Callable[[], None]
+
+
+@attrs.define(eq=False)
+class Pending:
+    """One request under way. `detach` when nobody waits for it any more: its answer still teaches us about the peer."""
+
+    endpoint: Endpoint
+    node: NodeId | None
+    packet: Packet
+    datagram: bytes
+    sent_at: float
+    by_stream: bool
+    is_suspect: bool  # the endpoint missed a deadline lately: whoever waits should not
+    on_reply: OnReply | None
+    on_overdue: OnNothing | None
+    on_failed: OnNothing | None
+    resent: bool = False
+    done: bool = False
+
+    def detach(self) -> None:
+        self.on_reply = self.on_overdue = self.on_failed = None
+
+
+@attrs.define
+class RpcStatistics:
+    """Counters since the start, by kind of message or by reason."""
+
+    requests: Counter[str] = attrs.field(factory=Counter)
+    answered: Counter[str] = attrs.field(factory=Counter)
+    failed: Counter[str] = attrs.field(factory=Counter)
+    received: Counter[str] = attrs.field(factory=Counter)
+    dropped: Counter[str] = attrs.field(factory=Counter)
+    retransmitted: int = 0
+
+
+class Rpc:
+    """The requests of one node. Implements `transport.Inbound` together with the handlers."""
+
+    def __init__(
+        self,
+        *,
+        own: NodeId,
+        network: bytes,
+        is_named: bool,
+        transport: Transport,
+        table: RoutingTable,
+        peers: Peers,
+        settings: Requests,
+        max_value_size: int,
+        rng: random.Random,
+        events: Events,
+        advertise: Endpoint | None = None,
+        clock: Clock = trio.current_time,
+    ) -> None:
+        self.own = own
+        self.network = network
+        # A named network says so in every packet; the default one is silent, as classic nodes are.
+        self.network_prefix = network[:8] if is_named else b""
+        self.transport = transport
+        self.table = table
+        self.peers = peers
+        self.settings = settings
+        self.advertise = advertise
+        self.clock = clock
+        self.deadlines = Deadlines(clock)
+        self.statistics = RpcStatistics()
+        self.max_answer = max_value_size + STREAM_OVERHEAD
+        # Told of every contact that enters the table.
+        self.on_new_contact: Callable[[Contact], None] = lambda contact: None
+        self.observed: Endpoint | None = None  # where the last pong of ours says that we are seen
+        self._rng = rng
+        self.events = events
+        self._pending: dict[bytes, Pending] = {}
+        self._unjudged: dict[NodeId, Contact] = {}
+        self._asked_around_at = -CHECKED_AGAIN_AFTER
+        self._nursery: trio.Nursery | None = None
+        self._streams = trio.CapacityLimiter(STREAMS_AT_ONCE)
+
+    @property
+    def pending(self) -> int:
+        """Requests under way."""
+        return len(self._pending)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The deadlines' task, and the parent of the stream messages."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await self.deadlines.run()
+            finally:
+                self._nursery = None
+
+    # Asking --------------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        endpoint: Endpoint,
+        message: Message,
+        *,
+        node: NodeId | None,
+        on_reply: OnReply | None = None,
+        on_overdue: OnNothing | None = None,
+        on_failed: OnNothing | None = None,
+        named: bool = False,
+    ) -> Pending | None:
+        """Sends a request now. Exactly one of `on_reply` and `on_failed` is called later, `on_overdue` before at most
+        once (after one RTO). None, and no call, if it may not be sent: too many under way, or the endpoint has not
+        proven itself in two requests this minute (`named` lifts that, for addresses the operator gave)."""
+        now = self.clock()
+        peer = self.peers.get(endpoint)
+        if len(self._pending) >= self.settings.max_pending:
+            self.statistics.dropped["too_many_pending"] += 1
+            return None
+        if not (peer.is_proven or named or peer.may_ask_first(now)):
+            self.statistics.dropped["unproven_endpoint"] += 1
+            return None
+        packet = self._packet(message, self._rng.randbytes(SESSION_BYTES), peer)
+        datagram = encode(packet)
+        by_stream = len(datagram) > MAX_SENT_DATAGRAM and peer.version > 0
+        pending = Pending(
+            endpoint, node, packet, datagram, now, by_stream, peer.is_suspect(now), on_reply, on_overdue, on_failed
+        )
+        if by_stream and self._nursery is None:
+            return None
+        self._pending[packet.session] = pending
+        self.statistics.requests[kind_of(message)] += 1
+        if by_stream:
+            self._start_stream(pending)
+        else:
+            self.transport.send(datagram, endpoint)
+            patience = min(peer.rto, self.settings.deadline)
+            self.deadlines.set(now + patience, functools.partial(self._overdue, pending))
+        return pending
+
+    def may_contact(self, endpoint: Endpoint, told_by: Endpoint) -> bool:
+        """Whether an endpoint that a peer named makes sense, and is not our own."""
+        return is_sensible(endpoint, told_by=told_by) and endpoint not in (self.transport.endpoint, self.advertise)
+
+    def tell(self, endpoint: Endpoint, message: Message) -> None:
+        """Sends what nobody answers: a STORE to a classic peer, a leave."""
+        packet = self._packet(message, self._rng.randbytes(SESSION_BYTES), self.peers.get(endpoint))
+        self.statistics.requests[kind_of(message)] += 1
+        self.transport.send(encode(packet), endpoint)
+
+    async def ask(
+        self, endpoint: Endpoint, message: Message, *, node: NodeId | None, named: bool = False
+    ) -> Packet | None:
+        """Sends a request and waits for its answer; None when there is none. For the rare ones: each has a waiter."""
+        answers: list[Packet] = []
+        done = trio.Event()
+
+        def on_reply(packet: Packet) -> None:
+            answers.append(packet)
+            done.set()
+
+        pending = self.request(endpoint, message, node=node, on_reply=on_reply, on_failed=done.set, named=named)
+        if pending is None:
+            return None
+        try:
+            await done.wait()
+        finally:
+            pending.detach()
+        return answers[0] if answers else None
+
+    def new_ping(self) -> Ping:
+        return Ping(self._rng.randbytes(CHALLENGE_BYTES))
+
+    def prove(self, contact: Contact, *, moved: bool = False, again_after: float = 60.0) -> int:
+        """Pings a contact to learn whether it is there; its answer lets it into the table.
+
+        Not more often than every `again_after` seconds: two nodes whose full buckets have no place for each other
+        would answer ping with ping for ever. Returns the bytes that this may send, a retransmission included. `moved`:
+        the node named this endpoint as its own, so it replaces the old one.
+        """
+        peer = self.peers.get(contact.endpoint)
+        now = self.clock()
+        if now - peer.pinged_at < again_after:
+            return 0
+        peer.pinged_at = now
+
+        def on_reply(packet: Packet) -> None:
+            if moved:
+                self.table.on_answer(Contact(packet.sender, contact.endpoint), self.clock(), moved=True)
+
+        pending = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply)
+        return 2 * len(pending.datagram) if pending is not None else 0
+
+    def _packet(self, message: Message, session: bytes, peer: Peer) -> Packet:
+        # A peer that has not shown its version may be classic: it is sent nothing beyond version and padding.
+        ours = peer.version > 0
+        if not ours and isinstance(message, FindValue) and message.publisher is not None:
+            message = attrs.evolve(message, publisher=None)
+        packet = Packet(
+            session,
+            self.own,
+            message,
+            VERSION,
+            self.network_prefix,
+            self.advertise if ours else None,
+        )
+        if isinstance(message, FindNode | FindValue) and not peer.knows_us and (ours or not peer.is_proven):
+            short = PADDED_BYTES - len(encode(packet))
+            # The field's own head is 3 bytes at this length.
+            packet = attrs.evolve(packet, padding=max(short - 3, 1))
+        return packet
+
+    # Deadlines -----------------------------------------------------------------------------------------------------
+
+    def _overdue(self, pending: Pending) -> None:
+        if pending.done or pending.by_stream:
+            return
+        if not pending.resent:
+            pending.resent = True
+            self.statistics.retransmitted += 1
+            self.peers.on_retransmitted(pending.endpoint)
+            self.transport.send(pending.datagram, pending.endpoint)
+            self.deadlines.set(pending.sent_at + self.settings.deadline, functools.partial(self._overdue, pending))
+            if pending.on_overdue is not None:
+                pending.on_overdue()
+            return
+        self._fail(pending)
+
+    def _fail(self, pending: Pending, *, is_silent: bool = True) -> None:
+        if pending.done:
+            return
+        pending.done = True
+        del self._pending[pending.packet.session]
+        self.statistics.failed[kind_of(pending.packet.message)] += 1
+        now = self.clock()
+        contact = Contact(pending.node, pending.endpoint) if pending.node is not None else None
+        if pending.by_stream:
+            # A stream has reasons of its own to fail: a ping tells whether the node is there.
+            if contact is not None:
+                self.prove(contact, again_after=CHECKED_AGAIN_AFTER)
+        else:
+            if is_silent:
+                self.peers.on_missed(pending.endpoint, now)
+            if contact is not None:
+                self._suspect(contact, pending.sent_at, now)
+        if pending.on_failed is not None:
+            pending.on_failed()
+
+    def _suspect(self, contact: Contact, asked_at: float, now: float) -> None:
+        """The contact loses its place, if somebody else has answered since; else it may be we who are offline.
+
+        Then the verdict waits until somebody answers, and somebody is asked to.
+        """
+        if contact.id not in self.table or self.table.on_failure(
+            contact.id, contact.endpoint, asked_at=asked_at, now=now
+        ):
+            return
+        if self.table.last_answer is not None and self.table.last_answer > asked_at:
+            # It was heard of since, or lives elsewhere now.
+            return
+        if len(self._unjudged) < MAX_UNJUDGED:
+            self._unjudged[contact.id] = contact
+        if now - self._asked_around_at >= CHECKED_AGAIN_AFTER:
+            self._asked_around_at = now
+            others = [each for each in self.table if each.id != contact.id]
+            for each in self._rng.sample(others, min(ASKED_AROUND, len(others))):
+                self.prove(each, again_after=CHECKED_AGAIN_AFTER)
+
+    def _judge(self, witness: Contact) -> None:
+        """Somebody has answered, so we are not offline now; whether we were when the others failed, nobody knows.
+
+        So they are asked again, and the one that answered with them, as the witness that we still are not.
+        """
+        waiting, self._unjudged = self._unjudged, {}
+        waiting.pop(witness.id, None)
+        for contact in waiting.values():
+            self.prove(contact, again_after=0.0)
+        if waiting:
+            self.prove(witness, again_after=0.0)
+
+    # Streams -------------------------------------------------------------------------------------------------------
+
+    def _start_stream(self, pending: Pending) -> None:
+        if self._nursery is None:
+            self._fail(pending)
+            return
+        pending.by_stream = True
+        self._nursery.start_soon(self._exchange, pending)
+        # As long as a datagram may take: then whoever waits goes on without it, as with any other answer.
+        patience = self.clock() + self.settings.deadline
+        self.deadlines.set(patience, functools.partial(self._stream_overdue, pending))
+
+    def _stream_overdue(self, pending: Pending) -> None:
+        if not (pending.done or pending.resent) and pending.on_overdue is not None:
+            pending.on_overdue()
+
+    async def _exchange(self, pending: Pending) -> None:
+        with trio.move_on_after(self.settings.stream_deadline):
+            async with self._streams:
+                try:
+                    answer = await self.transport.exchange(
+                        pending.datagram, pending.endpoint, max_answer=self.max_answer
+                    )
+                    packet = decode_untrusted(answer)
+                except TransportError:
+                    self.statistics.dropped["stream_failed"] += 1
+                except MalformedPacket as error:
+                    self.statistics.dropped[error.reason] += 1
+                else:
+                    if packet.session == pending.packet.session and packet.network == self.network_prefix:
+                        self._complete(pending, packet, by_stream=True)
+        self._fail(pending)
+
+    # Answers -------------------------------------------------------------------------------------------------------
+
+    def on_answer(self, packet: Packet, source: Endpoint) -> None:
+        """An answer came by datagram: matched, or dropped and counted."""
+        pending = self._pending.get(packet.session)
+        if pending is None:
+            self.statistics.dropped["unknown_session"] += 1
+        elif source != pending.endpoint:
+            self.statistics.dropped["wrong_endpoint"] += 1
+        else:
+            self._complete(pending, packet)
+
+    def _complete(self, pending: Pending, packet: Packet, *, by_stream: bool = False) -> None:
+        if pending.done:
+            return
+        message = packet.message
+        asked = pending.packet.message
+        if not isinstance(message, _ANSWERS[type(asked)]):
+            self.statistics.dropped["wrong_answer"] += 1
+            return
+        if pending.node is not None and packet.sender != pending.node:
+            # Another node lives there now: the one we asked is gone, and nobody needs to wait for it.
+            self.statistics.dropped["wrong_sender"] += 1
+            self.peers.get(pending.endpoint).version = packet.version
+            self._fail(pending, is_silent=False)
+            return
+        if isinstance(message, Pong) and not self._is_true_pong(message, asked, packet):
+            return
+        if isinstance(message, TooLarge) and not by_stream:
+            if pending.by_stream:
+                # The datagram was doubled, or the request was sent twice.
+                self.statistics.dropped["doubled_answer"] += 1
+                return
+            self._learn(pending, packet)
+            self._start_stream(pending)
+            return
+        pending.done = True
+        del self._pending[pending.packet.session]
+        self.statistics.answered[kind_of(asked)] += 1
+        self._learn(pending, packet)
+        if pending.on_reply is not None:
+            pending.on_reply(packet)
+
+    def _is_true_pong(self, pong: Pong, asked: Message, packet: Packet) -> bool:
+        if not isinstance(asked, Ping) or pong.challenge != asked.challenge:
+            self.statistics.dropped["wrong_challenge"] += 1
+            return False
+        if packet.version > 0:
+            try:
+                check_pong(pong, packet.sender, self.network)
+            except BadSignature:
+                self.statistics.dropped["bad_signature"] += 1
+                return False
+        return True
+
+    def _learn(self, pending: Pending, packet: Packet) -> None:
+        """The peer is there: its round trip, its version, its place in the table."""
+        now = self.clock()
+        sampled = not pending.resent and not pending.by_stream
+        round_trip = now - pending.sent_at if sampled else None
+        peer = self.peers.on_answer(pending.endpoint, now, round_trip=round_trip, version=packet.version)
+        if round_trip is not None and self.events.watched:
+            self.events.emit(RoundTrip(kind_of(pending.packet.message), round_trip))
+        message = packet.message
+        if isinstance(message, NodeList | Value) and message.token:
+            peer.token = message.token
+        elif isinstance(message, Pong) and message.observed is not None:
+            self.observed = message.observed
+        if packet.sender == self.own:
+            return
+        contact = Contact(packet.sender, pending.endpoint)
+        was_known = packet.sender in self.table
+        check = self.table.on_answer(contact, now)
+        if self._unjudged:
+            self._judge(contact)
+        if check is not None:
+            self.prove(check, again_after=CHECKED_AGAIN_AFTER)
+        if not was_known and packet.sender in self.table:
+            self.on_new_contact(contact)
+        advertised = packet.advertised
+        if advertised is not None and advertised != pending.endpoint and self.may_contact(advertised, pending.endpoint):
+            self.prove(Contact(packet.sender, advertised), moved=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _snake(name: str) -> str:
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def kind_of(message: Message) -> str:
+    """The message's name in snake case, for counters."""
+    return _snake(type(message).__name__)

@@ -1,0 +1,126 @@
+"""Takes one record of our publisher to the k closest nodes and waits for a majority of them.
+
+Rules of this file: one STORE to each, all at once; the caller sleeps on one event and leaves at the majority, while
+the rest goes on as callbacks. A holder that knows a greater record of ours ends the wait: `beaten_by` says which.
+Source: docs/protocol.md, Records, "Acknowledgement".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import trio
+
+from camomile_trio.errors import StorageError
+from camomile_trio.identity import BadSignature
+from camomile_trio.kademlia.acknowledgement import Acknowledgements, Success
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import NodeId, closest
+from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.records import Record
+from camomile_trio.node.core import Core
+from camomile_trio.node.storing import Storing, store_at_classic
+
+
+class Spread:
+    """One record on its way. `on_late_defeat` is called once if, after a majority took this record, an older one turns
+    up that is greater: one that the user had meant to overrule. A younger one is somebody's later word, and stands."""
+
+    def __init__(
+        self,
+        core: Core,
+        record: Record,
+        value: bytes | None,
+        *,
+        with_value: bool,
+        kind: StoreKind = StoreKind.PUBLISH,
+        on_late_defeat: Callable[[Record], None] | None = None,
+    ) -> None:
+        self._core = core
+        self._record = record
+        self._value = value
+        self._with_value = with_value
+        self._kind = kind
+        self._on_late_defeat = on_late_defeat
+        self._is_accepted = False
+        self._changed = trio.Event()
+        self.beaten_by: Record | None = None
+        self.acknowledgements = Acknowledgements(
+            core.config.kademlia.k, target=record.key, own=core.id, alone=core.stands_alone
+        )
+
+    async def run(self, contacts: Sequence[Contact], *, holders: Iterable[Contact] = (), publish: bool) -> None:
+        """Stores at `contacts`, the k closest that answered, and at `holders` beyond them.
+
+        `publish`: this node accepted a user's put and keeps its own copy, wherever it stands. Returns when the outcome
+        of the acknowledgements is there, or `beaten_by` is.
+        """
+        core, key, acknowledgements = self._core, self._record.key, self.acknowledgements
+        ids: list[bytes] = [contact.id for contact in contacts]
+        nearest = [NodeId(each) for each in closest(key, [*ids, core.id], core.config.kademlia.k)]
+        is_holder = core.id in nearest
+        if is_holder:
+            acknowledgements.on_answered(core.id, ours=True)
+        for contact in contacts:
+            acknowledgements.on_answered(contact.id, ours=core.is_ours(contact))
+        acknowledgements.on_lookup_end(nearest)
+        self._store_here(publish)
+        row = (self._record.row(),)
+        asked = set()
+        for contact in [*contacts, *holders]:
+            if contact.id in asked or contact.id == core.id:
+                continue
+            asked.add(contact.id)
+            if not core.is_ours(contact):
+                if self._value is not None and not self._record.is_tombstone:
+                    store_at_classic(core.rpc, contact, self._value, self._kind)
+                continue
+            Storing(
+                core.rpc, contact, key, self._value, row, self._kind, self._answered, with_value=self._with_value
+            ).start()
+        self._look()
+        await self._changed.wait()
+        self._is_accepted = self.beaten_by is None and isinstance(acknowledgements.outcome, Success)
+
+    def _store_here(self, publish: bool) -> None:
+        def done(result: StoreResult) -> None:
+            if result.status is StoreStatus.STORED:
+                self.acknowledgements.on_own_copy(result.durability)
+            else:
+                self.acknowledgements.on_refused(self._core.id, result.status)
+            self._note_winners(result)
+            self._look()
+
+        record = self._record
+        self._core.holdings.store(record.key, self._value, (record.row(),), done, is_published=publish)
+
+    def _answered(self, contact: Contact, result: StoreResult | None) -> None:
+        if result is None:
+            self.acknowledgements.on_failed(contact.id)
+        elif result.status is StoreStatus.STORED:
+            self.acknowledgements.on_acknowledged(contact.id, result.durability)
+        else:
+            self.acknowledgements.on_refused(contact.id, result.status)
+            self._note_winners(result)
+        self._look()
+
+    def _note_winners(self, result: StoreResult) -> None:
+        """A greater record of ours beats this one; it is kept here too, whoever sent it, if its signature is good."""
+        key = self._record.key
+        try:
+            winners = self._core.holdings.check(result.records, key)
+        except (BadSignature, StorageError):
+            return
+        for winner in winners:
+            if winner.publisher != self._record.publisher or winner.rank <= self._record.rank:
+                continue
+            if self.beaten_by is None or winner.rank > self.beaten_by.rank:
+                is_first = self.beaten_by is None
+                self.beaten_by = winner
+                is_older = winner.issued < self._record.issued
+                if self._is_accepted and is_first and is_older and self._on_late_defeat is not None:
+                    self._on_late_defeat(winner)
+
+    def _look(self) -> None:
+        if self.beaten_by is not None or self.acknowledgements.outcome is not None:
+            self._changed.set()

@@ -1,0 +1,89 @@
+"""One STORE to one peer, until the peer has answered for good or failed.
+
+Rules of this file: callbacks only, no task. Refused for want of a token: one FIND_NODE, one repeat. Sent without the
+value to a holder that lacks it: one repeat with the value. A classic peer gets a classic STORE and no answer counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import (
+    FindNode,
+    Packet,
+    Store,
+    StoreKind,
+    StoreResult,
+    StoreStatus,
+)
+from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.node.classic import is_for_classic
+from camomile_trio.node.rpc import Rpc
+
+# None: no answer came.
+OnResult = Callable[[Contact, StoreResult | None], None]
+
+
+@attrs.define(eq=False)
+class Storing:
+    """Start it with `start`; `on_result` is called once."""
+
+    rpc: Rpc
+    contact: Contact
+    key: Key
+    value: bytes | None
+    rows: tuple[RecordRow, ...]
+    kind: StoreKind
+    on_result: OnResult
+    with_value: bool = True
+    cached: bool = False
+    _has_token: bool = False
+
+    def start(self) -> None:
+        peer = self.rpc.peers.get(self.contact.endpoint)
+        value = self.value if self.with_value else None
+        message = Store(self.kind, self.key, value, self.rows, peer.token, self.cached)
+        sent = self.rpc.request(
+            self.contact.endpoint, message, node=self.contact.id, on_reply=self._replied, on_failed=self._failed
+        )
+        if sent is None:
+            self._failed()
+
+    def _replied(self, packet: Packet) -> None:
+        result = packet.message
+        if not isinstance(result, StoreResult):
+            self._failed()
+        elif result.status is StoreStatus.NO_TOKEN and not self._has_token:
+            self._fetch_token()
+        elif result.status is StoreStatus.VALUE_NEEDED and not self.with_value and self.value is not None:
+            self.with_value = True
+            self.start()
+        else:
+            self.on_result(self.contact, result)
+
+    def _fetch_token(self) -> None:
+        self._has_token = True
+        sent = self.rpc.request(
+            self.contact.endpoint,
+            FindNode(NodeId(self.key)),
+            node=self.contact.id,
+            on_reply=lambda packet: self.start(),
+            on_failed=self._failed,
+        )
+        if sent is None:
+            self._failed()
+
+    def _failed(self) -> None:
+        self.on_result(self.contact, None)
+
+
+def store_at_classic(rpc: Rpc, contact: Contact, value: bytes, kind: StoreKind) -> bool:
+    """Sends a classic STORE, which nobody answers, if a classic node would take the value as it is."""
+    if not is_for_classic(value):
+        return False
+    rpc.tell(contact.endpoint, Store(kind, None, value))
+    return True

@@ -1,0 +1,110 @@
+"""Asks the k closest nodes to a key what they hold of it, before a forget.
+
+Rules of this file: a lookup by FIND_NODE, and a HAVE to everyone that answers it, at once. Every register counts, an
+ended one that is still kept included. Classic nodes do not know HAVE: they are asked for the value. Source:
+docs/protocol.md, Records, rule 11.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import trio
+
+from camomile_trio.errors import StorageError
+from camomile_trio.identity import BadSignature
+from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import FindValue, Have, HaveResult, Packet, Value
+from camomile_trio.kademlia.records import PublisherKey, Record
+from camomile_trio.node.core import Core
+from camomile_trio.node.rpc import Pending
+
+
+class Survey:
+    """What is known of one key around it."""
+
+    def __init__(self, core: Core, key: Key) -> None:
+        self.key = key
+        self.best: dict[PublisherKey, Record] = {}
+        self.holders: list[Contact] = []  # those that hold anything of it
+        self.closest: tuple[Contact, ...] = ()
+        self.has_classic = False
+        self.answered = 0
+        self._core = core
+        self._open: dict[bytes, Pending] = {}
+        self._settled = trio.Event()
+        self._is_lookup_over = False
+
+    async def run(self) -> None:
+        core = self._core
+        state = core.holdings.state(self.key)
+        for register in state.registers:
+            self._weigh(register.record)
+        now = core.wall_clock()
+        self.has_classic = registers.is_served(state, now) and not registers.is_live(state, now)
+        try:
+            result = await core.find_node(self.key, on_answer=self._on_answer)
+            self.closest, self.answered = result.contacts, result.answered
+            self._is_lookup_over = True
+            self._look()
+            await self._settled.wait()
+        finally:
+            for pending in self._open.values():
+                pending.detach()
+
+    def other_publishers(self) -> int:
+        """How many publishers beside ours have a live lease."""
+        now = self._core.wall_clock()
+        own = self._core.publisher.public
+        return sum(
+            publisher != own and not record.is_tombstone and record.expires > now
+            for publisher, record in self.best.items()
+        )
+
+    def _on_answer(self, contact: Contact, packet: Packet) -> bool:
+        is_ours = packet.version > 0
+        pending = self._core.rpc.request(
+            contact.endpoint,
+            Have((self.key,), self._core.publisher.public) if is_ours else FindValue(self.key),
+            node=contact.id,
+            on_reply=functools.partial(self._replied, contact),
+            on_overdue=functools.partial(self._ended, contact),
+            on_failed=functools.partial(self._ended, contact),
+        )
+        if pending is not None:
+            self._open[contact.id] = pending
+        return False
+
+    def _replied(self, contact: Contact, packet: Packet) -> None:
+        if isinstance(packet.message, Value):
+            value = packet.message.value
+            self.has_classic |= value is not None and Key.of(value) == self.key
+        elif isinstance(packet.message, HaveResult):
+            for holding in packet.message.holdings:
+                if holding.key != self.key:
+                    continue
+                if holding.has_value or holding.records:
+                    self.holders.append(contact)
+                self.has_classic |= holding.classic
+                try:
+                    for record in self._core.holdings.check(holding.records, self.key):
+                        self._weigh(record)
+                except (BadSignature, StorageError):
+                    self._core.rpc.statistics.dropped["bad_signature"] += 1
+        self._ended(contact)
+
+    def _ended(self, contact: Contact) -> None:
+        # An overdue answer may still come and counts if it does; nobody waits for it.
+        self._open.pop(contact.id, None)
+        self._look()
+
+    def _weigh(self, record: Record) -> None:
+        known = self.best.get(record.publisher)
+        if known is None or record.rank > known.rank:
+            self.best[record.publisher] = record
+
+    def _look(self) -> None:
+        if self._is_lookup_over and not self._open:
+            self._settled.set()

@@ -1,0 +1,16 @@
+"""What holds for every test: how hard hypothesis tries.
+
+Rules of this file: no fixtures of any one storey; those live beside its tests. HYPOTHESIS_PROFILE=thorough tries
+longer, for a change to the rules themselves.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# No deadline: on a machine with two busy cores the time of one example says nothing.
+settings.register_profile("quick", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile("thorough", parent=settings.get_profile("quick"), max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -1,0 +1,39 @@
+"""A user puts a value at one node, gets it at another, and forgets it at a third."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import Forgotten, NotFound
+from camomile_trio.kademlia.ids import Key
+from tests.stories.village import village
+
+VALUE = "ABC, du är mina tankar".encode()
+KEY = Key.parse("bde0e9f6e9d3fabd5bf6849e179f0aee485630f6d5c1c4398517cc1543fb9386")
+
+
+async def test_a_value_is_read_at_every_node_and_forgotten_at_all(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(50) as place:
+        stored = await place[3].put(VALUE)
+        assert stored.key == KEY
+        assert stored.replicas >= 11
+        for node in place.nodes:
+            found = await node.get(KEY)
+            assert found.value == VALUE
+            assert found.live
+        gone = await place[7].forget(KEY)
+        assert gone.other_publishers == 0
+        await trio.sleep(61)  # copies that were looked up may be served for a minute
+        for node in place.nodes:
+            with pytest.raises(Forgotten):
+                await node.get(KEY)
+
+
+async def test_what_nobody_put_is_not_found(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(5) as place:
+        with pytest.raises(NotFound):
+            await place[2].get(Key.of(b"nobody put this"))
+        with pytest.raises(NotFound):
+            await place[2].forget(Key.of(b"nobody put this"))

@@ -1,0 +1,109 @@
+"""What reaches a user: the locks, the wheel, and the settings of the containers.
+
+Rules of this file: no network; a wheel is built and installed from the checkout alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from camomile_trio.cli import camomile
+
+ROOT = Path(__file__).resolve().parent.parent
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+OFFLINE = ("--quiet", "--no-index", "--no-deps")
+LOCKS = ("build", "run", "dev")
+PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;]+)( ; [^\\]+)? \\$")
+HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
+# Of deploy/compose.yaml itself, not of the node.
+SETTINGS_OF_COMPOSE = {"CAMOMILE_IMAGE", "CAMOMILE_BASE", "CAMOMILE_PUBLISH"}
+
+
+def locked(name: str) -> dict[str, str]:
+    """The versions that a lock pins, by name."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8").splitlines()
+    found = [match.groups() for line in lines if (match := PINNED.match(line))]
+    return {package: version for package, version, _ in found}
+
+
+def project() -> dict[str, object]:
+    table: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return table
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_is_pins_hashes_and_remarks_and_names_no_host(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+    assert locked(name)
+    for line in text.splitlines():
+        assert not line.strip() or line.lstrip().startswith("#") or PINNED.match(line) or HASH.match(line), line
+    assert "://" not in text
+    assert "/home/" not in text
+
+
+def test_the_locks_hold_what_the_project_asks_for_and_agree_with_each_other() -> None:
+    asked = project()
+    assert isinstance(asked["dependencies"], list)
+    assert isinstance(asked["optional-dependencies"], dict)
+    wanted = {"run": asked["dependencies"], "dev": asked["dependencies"] + asked["optional-dependencies"]["dev"]}
+    for name, requirements in wanted.items():
+        pins = locked(name)
+        for requirement in map(Requirement, requirements):
+            version = pins.get(requirement.name.lower().replace("_", "-"))
+            assert version is not None, f"{requirement} is not in requirements/{name}.txt: run `make lock`"
+            assert requirement.specifier.contains(version), requirement
+    everything = locked("dev")
+    assert locked("run").items() <= everything.items()
+    assert locked("build").items() <= everything.items()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the checkout, as `pip install .` does it."""
+    directory = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [*PIP, "wheel", *OFFLINE, "--no-build-isolation", "-w", str(directory), str(ROOT)], check=True, timeout=60
+    )
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = ROOT / "camomile_trio"
+    there = {path.relative_to(ROOT).as_posix() for path in package.rglob("*") if path.is_file()}
+    assert packed == {name for name in there if "__pycache__" not in name}
+    assert "camomile_trio/py.typed" in packed
+
+
+def test_an_installed_wheel_gives_the_command_and_its_version(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "installed"
+    subprocess.run([*PIP, "install", *OFFLINE, "--target", str(target), str(wheel)], check=True, timeout=60)
+    said = subprocess.run(
+        [sys.executable, str(target / "bin" / "camomile"), "--version"],
+        env={"PYTHONPATH": str(target), "PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert said.stdout.split() == ["camomile", project()["version"]]
+
+
+def test_the_containers_use_only_settings_that_a_node_has() -> None:
+    texts = [(ROOT / "deploy" / name).read_text("utf-8") for name in ("Dockerfile", "compose.yaml")]
+    used = set(re.findall(r"CAMOMILE_[A-Z_]+", "".join(texts))) - SETTINGS_OF_COMPOSE
+    known = {parameter.envvar for parameter in camomile.commands["node"].params}
+    assert {"CAMOMILE_JOIN", "CAMOMILE_HTTP"} <= used
+    assert used <= known
