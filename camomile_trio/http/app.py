@@ -1,0 +1,195 @@
+"""The REST service: put, get and forget, and what an operator asks. A Quart-Trio application around one node.
+
+Rules of this file: a handler reads its request, makes one call on the node and writes one answer; errors go up, and
+`problems` turns them into documents. A client that goes away cancels its handler, and with it the node's work for it:
+nothing here may outlive its request. Handlers are asynchronous functions all, since Quart runs others in threads.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import structlog
+from quart import Response
+from quart_trio import QuartTrio
+
+from camomile_trio.errors import NotJoined, Overloaded
+from camomile_trio.http.documents import json_response, node_document
+from camomile_trio.http.front import Front
+from camomile_trio.http.metrics import Metrics
+from camomile_trio.http.openapi import openapi_document
+from camomile_trio.http.pages import PAGE, PAGE_POLICY, TEXT
+from camomile_trio.http.problems import answer_with_problems
+from camomile_trio.http.refusals import Unauthorized
+from camomile_trio.http.served import ServedNode
+from camomile_trio.http.settings import HttpSettings
+from camomile_trio.http.uploads import answer_after_the_body, current_request
+from camomile_trio.http.values import Encoding, is_text, names_key, ttl_of, value_of
+from camomile_trio.kademlia.ids import Key
+
+_TEXT = "text/plain; charset=utf-8"
+_BYTES = "application/octet-stream"
+
+# A value is somebody's bytes: no browser may take it for a page of this server's.
+_UNTRUSTED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+ExceptionInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
+
+
+class RestService(QuartTrio):
+    """A Quart-Trio application that keeps its metrics at hand and logs its bugs through structlog."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__(__name__, static_folder=None)
+        self.metrics = metrics
+        # Quart's own limit would cut a long answer to a slow client; the connection has a bound of its own.
+        self.config["RESPONSE_TIMEOUT"] = None
+        # A path is taken as it is: no redirects.
+        self.url_map.merge_slashes = False
+
+    def log_exception(self, exception_info: ExceptionInfo) -> None:
+        """Called by Quart for what no error handler knows: a bug of ours."""
+        request = current_request()
+        log.error("bug in an HTTP handler", method=request.method, path=request.path[:80], exc_info=exception_info)
+
+
+def make_app(node: ServedNode, settings: HttpSettings) -> RestService:
+    """The service for `node`. Its `metrics` want the node's events (`node.events.watch(app.metrics.observe)`)."""
+    metrics = Metrics(node)
+    app = RestService(metrics)
+    answer_with_problems(app)
+    answer_after_the_body(app, largest_value=node.config.records.max_value_size)
+    values = _ValueHandlers(node, settings)
+    app.add_url_rule("/", view_func=values.put, methods=["POST"])
+    app.add_url_rule("/<key>", view_func=values.get, methods=["GET"])
+    app.add_url_rule("/<key>", view_func=values.forget, methods=["DELETE"])
+    operator = _OperatorHandlers(node, metrics)
+    fixed_routes = {
+        "/": operator.front_page,
+        "/-/healthy": operator.healthy,
+        "/-/ready": operator.ready,
+        "/-/node": operator.node,
+        "/-/metrics": operator.exposition,
+        "/-/openapi.json": operator.openapi,
+    }
+    for path, handler in fixed_routes.items():
+        app.add_url_rule(path, view_func=handler, methods=["GET"])
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes))  # type: ignore[method-assign]
+    return app
+
+
+class _ValueHandlers:
+    """Put, get and forget."""
+
+    def __init__(self, node: ServedNode, settings: HttpSettings) -> None:
+        self._node = node
+        self._settings = settings
+        self._largest_value = node.config.records.max_value_size
+        self._authorization = None if settings.token is None else b"Bearer " + settings.token
+        self._served = 0
+
+    async def put(self) -> Response:
+        self._check_token()
+        request = current_request()
+        content_type = request.headers.get("Content-Type", "")
+        ttl = ttl_of(request.headers.get("Camomile-TTL"))
+        with self._place():
+            body = await request.body.read(self._settings.body_timeout)
+            value = value_of(body, content_type, largest_value=self._largest_value)
+            stored = await self._node.put(value, ttl=ttl)
+        # A form's sender sees what arrived; who sends raw bytes knows them.
+        echo = value if Encoding.of(content_type).is_form else b""
+        return Response(
+            echo,
+            status=202,
+            content_type=_TEXT if is_text(echo) else _BYTES,
+            headers={
+                "Location": f"/{stored.key}",
+                "Camomile-Replicas": str(stored.replicas),
+                "Camomile-Durable": str(stored.durable),
+                **_UNTRUSTED,
+            },
+        )
+
+    async def get(self, key: str) -> Response:
+        wanted = Key.parse(key)
+        with self._place():
+            found = await self._node.get(wanted)
+        # A value never changes, but it may be forgotten: a cache has to ask again each time.
+        headers = {"ETag": f'"{wanted}"', "Cache-Control": "no-cache", "Origin": found.origin.hex(), **_UNTRUSTED}
+        if found.live and names_key(current_request().headers.getlist("If-None-Match"), wanted):
+            return _without_body(304, headers)
+        return Response(found.value, content_type=_TEXT if is_text(found.value) else _BYTES, headers=headers)
+
+    async def forget(self, key: str) -> Response:
+        self._check_token()
+        wanted = Key.parse(key)
+        with self._place():
+            forgotten = await self._node.forget(wanted)
+        others = forgotten.other_publishers
+        return _without_body(204, {"Camomile-Publishers": str(others)} if others else {})
+
+    def _check_token(self) -> None:
+        if self._authorization is None:
+            return
+        sent = current_request().headers.get("Authorization", "").encode("latin-1")
+        scheme, _, token = sent.partition(b" ")
+        # The scheme's name may be written in any case (RFC 9110 §11.1); the token is compared in constant time.
+        if not hmac.compare_digest(scheme.title() + b" " + token.strip(), self._authorization):
+            raise Unauthorized("the bearer token is missing or wrong")
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places of `max_requests`; Overloaded at once if all are taken."""
+        if self._served >= self._settings.max_requests:
+            raise Overloaded(f"this node already serves {self._served} requests")
+        self._served += 1
+        try:
+            yield
+        finally:
+            self._served -= 1
+
+
+class _OperatorHandlers:
+    """The front page and everything under /-/. These take no place: they answer when all places are taken."""
+
+    def __init__(self, node: ServedNode, metrics: Metrics) -> None:
+        self._node = node
+        self._metrics = metrics
+
+    async def front_page(self) -> Response:
+        if "text/html" in current_request().headers.get("Accept", ""):
+            headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff", "Vary": "Accept"}
+            return Response(PAGE, content_type="text/html; charset=utf-8", headers=headers)
+        return Response(TEXT, content_type=_TEXT, headers={"Vary": "Accept"})
+
+    async def healthy(self) -> Response:
+        return Response("healthy\n", content_type=_TEXT, headers={"Cache-Control": "no-store"})
+
+    async def ready(self) -> Response:
+        if not self._node.ready:
+            raise NotJoined(f"not ready: {self._node.not_ready_because}", remedy="wait, and ask again")
+        return Response("ready\n", content_type=_TEXT, headers={"Cache-Control": "no-store"})
+
+    async def node(self) -> Response:
+        return json_response(node_document(self._node.status()))
+
+    async def exposition(self) -> Response:
+        text, content_type = self._metrics.exposition(current_request().headers.get("Accept", ""))
+        return Response(text, content_type=content_type, headers={"Cache-Control": "no-store"})
+
+    async def openapi(self) -> Response:
+        return json_response(openapi_document(self._node.status().version))
+
+
+def _without_body(status: int, headers: dict[str, str]) -> Response:
+    """An answer that has no body by its status, and so neither length nor type (RFC 9110 §8.6)."""
+    response = Response(b"", status=status, headers=headers)
+    response.headers.pop("Content-Length", None)
+    response.headers.pop("Content-Type", None)
+    return response

@@ -1,0 +1,197 @@
+"""Connections of HTTP clients, served by Hypercorn, ended in bounded time.
+
+Rules of this file: it knows sockets and an ASGI application, nothing of nodes or values. Every wait on a client has a
+bound. Hypercorn speaks HTTP on each connection, but this file accepts and closes them: `hypercorn.trio.serve` shields
+its sends from cancellation, so that one client which does not read would hold up a shutdown for ever, and whatever
+one connection's parser raises would end the server, and with it the node.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import cast
+
+import attrs
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.logging import Logger as HypercornLogger
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+
+from camomile_trio.http.metrics import Metrics
+
+# How long requests under way may go on once the server stops.
+GRACE_SECONDS = 2.0
+# How long a client may take to read a piece of an answer, and how large a piece is.
+_READ_PATIENCE = 30.0
+_PIECE = 64 * 1024
+_KEEP_ALIVE_SECONDS = 60.0
+_BACKLOG = 256
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class _ServerLog(HypercornLogger):
+    """Hypercorn's words, through structlog. It only logs what escapes an application: bugs."""
+
+    def __init__(self, config: HypercornConfig) -> None:
+        super().__init__(config)
+
+    async def exception(self, message: str, *args: object, **kwargs: object) -> None:
+        log.error("bug below an HTTP handler", said=message, exc_info=sys.exc_info())
+
+
+class ClientStream(trio.abc.HalfCloseableStream):
+    """A connection on which no send waits for ever, and which can be cut at any time, shielded tasks or not."""
+
+    def __init__(self, stream: trio.SocketStream, *, patience: float = _READ_PATIENCE) -> None:
+        self._stream = stream
+        self._patience = patience
+        self.socket = stream.socket  # Hypercorn asks it for addresses
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends; cut off, and BrokenResourceError, if the client does not read a piece of it within its time."""
+        view = memoryview(data)
+        for start in range(0, len(view), _PIECE):
+            with trio.move_on_after(self._patience) as patience:
+                await self._stream.send_all(view[start : start + _PIECE])
+            if patience.cancelled_caught:
+                self.cut()
+                raise trio.BrokenResourceError("the client does not read its answer")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def cut(self) -> None:
+        """Closes it now; whoever waits on it hears ClosedResourceError."""
+        self.socket.close()
+
+
+@attrs.define(eq=False)
+class Connections:
+    """The open connections of one server."""
+
+    app: ASGIFramework
+    metrics: Metrics
+    most: int
+    _clients: set[ClientStream] = attrs.field(factory=set, init=False)
+    _all_gone: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _context: WorkerContext = attrs.field(factory=lambda: WorkerContext(None), init=False)
+    _config: HypercornConfig = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._config = _hypercorn_config()
+
+    async def serve(self, listening: socket.socket, started: Callable[[], None]) -> None:
+        """Serves a listening socket until cancelled; then gives what is under way its grace, and ends.
+
+        Owns the socket. Calls `started` once clients are accepted.
+        """
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+        async with listener, trio.open_nursery() as nursery:
+            opened: list[trio.Nursery] = []
+            is_open = trio.Event()
+            # Not `nursery.start`: cancelled in there, it would wait for a task that waits for `_stopping`.
+            nursery.start_soon(self._keep, opened, is_open)
+            try:
+                await is_open.wait()
+                started()
+                await trio.serve_listeners(self._serve_client, [listener], handler_nursery=opened[0])
+            finally:
+                self._stopping.set()
+
+    async def _keep(self, opened: list[trio.Nursery], is_open: trio.Event) -> None:
+        # Shielded, so that a cancelled server still gives answers under way their grace, which is bounded.
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as clients_nursery:
+                opened.append(clients_nursery)
+                is_open.set()
+                await self._stopping.wait()
+                await self._context.terminated.set()  # idle connections close at once
+                if self._clients:
+                    with trio.move_on_after(GRACE_SECONDS):
+                        await self._all_gone.wait()
+                clients_nursery.cancel_scope.cancel()
+                for client in self._clients:
+                    client.cut()
+
+    async def _serve_client(self, stream: trio.SocketStream) -> None:
+        if len(self._clients) >= self.most:
+            self.metrics.refused_connections += 1
+            stream.socket.close()
+            return
+        client = ClientStream(stream)
+        self._clients.add(client)
+        self.metrics.open_connections += 1
+        server = TCPServer(
+            ASGIWrapper(self.app),
+            self._config,
+            self._context,
+            {},
+            # Typed for TLS, but asks no more of a plain stream than ours has.
+            cast("trio.SSLStream[trio.SocketStream]", client),
+        )
+        try:
+            await server.run()
+        except* Exception as errors:  # noqa: BLE001 (the reason stands below)
+            # The application's errors never come here: this is the server library stumbling over what one client
+            # sent, of whatever type that is. It costs the client its connection, and nobody else anything.
+            self.metrics.broken_connections += 1
+            log.error("bug in the HTTP server", kinds=sorted({type(error).__name__ for error in _leaves(errors)}))
+        finally:
+            client.cut()
+            self._clients.discard(client)
+            self.metrics.open_connections -= 1
+            if self._stopping.is_set() and not self._clients:
+                self._all_gone.set()
+
+
+def listen_on(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:
+    """A socket that listens on an address. OSError as the system gives it."""
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family != socket.AF_UNIX:
+            # A restarted node takes its port over from connections in TIME_WAIT.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _hypercorn_config() -> HypercornConfig:
+    config = HypercornConfig()
+    config.logger_class = _ServerLog
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    # Hypercorn ends a connection after 1000 requests; a busy client would see a lost request now and then.
+    config.keep_alive_max_requests = 10**9
+    config.h2_max_concurrent_streams = 32
+    config.websocket_max_message_size = 1  # there are no websockets here
+    return config
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    leaves: list[Exception] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

@@ -1,0 +1,126 @@
+"""The control socket: ping and stop for the command line, on a Unix socket and never on the public port.
+
+Rules of this file: whoever may open the socket may stop the node, so only its owner may (mode 0600). A socket file
+that nobody listens on any more is replaced, a living one and a file of any other kind are left alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import trio
+from hypercorn.typing import ASGIFramework
+from quart import Response
+
+from camomile_trio.errors import ConfigError, TransportError
+from camomile_trio.http.app import RestService
+from camomile_trio.http.connections import Connections, listen_on
+from camomile_trio.http.documents import json_response, node_document, pinged_document
+from camomile_trio.http.front import Front
+from camomile_trio.http.metrics import Metrics
+from camomile_trio.http.problems import answer_with_problems
+from camomile_trio.http.served import ServedNode
+from camomile_trio.http.uploads import answer_after_the_body
+from camomile_trio.http.values import parse_node_id
+
+# What fits into sockaddr_un with its closing zero.
+LONGEST_PATH = 107
+_MOST_CONNECTIONS = 32
+
+
+def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
+    """The application behind the control socket. `stop` is called for POST /stop and must return at once."""
+    metrics = Metrics(node)
+    app = RestService(metrics)
+    answer_with_problems(app)
+    answer_after_the_body(app, largest_value=0)
+
+    async def stop_node() -> Response:
+        stop()
+        return Response("stopping\n", status=202, content_type="text/plain; charset=utf-8")
+
+    async def ping(node_id: str) -> Response:
+        return json_response(pinged_document(await node.ping(parse_node_id(node_id))))
+
+    async def describe() -> Response:
+        return json_response(node_document(node.status()))
+
+    app.add_url_rule("/stop", view_func=stop_node, methods=["POST"])
+    app.add_url_rule("/ping/<node_id>", view_func=ping, methods=["POST"])
+    app.add_url_rule("/node", view_func=describe, methods=["GET"])
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset())  # type: ignore[method-assign]
+    return app
+
+
+async def serve_control(
+    node: ServedNode,
+    path: Path,
+    stop: Callable[[], None],
+    *,
+    task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves the control socket at `path` until cancelled, and removes it. `task_status` gets the path.
+
+    ConfigError if the path is too long, not a socket, or not to be made there; TransportError if another process
+    listens on it.
+    """
+    listening = bind_control(path)
+    made = _inode(path)
+    app = make_control_app(node, stop)
+    connections = Connections(cast("ASGIFramework", app), app.metrics, _MOST_CONNECTIONS)
+    try:
+        await connections.serve(listening, lambda: task_status.started(path))
+    finally:
+        _remove_own(path, made)
+
+
+def bind_control(path: Path) -> socket.socket:
+    """A socket that listens at `path`, for its owner alone. Errors as `serve_control` says."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ConfigError(
+            f"the socket's path has more than {LONGEST_PATH} bytes: {path}", remedy="choose a shorter --socket PATH"
+        )
+    _remove_stale(path)
+    # The file gets its mode as it is made: there is no moment at which others could open it.
+    previous = os.umask(0o177)
+    try:
+        return listen_on(socket.AF_UNIX, str(path))
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise ConfigError(f"cannot make the socket {path}: {reason}", remedy="choose another --socket PATH") from None
+    finally:
+        os.umask(previous)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ConfigError(f"{path} is there and is not a socket", remedy="choose another --socket PATH")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        answer = probe.connect_ex(str(path))
+    # Only a refused connection proves that nobody listens: a full backlog, say, means that somebody does.
+    if answer != errno.ECONNREFUSED:
+        raise TransportError(f"another process listens on {path}", remedy="stop it, or choose another --socket PATH")
+    path.unlink(missing_ok=True)
+
+
+def _remove_own(path: Path, inode: int | None) -> None:
+    # Whoever replaced the file meanwhile keeps it.
+    if _inode(path) == inode:
+        path.unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,59 @@
+"""JSON documents about a node, for /-/node and for the command line.
+
+Rules of this file: plain functions from results to what `json` can write. Ids and keys are hexadecimal, endpoints are
+`host:port`, times are seconds; a member once published keeps its name and meaning.
+"""
+
+from __future__ import annotations
+
+import json
+
+from quart import Response
+
+from camomile_trio.node.results import NodeStatus, Pinged
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+def node_document(status: NodeStatus) -> dict[str, Json]:
+    """A node at one moment."""
+    return {
+        "id": status.id.hex(),
+        "endpoint": str(status.endpoint),
+        "advertised": None if status.advertised is None else str(status.advertised),
+        "observed": None if status.observed is None else str(status.observed),
+        "network": status.network,
+        "version": status.version,
+        "ready": status.ready,
+        "not_ready_because": status.not_ready_because,
+        "uptime": round(status.uptime, 3),
+        "contacts": status.contacts,
+        "buckets": [
+            {"index": bucket.index, "contacts": bucket.contacts, "replacements": bucket.replacements}
+            for bucket in status.buckets
+        ],
+        "keys": status.keys,
+        "values": status.values,
+        "cached": status.cached,
+        "bytes": status.bytes,
+        "max_bytes": status.max_bytes,
+        "publisher": status.publisher.hex(),
+    }
+
+
+def pinged_document(pinged: Pinged) -> dict[str, Json]:
+    """A ping that was answered."""
+    return {
+        "node": pinged.node.hex(),
+        "endpoint": str(pinged.endpoint),
+        "round_trip": pinged.round_trip,
+        "version": pinged.version,
+    }
+
+
+def json_response(document: Json) -> Response:
+    return Response(
+        json.dumps(document, ensure_ascii=False).encode() + b"\n",
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

@@ -1,0 +1,24 @@
+"""Why a request is refused before the node hears of it.
+
+Rules of this file: errors only, all of them the caller's fault; the node's own errors are in `camomile_trio.errors`.
+"""
+
+from __future__ import annotations
+
+from camomile_trio.errors import CallerError
+
+
+class BadRequest(CallerError):
+    """The request is not one that this service understands."""
+
+
+class Unauthorized(CallerError):
+    """The bearer token is missing or wrong."""
+
+    default_remedy = "send the header Authorization: Bearer TOKEN with the token of this node's --http-token"
+
+
+class SlowBody(CallerError):
+    """The client took too long to send its body."""
+
+    default_remedy = "send the body faster, or in a smaller value"
