@@ -1,0 +1,170 @@
+"""`camomile put`, `get`, `forget` and `status`: what a client does over HTTP.
+
+Rules of this file: the answer goes to standard output and nothing else does. A key is the hash of its value: both
+directions are checked against it, so that a lying or broken server cannot pass something else off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from camomile_trio.cli.failures import CommandFailed
+from camomile_trio.cli.option_types import Decorated, KeyOfValue, Life, NodeUrl, option
+from camomile_trio.cli.token_files import read_token
+from camomile_trio.kademlia.ids import Key
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+STANDARD_INPUT = "-"
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def node_option(command: Decorated) -> Decorated:
+    """Adds --node."""
+    return option("--node", "url", type=NodeUrl(), default=DEFAULT_URL, help="The HTTP address of any node.")(command)
+
+
+def token_option(command: Decorated) -> Decorated:
+    """Adds --token."""
+    return option("--token", type=FILE, help="A file with the bearer token of a node that asks for one.")(command)
+
+
+@click.command()
+@click.argument("value", required=False)
+@option("--file", type=FILE, help="Put what is in this file.")
+@option(
+    "--ttl",
+    type=Life(),
+    help="Seconds that the value lives, 60 to 86400; without it, it is renewed until it is forgotten.",
+)
+@node_option
+@token_option
+def put(value: str | None, file: Path | None, ttl: float | None, url: str, token: Path | None) -> None:
+    """Store a value and print its key.
+
+    VALUE is the value itself, or - to read it from standard input. The key is printed once a majority of the nodes that
+    should hold the value do.
+    """
+    if (value is None) == (file is None):
+        raise click.UsageError("give one value: VALUE, - for standard input, or --file FILE")
+    secret = read_token(token) if token else None
+    with _source(value, file) as (pieces, size):
+        key = _put(url, secret, pieces, size, ttl)
+    click.echo(str(key))
+
+
+@contextmanager
+def _source(value: str | None, file: Path | None) -> Iterator[tuple[Iterator[bytes], int | None]]:
+    """The pieces of what is to be put, and its size if it is known."""
+    from camomile_trio.cli.progress import progress_bar, read_pieces, size_of
+
+    if file is None and value != STANDARD_INPUT:
+        # An argument that is not valid UTF-8 goes as the bytes that it was.
+        encoded = os.fsencode(value or "")
+        yield iter((encoded,)), len(encoded)
+        return
+    with file.open("rb") if file else nullcontext(sys.stdin.buffer) as source:
+        size = size_of(source)
+        with progress_bar(read_pieces(source), size) as pieces:
+            yield pieces, size
+
+
+def _put(url: str, token: bytes | None, pieces: Iterator[bytes], size: int | None, ttl: float | None) -> Key:
+    from camomile_trio.cli.client import node_client, require
+    from camomile_trio.cli.progress import Hasher
+
+    hasher = Hasher()
+    headers = {"Content-Type": "application/octet-stream"}
+    if size is not None:
+        headers["Content-Length"] = str(size)
+    if ttl is not None:
+        headers["Camomile-TTL"] = f"{ttl:.9g}"
+    with (
+        node_client(url, token) as client,
+        client.stream("POST", "/", content=hasher.pieces(pieces), headers=headers) as response,
+    ):
+        require(response, 202)
+        if response.headers.get("location", "") != f"/{hasher.key}":
+            raise CommandFailed(f"the node stored something else than {hasher.key}", remedy="put it at another node")
+    return hasher.key
+
+
+@click.command()
+@click.argument("key", type=KeyOfValue())
+@option("--output", type=FILE, help="Write the value to this file, which appears whole or not at all.")
+@node_option
+def get(key: Key, output: Path | None, url: str) -> None:
+    """Write the value of a key to standard output."""
+    if output is None:
+        out = sys.stdout.buffer
+        _get(url, key, out)
+        out.flush()
+        return
+    target = output.resolve()
+    if target.exists() and not target.is_file():
+        # A device or a pipe takes what comes, and must not be replaced by a file.
+        with target.open("wb") as out_file:
+            _get(url, key, out_file)
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as out_file:
+            _get(url, key, out_file)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _get(url: str, key: Key, out: BinaryIO) -> None:
+    from camomile_trio.cli.client import node_client, require
+    from camomile_trio.cli.progress import Hasher
+
+    hasher = Hasher()
+    with node_client(url, None) as client, client.stream("GET", f"/{key}") as response:
+        require(response, 200)
+        out.writelines(hasher.pieces(response.iter_bytes()))
+    if hasher.key != key:
+        raise CommandFailed("what came does not hash to the key: do not use it", remedy="get it from another node")
+
+
+@click.command()
+@click.argument("key", type=KeyOfValue())
+@node_option
+@token_option
+def forget(key: Key, url: str, token: Path | None) -> None:
+    """Make the whole network forget what was put under a key."""
+    secret = read_token(token) if token else None
+    from camomile_trio.cli.client import node_client, require
+
+    with node_client(url, secret) as client, client.stream("DELETE", f"/{key}") as response:
+        require(response, 204)
+        others = response.headers.get("camomile-publishers")
+    click.echo(f"forgotten: {key}")
+    if others is not None and others.isdecimal():
+        click.echo(f"camomile: {others} others still publish the value; for them it stays", err=True)
+
+
+@click.command()
+@option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@node_option
+def status(as_json: bool, url: str) -> None:
+    """Show how a node is doing."""
+    from camomile_trio.cli.client import node_client, read_json, require
+
+    with node_client(url, None) as client, client.stream("GET", "/-/node") as response:
+        require(response, 200)
+        found = read_json(response)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found, indent=2))
+        return
+    from camomile_trio.cli.status_table import print_status
+
+    print_status(found)

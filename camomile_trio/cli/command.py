@@ -1,0 +1,106 @@
+"""The group of all commands, and the one place where errors end.
+
+Rules of this file: every way out of every command leads through `Camomile.main`; no command prints an error by itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from camomile_trio.cli.client_commands import forget, get, put, status
+from camomile_trio.cli.cluster_command import cluster
+from camomile_trio.cli.failures import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISUSED,
+    describe,
+    describe_misuse,
+    exit_code,
+    expected_failure,
+    leave,
+)
+from camomile_trio.cli.local_commands import ping, stop
+from camomile_trio.cli.node_command import node
+
+
+class Camomile(click.Group):
+    """A group whose errors are one line each."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "camomile",
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Runs the command and ends the process with its exit code; a bug leaves as the exception that it is."""
+        try:
+            code = super().main(args, prog_name or "camomile", complete_var, standalone_mode=False, **extra)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except click.ClickException as error:
+            misused = isinstance(error, click.UsageError)
+            leave(describe_misuse(error), MISUSED if misused else FAILED)
+        except BaseException as error:
+            failure = expected_failure(error)
+            if failure is None:
+                raise
+            if isinstance(failure, KeyboardInterrupt):
+                sys.exit(INTERRUPTED)
+            if isinstance(failure, OSError) and failure.errno == errno.EPIPE:
+                _reader_went_away()
+            leave(describe(failure), exit_code(failure))
+        sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _reader_went_away() -> NoReturn:
+    """Whoever read our output has had enough, as `head` does: no reason for words, nor for more of them at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(FAILED)
+
+
+def installed_version() -> str:
+    """The version of the installed package."""
+    try:
+        return importlib.metadata.version("camomile")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(
+    cls=Camomile,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option("--version", is_flag=True, help="Print the version and end.")
+@click.pass_context
+def camomile(context: click.Context, version: bool) -> None:
+    """A leaderless, self-healing store of content-addressed values.
+
+    Start a network in one process with `camomile cluster -n 10`, or one node of it with `camomile node`. Then put, get
+    and forget values through any of its nodes. Every option can be given as an environment variable too.
+    """
+    if version:
+        click.echo(f"camomile {installed_version()}")
+        context.exit()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(MISUSED)
+
+
+for each in (node, cluster, put, get, forget, status, ping, stop):
+    camomile.add_command(each)
+
+
+def main() -> NoReturn:
+    """The entry point of the installed `camomile` command."""
+    camomile.main()

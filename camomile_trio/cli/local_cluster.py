@@ -1,0 +1,130 @@
+"""Many nodes in one process: what `camomile cluster` runs.
+
+Rules of this file: the nodes are whole ones on real sockets of the loopback interface, and know of each other only by
+joining. Their publisher key never leaves this process. Every port of HTTP is taken before the first node starts.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+import socket
+import sys
+from contextlib import ExitStack, closing
+
+import attrs
+import click
+import trio
+
+from camomile_trio.cli.lifetime import Stop, run_until_stopped
+from camomile_trio.config import Config, Records, local_cluster
+from camomile_trio.http.serve import bind_http, serve
+from camomile_trio.http.settings import HttpSettings
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.node.node import open_node
+
+STOP_LIMIT = 5.0  # seconds from Ctrl-C to the end
+JOINING_AT_ONCE = 8  # more only wait for each other, on a processor that they share
+EXAMPLE = "ABC, du är mina tankar"
+
+
+@attrs.frozen
+class Member:
+    """One node of the cluster, up and ready."""
+
+    number: int  # from 1
+    id: NodeId
+    peers: Endpoint
+    http: Endpoint
+
+
+async def run_cluster(count: int, http: Endpoint, udp_port: int) -> None:
+    """Runs `count` nodes until a signal asks for their end, and says on standard output where they are.
+
+    TransportError if an address of theirs is taken.
+    """
+    with ExitStack() as stack:
+        listening = [stack.enter_context(closing(bind_http(_in_row(http, number)))) for number in range(1, count + 1)]
+        cluster = _Cluster(listening, udp_port, KeyPair.new(random.SystemRandom()))
+        await run_until_stopped(cluster.run, limit=STOP_LIMIT)
+
+
+@attrs.define
+class _Cluster:
+    listening: list[socket.socket]  # one for each node
+    udp_port: int
+    publisher: KeyPair
+    members: dict[int, Member] = attrs.field(factory=dict, init=False)
+
+    async def run(self, stop: Stop) -> None:
+        async with trio.open_nursery() as nodes:
+            first = await nodes.start(self._run_one, 1, stop, ())
+            joining = trio.CapacityLimiter(JOINING_AT_ONCE)
+            async with trio.open_nursery() as starting:
+                for number in range(2, len(self.listening) + 1):
+                    starting.start_soon(self._start_one, nodes, joining, number, stop, (str(first.peers),))
+            stop.has_started = True
+            announce([self.members[number] for number in sorted(self.members)])
+            await stop.requested()
+
+    async def _start_one(
+        self, nodes: trio.Nursery, joining: trio.CapacityLimiter, number: int, stop: Stop, join: tuple[str, ...]
+    ) -> None:
+        async with joining:
+            await nodes.start(self._run_one, number, stop, join)
+
+    async def _run_one(
+        self,
+        number: int,
+        stop: Stop,
+        join: tuple[str, ...],
+        *,
+        task_status: trio.TaskStatus[Member] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        config = local_cluster(
+            Config(
+                listen=_in_row(Endpoint.from_host("127.0.0.1", self.udp_port), number),
+                join=join,
+                # They all leave together: there is nobody to hand anything over to.
+                records=Records(hand_over_deadline=0),
+            )
+        )
+        async with open_node(config, publisher=self.publisher) as node, trio.open_nursery() as servers:
+            listening = self.listening[number - 1]
+            (http,) = await servers.start(lambda **started: serve(node, HttpSettings(), listening=listening, **started))
+            await node.wait_ready()
+            self.members[number] = member = Member(number, node.id, node.endpoint, http)
+            task_status.started(member)
+            await stop.requested()
+            servers.cancel_scope.cancel()
+
+
+def _in_row(first: Endpoint, number: int) -> Endpoint:
+    """The endpoint of node `number` (from 1), where `first` is the first one's; port 0 stays 0."""
+    return Endpoint.of(first.ip, first.port + number - 1 if first.port else 0)
+
+
+def announce(members: list[Member]) -> None:
+    """Says what runs where, and what to try: a table on a terminal, plain lines elsewhere."""
+    if sys.stdout.isatty():
+        _print_table(members)
+    else:
+        for member in members:
+            click.echo(f"node {member.number}  {member.id.hex()}  peers {member.peers}  http://{member.http}/")
+    put = f"curl -iF {shlex.quote(f'value={EXAMPLE}')} http://{members[0].http}/"
+    get = f"curl -i http://{members[-1].http}/{Key.of(EXAMPLE.encode())}"
+    click.echo(f"\nTry, in another terminal (a put at the first node, a get at the last):\n  {put}\n  {get}")
+    click.echo("Ctrl-C stops all nodes.")
+    sys.stdout.flush()
+
+
+def _print_table(members: list[Member]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("node", "id", "peers (UDP, TCP)", "HTTP", title=f"{len(members)} nodes, all ready")
+    for member in members:
+        table.add_row(str(member.number), member.id.hex()[:16] + "…", str(member.peers), f"http://{member.http}/")
+    Console().print(table)

@@ -1,0 +1,55 @@
+"""What a process says while it runs: one stream of events, in one format.
+
+Rules of this file: everything goes to standard error, through the standard library's root logger, so that the events of
+Trio, Hypercorn and Quart look like our own. Nothing here is set up on import.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from camomile_trio.cli.log_options import LogFormat, LogLevel
+
+
+def set_up_logs(level: LogLevel, log_format: LogFormat | None, stream: TextIO) -> None:
+    """Sends all events of `level` and above to `stream`: as text or JSON, by default text on a terminal only."""
+    on_terminal = stream.isatty()
+    chosen = log_format or ("text" if on_terminal else "json")
+    number = logging.getLevelNamesMapping()[level.upper()]
+    for_all: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*for_all, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*for_all, structlog.stdlib.PositionalArgumentsFormatter()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(chosen, on_terminal)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    # It announces each address that it binds, which our own event has said already.
+    logging.getLogger("hypercorn").setLevel(max(number, logging.WARNING))
+    logging.captureWarnings(True)
+
+
+def _rendering(log_format: LogFormat, on_terminal: bool) -> list[Processor]:
+    if log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    colours = on_terminal and not os.environ.get("NO_COLOR")
+    return [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)]

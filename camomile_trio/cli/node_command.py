@@ -1,0 +1,222 @@
+"""`camomile node`: the options of one node, and the Config that they make.
+
+Rules of this file: everything that can be refused is refused before anything starts. What then runs is in `running.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
+from camomile_trio.cli.option_types import PeerNames, ReachableAddress, Size, SocketAddress, Word, option, size_text
+from camomile_trio.cli.places import default_data_dir, socket_of_node
+from camomile_trio.cli.token_files import read_token
+from camomile_trio.config import DEFAULT_NETWORK, Config, Kademlia, Records, StorageConfig, SyncMode
+from camomile_trio.kademlia.contacts import Endpoint
+
+DEFAULT_LISTEN = "0.0.0.0:8118"
+DEFAULT_HTTP = "127.0.0.1:8080"
+RECORDS = Records()
+FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+def _seconds(default: float) -> str:
+    return f"{default:g}"
+
+
+@click.command()
+@option(
+    "--listen",
+    type=SocketAddress(),
+    default=DEFAULT_LISTEN,
+    help="Where peers reach this node, UDP and TCP; port 0 takes a free one.",
+)
+@option(
+    "--advertise",
+    type=ReachableAddress(),
+    help="The address that peers are told, if it is not the one that they see: behind a fixed port mapping.",
+)
+@option(
+    "--http",
+    type=SocketAddress(),
+    default=DEFAULT_HTTP,
+    help="Where clients reach this node. Who reaches it may write and delete: see --http-token.",
+)
+@option(
+    "--join",
+    type=PeerNames(),
+    multiple=True,
+    help=(
+        "A node to join the network through, a name or an address; every address of a name is tried, again "
+        "and again. May be given several times; in the environment, separated by spaces or commas."
+    ),
+)
+@option("--first", is_flag=True, help="Stand alone and be ready if nobody answers within 10 s, and go on trying.")
+@option(
+    "--network",
+    type=Word(),
+    default=DEFAULT_NETWORK,
+    help="The network's name. Nodes of different names do not talk to each other.",
+)
+@option(
+    "--data-dir",
+    type=DIRECTORY,
+    show_default="$XDG_DATA_HOME/camomile or ~/.local/share/camomile",
+    help="Where records and the node's key are kept.",
+)
+@option("--ephemeral", is_flag=True, help="Keep everything in memory: a new identity, and no records, at each start.")
+@option(
+    "--socket",
+    type=FILE,
+    show_default="control.sock in the data directory, or in the runtime directory when ephemeral",
+    help="The control socket, for `camomile ping` and `camomile stop`.",
+)
+@option(
+    "--publisher-key",
+    type=FILE,
+    show_default="the node's own key",
+    help=(
+        "The key that signs what is put here, 64 hexadecimal digits; made if it is missing. Nodes that share "
+        "it can forget and renew each other's values."
+    ),
+)
+@option(
+    "--http-token",
+    type=FILE,
+    show_default="nobody is asked",
+    help="A file with a bearer token that POST and DELETE must show.",
+)
+@option(
+    "--sync",
+    type=click.Choice(["os", "full"]),
+    default="os",
+    help=(
+        "When a write is acknowledged: once the operating system has it (on disk within a second), or once it "
+        "is on disk (slower)."
+    ),
+)
+@option(
+    "--max-storage",
+    type=Size(),
+    default=size_text(StorageConfig().max_storage),
+    help="Bytes of records kept; past that, new ones are refused.",
+)
+@option(
+    "--max-value-size",
+    type=Size(),
+    default=size_text(RECORDS.max_value_size),
+    help="Bytes of the largest value accepted.",
+)
+@option(
+    "--cache-life",
+    type=float,
+    metavar="S",
+    default=_seconds(RECORDS.cache_life),
+    help="Seconds that a copy may be served without asking its holders, 0 to 60.",
+)
+@option(
+    "--repair-rate",
+    type=Size(),
+    default=size_text(RECORDS.repair_rate),
+    help="Bytes a second spent on bringing lost copies back.",
+)
+@option(
+    "--lease",
+    type=float,
+    metavar="S",
+    default=_seconds(RECORDS.lease),
+    help="Seconds that a value put here lives without being renewed, 60 to 86400.",
+)
+@option(
+    "--replicate-interval",
+    type=float,
+    metavar="S",
+    default=_seconds(RECORDS.replicate_interval),
+    help="Seconds between offers of the records held to the other holders.",
+)
+@option(
+    "--refresh-interval",
+    type=float,
+    metavar="S",
+    default=_seconds(Kademlia().refresh_interval),
+    help="Seconds after which an untouched part of the routing table is looked up again.",
+)
+@log_options(level="info")
+@click.pass_context
+def node(
+    context: click.Context,
+    listen: Endpoint,
+    advertise: Endpoint | None,
+    http: Endpoint,
+    join: tuple[str, ...],
+    first: bool,
+    network: str,
+    data_dir: Path | None,
+    ephemeral: bool,
+    socket: Path | None,
+    publisher_key: Path | None,
+    http_token: Path | None,
+    sync: SyncMode,
+    max_storage: int,
+    max_value_size: int,
+    cache_life: float,
+    repair_rate: int,
+    lease: float,
+    replicate_interval: float,
+    refresh_interval: float,
+    log_level: LogLevel,
+    log_format: LogFormat | None,
+) -> None:
+    """Run one node of a network until it is stopped.
+
+    Without --join it is the first of its network. SIGINT and SIGTERM end it in order within 10 s; a second one ends it
+    at once.
+    """
+    place = _data_place(context, data_dir, ephemeral)
+    config = Config(
+        listen=listen,
+        advertise=advertise,
+        join=join,
+        first=first,
+        network=network,
+        publisher_key=publisher_key,
+        kademlia=Kademlia(refresh_interval=refresh_interval),
+        records=Records(
+            lease=lease,
+            replicate_interval=replicate_interval,
+            cache_life=cache_life,
+            max_value_size=max_value_size,
+            repair_rate=repair_rate,
+        ),
+        storage=StorageConfig(data_dir=place, sync=sync, max_storage=max_storage),
+    )
+    token = read_token(http_token) if http_token else None
+    control = socket_of_node(socket, place, os.environ, os.getuid())
+
+    import trio
+
+    from camomile_trio.cli.logs import set_up_logs
+    from camomile_trio.cli.running import run_node
+    from camomile_trio.http.settings import HttpSettings
+
+    set_up_logs(log_level, log_format, sys.stderr)
+    trio.run(run_node, config, HttpSettings(listen=http, token=token), control)
+
+
+def _data_place(context: click.Context, data_dir: Path | None, ephemeral: bool) -> Path | None:
+    """The data directory, None for an ephemeral node. What is on the command line goes before the environment."""
+    if not ephemeral:
+        return data_dir or default_data_dir(os.environ)
+    if data_dir is None:
+        return None
+    typed_dir = context.get_parameter_source("data_dir") is ParameterSource.COMMANDLINE
+    typed_ephemeral = context.get_parameter_source("ephemeral") is ParameterSource.COMMANDLINE
+    if typed_dir == typed_ephemeral:
+        raise click.UsageError("a node is --ephemeral or has a --data-dir, not both")
+    return data_dir if typed_dir else None

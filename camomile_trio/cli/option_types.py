@@ -1,0 +1,189 @@
+"""What may stand behind an option: sizes, addresses, names, keys.
+
+Rules of this file: a type turns one word into one checked value, or fails with a line that says how to write it. An
+option's environment variable is CAMOMILE_ and its long name; a list in one is split at white space and commas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from camomile_trio.config import GIB, KIB, LEAST_LEASE, MAX_LEASE, MIB
+from camomile_trio.errors import BadKey, ConfigError
+from camomile_trio.kademlia.contacts import Endpoint, is_sensible
+from camomile_trio.kademlia.ids import Key, NodeId
+
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+ENVIRONMENT_PREFIX = "CAMOMILE_"
+_UNITS = {
+    "": 1, "B": 1,
+    "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": 1024 * GIB,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+}  # fmt: skip
+
+
+def option(*declarations: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """`click.option` with its environment variable, and with its default in the help."""
+    long_name = next(each for each in declarations if each.startswith("--")).partition("/")[0]
+    variable = ENVIRONMENT_PREFIX + long_name[2:].replace("-", "_").upper()
+    shows_default = settings.get("default") is not None and not settings.get("is_flag")
+    return click.option(
+        *declarations,
+        envvar=variable,
+        show_envvar=True,
+        show_default=settings.pop("show_default", shows_default),
+        **settings,
+    )
+
+
+def size_text(size: int) -> str:
+    """A number of bytes in the largest binary unit that divides it: 1MiB, 1536B."""
+    for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 1GiB, 64KiB, 500MB, 4096."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)", value.strip(), re.ASCII)
+        factor = _UNITS.get(match[2].upper()) if match else None
+        if match is None or factor is None:
+            self.fail(f"{value!r} is no size; write 1GiB, 64KiB, 500MB, or a number of bytes", param, ctx)
+        number, _, fraction = match[1].partition(".")
+        scale: int = 10 ** len(fraction)
+        return int(number) * factor + int(fraction or "0") * factor // scale
+
+
+class Life(click.ParamType[float]):
+    """Seconds that a value may live: a least and a longest time are constants of the network."""
+
+    name = "s"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        if not LEAST_LEASE <= seconds <= MAX_LEASE:
+            self.fail(f"a value lives {LEAST_LEASE} to {MAX_LEASE} s, not {seconds:g}", param, ctx)
+        return seconds
+
+
+class SocketAddress(click.ParamType[Endpoint]):
+    """An ip and a port to bind to: 127.0.0.1:8080, [::]:8118. Port 0 takes a free one."""
+
+    name = "host:port"
+
+    def convert(self, value: str | Endpoint, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
+        if isinstance(value, Endpoint):
+            return value
+        host, _, port = value.rpartition(":")
+        if not host and port.isdecimal():
+            self.fail(
+                f"{value!r} names no address; write 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} or"
+                f" [::]:{port} for all of its addresses",
+                param,
+                ctx,
+            )
+        try:
+            return Endpoint.parse(value)
+        except ConfigError as error:
+            self.fail(f"{error}; {error.remedy}", param, ctx)
+
+
+class ReachableAddress(SocketAddress):
+    """An address at which others can reach us: never port 0 or an unspecified one."""
+
+    def convert(self, value: str | Endpoint, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
+        endpoint = super().convert(value, param, ctx)
+        if not is_sensible(endpoint):
+            self.fail(f"nobody can reach {endpoint}; write the address and port that peers should use", param, ctx)
+        return endpoint
+
+
+class PeerNames(click.ParamType[str]):
+    """HOST:PORT of a node, a name or an address, of a form that a resolver takes. Config checks the port."""
+
+    name = "host:port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            value.rpartition(":")[0].encode("idna")
+        except UnicodeError:
+            self.fail(f"{value[:80]!r} holds no name of a host; write node.example.org:8118", param, ctx)
+        return value
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [name for name in re.split(r"[\s,]+", rv) if name]
+
+
+class Word(click.ParamType[str]):
+    """Any text but an empty one."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.strip():
+            self.fail("it is empty; give a name", param, ctx)
+        return value
+
+
+class NodeUrl(click.ParamType[str]):
+    """Where a node's HTTP answers: http://127.0.0.1:8080."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            plain = not (parts.query or parts.fragment or parts.username)
+        except ValueError:
+            usable = plain = False
+        if not usable or not plain:
+            self.fail(f"{value!r} is no address of a node; write http://127.0.0.1:8080", param, ctx)
+        return value.rstrip("/")
+
+
+class KeyOfValue(click.ParamType[Key]):
+    """64 hexadecimal digits, as `camomile put` prints them."""
+
+    name = "key"
+
+    def convert(self, value: str | Key, param: click.Parameter | None, ctx: click.Context | None) -> Key:
+        if isinstance(value, Key):
+            return value
+        try:
+            # A key is often copied from a Location header, slash and all.
+            return Key.parse(value.removeprefix("/"))
+        except BadKey as error:
+            self.fail(f"{error}; {error.remedy}", param, ctx)
+
+
+class IdOfNode(click.ParamType[NodeId]):
+    """64 hexadecimal digits, as `camomile status` shows them."""
+
+    name = "node_id"
+
+    def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> NodeId:
+        if isinstance(value, bytes):
+            return NodeId(value)
+        try:
+            return NodeId(bytes(Key.parse(value)))
+        except BadKey:
+            self.fail(
+                f"{value[:80]!r} is no node's id; give the 64 hexadecimal digits of `camomile status`", param, ctx
+            )

@@ -1,0 +1,75 @@
+"""What `camomile node` runs: a node, its HTTP service and its control socket, from the first to the last.
+
+Rules of this file: the node is the parent and the two servers are its children, so that nothing is served by a node
+that is gone. HTTP is there as soon as the node is, and says 503 until the node is ready.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import structlog
+import trio
+
+from camomile_trio.cli.lifetime import Stop, run_until_stopped
+from camomile_trio.config import Config
+from camomile_trio.http.control import serve_control
+from camomile_trio.http.serve import serve
+from camomile_trio.http.settings import HttpSettings
+from camomile_trio.node.events import Event, ReadyChanged
+from camomile_trio.node.node import open_node
+
+STOP_LIMIT = 10.0  # seconds from the first signal to the end
+
+log = structlog.get_logger("camomile")
+
+
+async def run_node(config: Config, http: HttpSettings, socket: Path) -> None:
+    """Runs one node until a signal, or its control socket, asks for its end."""
+
+    async def body(stop: Stop) -> None:
+        async with open_node(config) as node, trio.open_nursery() as servers:
+            stop.has_started = True
+            _warn_of_what_surprises(config, http)
+            bound = await servers.start(serve, node, http)
+            await servers.start(serve_control, node, socket, lambda: stop.request("control socket"))
+            log.info(
+                "listening",
+                id=node.id.hex(),
+                network=config.network,
+                peers=str(node.endpoint),
+                http=[f"http://{endpoint}" for endpoint in bound],
+                control=str(socket),
+            )
+            _log_readiness(ReadyChanged(node.ready, node.not_ready_because))
+            with node.events.watch(_log_readiness):
+                await stop.requested()
+            servers.cancel_scope.cancel()
+
+    await run_until_stopped(body, limit=STOP_LIMIT)
+    log.info("stopped")
+
+
+def _log_readiness(event: Event) -> None:
+    if not isinstance(event, ReadyChanged):
+        return
+    if event.ready:
+        log.info("ready")
+    else:
+        log.warning("not ready", because=event.because)
+
+
+def _warn_of_what_surprises(config: Config, http: HttpSettings) -> None:
+    if config.storage.data_dir is None and config.publisher_key is None:
+        log.warning(
+            "ephemeral identity",
+            meaning="after a restart this node can neither renew nor forget what it published before",
+            remedy="give it a --publisher-key, or a --data-dir",
+        )
+    if http.token is None and not ipaddress.ip_address(http.listen.host).is_loopback:
+        log.warning(
+            "HTTP is open to others",
+            meaning=f"whoever reaches {http.listen} may write and delete",
+            remedy="give it a --http-token, or let --http listen on 127.0.0.1",
+        )

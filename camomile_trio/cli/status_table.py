@@ -1,0 +1,83 @@
+"""How `camomile status` shows a node to people.
+
+Rules of this file: what a node answers is untrusted text: it is cleaned and cannot carry markup. A missing field
+is left out, so that nodes of other versions can be shown.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from camomile_trio.cli.failures import one_line
+
+_WIDE = 200  # columns where nobody says how many there are: a file or a pipe should get whole lines
+
+
+def print_status(found_untrusted: dict[str, object]) -> None:
+    """Prints the table to standard output."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in status_rows(found_untrusted):
+        table.add_row(label, Text(one_line(text)))
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
+    """The rows of the table, label and text."""
+    rows = [
+        (label, str(found[name]))
+        for name, label in (
+            ("id", "id"),
+            ("version", "version"),
+            ("network", "network"),
+            ("endpoint", "peers at"),
+            ("advertised", "advertised"),
+            ("observed", "seen at"),
+            ("publisher", "publisher"),
+        )
+        if found.get(name) not in (None, "")
+    ]
+    ready = "yes" if found.get("ready") is True else f"no: {found.get('not_ready_because', '')}"
+    rows.insert(1, ("ready", ready))
+    if (uptime := _number(found, "uptime")) is not None:
+        rows.append(("uptime", duration_text(uptime)))
+    if (contacts := _number(found, "contacts")) is not None:
+        buckets = found.get("buckets")
+        in_buckets = f" in {len(buckets)} buckets" if isinstance(buckets, list) else ""
+        rows.append(("contacts", f"{contacts:.0f}{in_buckets}"))
+    if (keys := _number(found, "keys")) is not None:
+        rows.append(("records", f"{keys:.0f} keys, {_number(found, 'values') or 0:.0f} values"))
+    if (used := _number(found, "bytes")) is not None:
+        most = _number(found, "max_bytes")
+        rows.append(("storage", bytes_text(used) + (f" of {bytes_text(most)}" if most else "")))
+    if (cached := _number(found, "cached")) is not None:
+        rows.append(("cached", f"{cached:.0f}"))
+    return rows
+
+
+def _number(found: dict[str, object], name: str) -> float | None:
+    number = found.get(name)
+    return float(number) if isinstance(number, (int, float)) and not isinstance(number, bool) else None
+
+
+def duration_text(seconds: float) -> str:
+    """5 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    whole = int(seconds)
+    for unit, length, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= length:
+            return f"{whole // length} {unit} {whole % length // part} {smaller}"
+    return f"{whole} s"
+
+
+def bytes_text(count: float) -> str:
+    """512 B, 1.5 KiB, 20.0 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("the last unit takes any number")

@@ -1,0 +1,283 @@
+"""put, get, forget and status against a node that is told what to answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from camomile_trio.cli import client
+from camomile_trio.kademlia.ids import Key
+from tests.cli.one_server import OneServer, serving
+from tests.cli.terminal import Run, complaint
+
+pytestmark = pytest.mark.real_time
+
+VALUE = "ABC, du är mina tankar".encode()
+KEY = Key.parse("bde0e9f6e9d3fabd5bf6849e179f0aee485630f6d5c1c4398517cc1543fb9386")
+
+
+@pytest.fixture
+def node() -> Iterator[OneServer]:
+    with serving() as server:
+        yield server
+
+
+def stores(node: OneServer, value: bytes) -> None:
+    node.will_answer("202 Accepted", location=f"/{Key.of(value)}", camomile_replicas="3")
+
+
+def test_putting_prints_the_key(run: Run, node: OneServer) -> None:
+    stores(node, VALUE)
+    result = run("put", VALUE.decode(), "--node", node.address)
+    assert (result.stdout, result.stderr, result.exit_code) == (f"{KEY}\n", "", 0)
+    (request,) = node.seen
+    assert (request.method, request.path, request.body) == ("POST", "/", VALUE)
+    assert request.headers["content-type"] == "application/octet-stream"
+    assert "authorization" not in request.headers
+    assert "camomile-ttl" not in request.headers
+
+
+def test_the_node_can_be_named_in_the_environment(run: Run, node: OneServer) -> None:
+    stores(node, VALUE)
+    assert run("put", VALUE.decode(), environment={"CAMOMILE_NODE": node.address}).exit_code == 0
+
+
+def test_a_value_may_have_a_life_of_its_own(run: Run, node: OneServer) -> None:
+    stores(node, b"short")
+    assert run("put", "short", "--ttl", "120", "--node", node.address).exit_code == 0
+    assert node.seen[0].headers["camomile-ttl"] == "120"
+
+
+@pytest.mark.parametrize("ttl", ["59", "86401", "nan", "-1", "inf", "a day"])
+def test_a_life_that_no_value_can_have_never_leaves_the_machine(run: Run, node: OneServer, ttl: str) -> None:
+    result = run("put", "short", "--ttl", ttl, "--node", node.address)
+    assert complaint(result).startswith("--ttl: ")
+    assert result.exit_code == 2
+    assert node.seen == []
+
+
+def test_standard_input_is_put_byte_by_byte_as_it_comes(run: Run, node: OneServer) -> None:
+    value = bytes(range(256)) * 1024
+    stores(node, value)
+    result = run("put", "-", "--node", node.address, given=value)
+    assert result.stdout == f"{Key.of(value)}\n"
+    assert node.seen[0].body == value
+    assert node.seen[0].headers["transfer-encoding"] == "chunked"
+
+
+def test_a_file_is_put_with_its_length_said_first(run: Run, node: OneServer, tmp_path: Path) -> None:
+    value = os.urandom(300_000)
+    (tmp_path / "value").write_bytes(value)
+    stores(node, value)
+    result = run("put", "--file", str(tmp_path / "value"), "--node", node.address)
+    assert result.stdout == f"{Key.of(value)}\n"
+    assert result.stderr == ""  # no bar where there is no terminal
+    assert node.seen[0].body == value
+    assert node.seen[0].headers["content-length"] == "300000"
+
+
+@pytest.mark.parametrize("words", [["put"], ["put", "value", "--file", "f"]])
+def test_one_value_is_put_at_a_time(run: Run, words: list[str]) -> None:
+    result = run(*words)
+    assert "give one value" in complaint(result)
+    assert result.exit_code == 2
+
+
+def test_a_file_that_is_not_there_is_said_so(run: Run) -> None:
+    result = run("put", "--file", "/nonexistent/file")
+    assert complaint(result) == "No such file or directory: /nonexistent/file"
+    assert result.exit_code == 1
+
+
+def test_a_node_that_stores_something_else_is_not_believed(run: Run, node: OneServer) -> None:
+    stores(node, b"something else")
+    result = run("put", VALUE.decode(), "--node", node.address)
+    assert "the node stored something else" in complaint(result)
+    assert result.exit_code == 1
+
+
+def test_a_token_is_shown_to_a_node_that_wants_one(run: Run, node: OneServer, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret-word\n")
+    stores(node, VALUE)
+    words = ["--node", node.address, "--token", str(tmp_path / "token")]
+    assert run("put", VALUE.decode(), *words).exit_code == 0
+    node.will_answer("204 No Content")
+    assert run("forget", str(KEY), *words).exit_code == 0
+    assert [request.headers["authorization"] for request in node.seen] == ["Bearer secret-word"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(" \n", "is empty"), ("two words", "holds no token"), ("ä", "holds no token"), (None, "cannot be read")],
+)
+def test_a_token_file_without_a_token_is_refused_at_once(run: Run, tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "token").write_text(text)
+    for words in (
+        ["put", "value", "--token"],
+        ["forget", str(KEY), "--token"],
+        ["node", "--ephemeral", "--http-token"],
+    ):
+        result = run(*words, str(tmp_path / "token"))
+        assert says in complaint(result)
+        assert result.exit_code == 2
+
+
+def test_a_missing_token_is_told_how_to_be_given(run: Run, node: OneServer) -> None:
+    node.will_refuse("401 Unauthorized", detail="the token is missing", remedy="send a header")
+    assert complaint(run("put", "x", "--node", node.address)) == (
+        "the token is missing; name the file with the node's token with --token"
+    )
+
+
+def test_getting_writes_the_bytes_and_nothing_else(run: Run, node: OneServer) -> None:
+    value = b"\x00\xff\r\n" * 50_000
+    node.will_answer("200 OK", value)
+    result = run("get", Key.of(value).hex(), "--node", node.address)
+    assert (result.stdout_bytes, result.stderr, result.exit_code) == (value, "", 0)
+    assert (node.seen[0].method, node.seen[0].path) == ("GET", f"/{Key.of(value)}")
+
+
+def test_getting_into_a_file_leaves_the_file_whole(run: Run, node: OneServer, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.write_bytes(b"older")
+    node.will_answer("200 OK", VALUE)
+    result = run("get", str(KEY), "--node", node.address, "--output", str(output))
+    assert (result.stdout, result.exit_code) == ("", 0)
+    assert output.read_bytes() == VALUE
+
+
+def test_getting_into_a_device_does_not_replace_it(run: Run, node: OneServer, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        node.will_answer("200 OK", VALUE)
+        assert run("get", str(KEY), "--node", node.address, "--output", str(pipe)).exit_code == 0
+        assert os.read(reading, 1000) == VALUE
+        assert pipe.is_fifo()
+    finally:
+        os.close(reading)
+
+
+def test_a_value_that_is_not_the_keys_is_not_kept(run: Run, node: OneServer, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "out"
+    output.parent.mkdir()
+    node.will_answer("200 OK", b"forged")
+    result = run("get", str(KEY), "--node", node.address, "--output", str(output))
+    assert "does not hash to the key" in complaint(result)
+    assert result.exit_code == 1
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_value_that_is_cut_short_is_a_failure(run: Run, node: OneServer, tmp_path: Path) -> None:
+    node.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + VALUE
+    result = run("get", str(KEY), "--node", node.address, "--output", str(tmp_path / "out"))
+    assert "broke off" in complaint(result)
+    assert result.exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_forgotten_is_said_in_the_nodes_own_words(run: Run, node: OneServer) -> None:
+    node.will_refuse("410 Gone", detail="its publisher forgot it", remedy="put it again")
+    result = run("get", str(KEY), "--node", node.address)
+    assert complaint(result) == "its publisher forgot it; put it again"
+    assert result.exit_code == 1
+
+
+def test_forgetting_says_what_and_who_else_keeps_it(run: Run, node: OneServer) -> None:
+    node.will_answer("204 No Content", camomile_publishers="2")
+    result = run("forget", str(KEY).upper(), "--node", node.address)
+    assert result.stdout == f"forgotten: {KEY}\n"
+    assert "2 others still publish the value" in result.stderr
+    assert result.exit_code == 0
+    assert (node.seen[0].method, node.seen[0].path) == ("DELETE", f"/{KEY}")
+
+
+@pytest.mark.parametrize("command", ["get", "forget"])
+def test_a_bad_key_never_leaves_the_machine(run: Run, node: OneServer, command: str) -> None:
+    result = run(command, "abc", "--node", node.address)
+    assert "64 hexadecimal digits" in complaint(result)
+    assert result.exit_code == 2
+    assert node.seen == []
+
+
+def test_status_is_a_table_or_json(run: Run, node: OneServer) -> None:
+    node.will_answer("200 OK", json.dumps({"id": "ab", "ready": True, "contacts": 7}).encode())
+    table = run("status", "--node", node.address)
+    assert [line.split() for line in table.stdout.splitlines()] == [["id", "ab"], ["ready", "yes"], ["contacts", "7"]]
+    as_json = run("status", "--json", "--node", node.address)
+    assert json.loads(as_json.stdout) == {"id": "ab", "ready": True, "contacts": 7}
+    assert node.seen[0].path == "/-/node"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 100_000, b'{"a": "\xff"}'])
+def test_a_status_that_is_no_json_object_is_refused(run: Run, node: OneServer, body: bytes) -> None:
+    node.will_answer("200 OK", body)
+    result = run("status", "--node", node.address)
+    assert "does not answer with a JSON object" in complaint(result)
+    assert result.exit_code == 1
+
+
+def test_an_endless_status_is_not_read_to_its_end(run: Run, node: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MOST_JSON", 100)
+    node.will_answer("200 OK", b" " * 101)
+    assert "more than 100 bytes" in complaint(run("status", "--node", node.address))
+
+
+@pytest.mark.parametrize("words", [["put", "x"], ["get", str(KEY)], ["forget", str(KEY)], ["status"]])
+def test_another_web_server_is_recognized_as_such(run: Run, node: OneServer, words: list[str]) -> None:
+    node.will_answer("301 Moved Permanently", b"<html>", location="http://127.0.0.1:1/")
+    result = run(*words, "--node", node.address)
+    assert "answered 301 Moved Permanently, as no node of Camomile does" in complaint(result)
+    assert "--node" in complaint(result)
+    assert result.exit_code == 1
+    assert len(node.seen) == 1
+
+
+def test_words_of_a_server_cannot_steer_the_terminal(run: Run, node: OneServer) -> None:
+    node.will_refuse("503 Service Unavailable", detail="\x1b[2Jnot\njoined", remedy="wait\r")
+    assert complaint(run("get", str(KEY), "--node", node.address)) == "\N{REPLACEMENT CHARACTER}[2Jnot joined; wait"
+
+
+def test_a_problem_without_words_still_says_something(run: Run, node: OneServer) -> None:
+    node.will_refuse("500 Internal Server Error")
+    assert complaint(run("get", str(KEY), "--node", node.address)) == "the node answered 500"
+
+
+@pytest.mark.parametrize("words", [["put", "x"], ["get", str(KEY)], ["forget", str(KEY)], ["status"]])
+def test_nobody_there_is_one_line(run: Run, words: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    result = run(*words, "--node", f"http://127.0.0.1:{port}")
+    assert complaint(result) == (
+        f"cannot reach a node at http://127.0.0.1:{port}: Connection refused;"
+        " start one with `camomile node`, or name another with --node"
+    )
+    assert result.exit_code == 1
+
+
+def test_a_node_that_stays_silent_is_given_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SILENCE_LIMIT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        result = run("status", "--node", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert "was silent for 0.05 s" in complaint(result)
+    assert result.exit_code == 1
+
+
+def test_a_server_that_speaks_no_http_is_one_line(run: Run, node: OneServer) -> None:
+    node.answer = b"SSH-2.0-OpenSSH\r\n"
+    result = run("status", "--node", node.address)
+    assert "broke off" in complaint(result)
+    assert result.exit_code == 1
+
+
+def test_a_proxy_of_the_environment_is_not_used(run: Run, node: OneServer) -> None:
+    stores(node, VALUE)
+    result = run("put", VALUE.decode(), "--node", node.address, environment={"http_proxy": "http://127.0.0.1:1"})
+    assert result.exit_code == 0

@@ -1,0 +1,103 @@
+"""ping and stop, over a control socket that is told what to answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.one_server import OneServer, serving
+from tests.cli.terminal import Run, complaint
+
+pytestmark = pytest.mark.real_time
+
+BOB = "b0" * 32
+
+
+@pytest.fixture
+def control(home: Path) -> Iterator[OneServer]:
+    """The control socket of a node in the usual data directory."""
+    directory = home / "data" / "camomile"
+    directory.mkdir()
+    with serving(directory / "control.sock") as server:
+        yield server
+
+
+def pong(**changes: object) -> bytes:
+    return json.dumps(
+        {"node": BOB, "endpoint": "127.0.0.1:8119", "round_trip": 0.00125, "version": 1} | changes
+    ).encode()
+
+
+def test_a_ping_says_where_the_node_is_and_how_far(run: Run, control: OneServer) -> None:
+    control.will_answer("200 OK", pong())
+    result = run("ping", BOB.upper())
+    assert result.stdout == f"{BOB} at 127.0.0.1:8119 answered in 1.25 ms (version 1)\n"
+    assert result.exit_code == 0
+    assert (control.seen[0].method, control.seen[0].path) == ("POST", f"/ping/{BOB}")
+
+
+def test_a_classic_node_is_called_one(run: Run, control: OneServer) -> None:
+    control.will_answer("200 OK", pong(version=0))
+    assert "(a classic node)" in run("ping", BOB).stdout
+
+
+def test_a_node_that_nobody_finds_is_said_so(run: Run, control: OneServer) -> None:
+    control.will_refuse("503 Service Unavailable", detail="no node answered", remedy="check the id")
+    result = run("ping", BOB)
+    assert complaint(result) == "no node answered; check the id"
+    assert result.exit_code == 1
+
+
+def test_an_answer_that_is_no_nodes_is_refused(run: Run, control: OneServer) -> None:
+    for strange in (pong(round_trip="soon"), pong(round_trip=None), pong(round_trip=True)):
+        control.will_answer("200 OK", strange)
+        assert "does not answer as a node does" in complaint(run("ping", BOB))
+
+
+def test_what_a_socket_answers_cannot_steer_the_terminal(run: Run, control: OneServer) -> None:
+    control.will_answer("200 OK", pong(endpoint="\x1b[2J", version="\n"))
+    assert run("ping", BOB).stdout.removesuffix("\n").isprintable()
+
+
+def test_stopping_asks_the_node_to_stop(run: Run, control: OneServer) -> None:
+    control.will_answer("202 Accepted")
+    result = run("stop")
+    assert (result.stdout, result.exit_code) == ("stopping\n", 0)
+    assert (control.seen[0].method, control.seen[0].path) == ("POST", "/stop")
+
+
+def test_the_socket_is_found_by_data_directory_or_by_name(run: Run, control: OneServer) -> None:
+    control.will_answer("202 Accepted")
+    directory = str(Path(control.address).parent)
+    for words, environment in (
+        (["--data-dir", directory], {}),
+        (["--socket", control.address], {}),
+        ([], {"CAMOMILE_DATA_DIR": directory}),
+        ([], {"CAMOMILE_SOCKET": control.address}),
+    ):
+        assert run("stop", *words, environment={"XDG_DATA_HOME": "/nonexistent", **environment}).exit_code == 0
+    assert len(control.seen) == 4
+
+
+@pytest.mark.parametrize("words", [["stop"], ["ping", BOB]])
+def test_without_a_node_it_says_where_it_looked(run: Run, home: Path, words: list[str]) -> None:
+    result = run(*words)
+    assert f"cannot reach a node at {home}/data/camomile/control.sock: No such file" in complaint(result)
+    assert "--socket" in complaint(result)
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("words", [["stop"], ["ping", BOB], ["node", "--ephemeral"]])
+def test_a_socket_path_that_is_too_long_is_refused(run: Run, words: list[str]) -> None:
+    result = run(*words, "--socket", "/tmp/" + "a" * 103)
+    assert "the control socket's path has 108 bytes, and 107 is the most" in complaint(result)
+    assert result.exit_code == 2
+
+
+def test_a_bad_id_is_misuse(run: Run) -> None:
+    result = run("ping", "bob")
+    assert "'bob' is no node's id" in complaint(result)
+    assert result.exit_code == 2

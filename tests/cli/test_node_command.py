@@ -1,0 +1,200 @@
+"""The options of `camomile node`: what they mean, where they come from, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from camomile_trio.cli import camomile, logs
+from camomile_trio.config import GIB, MIB, Config, Kademlia, Records, StorageConfig
+from camomile_trio.http.settings import HttpSettings
+from camomile_trio.kademlia.contacts import Endpoint
+from tests.cli.terminal import Run, complaint
+
+
+@attrs.define
+class Started:
+    """What would have run."""
+
+    config: Config | None = None
+    http: HttpSettings | None = None
+    socket: Path | None = None
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Nothing starts; what would have is kept."""
+    kept = Started()
+
+    def keep(_: object, config: Config, http: HttpSettings, socket: Path) -> None:
+        kept.config, kept.http, kept.socket = config, http, socket
+
+    monkeypatch.setattr(trio, "run", keep)
+    monkeypatch.setattr(logs, "set_up_logs", lambda *_: None)
+    return kept
+
+
+def test_without_options_it_is_a_lasting_node_whose_http_is_for_this_machine(
+    run: Run, started: Started, home: Path
+) -> None:
+    assert run("node").exit_code == 0
+    directory = home / "data" / "camomile"
+    assert started.config == Config(
+        listen=Endpoint.parse("0.0.0.0:8118"), storage=StorageConfig(data_dir=directory, max_storage=GIB)
+    )
+    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.1:8080"), token=None)
+    assert started.socket == directory / "control.sock"
+
+
+EVERY_OPTION = {
+    "--listen": "[::]:8119",
+    "--advertise": "192.0.2.1:8118",
+    "--http": "127.0.0.2:80",
+    "--network": "alpha",
+    "--data-dir": "/data",
+    "--socket": "/run/c.sock",
+    "--publisher-key": "/keys/p",
+    "--sync": "full",
+    "--max-storage": "2GiB",
+    "--max-value-size": "4MiB",
+    "--cache-life": "5",
+    "--repair-rate": "64KiB",
+    "--lease": "3600",
+    "--replicate-interval": "60",
+    "--refresh-interval": "30",
+    "--log-level": "debug",
+    "--log-format": "json",
+}
+EXPECTED = Config(
+    listen=Endpoint.parse("[::]:8119"),
+    advertise=Endpoint.parse("192.0.2.1:8118"),
+    join=("a.example:1", "[::1]:2"),
+    first=True,
+    network="alpha",
+    publisher_key=Path("/keys/p"),
+    kademlia=Kademlia(refresh_interval=30),
+    records=Records(lease=3600, replicate_interval=60, cache_life=5, max_value_size=4 * MIB, repair_rate=64 * 1024),
+    storage=StorageConfig(data_dir=Path("/data"), sync="full", max_storage=2 * GIB),
+)
+
+
+def test_every_option_has_its_place(run: Run, started: Started, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    words = [word for pair in EVERY_OPTION.items() for word in pair]
+    words += ["--first", "--join", "a.example:1", "--join", "[::1]:2", "--http-token", str(tmp_path / "token")]
+    assert run("node", *words).exit_code == 0
+    assert started.config == EXPECTED
+    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret")
+    assert started.socket == Path("/run/c.sock")
+
+
+def test_every_option_can_come_from_the_environment(run: Run, started: Started, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    environment = {f"CAMOMILE_{name[2:].replace('-', '_').upper()}": text for name, text in EVERY_OPTION.items()}
+    environment |= {"CAMOMILE_FIRST": "1", "CAMOMILE_JOIN": "a.example:1, [::1]:2"}
+    environment["CAMOMILE_HTTP_TOKEN"] = str(tmp_path / "token")
+    assert run("node", environment=environment).exit_code == 0
+    assert started.config == EXPECTED
+    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret")
+
+
+@pytest.mark.parametrize("command", ["node", "cluster", "put", "get", "forget", "status", "ping", "stop"])
+def test_every_option_has_help_and_a_variable(run: Run, command: str) -> None:
+    text = run(command, "--help").stdout
+    for parameter in camomile.commands[command].params:
+        if parameter.param_type_name == "option":
+            assert parameter.envvar == "CAMOMILE_" + max(parameter.opts, key=len)[2:].replace("-", "_").upper()
+            assert parameter.envvar in text
+            assert getattr(parameter, "help", None)
+
+
+def test_an_empty_variable_counts_as_unset(run: Run, started: Started) -> None:
+    assert run("node", environment={"CAMOMILE_JOIN": "", "CAMOMILE_LISTEN": "", "CAMOMILE_FIRST": ""}).exit_code == 0
+    assert started.config is not None
+    assert (started.config.join, started.config.first) == ((), False)
+
+
+def test_an_ephemeral_node_keeps_nothing_on_disk(run: Run, started: Started, home: Path) -> None:
+    assert run("node", "--ephemeral").exit_code == 0
+    assert started.config is not None
+    assert started.config.storage.data_dir is None
+    assert started.socket == home / "run" / "camomile" / "control.sock"
+    assert not (home / "data" / "camomile").exists()
+
+
+def test_a_word_on_the_command_line_goes_before_the_environment(run: Run, started: Started) -> None:
+    assert run("node", "--ephemeral", environment={"CAMOMILE_DATA_DIR": "/data"}).exit_code == 0
+    assert started.config is not None
+    assert started.config.storage.data_dir is None
+    assert run("node", "--data-dir", "/data", environment={"CAMOMILE_EPHEMERAL": "1"}).exit_code == 0
+    assert started.config.storage.data_dir == Path("/data")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [
+        (["--ephemeral", "--data-dir", "/data"], {}),
+        ([], {"CAMOMILE_EPHEMERAL": "1", "CAMOMILE_DATA_DIR": "/data"}),
+    ],
+)
+def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dict[str, str]) -> None:
+    result = run("node", *words, environment=environment)
+    assert "not both" in complaint(result)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--lease", "86401"], "lease is 86401, outside 60 to 86400 s"),
+        (["--lease", "59"], "lease is 59, outside 60 to 86400 s"),
+        (["--lease", "nan"], "lease is nan"),
+        (["--lease", "a day"], "--lease: 'a day' is not a valid float"),
+        (["--cache-life", "61"], "cache_life is 61, outside 0 to 60 s"),
+        (["--max-value-size", "1TiB"], "max_value_size"),
+        (["--max-storage", "much"], "--max-storage: 'much' is no size"),
+        (["--listen", ":8118"], "--listen: ':8118' names no address"),
+        (["--http", "localhost:8080"], "--http: 'localhost:8080' is not an address and a port"),
+        (["--advertise", "0.0.0.0:8118"], "--advertise: nobody can reach 0.0.0.0:8118"),
+        (["--join", "node"], "'node' is not HOST:PORT"),
+        (["--join", "node:0"], "'node:0' is not HOST:PORT"),
+        (["--network", " "], "--network: it is empty"),
+        (["--sync", "never"], "--sync: 'never' is not one of 'os', 'full'"),
+        (["--log-level", "loud"], "--log-level: 'loud' is not one of"),
+        (["--what"], "no such option '--what'"),
+        (["what"], "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(run: Run, started: Started, words: list[str], says: str) -> None:
+    result = run("node", *words)
+    assert says in complaint(result)
+    assert result.exit_code == 2
+    assert started.config is None
+
+
+def test_a_wrong_setting_of_the_environment_is_called_by_its_name(run: Run) -> None:
+    result = run("node", environment={"CAMOMILE_LISTEN": ":8118"})
+    assert complaint(result).startswith("CAMOMILE_LISTEN: ':8118' names no address")
+
+
+def test_a_token_that_no_header_can_carry_is_refused(run: Run, started: Started, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a:b\n")
+    result = run("node", "--http-token", str(tmp_path / "token"))
+    assert "token" in complaint(result)
+    assert result.exit_code == 2
+    assert started.config is None
+
+
+def test_the_version_is_one_line(run: Run) -> None:
+    result = run("--version")
+    assert result.stdout.startswith("camomile ")
+    assert (len(result.stdout.splitlines()), result.exit_code) == (1, 0)
+
+
+def test_without_a_command_there_is_help_and_an_exit_code_of_misuse(run: Run) -> None:
+    result = run()
+    assert "Commands:" in result.stderr
+    assert (result.stdout, result.exit_code) == ("", 2)

@@ -1,0 +1,186 @@
+"""The real command in processes of its own: starting, being used, stopping, side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.processes import COMMAND, FREE_PORTS, PATIENCE, Alice, Processes, url_of
+from tests.cli.terminal import Run, complaint
+
+pytestmark = pytest.mark.real_time
+
+# A resolver refuses a name of more than 255 bytes by itself: no server is asked.
+UNRESOLVABLE = "x." * 130 + "invalid:8118"
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    started = Processes()
+    try:
+        yield started
+    finally:
+        started.clean_up()
+
+
+def test_a_node_is_used_with_the_command_alone(run: Run, alice: Alice) -> None:
+    value = os.urandom(5000)
+    put = run("put", "-", "--node", alice.url, given=value)
+    assert (put.exit_code, put.stderr) == (0, "")
+    key = put.stdout.strip()
+    assert run("get", key, "--node", alice.url).stdout_bytes == value
+    assert run("forget", key, "--node", alice.url).stdout == f"forgotten: {key}\n"
+    gone = run("get", key, "--node", alice.url)
+    assert re.fullmatch("camomile: .*; .*\n", gone.stderr)
+    assert gone.exit_code == 1
+
+
+def test_an_unknown_key_and_an_empty_value_are_one_line(run: Run, alice: Alice) -> None:
+    unknown = run("get", "ab" * 32, "--node", alice.url)
+    assert complaint(unknown)
+    assert unknown.exit_code == 1
+    empty = run("put", "", "--node", alice.url)
+    assert complaint(empty)
+    assert empty.exit_code == 1
+
+
+@pytest.mark.parametrize("source", ["file", "standard input"])
+def test_a_value_that_is_too_large_is_refused_with_a_remedy(
+    run: Run, alice: Alice, tmp_path: Path, source: str
+) -> None:
+    value = bytes(20 * 2**20)
+    (tmp_path / "value").write_bytes(value)
+    if source == "file":
+        result = run("put", "--file", str(tmp_path / "value"), "--node", alice.url)
+    else:
+        result = run("put", "-", "--node", alice.url, given=value)
+    assert "nothing was stored" in complaint(result)
+    assert "--max-value-size" in complaint(result)
+    assert result.exit_code == 1
+
+
+def test_a_running_node_tells_its_status(run: Run, alice: Alice) -> None:
+    as_json = json.loads(run("status", "--json", "--node", alice.url).stdout)
+    assert as_json["id"] == alice.listening["id"]
+    table = run("status", "--node", alice.url).stdout
+    assert str(alice.listening["id"]) in table
+    assert re.search(r"storage +[0-9.]+ [KMG]?i?B of 1.0 GiB", table)
+
+
+def test_reading_no_further_is_no_failure_worth_words(run: Run, alice: Alice, tmp_path: Path) -> None:
+    (tmp_path / "value").write_bytes(bytes(1_000_000))
+    key = run("put", "--file", str(tmp_path / "value"), "--node", alice.url).stdout.strip()
+    with subprocess.Popen(
+        [*COMMAND, "get", key, "--node", alice.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as getting:
+        assert getting.stdout is not None
+        assert getting.stderr is not None
+        assert getting.stdout.read(10) == bytes(10)
+        getting.stdout.close()
+        assert getting.stderr.read() == b""
+        assert getting.wait(PATIENCE) == 1
+
+
+def test_a_node_is_joined_pinged_through_and_stopped_over_its_socket(
+    run: Run, alice: Alice, processes: Processes, tmp_path: Path
+) -> None:
+    bob, _ = processes.node("--data-dir", str(tmp_path), CAMOMILE_JOIN=f" {alice.listening['peers']} ")
+    bob.event("ready")
+    socket = tmp_path / "control.sock"
+    assert socket.stat().st_mode & 0o777 == 0o600
+
+    pinged = run("ping", str(alice.listening["id"]), "--data-dir", str(tmp_path))
+    assert f"{alice.listening['id']} at {alice.listening['peers']} answered in" in pinged.stdout
+    nobody = run("ping", "ff" * 32, "--data-dir", str(tmp_path))
+    assert complaint(nobody)
+    assert nobody.exit_code == 1
+
+    assert run("stop", "--socket", str(socket)).stdout == "stopping\n"
+    assert bob.end() == 0
+    assert bob.event("stopping")["because"] == "control socket"
+    assert not socket.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_node_in_order(processes: Processes, number: signal.Signals) -> None:
+    node, listening = processes.node("--ephemeral")
+    assert "neither renew nor forget" in str(node.event("ephemeral identity")["meaning"])
+    with httpx.Client(trust_env=False) as kept_open:
+        assert kept_open.get(url_of(listening) + "/-/healthy").status_code == 200
+        asked = time.monotonic()
+        assert node.end(number) == 0
+    assert time.monotonic() - asked < 10
+    assert node.event("stopping")["because"] == number.name
+    node.event("stopped")
+    assert node.rest(node.out) == []
+
+
+def test_what_was_put_is_there_again_after_a_restart(run: Run, processes: Processes, tmp_path: Path) -> None:
+    first, listening = processes.node("--data-dir", str(tmp_path))
+    first.event("ready")
+    key = run("put", "lasting", "--node", url_of(listening)).stdout.strip()
+    assert first.end(signal.SIGTERM) == 0
+    second, again = processes.node("--data-dir", str(tmp_path))
+    second.event("ready")
+    assert again["id"] == listening["id"]
+    assert run("get", key, "--node", url_of(again)).stdout == "lasting"
+
+
+def test_a_node_says_once_that_a_name_cannot_be_resolved_and_goes_on(processes: Processes) -> None:
+    node, listening = processes.node("--ephemeral", "--join", UNRESOLVABLE)
+    name = "cannot resolve a name to join, will go on trying"
+    assert node.event(name)["name"] == UNRESOLVABLE
+    # Its HTTP is there before it has joined, and says so.
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(url_of(listening) + "/-/healthy").status_code == 200
+        assert client.get(url_of(listening) + "/-/ready").status_code == 503
+    assert node.event("not ready")["because"]
+    assert node.end(signal.SIGTERM) == 0
+    assert [json.loads(line)["event"] for line in node.rest(node.errors)] == ["stopping", "stopped"]
+
+
+def test_ctrl_c_while_waiting_for_the_publisher_key_ends_it_at_once(processes: Processes, tmp_path: Path) -> None:
+    node = processes.start("node", *FREE_PORTS, "--ephemeral", "--publisher-key", str(tmp_path / "nowhere" / "key"))
+    node.event("waiting for the publisher key")
+    assert node.end(signal.SIGINT) == 0
+
+
+def test_what_is_heavy_is_not_loaded_before_a_command_needs_it() -> None:
+    code = "import sys, camomile_trio.cli; print(*sys.modules)"
+    loaded = subprocess.run([COMMAND[0], "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert set(loaded.stdout.split()).isdisjoint({"quart", "hypercorn", "httpx", "prometheus_client"})
+
+
+def test_a_cluster_serves_what_its_curl_lines_say_and_stops_in_time(processes: Processes) -> None:
+    cluster = processes.start("cluster", "-n", "10", "--http", "127.0.0.1:0")
+    lines: list[str] = []
+    while not lines or lines[-1] != "Ctrl-C stops all nodes.":
+        lines.append(cluster.next_line(cluster.out))
+    urls = [match[0] for line in lines if line.startswith("node ") and (match := re.search(r"http://[0-9.:]+", line))]
+    assert len(urls) == len(set(urls)) == 10
+    put, get = (line for line in lines if line.startswith("  curl"))
+    assert f"{urls[0]}/" in put
+    assert f"{urls[-1]}/" in get
+
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        stored = client.post(urls[0], files={"value": (None, "ABC, du är mina tankar")})
+        assert stored.status_code == 202
+        assert stored.headers["location"] == "/" + get.rpartition("/")[2]
+        for url in urls:
+            assert client.get(url + stored.headers["location"]).content == "ABC, du är mina tankar".encode()
+        # Any node may forget what another stored: they share their publisher key.
+        assert client.delete(urls[4] + stored.headers["location"]).status_code == 204
+
+        asked = time.monotonic()
+        assert cluster.end(signal.SIGINT) == 0
+        assert time.monotonic() - asked < 5 + 2  # the interpreter's own end included
+    assert [line for line in cluster.rest(cluster.errors) if json.loads(line)["level"] == "error"] == []
