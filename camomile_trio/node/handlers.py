@@ -36,6 +36,10 @@ from camomile_trio.node.inbox import Request
 from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER, Rpc
 from camomile_trio.node.tokens import Tokens
 
+# A value of this many bytes fits into a datagram with one record; each more takes so much of it.
+HIT_WITH_ONE_RECORD = 1000
+ROW_ON_THE_WIRE = 126
+
 
 class Handlers:
     """The requests that one node serves."""
@@ -90,6 +94,8 @@ class Handlers:
                 rows = [record.row() for record in served.records]
                 if message.publisher is not None and not served.is_cached:
                     rows = self._rows(key, message)
+                # More records than fit beside the value would send the asker round by a stream.
+                del rows[1 + max(0, (HIT_WITH_ONE_RECORD - len(served.value)) // ROW_ON_THE_WIRE) :]
                 value = Value(key, served.value, (), tuple(rows), served.is_cached, self._token(request))
             else:
                 rows = [] if request.is_classic else self._rows(key, message)
