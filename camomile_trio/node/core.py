@@ -103,6 +103,11 @@ class Core:
         peer = self.rpc.peers.known(contact.endpoint)
         return peer is not None and peer.version > 0
 
+    def is_storing(self, contact: Contact) -> bool:
+        """Whether the contact keeps records at all: it may have said that it does not."""
+        peer = self.rpc.peers.known(contact.endpoint)
+        return peer is None or not peer.stores_nothing
+
     def background(self, task: Callable[[], Awaitable[None]]) -> None:
         """Goes on with something after its caller has left, as long as the node lives."""
         if self.nursery is not None:

@@ -43,6 +43,7 @@ class Maintenance:
         self._newcomers: OrderedDict[bytes, Contact] = OrderedDict()
         self._newcomer_came = trio.Event()
         self.failures = 0
+        self.newcomers_left = 0  # to replication, since too many came at once
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -55,6 +56,8 @@ class Maintenance:
         if len(self._newcomers) < MAX_NEWCOMERS:
             self._newcomers[contact.id] = contact
             self._newcomer_came.set()
+        else:
+            self.newcomers_left += 1
 
     # Refresh -------------------------------------------------------------------------------------------------------
 

@@ -137,6 +137,7 @@ class Operations:
         """Bounds how many run and for how long, and tells who watches how it ended."""
         core = self._core
         if self.under_way >= core.config.requests.max_operations:
+            core.events.emit(OperationEnded(name, Overloaded.__name__, 0.0))
             raise Overloaded("this node has too much under way", remedy="repeat the request in a moment")
         self.under_way += 1
         began = core.clock()

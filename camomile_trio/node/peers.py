@@ -28,7 +28,7 @@ class Peer:
     is_proven: bool = False  # it has answered a request of ours
     knows_us: bool = False  # we have answered its ping, so it need not hold its answers short
     version: int = 0  # shown in a reply that we matched
-    stores_nothing: bool = False
+    stores_nothing: bool = False  # it said so: nothing is stored there
     token: bytes = b""  # lets us store there
     answered_at: float = -math.inf
     missed_at: float = -math.inf  # a deadline passed, and no answer came since
@@ -53,6 +53,7 @@ class Peers:
     forget no real peer."""
 
     def __init__(self, settings: Requests) -> None:
+        self.forgotten = 0  # endpoints, since there were too many
         self._settings = settings
         self._proven: OrderedDict[Endpoint, Peer] = OrderedDict()
         self._candidates: OrderedDict[Endpoint, Peer] = OrderedDict()
@@ -80,6 +81,7 @@ class Peers:
     def _keep(self, among: OrderedDict[Endpoint, Peer], endpoint: Endpoint, peer: Peer) -> None:
         if len(among) >= self._settings.max_peers:
             among.popitem(last=False)
+            self.forgotten += 1
         among[endpoint] = peer
 
     def is_proven(self, endpoint: Endpoint) -> bool:

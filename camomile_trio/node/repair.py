@@ -47,6 +47,8 @@ class Repair:
 
     async def offer(self, contact: Contact, keys: Sequence[Key]) -> bool:
         """Makes sure that `contact` holds what we hold of `keys`. False as soon as it does not answer."""
+        if not self._core.is_storing(contact):
+            return True
         if not self._core.is_ours(contact):
             # Nobody answers a classic STORE, so a ping tells whether it is there; and whether we have only forgotten
             # its version, for one of ours must not be given a record without its lease.

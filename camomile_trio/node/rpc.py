@@ -25,6 +25,7 @@ from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import (
     CHALLENGE_BYTES,
     SESSION_BYTES,
+    STORES_NOTHING,
     VERSION,
     FindNode,
     FindValue,
@@ -102,6 +103,7 @@ class RpcStatistics:
     received: Counter[str] = attrs.field(factory=Counter)
     dropped: Counter[str] = attrs.field(factory=Counter)
     retransmitted: int = 0
+    verdicts_dropped: int = 0  # failures that were not judged, since too many waited for a sign of life
 
 
 class Rpc:
@@ -326,6 +328,8 @@ class Rpc:
             return
         if len(self._unjudged) < MAX_UNJUDGED:
             self._unjudged[contact.id] = contact
+        else:
+            self.statistics.verdicts_dropped += 1
         if now - self._asked_around_at >= CHECKED_AGAIN_AFTER:
             self._asked_around_at = now
             others = [each for each in self.table if each.id != contact.id]
@@ -438,6 +442,7 @@ class Rpc:
         sampled = not pending.resent and not pending.by_stream
         round_trip = now - pending.sent_at if sampled else None
         peer = self.peers.on_answer(pending.endpoint, now, round_trip=round_trip, version=packet.version)
+        peer.stores_nothing = bool(packet.flags & STORES_NOTHING)
         if round_trip is not None and self.events.watched:
             self.events.emit(RoundTrip(kind_of(pending.packet.message), round_trip))
         message = packet.message

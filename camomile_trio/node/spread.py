@@ -56,6 +56,7 @@ class Spread:
         of the acknowledgements is there, or `beaten_by` is.
         """
         core, key, acknowledgements = self._core, self._record.key, self.acknowledgements
+        contacts = [contact for contact in contacts if core.is_storing(contact)]
         ids: list[bytes] = [contact.id for contact in contacts]
         nearest = [NodeId(each) for each in closest(key, [*ids, core.id], core.config.kademlia.k)]
         is_holder = core.id in nearest

@@ -53,12 +53,16 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("storage_commits_total", stored.commits),
         ("storage_writes_total", stored.committed_writes),
         ("storage_refused_total", stored.refused),
+        ("storage_busy_total", stored.busy),
         ("storage_failures_total", stored.failures),
         ("storage_damaged_values_total", holdings.damaged),
         ("cache_evictions_total", holdings.cache.evicted),
         ("repair_records_sent_total", maintenance.repair.sent),
         ("repair_records_adopted_total", maintenance.repair.adopted),
         ("maintenance_failures_total", maintenance.failures),
+        ("newcomers_left_to_replication_total", maintenance.newcomers_left),
+        ("peers_forgotten_total", core.rpc.peers.forgotten),
+        ("verdicts_dropped_total", core.rpc.statistics.verdicts_dropped),
     ):
         result.counters[name, ()] = total
     for name, amount in (
