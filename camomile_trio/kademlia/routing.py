@@ -148,6 +148,29 @@ class RoutingTable:
             del seating.replacements[number]
         return False
 
+    def on_gone(self, node: NodeId, endpoint: Endpoint) -> bool:
+        """Another node has answered our request to `node` at `endpoint`: it is there no more, whoever else is silent.
+
+        Returns whether a member went.
+        """
+        number = as_int(node)
+        index = (number ^ self._number).bit_length() - 1
+        seating = self._seatings.get(index)
+        if seating is None:
+            return False
+        for seats in (seating.members, seating.replacements):
+            seen = seats.get(number)
+            if seen is None or seen.contact.endpoint != endpoint:
+                continue
+            if seats is seating.replacements:
+                del seats[number]
+                return False
+            seating.evict(number)
+            if not seating.members:
+                self._filled ^= 1 << index
+            return True
+        return False
+
     def get(self, node: NodeId) -> Contact | None:
         """The member with this id."""
         number = as_int(node)

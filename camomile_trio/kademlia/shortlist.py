@@ -10,8 +10,10 @@ docs/protocol.md.
                                 └──────> OVERDUE ──on_reply
     and on_failed: UNASKED, ASKED or OVERDUE ──> FAILED
 
-A lookup can only come to an end, since every step takes some candidate further along these arrows, none ever goes
-back, and a candidate that was asked is never forgotten, so that it can be neither asked nor counted twice.
+An id that was told at two endpoints is asked at the second once the first has failed: nodes change places. That is the
+one way back, and each candidate has it once. So a lookup can only come to an end, since every other step takes some
+candidate further along these arrows, and a candidate that was asked is never forgotten, so that it can be neither asked
+at the same endpoint nor counted twice.
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ class _Candidate:
     distance: int
     hops: int
     state: PeerState = PeerState.UNASKED
+    elsewhere: Contact | None = None  # the other endpoint that it was told at
+    is_elsewhere: bool = False  # it is asked there, or was
 
 
 class Shortlist:
@@ -92,7 +96,8 @@ class Shortlist:
     def on_reply(self, node: NodeId, contacts: Iterable[Contact]) -> None:
         """`node` has answered, in time or late, and named these contacts.
 
-        Ignored if it was not asked, has answered before or has failed. An id that is known already keeps its endpoint.
+        Ignored if it was not asked, has answered before or has failed. An id that is known already keeps its endpoint
+        until it fails there.
         """
         candidate = self._candidates.get(node)
         if candidate is None or candidate.state not in (PeerState.ASKED, PeerState.OVERDUE):
@@ -100,7 +105,13 @@ class Shortlist:
         if candidate.state is PeerState.OVERDUE:
             bisect.insort(self._hopeful, (candidate.distance, candidate))
         self._become(candidate, PeerState.ANSWERED)
-        told = [contact for contact in itertools.islice(contacts, MAX_CONTACTS) if contact.id not in self._candidates]
+        told = []
+        for contact in itertools.islice(contacts, MAX_CONTACTS):
+            known = self._candidates.get(contact.id)
+            if known is None:
+                told.append(contact)
+            elif contact.endpoint != known.contact.endpoint:
+                self._learn_elsewhere(known, contact)
         if len(told) > self.k:
             # No more than k of them can be among the k closest, and each invention of a liar costs us a timeout.
             told.sort(key=lambda contact: as_int(contact.id) ^ self._number)
@@ -123,6 +134,8 @@ class Shortlist:
         if candidate.state is not PeerState.OVERDUE:
             self._lose_hope(candidate)
         self._become(candidate, PeerState.FAILED)
+        if candidate.elsewhere is not None:
+            self._ask_elsewhere(candidate)
 
     @property
     def finished(self) -> bool:
@@ -160,6 +173,13 @@ class Shortlist:
         candidate = self._candidates.get(node)
         return candidate.state if candidate is not None else None
 
+    def knows(self, contact: Contact) -> bool:
+        """Whether this very contact, or its id as one that has answered, is among the candidates."""
+        candidate = self._candidates.get(contact.id)
+        return candidate is not None and (
+            candidate.contact.endpoint == contact.endpoint or candidate.state is PeerState.ANSWERED
+        )
+
     def _closest_answered(self) -> list[_Candidate]:
         answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)
         return list(itertools.islice(answered, self.k))
@@ -173,6 +193,21 @@ class Shortlist:
         candidate = self._candidates[contact.id] = _Candidate(contact, distance, hops)
         self._counts[PeerState.UNASKED] += 1
         bisect.insort(self._hopeful, (distance, candidate))
+
+    def _learn_elsewhere(self, known: _Candidate, contact: Contact) -> None:
+        if known.is_elsewhere or known.elsewhere is not None or known.state is PeerState.ANSWERED:
+            return
+        known.elsewhere = contact
+        if known.state is PeerState.FAILED:
+            self._ask_elsewhere(known)
+
+    def _ask_elsewhere(self, candidate: _Candidate) -> None:
+        """It has failed where it was asked: hope again, at the other endpoint, once."""
+        assert candidate.elsewhere is not None
+        candidate.contact, candidate.elsewhere = candidate.elsewhere, None
+        candidate.is_elsewhere = True
+        self._become(candidate, PeerState.UNASKED)
+        bisect.insort(self._hopeful, (candidate.distance, candidate))
 
     def _make_room(self, distance: int) -> bool:
         """Forgets the farthest candidate that was not asked, if it is farther than `distance`; whether it did."""

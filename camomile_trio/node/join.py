@@ -8,7 +8,7 @@ Source: Kademlia (2002), §2.3.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -24,6 +24,9 @@ Resolver = Callable[[str, int], Awaitable[list[Endpoint]]]
 
 ASKED_AT_ONCE = 16
 LEAST_BACKOFF, MOST_BACKOFF = 0.5, 30.0
+# Seconds between the lookups of ourselves that go before readiness, and those after it.
+SETTLING = (0.1, 0.3, 1.0, 2.0)
+SETTLED = (5.0, 15.0, 40.0)
 # Once joined, how often the names are looked at again: two networks that were started apart find each other.
 LOOK_AGAIN = 60.0
 
@@ -61,8 +64,10 @@ class Join:
             await self._attempt()
             if len(core.table):
                 if not core.readiness.is_joined:
-                    await core.find_node(core.id)
+                    await self._settle(SETTLING)
                     core.readiness.set("")
+                    # Others may be on their way in as well: the neighbourhood is looked at a few times more.
+                    await self._settle(SETTLED)
                 backoff = LEAST_BACKOFF
                 await trio.sleep(core.jittered(LOOK_AGAIN))
                 continue
@@ -79,6 +84,21 @@ class Join:
                 pause = min(pause, max(began + core.config.first_patience - core.clock(), 0.01))
             await trio.sleep(pause)
             backoff = min(backoff * 2, MOST_BACKOFF)
+
+    async def _settle(self, pauses: Sequence[float]) -> None:
+        """Looks ourselves up, with these pauses between, until two lookups in a row find the same neighbours.
+
+        When many nodes start at once the first lookup of each finds little: a node that served users then would not
+        find what is there.
+        """
+        core = self._core
+        before: list[Contact] | None = None
+        for pause in (*pauses, 0.0):
+            found = list((await core.find_node(core.id)).contacts)
+            if found == before:
+                break
+            before = found
+            await trio.sleep(core.jittered(pause))
 
     async def _attempt(self) -> None:
         """Asks a sample of all known addresses for the nodes closest to us, and waits for the first that answers."""

@@ -117,11 +117,9 @@ class Lookup:
         message = packet.message
         if isinstance(message, NodeList | Value):
             self._rpc.statistics.dropped["senseless_contact"] += message.dropped
-            may_contact, told_by, known = self._rpc.may_contact, contact.endpoint, self.shortlist.state
+            may_contact, told_by, knows = self._rpc.may_contact, contact.endpoint, self.shortlist.knows
             # Most of what an answer names is known by then, and was looked at when it was new.
-            sensible = [
-                each for each in message.contacts if known(each.id) is not None or may_contact(each.endpoint, told_by)
-            ]
+            sensible = [each for each in message.contacts if knows(each) or may_contact(each.endpoint, told_by)]
             if len(sensible) < len(message.contacts):
                 self._rpc.statistics.dropped["senseless_contact"] += len(message.contacts) - len(sensible)
             self.shortlist.on_reply(contact.id, sensible)

@@ -18,7 +18,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.node.classic import is_for_classic
+from camomile_trio.node.classic import MAX_CLASSIC_VALUE
 from camomile_trio.node.core import Core
 from camomile_trio.node.storing import Storing, store_at_classic
 
@@ -137,15 +137,20 @@ class Repair:
 
     async def _offer_classic(self, contact: Contact, keys: Sequence[Key]) -> None:
         core = self._core
-        now = core.wall_clock()
         for key in keys:
+            # A publisher further off leaves it to the holders, who are told first when the value is forgotten.
+            if not core.table.is_among_closest(key) and any(map(core.is_ours, core.table.closest(key))):
+                continue
             try:
-                state = core.holdings.state(key)
-                value = core.holdings.value(key) if registers.is_served(state, now) else None
+                size = core.holdings.state(key).size
+                if size is None or size > MAX_CLASSIC_VALUE:
+                    continue
+                await self._pace(OFFER_OVERHEAD + size)
+                is_served = registers.is_served(core.holdings.state(key), core.wall_clock())
+                value = core.holdings.value(key) if is_served else None
             except StorageError:
                 continue
-            if value is not None and is_for_classic(value):
-                await self._pace(OFFER_OVERHEAD + len(value))
+            if value is not None:
                 store_at_classic(core.rpc, contact, value, StoreKind.REPLICATE)
 
     async def _pace(self, size: int) -> None:

@@ -405,7 +405,10 @@ class Rpc:
             # Another node lives there now: the one we asked is gone, and nobody needs to wait for it.
             self.statistics.dropped["wrong_sender"] += 1
             self.peers.get(pending.endpoint).version = packet.version
+            self.table.on_gone(pending.node, pending.endpoint)
             self._fail(pending, is_silent=False)
+            if packet.sender != self.own:
+                self.prove(Contact(packet.sender, pending.endpoint), again_after=CHECKED_AGAIN_AFTER)
             return
         if isinstance(message, Pong) and not self._is_true_pong(message, asked, packet):
             return

@@ -246,6 +246,31 @@ def test_a_replacement_is_not_dropped_while_we_are_offline_or_if_it_answered_sin
     assert seats(table) == ([ALICE, BOB], [CAROL])
 
 
+def test_who_is_not_at_its_endpoint_any_more_is_gone_even_if_nobody_else_answers() -> None:
+    table = table_of(ALICE, BOB)
+    table.on_answer(CAROL, 3.0)
+    assert table.on_gone(ALICE.id, ALICE.endpoint)
+    assert seats(table) == ([BOB, CAROL], [])
+    assert not table.on_gone(ALICE.id, ALICE.endpoint)
+
+
+def test_who_is_gone_from_another_endpoint_than_its_own_stays() -> None:
+    table = table_of(ALICE)
+    elsewhere = contact(8, host=2)
+    assert not table.on_gone(ALICE.id, elsewhere.endpoint)
+    table.on_answer(elsewhere, 2.0)
+    assert not table.on_gone(ALICE.id, elsewhere.endpoint)
+    assert seats(table) == ([ALICE], [])
+
+
+def test_the_only_member_of_a_bucket_can_be_gone() -> None:
+    table = table_of(ALICE)
+    assert table.on_gone(ALICE.id, ALICE.endpoint)
+    assert len(table) == 0
+    assert table.closest(ALICE.id) == []
+    assert not table.on_gone(ZOE.id, ZOE.endpoint)
+
+
 def test_a_failure_before_the_question_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="cannot have failed"):
         table_of(ALICE).on_failure(ALICE.id, ALICE.endpoint, asked_at=5.0, now=4.0)

@@ -221,12 +221,56 @@ def test_a_dead_peer_frees_its_slot_and_its_place() -> None:
     assert lookup.result() == peers(2)
 
 
-def test_a_peer_that_failed_is_not_asked_again_when_others_name_it() -> None:
+def test_a_peer_that_failed_is_not_asked_again_at_the_same_endpoint() -> None:
     lookup = lookup_from(1, 5, k=2, alpha=2)
     lookup.next_queries()
     lookup.on_failed(peer(1).id)
-    lookup.on_reply(peer(5).id, [peer(1, host=2), peer(2)])
+    lookup.on_reply(peer(5).id, [peer(1), peer(2)])
     assert lookup.next_queries() == peers(2)
+
+
+def test_a_peer_that_has_moved_is_asked_where_others_say_it_is() -> None:
+    """Two nodes have swapped their addresses: who knows the old ones finds both all the same."""
+    lookup = lookup_from(1, 5, k=2, alpha=2)
+    lookup.next_queries()
+    lookup.on_failed(peer(1).id)
+    lookup.on_reply(peer(5).id, [peer(1, host=2)])
+    assert lookup.next_queries() == [peer(1, host=2)]
+    lookup.on_reply(peer(1).id, [])
+    assert lookup.result() == [peer(1, host=2), peer(5)]
+
+
+def test_the_other_endpoint_waits_until_the_first_has_failed() -> None:
+    lookup = lookup_from(1, 5, k=2, alpha=2)
+    lookup.next_queries()
+    lookup.on_reply(peer(5).id, [peer(1, host=2)])
+    assert lookup.next_queries() == []
+    lookup.on_overdue(peer(1).id)
+    assert lookup.next_queries() == []
+    lookup.on_failed(peer(1).id)
+    assert lookup.next_queries() == [peer(1, host=2)]
+
+
+def test_nobody_is_asked_at_a_third_endpoint() -> None:
+    lookup = lookup_from(1, 4, 5, k=3, alpha=3)
+    lookup.next_queries()
+    lookup.on_failed(peer(1).id)
+    lookup.on_reply(peer(5).id, [peer(1, host=2)])
+    assert lookup.next_queries() == [peer(1, host=2)]
+    lookup.on_failed(peer(1).id)
+    lookup.on_reply(peer(4).id, [peer(1, host=3)])
+    assert lookup.next_queries() == []
+    assert lookup.finished
+
+
+def test_another_endpoint_of_who_has_answered_is_of_no_interest() -> None:
+    lookup = lookup_from(1, 5, k=2, alpha=2)
+    lookup.next_queries()
+    lookup.on_reply(peer(1).id, [])
+    lookup.on_reply(peer(5).id, [peer(1, host=2)])
+    assert lookup.next_queries() == []
+    assert lookup.knows(peer(1, host=2))
+    assert not lookup.knows(peer(2))
 
 
 def test_a_long_answer_leads_past_the_dead_that_it_begins_with() -> None:

@@ -1,0 +1,34 @@
+"""Nodes come back at other addresses: each is found where it is now, and misses no forget."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import Forgotten
+from tests.stories.village import small, village
+
+
+async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(10, config=small(cache_life=0)) as place:
+        keys = [(await place[1].put(b"value %d" % number)).key for number in range(20)]
+        movers = place.inhabitants[4], place.inhabitants[7]
+        endpoints = [mover.endpoint for mover in movers]
+        identities = [mover.node._core.identity for mover in movers]
+        for mover in movers:
+            await place.lose(mover)
+        moved = [
+            await place.open(identity=identity, endpoint=endpoint)
+            for identity, endpoint in zip(identities, reversed(endpoints), strict=True)
+        ]
+        await trio.sleep(2 * 3600)  # they are given their records anew, by replication at the latest
+        assert all(each.node._core.holdings.state(key).size is not None for each in moved for key in keys)
+        for number, key in enumerate(keys):
+            await place[number % len(place.nodes)].forget(key)
+        await trio.sleep(5)
+        for each in moved:
+            for key in keys:
+                assert each.node._core.holdings.state(key).size is None
+                with pytest.raises(Forgotten):
+                    await each.node.get(key)
