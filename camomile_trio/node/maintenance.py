@@ -125,7 +125,8 @@ class Maintenance:
                 for contact in targets:
                     wanted.setdefault(contact, []).append(key)
             reached: dict[Key, int] = {}
-            for contact, keys in wanted.items():
+            # Ours first: they may know of a tombstone, and classic nodes are not to be sent what was forgotten.
+            for contact, keys in sorted(wanted.items(), key=lambda item: not core.is_ours(item[0])):
                 if contact.id in silent:
                     continue
                 if await self.repair.offer(contact, keys):
@@ -134,8 +135,9 @@ class Maintenance:
                 else:
                     silent.add(contact.id)
             for key in gone:
-                # We are no holder any more, and all who are have been given it.
-                if reached.get(key, 0) >= core.config.kademlia.k:
+                # We are no holder any more, and all who are have been given it; classic ones alone keep no lease.
+                holders = core.table.closest(key)
+                if reached.get(key, 0) >= core.config.kademlia.k and any(map(core.is_ours, holders)):
                     core.holdings.drop_copy(key)
             await trio.lowlevel.checkpoint()
 
@@ -161,7 +163,8 @@ class Maintenance:
             wanted: dict[Contact, list[Key]] = {}
             for key in page:
                 nearest = core.table.closest(key)
-                nearer = [each.id for each in nearest[: core.table.rank(key)]]
+                # Classic nodes hand nothing over.
+                nearer = [each.id for each in nearest[: core.table.rank(key)] if core.is_ours(each)]
                 for contact in newcomers:
                     if contact in nearest and all(each == contact.id for each in nearer):
                         wanted.setdefault(contact, []).append(key)
@@ -197,10 +200,15 @@ class Maintenance:
         return unplaced
 
     def _heir(self, key: Key, silent: set[bytes]) -> Contact | None:
-        """Who becomes one of the k closest when we are gone: the last of them, of those that answer."""
-        k = self._core.config.kademlia.k
-        nearest = [each for each in self._core.table.closest(key, k + len(silent)) if each.id not in silent]
-        return nearest[:k][-1] if nearest else None
+        """Who becomes one of the k closest when we are gone: the last of ours among them, of those that answer.
+
+        A classic node only where there is nobody else: it says nothing and keeps no lease.
+        """
+        core = self._core
+        k = core.config.kademlia.k
+        nearest = [each for each in core.table.closest(key, k + len(silent)) if each.id not in silent][:k]
+        ours = [each for each in nearest if core.is_ours(each)]
+        return (ours or nearest)[-1] if nearest else None
 
     def _is_worth_keeping(self, key: Key) -> bool:
         state, wall = self._core.holdings.state(key), self._core.wall_clock()

@@ -1,0 +1,105 @@
+"""An address that nobody has proven, in classic packets: what it is sent is bounded, for it may have been forged."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.config import Config, Requests
+from camomile_trio.kademlia.contacts import Endpoint
+from tests.stories.classic_peer import ClassicPeer, classic_peers
+from tests.stories.raw_packets import PUBLISH, Kind, field, key_of
+from tests.stories.village import small, village
+
+LONGEST = b"x" * 1000
+BUDGET = 4096
+
+
+def with_budget(budget: int) -> Config:
+    return attrs.evolve(small(), requests=Requests(classic_budget=budget))
+
+
+def weight(peer: ClassicPeer) -> int:
+    """All bytes that ever reached it."""
+    return sum(len(each.datagram) for each in peer.received)
+
+
+REQUESTS = {
+    "ping": (Kind.PING, field(1, bytes(32))),
+    "find_node": (Kind.FIND_NODE, field(1, bytes(32))),
+    "a hit": (Kind.FIND_VALUE, field(1, key_of(LONGEST))),
+    "a miss": (Kind.FIND_VALUE, field(1, bytes(32))),
+    "store": (Kind.STORE, field(1, PUBLISH) + field(3, b"v")),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_one_packet_costs_at_most_three_times_its_bytes(
+    name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whatever goes there on its account: the answer, our ping, and the ping's retransmission."""
+    async with village(8, config=with_budget(0)) as place, classic_peers(place.network, 1) as (peer,):
+        await place[0].put(LONGEST)
+        await trio.sleep(1)
+        peer.is_silent = True
+        before = peer.transport.statistics.bytes_out
+        peer.send(place.inhabitants[0].endpoint, *REQUESTS[name])
+        await trio.sleep(30)
+        sent = peer.transport.statistics.bytes_out - before
+        assert 0 < weight(peer) <= 3 * sent
+
+
+async def test_a_flood_costs_three_times_its_bytes_and_the_budget(autojump_clock: trio.testing.MockClock) -> None:
+    """The budget is that of all strangers together."""
+    async with (
+        village(8, config=with_budget(BUDGET)) as place,
+        classic_peers(place.network, 3) as peers,
+    ):
+        await place[0].put(LONGEST)
+        await trio.sleep(1)
+        began = trio.current_time()
+        for peer in peers:
+            peer.is_silent = True
+        for _ in range(40):
+            for peer in peers:
+                for kind, message in REQUESTS.values():
+                    peer.send(place.inhabitants[0].endpoint, kind, message)
+            await trio.sleep(0.05)
+        elapsed = trio.current_time() - began
+        sent = sum(peer.transport.statistics.bytes_out for peer in peers)
+        got = sum(map(weight, peers))
+        assert got <= 3 * sent + BUDGET * (1 + elapsed)
+        hits = [each for peer in peers for each in peer.received if each.value == LONGEST]
+        assert 1 <= len(hits) <= BUDGET * (1 + elapsed) / (1000 - 3 * 104)
+
+
+async def test_the_budget_gives_a_newcomer_a_full_list(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(25) as place, classic_peers(place.network, 1) as (peer,):
+        contacts = await peer.find_node(place.inhabitants[0].endpoint, bytes(32))
+        assert contacts is not None
+        assert len(contacts) == 20
+
+
+async def test_a_stranger_is_asked_twice_a_minute_at_most(autojump_clock: trio.testing.MockClock) -> None:
+    """However often it is named by others, and however often it calls."""
+    async with village(3) as place, classic_peers(place.network, 2) as (peer, victim):
+        await peer.join(place.inhabitants[0].endpoint)
+        victim.is_silent = True
+        peer.learn(victim.node_id, victim.endpoint)
+        await trio.sleep(5)
+        node = place[1]
+        for number in range(30):
+            await node._core.find_node(number.to_bytes(32, "big"))
+            victim.send(place.inhabitants[1].endpoint, *REQUESTS["store"])
+            await trio.sleep(1)
+        sessions = {each.fields[0] for each in victim.received if each.source == place.inhabitants[1].endpoint}
+        assert 1 <= len(sessions) <= 2
+
+
+async def test_a_senseless_source_is_not_answered(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(1) as place, place.network.open(Endpoint.parse("224.0.0.5:8118")) as transport:
+        transport.send(bytes(104), place.inhabitants[0].endpoint)
+        await trio.sleep(1)
+        assert transport.statistics.datagrams_in == 0

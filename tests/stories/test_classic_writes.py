@@ -1,0 +1,230 @@
+"""What our nodes write to classic ones and read from them, and that nothing of ours ever reaches those."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import Forgotten, NotFound, NotPublisher
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.ids import Key, distance
+from tests.stories.classic_peer import K, classic_peers, greet
+from tests.stories.raw_packets import (
+    MAPPED,
+    PUBLISH,
+    REPLICATE,
+    SENDER,
+    SESSION,
+    VERSION,
+    Kind,
+    content,
+    field,
+    fields_of,
+    key_of,
+)
+from tests.stories.village import small, village
+
+TEXT = "ABC, du är mina tankar".encode()
+NO_TEXT = b"\xff\xfe not UTF-8"
+HOUR = 3600.0
+VECTORS = Path(__file__).parent.parent / "vectors" / "classic_packets.json"
+
+
+class TestPuts:
+    async def test_a_put_sends_it_what_a_classic_node_would_send(self, autojump_clock: trio.testing.MockClock) -> None:
+        packets = json.loads(VECTORS.read_text("utf-8"))["packets"]
+        recorded = next(bytes.fromhex(each["datagram"]) for each in packets if each["kind"] == "store_1")
+        store = content(fields_of(recorded), Kind.STORE)
+
+        def as_classic(session: bytes, sender: bytes) -> bytes:
+            return field(SESSION, session) + field(SENDER, sender) + field(Kind.STORE, store)
+
+        assert as_classic(content(fields_of(recorded), SESSION), content(fields_of(recorded), SENDER)) == recorded
+        async with village(4) as place, classic_peers(place.network, 1) as (peer,):
+            await greet(place.inhabitants[0].endpoint, [peer])
+            await place[2].put(TEXT)
+            await trio.sleep(1)
+            (packet,) = [each for each in peer.received if each.kind is Kind.STORE]
+            session = content(packet.fields, SESSION)
+            assert packet.datagram == as_classic(session, place[2].id) + field(VERSION, 1)
+            assert packet.source == place.inhabitants[2].endpoint
+            assert await peer.find_value(place.inhabitants[1].endpoint, key_of(TEXT)) == TEXT
+
+    async def test_our_holders_replicate_to_it_every_hour(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with village(4) as place, classic_peers(place.network, 1) as (peer,):
+            await greet(place.inhabitants[0].endpoint, [peer])
+            await place[2].put(TEXT)
+            await place[1].put(NO_TEXT)
+            await trio.sleep(6 * HOUR)
+            assert peer.stores(PUBLISH) == [TEXT]
+            assert set(peer.stores(REPLICATE)) == {TEXT}
+            replicated = [each.at for each in peer.received if each.kind is Kind.STORE][1:]
+            # Each of four holders at most once in three quarters of an hour, and never all silent for long.
+            assert len(replicated) <= 4 * 8
+            assert all(later - earlier < 2 * HOUR for earlier, later in itertools.pairwise(replicated))
+
+    async def test_a_newcomer_is_given_what_is_there_at_the_pace_of_repairs(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        config = small(repair_rate=10_000)
+        async with village(1, config=config) as place, classic_peers(place.network, 1) as (peer,):
+            values = [number.to_bytes(2, "big").hex().encode() * 250 for number in range(40)]
+            for value in values:
+                await place[0].put(value)
+            await peer.join(place.inhabitants[0].endpoint)
+            await trio.sleep(2)
+            assert 0 < len(peer.stores(REPLICATE)) <= 3 * 10
+            await trio.sleep(10)
+            assert sorted(peer.stores(REPLICATE)) == sorted(values)
+
+    async def test_one_of_ours_whose_version_was_forgotten_is_given_the_lease(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """It would keep a value without a lease as a classic one, which nobody could forget."""
+        async with village(1) as place:
+            key = (await place[0].put(TEXT)).key
+            newcomer = await place.open()
+            (contact,) = place[0].contacts()
+            assert newcomer.node._core.holdings.state(key).size is None
+            # As if thousands of others had been met since.
+            place[0]._core.rpc.peers._proven.clear()
+            assert await place[0]._maintenance.repair.offer(contact, [key])
+            state = newcomer.node._core.holdings.state(key)
+            assert (state.size, len(state.registers), state.classic_until) == (len(TEXT), 1, 0)
+
+    @pytest.mark.parametrize("k", [3, 20], ids=["beyond the k closest", "among them"])
+    async def test_a_put_among_classic_nodes_only_counts_its_own_copy(
+        self, k: int, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with village(1, config=small(k=k, cache_life=0)) as place, classic_peers(place.network, 12) as peers:
+            await greet(place.inhabitants[0].endpoint, peers)
+            # A value for which our node is not among the three closest.
+            values = (f"value {number}".encode() for number in range(100))
+            value = next(
+                each
+                for each in values
+                if sum(distance(peer.node_id, key_of(each)) < distance(place[0].id, key_of(each)) for peer in peers) > 4
+            )
+            stored = await place[0].put(value)
+            assert stored.replicas == 1
+            await trio.sleep(1)
+            assert sum(value in peer.stores(PUBLISH) for peer in peers) == min(k, 12)
+            for peer in peers:
+                peer.values.clear()
+            found = await place[0].get(stored.key)
+            assert (found.value, found.live, found.origin) == (value, True, place[0].id)
+            await place[0].forget(stored.key)
+            with pytest.raises(Forgotten):
+                await place[0].get(stored.key)
+
+
+class TestFinds:
+    async def test_a_value_that_only_it_has_is_found_and_forgotten_by_nobody(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with village(4) as place, classic_peers(place.network, 1) as (peer,):
+            await greet(place.inhabitants[0].endpoint, [peer])
+            peer.values[key_of(TEXT)] = TEXT
+            key = Key.of(TEXT)
+            for node in place.nodes:
+                found = await node.get(key)
+                assert (found.value, found.live, found.origin) == (TEXT, False, peer.node_id)
+                with pytest.raises(NotPublisher):
+                    await node.forget(key)
+
+    async def test_it_is_not_believed_what_does_not_hash_to_the_key(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
+            await greet(place.inhabitants[0].endpoint, [peer])
+            peer.values[key_of(TEXT)] = b"something else"
+            for node in place.nodes:
+                with pytest.raises(NotFound):
+                    await node.get(Key.of(TEXT))
+                with pytest.raises(NotFound):
+                    await node.forget(Key.of(TEXT))
+
+    async def test_what_was_forgotten_stays_so_though_it_goes_on_serving_it(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with village(4, config=small(cache_life=0)) as place, classic_peers(place.network, 1) as (peer,):
+            await greet(place.inhabitants[0].endpoint, [peer])
+            key = (await place[1].put(TEXT)).key
+            await place[2].forget(key)
+            await trio.sleep(1)
+            assert peer.values[key] == TEXT
+            for node in place.nodes:
+                with pytest.raises(Forgotten):
+                    await node.get(key)
+
+    async def test_a_lease_that_ended_leaves_what_classic_nodes_have(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Those of ours that remember the ended lease say the same as a newcomer that never saw it."""
+        config = small(lease=600.0, cache_life=0)
+        async with village(3, config=config) as place, classic_peers(place.network, 1) as (peer,):
+            await greet(place.inhabitants[0].endpoint, [peer])
+            publisher = await place.open(publisher=KeyPair.new(place.rng))
+            key = (await publisher.node.put(TEXT)).key
+            await trio.sleep(1)
+            await place.lose(publisher)
+            await trio.sleep(700)
+            await place.open()
+            remembering = 0
+            for node in place.nodes:
+                remembering += bool(node._core.holdings.state(key).registers)
+                found = await node.get(key)
+                assert (found.live, found.origin) == (False, peer.node_id)
+            assert remembering == 3
+
+    async def test_an_ended_lease_of_our_own_is_no_classic_value(self, autojump_clock: trio.testing.MockClock) -> None:
+        """The publisher that was cut off keeps the value, but nobody stands behind it any more."""
+        config = small(lease=600.0, cache_life=0)
+        async with village(3, config=config) as place:
+            publisher = await place.open(publisher=KeyPair.new(place.rng))
+            key = (await publisher.node.put(TEXT)).key
+            others = [each.endpoint for each in place.inhabitants if each is not publisher]
+            place.network.partition([others, [publisher.endpoint]])
+            await trio.sleep(700)
+            place.network.heal_all()
+            assert publisher.node._core.holdings.state(key).size == len(TEXT)
+            with pytest.raises(NotFound):
+                await publisher.node.get(key)
+
+    async def test_lists_of_32_in_both_forms_and_an_empty_ip_are_understood(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Our node joins through a classic one that names 31 others and itself without an ip."""
+        async with village(0) as place, classic_peers(place.network, 34) as peers:
+            for peer in peers:
+                for other in peers:
+                    if other is not peer:
+                        peer.learn(other.node_id, other.endpoint)
+            door = peers[0]
+            joining = attrs.evolve(small(), join=(str(door.endpoint),))
+            identity_target = door.node_id
+            listed = await peers[1].find_node(door.endpoint, identity_target)
+            assert listed is not None
+            assert len(listed) == K
+            assert {len(each.ip) for each in listed} == {0, 4, 16}
+            assert any(each.ip.startswith(MAPPED) for each in listed)
+            sizes = [len(each.datagram) for each in peers[1].received]
+            assert max(sizes) > 1232
+            node = (await place.open(config=joining)).node
+            await trio.sleep(60)
+            by_id = {peer.node_id: peer.endpoint for peer in peers}
+            assert len(node.contacts()) > 20
+            assert all(by_id[contact.id] == contact.endpoint for contact in node.contacts())
+            dropped = node.statistics().counters["rpc_dropped_total", (("reason", "senseless_contact"),)]
+            assert dropped > 0
+            stored = await node.put(TEXT)
+            assert stored.replicas == 1
+            await trio.sleep(1)
+            nearest = sorted(peers, key=lambda each: distance(each.node_id, stored.key))[:20]
+            assert all(TEXT in each.stores(PUBLISH) for each in nearest[:19])
