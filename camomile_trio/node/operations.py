@@ -69,16 +69,19 @@ class Operations:
             life = int((records.lease if ttl is None else ttl) * 1000)
             contacts = await self._closest(key)
             sign = functools.partial(self._new_lease, key, life, ttl is None)
+            seen = self._seen(key)
             was_published = core.holdings.state(key).published
             is_accepted = False
             try:
-                spread = await self._spread(sign, self._seen(key), value, contacts)
+                spread = await self._spread(sign, seen, value, contacts)
                 is_accepted = isinstance(spread.acknowledgements.outcome, Success)
             finally:
                 # Also when the time is up or the caller has gone. What an earlier put was promised stays.
                 if not is_accepted and not was_published:
                     core.holdings.unpublish(key)
             if not is_accepted:
+                if isinstance(spread.acknowledgements.outcome, Refused) and not seen:
+                    core.background(functools.partial(self._withdraw, key, contacts))
                 raise _error_of(spread.acknowledgements.outcome, "put")
             return Stored(key, spread.acknowledgements.replicas, spread.acknowledgements.durable)
 
@@ -198,6 +201,12 @@ class Operations:
                 await spread.run(contacts, publish=value is not None)
 
         core.background(again)
+
+    async def _withdraw(self, key: Key, contacts: Sequence[Contact]) -> None:
+        """The holders' majority refused the value for good: the few that took it are told to forget it."""
+        with trio.move_on_after(self._core.config.requests.operation_deadline):
+            tombstone = self._new_tombstone(key, self._seen(key))
+            await Spread(self._core, tombstone, None, with_value=False).run(contacts, publish=False)
 
     def _new_lease(self, key: Key, life: int, is_renewable: bool, seen: int) -> Record:
         core = self._core

@@ -1,0 +1,81 @@
+"""Values of every size: what fits into one datagram, what just does not, and what goes by stream."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.config import MIB, Records
+from camomile_trio.errors import ValueTooLarge
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import Packet, Store, StoreKind
+from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.node.tokens import TOKEN_BYTES
+from camomile_trio.transport.base import MAX_DATAGRAM, MAX_SENT_DATAGRAM
+from camomile_trio.wire.codec import encode
+from tests.stories.village import Village, small, village
+
+ANY_ID = NodeId(Key.of(b"any id will do"))
+
+
+def weight(size: int) -> int:
+    """The bytes of a STORE of a value of `size` bytes with one lease and a token."""
+    store = Store(StoreKind.PUBLISH, None, bytes(size), (RecordRow(b"\x01\x01\x01" + bytes(120)),), bytes(TOKEN_BYTES))
+    return len(encode(Packet(bytes(32), ANY_ID, store, version=1)))
+
+
+EDGE = max(size for size in range(900, MAX_SENT_DATAGRAM) if weight(size) <= MAX_SENT_DATAGRAM)
+
+
+def streams(place: Village) -> int:
+    """How many messages have travelled by stream."""
+    return sum(each.node._core.rpc.transport.statistics.streams_out for each in place.inhabitants)
+
+
+def value_of(size: int) -> bytes:
+    return (b"%d bytes of this " % size * (size // 10 + 1))[:size]
+
+
+@pytest.mark.parametrize(("size", "by_stream"), [(1, 0), (EDGE - 1, 0), (EDGE, 0), (EDGE + 1, 1), (MAX_DATAGRAM, 1)])
+async def test_a_store_goes_by_stream_where_one_datagram_does_not_hold_it(
+    autojump_clock: trio.testing.MockClock, size: int, by_stream: int
+) -> None:
+    async with village(5, config=small(cache_life=0)) as place:
+        value = value_of(size)
+        stored = await place[0].put(value)
+        await trio.sleep(5)
+        assert streams(place) == by_stream * 4
+        for node in place.nodes:
+            assert (await node.get(stored.key)).value == value
+
+
+@pytest.mark.parametrize("size", [MIB - 1, MIB])
+async def test_the_largest_values_are_kept_by_all(autojump_clock: trio.testing.MockClock, size: int) -> None:
+    async with village(4, config=small(cache_life=0)) as place:
+        value = value_of(size)
+        stored = await place[1].put(value)
+        await trio.sleep(5)
+        for each in place.inhabitants:
+            assert each.node._core.holdings.state(stored.key).size == size
+        newcomer = await place.open()
+        assert (await newcomer.node.get(stored.key)).value == value
+
+
+async def test_one_byte_too_many_is_refused_and_nothing_is_stored(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(3) as place:
+        with pytest.raises(ValueTooLarge):
+            await place[1].put(value_of(MIB + 1))
+        assert all(node.status().keys == 0 for node in place.nodes)
+
+
+async def test_where_most_holders_take_less_the_caller_hears_it(autojump_clock: trio.testing.MockClock) -> None:
+    modest = attrs.evolve(small(cache_life=0), records=Records(max_value_size=2000))
+    async with village(1, config=small(cache_life=0)) as place:
+        await place.settle(4, config=modest)
+        with pytest.raises(ValueTooLarge):
+            await place[0].put(value_of(5000))
+        await trio.sleep(5)
+        assert all(node.status().values == 0 for node in place.nodes)
+        assert (await place[0].put(value_of(2000))).replicas >= 3
