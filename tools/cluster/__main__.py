@@ -22,6 +22,7 @@ from types import FrameType
 from tools.cluster.deployment import Deployment
 from tools.cluster.engine import ROOT, EngineError, check_engine
 from tools.cluster.image import build
+from tools.cluster.neighbours import room_for_neighbours
 
 LOGS = ROOT / "build" / "cluster-logs.txt"
 LEAST_NODES = 6  # three may be killed at once, and three are left
@@ -35,7 +36,8 @@ def main() -> int:
         check_engine()
         with _timed("image built"):
             image = build()
-        return _test(deployment, image, arguments.pytest)
+        with room_for_neighbours(arguments.nodes):
+            return _test(deployment, image, arguments.pytest)
     except EngineError as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
