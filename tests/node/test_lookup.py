@@ -1,0 +1,243 @@
+"""One lookup on its way: alpha requests in flight, a slot for everyone that keeps us waiting, and one end."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import TransportError
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId, distance
+from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, TooLarge, Value
+from camomile_trio.node.events import Event, LookupEnded
+from camomile_trio.node.lookup import Lookup, LookupResult
+from camomile_trio.node.rpc import Rpc
+from camomile_trio.wire.codec import decode_untrusted, encode
+from tests.node.line import HERE, Behaviour, Line, Peer, attend, one_node, rpc_of, silent, truthful
+
+TARGET = NodeId(bytes(32))
+
+
+def neighbours(line: Line, count: int) -> list[Peer]:
+    """Peers that the node does not know yet, the closest to the target first."""
+    peers = [Peer.at(line, f"peer {number}", f"10.9.1.{number + 1}:8118") for number in range(count)]
+    return sorted(peers, key=lambda peer: distance(peer.id, TARGET))
+
+
+def lookup(
+    rpc: Rpc, start: list[Peer], *, k: int = 20, question: FindNode | FindValue | None = None, alpha: int = 3
+) -> Lookup:
+    return Lookup(rpc, question or FindNode(TARGET), k=k, alpha=alpha, start=[peer.contact for peer in start])
+
+
+async def run(search: Lookup, behaviours: dict[Peer, Behaviour]) -> tuple[LookupResult, float]:
+    """The result, and how long it took."""
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attend, behaviours)
+        result = await search.run()
+        nursery.cancel_scope.cancel()
+    return result, trio.current_time() - began
+
+
+def naming(*contacts: Contact) -> Behaviour:
+    def behave(peer: Peer, packet: Packet) -> None:
+        if isinstance(packet.message, FindNode):
+            peer.answer(packet, NodeList(contacts))
+
+    return behave
+
+
+async def test_alpha_requests_are_in_flight_and_each_answer_frees_a_slot(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 10)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lookup(rpc_of(node), peers).run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [to for to, _ in line.sent] == [peer.endpoint for peer in peers[:3]]
+            peers[1].answer(peers[1].heard()[0], NodeList())
+            assert [to for to, _ in line.sent][3:] == [peers[3].endpoint]  # at once, without waiting for the round
+            nursery.cancel_scope.cancel()
+
+
+async def test_it_finds_who_is_named_by_others(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 9)
+        chain: dict[Peer, Behaviour] = {
+            peer: naming(*(each.contact for each in peers[:index])) for index, peer in enumerate(peers)
+        }
+        result, _ = await run(lookup(rpc_of(node), peers[-1:], k=4), chain)
+        assert result.contacts == tuple(peer.contact for peer in peers[:4])
+        assert result.answered == result.asked
+        assert result.hops == 2
+
+
+async def test_the_silent_cost_one_timeout_together(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 10)
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
+        behaviours[peers[0]] = behaviours[peers[4]] = silent
+        result, took = await run(lookup(rpc_of(node), peers, k=5), behaviours)
+        assert took == pytest.approx(0.25, abs=0.03)
+        assert [contact.id for contact in result.contacts] == [peers[i].id for i in (1, 2, 3, 5, 6)]
+
+
+async def test_who_missed_a_deadline_lately_costs_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        rpc_of(node).peers.on_missed(peers[0].endpoint, trio.current_time())
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
+        behaviours[peers[0]] = silent
+        result, took = await run(lookup(rpc_of(node), peers), behaviours)
+        assert took < 0.03
+        assert len(result.contacts) == 5
+        assert peers[0].endpoint in [to for to, _ in line.sent]  # it is asked all the same: it may be back
+
+
+async def test_nobody_else_answers_so_it_waits_for_the_slow_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        (slow,) = neighbours(line, 1)
+        async with trio.open_nursery() as nursery:
+            results: list[LookupResult] = []
+
+            async def look() -> None:
+                results.append(await lookup(rpc_of(node), [slow]).run())
+
+            nursery.start_soon(look)
+            await trio.sleep(1.5)
+            assert not results
+            slow.answer(slow.heard()[0], NodeList())
+            await trio.sleep(0.01)
+            assert results[0].contacts == (slow.contact,)
+
+
+async def test_it_ends_without_anybody_at_the_last_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        result, took = await run(lookup(rpc_of(node), neighbours(line, 7)), {})
+        # Three at a time: the last of seven is asked at the third timeout.
+        assert took == pytest.approx(2 * 0.25 + 2.0, abs=0.01)
+        assert (result.contacts, result.answered, result.hops) == ((), 0, 0)
+        assert rpc_of(node).pending == 0
+
+
+async def test_nobody_to_ask_is_an_end(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, _):
+        result, took = await run(lookup(rpc_of(node), []), {})
+        assert (result.contacts, took) == ((), 0.0)
+
+
+async def test_one_that_cannot_be_asked_frees_its_slot(autojump_clock: trio.testing.MockClock) -> None:
+    """Two first requests a minute: the third lookup goes on without it."""
+    async with one_node() as (node, line):
+        peers = neighbours(line, 5)
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers[1:], truthful)
+        times = []
+        for _ in range(3):
+            result, took = await run(lookup(rpc_of(node), peers), behaviours)
+            assert len(result.contacts) == 4
+            times.append(took)
+        assert times[2] < 0.03 < times[0]
+        assert rpc_of(node).statistics.dropped["unproven_endpoint"] == 1
+
+
+async def test_senseless_contacts_are_never_asked(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        (bob,) = neighbours(line, 1)
+        places = ("127.0.0.1:22", "224.0.0.1:8118", "0.0.0.0:8118", "10.9.9.9:0", "255.255.255.255:1", str(HERE))
+        rng = random.Random(3)
+        senseless = [Contact(NodeId(rng.randbytes(32)), Endpoint.parse(place)) for place in places]
+        ourselves = Contact(node.id, Endpoint.parse("10.9.9.8:8118"))
+        result, _ = await run(lookup(rpc_of(node), [bob]), {bob: naming(*senseless, ourselves)})
+        assert {to for to, _ in line.sent} == {bob.endpoint}
+        assert result.contacts == (bob.contact,)
+        # The wire drops port 0 before; it counts as well.
+        assert rpc_of(node).statistics.dropped["senseless_contact"] == len(senseless)
+
+
+async def test_who_watches_is_told_how_it_went(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 2)
+        events: list[Event] = []
+        with node.events.watch(events.append):
+            await run(lookup(rpc_of(node), peers), dict.fromkeys(peers, truthful))
+        (ended,) = [event for event in events if isinstance(event, LookupEnded)]
+        assert (ended.kind, ended.hops, ended.requests) == ("node", 1, 2)
+
+
+async def test_leaving_it_leaves_nobody_to_call(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 5)
+        search = lookup(rpc_of(node), peers)
+        with trio.move_on_after(0.1) as scope:
+            await search.run()
+        assert scope.cancelled_caught
+        under_way = list(rpc_of(node)._pending.values())
+        assert [pending.on_reply for pending in under_way] == [None] * 3
+        peers[0].answer(peers[0].heard()[0], NodeList((peers[4].contact,)))
+        await trio.sleep(5)
+        assert len({to for to, _ in line.sent}) == 3  # nobody was asked on its behalf any more
+        assert all(pending.done for pending in under_way)
+
+
+# Values that need a stream -----------------------------------------------------------------------------------------
+
+
+def too_large(peer: Peer, packet: Packet) -> None:
+    if isinstance(packet.message, FindNode | FindValue):
+        peer.answer(packet, TooLarge(100_000))
+
+
+async def test_a_value_on_its_way_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    """All others have answered, and the only holder's stream takes longer than any timeout."""
+    async with one_node() as (node, line):
+        peers = neighbours(line, 5)
+        value = bytes(100_000)
+
+        async def stream(datagram: bytes, to: Endpoint) -> bytes:
+            await trio.sleep(4)
+            return encode(Packet(decode_untrusted(datagram).session, peers[2].id, Value(value=value), 1))
+
+        line.streams = stream
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
+        behaviours[peers[2]] = too_large
+        seen: list[bytes | None] = []
+
+        def look(contact: Contact, packet: Packet) -> bool:
+            assert isinstance(packet.message, Value)
+            seen.append(packet.message.value)
+            return False
+
+        search = Lookup(
+            rpc_of(node),
+            FindValue(Key(TARGET)),
+            k=20,
+            alpha=3,
+            start=[peer.contact for peer in peers],
+            on_answer=look,
+        )
+        _, took = await run(search, behaviours)
+        assert took == pytest.approx(4, abs=0.1)
+        assert value in seen
+
+
+async def test_who_promises_a_stream_and_stalls_holds_up_no_search_for_nodes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 8)
+
+        async def stall(datagram: bytes, to: Endpoint) -> bytes:
+            await trio.sleep_forever()
+            raise TransportError("never")
+
+        line.streams = stall
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
+        behaviours[peers[0]] = too_large
+        result, took = await run(lookup(rpc_of(node), peers), behaviours)
+        assert took == pytest.approx(2, abs=0.1)
+        assert len(result.contacts) == 7

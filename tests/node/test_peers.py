@@ -1,0 +1,118 @@
+"""What is remembered of endpoints: round trips by the numbers of RFC 6298, proofs, misses, and bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from camomile_trio.config import Requests
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.node.peers import Peers
+
+BOB = Endpoint.parse("10.0.0.2:8118")
+
+
+def endpoint(number: int) -> Endpoint:
+    return Endpoint.of(number.to_bytes(4, "big"), 8118)
+
+
+def test_a_stranger_has_the_first_timeout() -> None:
+    assert Peers(Requests()).get(BOB).rto == 0.25
+
+
+def test_round_trips_are_smoothed_as_rfc_6298_says() -> None:
+    """§2.2: SRTT = R, RTTVAR = R/2. §2.3, for each further one: RTTVAR = 3/4 RTTVAR + 1/4 |SRTT - R'|, with the SRTT
+    from before; SRTT = 7/8 SRTT + 1/8 R'. The timeout is SRTT + 4 RTTVAR."""
+    peers = Peers(Requests())
+    peer = peers.on_answer(BOB, 0.0, round_trip=0.1, version=1)
+    assert (peer.smoothed, peer.variation) == (0.1, 0.05)
+    assert peer.rto == pytest.approx(0.3)
+    peers.on_answer(BOB, 1.0, round_trip=0.2, version=1)
+    assert peer.variation == pytest.approx(0.75 * 0.05 + 0.25 * 0.1)
+    assert peer.smoothed == pytest.approx(0.875 * 0.1 + 0.125 * 0.2)
+    assert peer.rto == pytest.approx(0.1125 + 4 * 0.0625)
+    for _ in range(200):
+        peers.on_answer(BOB, 2.0, round_trip=0.2, version=1)
+    assert peer.smoothed == pytest.approx(0.2)
+    assert peer.rto == pytest.approx(0.2, abs=1e-3)
+
+
+def test_the_timeout_stays_within_its_bounds() -> None:
+    peers = Peers(Requests())
+    assert peers.on_answer(BOB, 0.0, round_trip=0.0001, version=1).rto == 0.05
+    assert peers.on_answer(endpoint(1), 0.0, round_trip=1.9, version=1).rto == 1.0
+
+
+def test_an_answer_to_either_of_two_transmissions_is_no_sample() -> None:
+    """Karn's rule: nobody knows which of the two it answers."""
+    peers = Peers(Requests())
+    peer = peers.on_answer(BOB, 0.0, round_trip=0.1, version=1)
+    before = (peer.smoothed, peer.variation, peer.rto)
+    peers.on_answer(BOB, 1.0, round_trip=None, version=1)
+    assert (peer.smoothed, peer.variation, peer.rto) == before
+
+
+def test_a_retransmission_doubles_the_timeout_until_the_next_sample() -> None:
+    peers = Peers(Requests())
+    peers.on_retransmitted(BOB)
+    assert peers.get(BOB).rto == 0.5
+    peers.on_retransmitted(BOB)
+    peers.on_retransmitted(BOB)
+    assert peers.get(BOB).rto == 1.0  # the most
+    assert peers.on_answer(BOB, 0.0, round_trip=0.1, version=1).rto == pytest.approx(0.3)
+
+
+def test_an_answer_proves_an_endpoint_and_a_request_does_not() -> None:
+    peers = Peers(Requests())
+    peers.get(BOB)
+    assert not peers.is_proven(BOB)
+    peers.on_answer(BOB, 0.0, round_trip=0.1, version=1)
+    assert peers.is_proven(BOB)
+    assert peers.get(BOB).is_proven
+
+
+def test_an_unproven_endpoint_is_asked_twice_a_minute() -> None:
+    peer = Peers(Requests()).get(BOB)
+    assert [peer.may_ask_first(now) for now in (0.0, 10.0, 20.0, 59.9)] == [True, True, False, False]
+    assert peer.may_ask_first(60.0)
+    assert not peer.may_ask_first(69.9)
+    assert peer.may_ask_first(70.0)
+
+
+def test_a_missed_deadline_is_held_against_it_for_a_minute_or_until_it_answers() -> None:
+    peers = Peers(Requests())
+    peer = peers.on_answer(BOB, 0.0, round_trip=0.1, version=1)
+    peer.knows_us, peer.token = True, b"token"
+    peers.on_missed(BOB, 10.0)
+    assert peer.is_suspect(69.9)
+    assert not peer.is_suspect(70.0)
+    # It may have been restarted, and know nothing of us any more.
+    assert not peer.knows_us
+    assert not peer.token
+    peers.on_missed(BOB, 80.0)
+    peers.on_answer(BOB, 81.0, round_trip=None, version=1)
+    assert not peer.is_suspect(81.0)
+
+
+def test_a_flood_of_strangers_makes_us_forget_no_real_peer() -> None:
+    peers = Peers(Requests(max_peers=64))
+    known = peers.on_answer(BOB, 0.0, round_trip=0.1, version=1)
+    for number in range(1000):
+        peers.get(endpoint(number))
+    assert peers.known(BOB) is known
+    assert len(peers) == 65
+
+
+def test_the_one_used_least_recently_is_forgotten_first() -> None:
+    peers = Peers(Requests(max_peers=64))
+    for number in range(64):
+        peers.get(endpoint(number))
+        peers.on_answer(endpoint(1000 + number), 0.0, round_trip=0.1, version=1)
+    peers.get(endpoint(0))
+    peers.get(endpoint(1000))
+    peers.get(endpoint(5000))
+    peers.on_answer(endpoint(6000), 0.0, round_trip=0.1, version=1)
+    assert peers.known(endpoint(0)) is not None
+    assert peers.known(endpoint(1)) is None
+    assert peers.known(endpoint(1000)) is not None
+    assert peers.known(endpoint(1001)) is None
+    assert len(peers) <= 128

@@ -1,0 +1,294 @@
+"""Getting a value from peers that have it, had it, lie about it, or only cache it."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.config import Config, Kademlia, Records
+from camomile_trio.errors import Forgotten, NotFound, Unreachable
+from camomile_trio.identity import KeyPair, verify_record
+from camomile_trio.kademlia.ids import Key, distance
+from camomile_trio.kademlia.messages import FindValue, Packet, Store, StoreResult, StoreStatus, Value
+from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.node.node import Node
+from camomile_trio.node.results import Found
+from tests.node.line import (
+    EPOCH,
+    Behaviour,
+    Line,
+    Peer,
+    attend,
+    lease_of,
+    one_node,
+    rpc_of,
+    silent,
+    tombstone_of,
+    truthful,
+)
+
+PUBLISHER, OTHER = KeyPair.new(random.Random("publisher")), KeyPair.new(random.Random("other"))
+VALUE = b"a value"
+KEY = Key.of(VALUE)
+LEASE, TOMBSTONE = lease_of(PUBLISHER, KEY), tombstone_of(PUBLISHER, KEY)
+FORGED = RecordRow(LEASE.row()[:-1] + bytes([LEASE.row()[-1] ^ 1]))
+EXPIRED = lease_of(PUBLISHER, KEY, issued=EPOCH - 7_200_000)
+
+
+def having(value: bytes | None, *records: Record | RecordRow, cached: bool = False) -> Behaviour:
+    rows = tuple(each.row() if isinstance(each, Record) else each for each in records)
+
+    def behave(peer: Peer, packet: Packet) -> None:
+        match packet.message:
+            case FindValue():
+                peer.answer(packet, Value(value=value, records=rows, cached=cached))
+            case Store():
+                peer.answer(packet, StoreResult(StoreStatus.STORED))
+            case _:
+                truthful(peer, packet)
+
+    return behave
+
+
+def neighbours(line: Line, count: int) -> list[Peer]:
+    """Peers that know the node, the closest to the key first."""
+    peers = [Peer.at(line, f"peer {number}", f"10.9.1.{number + 1}:8118") for number in range(count)]
+    for peer in peers:
+        peer.introduce()
+    return sorted(peers, key=lambda peer: distance(peer.id, KEY))
+
+
+async def get(node: Node, behaviours: dict[Peer, Behaviour]) -> Found:
+    """The value, or the error as it is, with a moment for what goes on in the background."""
+    found: Found | NotFound | Unreachable
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attend, behaviours)
+        try:
+            found = await node.get(KEY)
+        except (NotFound, Unreachable) as error:
+            found = error
+        await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    if isinstance(found, Found):
+        return found
+    raise found
+
+
+@attrs.define(eq=False)
+class Witness:
+    """Counts what comes, then behaves."""
+
+    behave: Behaviour
+    finds: int = 0
+    stores: list[Store] = attrs.field(factory=list)
+
+    def __call__(self, peer: Peer, packet: Packet) -> None:
+        if isinstance(packet.message, FindValue):
+            self.finds += 1
+        elif isinstance(packet.message, Store):
+            self.stores.append(packet.message)
+        self.behave(peer, packet)
+
+
+# What counts -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_live_lease_ends_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 12)
+        began = trio.current_time()
+        found = await get(node, {near: having(VALUE, LEASE), **dict.fromkeys(rest, silent)})
+        assert (found.value, found.origin, found.live) == (VALUE, near.id, True)
+        assert trio.current_time() - began < 0.1
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [having(b"a valuf", LEASE), having(VALUE, FORGED), having(VALUE, EXPIRED), having(b"x"), having(None, FORGED)],
+    ids=["wrong bytes", "forged signature", "expired lease", "another value", "forged record"],
+)
+async def test_a_liar_does_not_end_the_search(autojump_clock: trio.testing.MockClock, lie: Behaviour) -> None:
+    async with one_node() as (node, line):
+        liar, *rest, honest = neighbours(line, 8)
+        found = await get(node, {liar: lie, **dict.fromkeys(rest, truthful), honest: having(VALUE, LEASE)})
+        assert (found.value, found.live) == (VALUE, True)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [having(b"a valuf", LEASE), having(None, LEASE), having(b"x"), having(VALUE[:-1])],
+    ids=["wrong bytes", "a lease alone", "another value", "cut short"],
+)
+async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.MockClock, lie: Behaviour) -> None:
+    async with one_node() as (node, line):
+        with pytest.raises(NotFound):
+            await get(node, dict.fromkeys(neighbours(line, 5), lie))
+        assert len(node._core.holdings.cache) == 0
+
+
+async def test_a_signature_is_checked_once_however_many_send_it(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[RecordRow] = []
+
+    def count(row: RecordRow, key: Key, network: bytes) -> Record:
+        checked.append(row)
+        return verify_record(row, key, network)
+
+    monkeypatch.setattr("camomile_trio.node.holdings.verify_record", count)
+    async with one_node() as (node, line):
+        with pytest.raises(Forgotten):
+            await get(node, dict.fromkeys(neighbours(line, 10), having(None, TOMBSTONE)))
+        with pytest.raises(NotFound):
+            await get(node, dict.fromkeys(neighbours(line, 10), having(None, FORGED)))
+    assert checked.count(TOMBSTONE.row()) == 1
+    assert checked.count(FORGED) == 1
+
+
+async def test_a_tombstone_that_was_seen_beats_the_lease(autojump_clock: trio.testing.MockClock) -> None:
+    """The nearest knows that it was forgotten; the others have slept through it."""
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 6)
+        with pytest.raises(Forgotten):
+            await get(node, {near: having(None, TOMBSTONE), **dict.fromkeys(rest, having(VALUE, LEASE))})
+        assert len(node._core.holdings.cache) == 0
+
+
+async def test_one_publishers_forgetting_is_not_anothers(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 6)
+        lease = lease_of(OTHER, KEY)
+        found = await get(node, {near: having(None, TOMBSTONE), **dict.fromkeys(rest, having(VALUE, lease))})
+        assert found.live
+
+
+async def test_a_lease_above_the_tombstone_is_live_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 6)
+        again = lease_of(PUBLISHER, KEY, seen=TOMBSTONE.seq)
+        found = await get(node, {near: having(None, TOMBSTONE), **dict.fromkeys(rest, having(VALUE, again))})
+        assert found.live
+
+
+async def test_a_classic_value_is_found_when_all_were_asked(autojump_clock: trio.testing.MockClock) -> None:
+    """It has no lease, so only the k closest together can say that nobody has forgotten it."""
+    async with one_node() as (node, line):
+        near, *rest, last = neighbours(line, 6)
+        behaviours = dict.fromkeys(rest, Witness(truthful))
+        found = await get(node, {near: having(VALUE), **behaviours, last: truthful})
+        assert (found.value, found.live) == (VALUE, False)
+        assert behaviours[rest[0]].finds == 4
+        with pytest.raises(Forgotten):
+            await get(node, {near: having(VALUE), **dict.fromkeys(rest, truthful), last: having(None, TOMBSTONE)})
+
+
+async def test_nobody_answers(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        neighbours(line, 5)
+        began = trio.current_time()
+        with pytest.raises(Unreachable):
+            await get(node, {})
+        assert trio.current_time() - began < 3
+
+
+async def test_all_say_that_they_have_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        with pytest.raises(NotFound):
+            await get(node, dict.fromkeys(neighbours(line, 5), truthful))
+
+
+# Cached copies -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_looked_up_is_served_for_a_minute(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 5)
+        holder = Witness(having(VALUE, LEASE))
+        await get(node, dict.fromkeys(peers, holder))
+        before = holder.finds
+        await trio.sleep(59.5)
+        assert (await node.get(KEY)).origin in [peer.id for peer in peers]
+        await trio.sleep(1)
+        await get(node, dict.fromkeys(peers, holder))
+        assert holder.finds > before
+
+
+async def test_a_cached_copy_is_not_cached_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Or what was forgotten would be handed on from cache to cache for ever."""
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 5)
+        others = Witness(truthful)
+        cacher = Witness(having(VALUE, LEASE, cached=True))
+        found = await get(node, {near: cacher, **dict.fromkeys(rest, others)})
+        assert found.value == VALUE
+        assert len(node._core.holdings.cache) == 0
+        assert not others.stores
+        await get(node, {near: cacher, **dict.fromkeys(rest, others)})
+        assert cacher.finds == 2
+
+
+async def test_the_closest_that_lacked_it_is_given_a_copy(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 8)
+        lacking = {peer: Witness(having(None)) for peer in peers[:3]}
+        await get(node, {**lacking, **dict.fromkeys(peers[3:], having(VALUE, LEASE))})
+        (copy,) = lacking[peers[0]].stores
+        assert (copy.cached, copy.value, copy.records) == (True, VALUE, (LEASE.row(),))
+        assert not lacking[peers[1]].stores
+        assert not lacking[peers[2]].stores
+
+
+async def test_a_classic_value_is_not_cached(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 5)
+        others = Witness(truthful)
+        await get(node, {near: having(VALUE), **dict.fromkeys(rest, others)})
+        assert len(node._core.holdings.cache) == 0
+        assert not others.stores
+
+
+async def test_without_cache_life_every_get_looks_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node(Config(records=Records(cache_life=0))) as (node, line):
+        near, *rest = neighbours(line, 5)
+        holder, others = Witness(having(VALUE, LEASE)), Witness(truthful)
+        for _ in range(3):
+            await get(node, {near: holder, **dict.fromkeys(rest, others)})
+        assert holder.finds == 3
+        assert not others.stores
+
+
+# Our own copy ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stale_copy_of_our_own_learns_of_the_tombstone(autojump_clock: trio.testing.MockClock) -> None:
+    """A former holder asks before it serves, and keeps what it hears."""
+    async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
+        peers = neighbours(line, 30)
+        assert not rpc_of(node).table.is_among_closest(KEY)
+        node._core.holdings.store(KEY, VALUE, (LEASE.row(),), lambda result: None)
+        assert node._core.holdings.state(KEY).size == len(VALUE)
+        with pytest.raises(Forgotten):
+            await get(node, dict.fromkeys(peers, having(None, TOMBSTONE)))
+        state = node._core.holdings.state(KEY)
+        assert (state.size, [register.record for register in state.registers]) == (None, [TOMBSTONE])
+
+
+async def test_a_copy_of_our_own_counts_when_nobody_else_has_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
+        peers = neighbours(line, 30)
+        assert not rpc_of(node).table.is_among_closest(KEY)
+        node._core.holdings.store(KEY, VALUE, (LEASE.row(),), lambda result: None)
+        found = await get(node, dict.fromkeys(peers, truthful))
+        assert (found.value, found.origin) == (VALUE, node.id)
+
+
+async def test_a_copy_of_our_own_does_not_count_when_nobody_answers(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
+        neighbours(line, 30)
+        node._core.holdings.store(KEY, VALUE, (LEASE.row(),), lambda result: None)
+        with pytest.raises(Unreachable):
+            await get(node, {})

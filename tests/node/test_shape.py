@@ -1,0 +1,150 @@
+"""The shape that makes a node cheap: no task per datagram or request, one heap of deadlines, one wake per lookup."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import trio
+import trio.testing
+
+from camomile_trio.config import Config, Requests
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Ping, Store, StoreKind
+from tests.node.line import Peer, lease_of, one_node, rpc_of
+from tests.stories.village import small, village
+
+MANY = 500
+
+
+def tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+class Wakes(trio.abc.Instrument):
+    """How often each task was made to run."""
+
+    def __init__(self) -> None:
+        self.by_task: Counter[trio.lowlevel.Task] = Counter()
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        self.by_task[task] += 1
+
+
+async def test_no_task_is_started_for_a_request(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node(Config(requests=Requests(max_pending=MANY))) as (node, line):
+        rpc = rpc_of(node)
+        await trio.testing.wait_all_tasks_blocked()
+        before = tasks()
+        peers = [Peer.at(line, f"peer {n}", f"10.9.{n // 250}.{n % 250 + 1}:8118") for n in range(MANY)]
+        for peer in peers:
+            rpc.request(peer.endpoint, FindNode(NodeId(bytes(32))), node=peer.id)
+        await trio.testing.wait_all_tasks_blocked()
+        assert rpc.pending == MANY
+        assert len(rpc.deadlines) == MANY
+        assert tasks() == before
+        await trio.sleep(0.3)  # all of them go out a second time
+        assert rpc.statistics.retransmitted == MANY
+        assert tasks() == before
+        for peer in peers[: MANY // 2]:
+            peer.answer(peer.heard()[0], NodeList())
+        assert rpc.pending >= MANY // 2
+        assert tasks() <= before + 1  # the one that greets all newcomers together
+        await trio.sleep(3)
+        assert rpc.statistics.failed["find_node"] >= MANY // 2
+
+
+async def test_one_sleeping_task_serves_all_deadlines(autojump_clock: trio.testing.MockClock) -> None:
+    """Requests that are sent, retransmitted and failed at the same moments wake it once for each moment."""
+    wakes = Wakes()
+    async with one_node(Config(requests=Requests(max_pending=MANY))) as (node, line):
+        rpc = rpc_of(node)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(MANY):
+            peer = Peer.at(line, f"peer {number}", f"10.9.{number // 250}.{number % 250 + 1}:8118")
+            rpc.request(peer.endpoint, FindNode(NodeId(bytes(32))), node=peer.id)
+        trio.lowlevel.add_instrument(wakes)
+        await trio.sleep(3)
+        trio.lowlevel.remove_instrument(wakes)
+        assert rpc.pending == 0
+        assert sum(wakes.by_task.values()) <= 15
+
+
+async def test_no_task_is_started_for_a_datagram(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        bob = Peer.at(line, "bob", "10.9.0.2:8118")
+        bob.introduce()
+        await trio.sleep(1)  # the newcomer has been greeted
+        before = tasks()
+        value = b"a value"
+        row = lease_of(bob.key, Key.of(value)).row()
+        for _ in range(MANY // 4):
+            bob.ask(Ping(bytes(32)))
+            bob.ask(FindNode(NodeId(bytes(32))))
+            bob.ask(FindValue(Key(bytes(32))))
+            bob.ask(Store(StoreKind.PUBLISH, Key.of(value), value, (row,)))
+        assert tasks() == before
+        await trio.testing.wait_all_tasks_blocked()
+        assert tasks() == before
+        assert len(bob.heard()) >= MANY
+        assert len(rpc_of(node).deadlines) < 10
+
+
+async def test_a_lookup_wakes_its_caller_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(24) as place:
+        await trio.sleep(5)
+        wakes = Wakes()
+        asked: list[int] = []
+
+        async def look() -> None:
+            asked.append((await place[4]._core.find_node(NodeId(bytes(32)))).asked)
+
+        trio.lowlevel.add_instrument(wakes)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+        trio.lowlevel.remove_instrument(wakes)
+        (looking,) = [count for task, count in wakes.by_task.items() if task.name.endswith("look")]
+        assert asked[0] >= 20  # so many answers came
+        assert looking == 2  # to begin, and at the end
+
+
+async def test_an_operation_wakes_its_caller_once_for_each_of_its_steps(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(24, config=small(cache_life=0)) as place:
+        await trio.sleep(5)
+        wakes = Wakes()
+        value = b"a value"
+        far = max(place.nodes, key=lambda node: int.from_bytes(node.id, "big") ^ int.from_bytes(Key.of(value), "big"))
+
+        async def put() -> None:
+            await far.put(value)
+
+        async def get() -> None:
+            await far.get(Key.of(value))
+
+        trio.lowlevel.add_instrument(wakes)
+        for operation in (put, get):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(operation)
+        trio.lowlevel.remove_instrument(wakes)
+        counts = {task.name.rpartition(".")[2]: count for task, count in wakes.by_task.items()}
+        assert counts["put"] == 3  # to begin, after the lookup, at the majority
+        assert counts["get"] == 2
+
+
+async def test_many_operations_are_as_many_tasks_as_their_callers(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(12, config=small(cache_life=0)) as place:
+        await trio.sleep(5)
+        before = tasks()
+        most = 0
+
+        async def put(number: int) -> None:
+            nonlocal most
+            await place[number % 12].put(b"value %d" % number)
+            most = max(most, tasks())
+
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(put, number)
+        assert most <= before + 100
+        assert tasks() == before

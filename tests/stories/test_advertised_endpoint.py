@@ -1,0 +1,95 @@
+"""A node behind another address is reached where it says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+import trio.testing
+
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.node.node import open_node
+from camomile_trio.transport.base import Inbound, Transport, TransportStatistics
+from camomile_trio.transport.memory import MemoryNetwork
+from tests.stories.measuring import VALUE, rpc_of
+from tests.stories.village import EPOCH, small, village
+
+
+@attrs.define(eq=False)
+class Router:
+    """A transport behind a fixed port mapping: what it says of its own accord has the router's passing address, at
+    which only those it spoke to reach it; `mapped` is open to everybody."""
+
+    passing: Transport
+    mapped: Transport
+    # By which way each peer is answered: the one by which it came last.
+    ways: dict[Endpoint, Transport] = attrs.field(factory=dict)
+    refused: int = 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.passing.endpoint
+
+    @property
+    def statistics(self) -> TransportStatistics:
+        return self.passing.statistics
+
+    def send(self, datagram: bytes, to: Endpoint) -> bool:
+        return self.ways.setdefault(to, self.passing).send(datagram, to)
+
+    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
+        return await self.passing.exchange(message, to, max_answer=max_answer)
+
+    async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.passing.serve, Side(self, self.passing, inbound))
+            await nursery.start(self.mapped.serve, Side(self, self.mapped, inbound))
+            task_status.started()
+
+
+@attrs.define(eq=False)
+class Side:
+    router: Router
+    way: Transport
+    inbound: Inbound
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        if self.way is self.router.passing and source not in self.router.ways:
+            self.router.refused += 1
+            return
+        self.router.ways[source] = self.way
+        self.inbound.on_datagram(datagram_untrusted, source)
+
+    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
+        return await self.inbound.on_stream_message(message_untrusted, source)
+
+
+async def test_a_node_behind_another_address_is_reached_there(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(6, config=small(cache_life=0)) as place:
+        passing, mapped = Endpoint.parse("10.50.0.1:40000"), Endpoint.parse("10.50.0.2:8118")
+        config = attrs.evolve(place.config, join=(str(place.inhabitants[0].endpoint),), advertise=mapped)
+
+        @asynccontextmanager
+        async def routed(network: MemoryNetwork) -> AsyncIterator[Router]:
+            async with network.open(passing) as outside, network.open(mapped) as open_side:
+                yield Router(outside, open_side)
+
+        async with open_node(
+            config,
+            transport=routed(place.network),
+            wall_clock=lambda: EPOCH + round(trio.current_time() * 1000),
+            rng=random.Random(11),
+            publisher=place.publisher,
+        ) as node:
+            await node.wait_ready()
+            await node.put(VALUE)
+            await trio.sleep(30)
+            for each in place.nodes:
+                assert rpc_of(each).table.get(node.id) == Contact(node.id, mapped)
+            newcomer = await place.open()
+            await trio.sleep(30)
+            assert Contact(node.id, mapped) in newcomer.node.contacts()
+            assert (await newcomer.node.ping(node.id)).endpoint == mapped

@@ -1,0 +1,109 @@
+"""Whom whole nodes keep in their tables: the living, through crowds of newcomers and hours of being cut off."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import Unreachable
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.node.node import Node
+from tests.stories.measuring import HEALTHY, VALUE, rpc_of, timed_get, timed_put
+from tests.stories.village import small, village
+
+
+def full_buckets(node: Node) -> dict[int, set[Contact]]:
+    k = node.config.kademlia.k
+    return {bucket.index: set(bucket.contacts) for bucket in rpc_of(node).table.buckets() if len(bucket.contacts) == k}
+
+
+async def test_a_full_bucket_keeps_its_living_members(autojump_clock: trio.testing.MockClock) -> None:
+    """However many newcomers come: members are pinged, answer, and stay."""
+    config = small(k=2, refresh=120.0, cache_life=0)
+    async with village(12, config=config) as place:
+        await trio.sleep(60)
+        before = {node.id: full_buckets(node) for node in place.nodes}
+        assert sum(map(len, before.values())) >= 12
+        for _ in range(4):
+            await place.open()
+            await trio.sleep(70)
+        for node in place.nodes[:12]:
+            after = full_buckets(node)
+            for index, members in before[node.id].items():
+                assert after[index] == members
+
+
+async def test_a_dead_member_gives_its_place_to_who_waits_for_it(autojump_clock: trio.testing.MockClock) -> None:
+    config = small(k=2, refresh=120.0, cache_life=0)
+    async with village(14, config=config) as place:
+        await trio.sleep(120)
+        dead = place.inhabitants[5]
+        knew = [
+            (node, index)
+            for node in place.nodes
+            for index, members in full_buckets(node).items()
+            if dead.node.id in {contact.id for contact in members}
+        ]
+        assert knew
+        await place.lose(dead)
+        await trio.sleep(300)
+        for node in place.nodes:
+            assert dead.node.id not in rpc_of(node).table
+        refilled = [index in full_buckets(node) for node, index in knew if node in place.nodes]
+        assert any(refilled)
+
+
+async def test_a_node_that_is_offline_evicts_nobody_and_recovers(autojump_clock: trio.testing.MockClock) -> None:
+    config = small(refresh=120.0, cache_life=0)
+    async with village(12, config=config) as place:
+        await place[1].put(VALUE)
+        await trio.sleep(30)
+        hermit = place.inhabitants[5]
+        before = set(hermit.node.contacts())
+        assert len(before) == 11
+        place.network.partition([[hermit.endpoint]])
+        for _ in range(8):
+            with pytest.raises(Unreachable):
+                await hermit.node.put(b"nobody hears this")
+            await trio.sleep(60)
+        assert set(hermit.node.contacts()) == before
+        place.network.heal_all()
+        assert await timed_put(hermit.node, b"somebody hears this") <= 1.0
+        await trio.sleep(30)
+        assert set(hermit.node.contacts()) == before
+        assert await timed_get(hermit.node) <= HEALTHY
+
+
+async def test_who_died_while_we_were_offline_is_gone_in_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    config = small(refresh=120.0, cache_life=0)
+    async with village(12, config=config) as place:
+        await trio.sleep(30)
+        hermit, dead = place.inhabitants[5], place.inhabitants[7]
+        place.network.partition([[hermit.endpoint]])
+        await trio.sleep(300)
+        await place.lose(dead)
+        await trio.sleep(300)
+        place.network.heal_all()
+        await trio.sleep(300)
+        assert {contact.id for contact in hermit.node.contacts()} == {
+            node.id for node in place.nodes if node is not hermit.node
+        }
+
+
+async def test_nodes_without_a_place_for_each_other_do_not_ping_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """k is 1, so nearly everybody is a stranger to nearly everybody. A ping is a request of a stranger, too."""
+    async with village(8, config=small(k=1, refresh=7 * 86400.0, replicate=7 * 86400.0)) as place:
+        await place[1].put(VALUE)
+        for _ in range(5):
+            await trio.sleep(1)
+            assert place.network.statistics.sent < 3000
+        await trio.sleep(120)
+        assert any(len(rpc_of(node).table) < 7 for node in place.nodes)
+        before = place.network.statistics.sent
+        for minute in range(1, 61):
+            await trio.sleep(60)
+            # What is left is the look at the named nodes, once a minute for each, with its answer and its pings.
+            assert place.network.statistics.sent - before <= 7 * 8 * (minute + 1)

@@ -1,0 +1,229 @@
+"""Keys: files that are whole or not there, and signatures that hold for one key, one network and one sender."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import threading
+from pathlib import Path
+
+import attrs
+import pytest
+
+from camomile_trio.errors import ConfigError
+from camomile_trio.identity import (
+    BadSignature,
+    KeyFileMissing,
+    KeyPair,
+    check_pong,
+    load_or_create_key,
+    network_id,
+    node_id_of,
+    sign_pong,
+    sign_record,
+    verify_record,
+)
+from camomile_trio.kademlia import leases
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import Pong
+from camomile_trio.kademlia.records import Record, RecordRow
+
+NETWORK, OTHER_NETWORK = network_id("camomile"), network_id("another")
+ALICE, MALLORY = KeyPair.new(random.Random(1)), KeyPair.new(random.Random(2))
+KEY = Key.of(b"a value")
+CHALLENGE = bytes(range(32))
+
+as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write and read everywhere")
+
+
+def lease() -> Record:
+    return sign_record(leases.new_lease(KEY, ALICE.public, seen=0, now=1000, life_ms=3_600_000), ALICE, NETWORK)
+
+
+def pong(key: KeyPair = ALICE, network: bytes = NETWORK, challenge: bytes = CHALLENGE) -> Pong:
+    return Pong(challenge, key.public, sign_pong(challenge, key, network))
+
+
+# Records and pongs -------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_record_is_read_back() -> None:
+    assert verify_record(lease().row(), KEY, NETWORK) == lease()
+
+
+def test_a_record_means_nothing_for_another_key() -> None:
+    with pytest.raises(BadSignature):
+        verify_record(lease().row(), Key.of(b"another value"), NETWORK)
+
+
+def test_a_record_means_nothing_in_another_network() -> None:
+    with pytest.raises(BadSignature):
+        verify_record(lease().row(), KEY, OTHER_NETWORK)
+
+
+def test_no_byte_of_a_record_can_be_changed() -> None:
+    row = lease().row()
+    for place in range(len(row)):
+        forged = RecordRow(row[:place] + bytes([row[place] ^ 1]) + row[place + 1 :])
+        with pytest.raises(BadSignature):
+            verify_record(forged, KEY, NETWORK)
+
+
+@pytest.mark.parametrize("row", [b"", b"x", bytes(122), bytes(123), bytes(124)])
+def test_what_is_no_record_is_refused_in_the_same_way(row: bytes) -> None:
+    with pytest.raises(BadSignature):
+        verify_record(RecordRow(row), KEY, NETWORK)
+
+
+def test_nobody_signs_for_another_publisher() -> None:
+    unsigned = leases.new_lease(KEY, ALICE.public, seen=0, now=1000, life_ms=3_600_000)
+    with pytest.raises(ValueError, match="own publisher"):
+        sign_record(unsigned, MALLORY, NETWORK)
+
+
+def test_a_pong_of_its_sender_is_good() -> None:
+    check_pong(pong(), ALICE.node_id, NETWORK)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pong(MALLORY),  # a good signature, of another id
+        attrs.evolve(pong(), signature=pong(MALLORY).signature),
+        attrs.evolve(pong(), challenge=bytes(32)),
+        pong(network=OTHER_NETWORK),
+        attrs.evolve(pong(), signature=b""),
+        Pong(CHALLENGE),  # as a classic node answers
+    ],
+)
+def test_a_pong_that_is_not_its_senders_is_refused(forged: Pong) -> None:
+    with pytest.raises(BadSignature):
+        check_pong(forged, ALICE.node_id, NETWORK)
+
+
+def test_an_id_is_the_hash_of_the_key() -> None:
+    assert ALICE.node_id == node_id_of(ALICE.public)
+    assert ALICE.node_id != MALLORY.node_id
+
+
+def test_a_key_never_shows_its_secret() -> None:
+    assert ALICE.seed.hex() not in repr(ALICE)
+    assert ALICE.public.hex()[:16] in repr(ALICE)
+
+
+# Key files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_key_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    made = load_or_create_key(path, random.Random(3))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == made.seed.hex() + "\n"
+    assert list(tmp_path.iterdir()) == [path]  # nothing half-made is left
+    assert load_or_create_key(path, random.Random(4)).seed == made.seed
+
+
+def test_a_wide_umask_opens_nothing(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        load_or_create_key(tmp_path / "node.key", random.Random(3))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "node.key").stat().st_mode) == 0o600
+
+
+@pytest.mark.real_time
+def test_of_many_makers_at_once_one_wins_and_all_use_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "publisher.key"
+    together = threading.Barrier(8)
+    seeds: list[bytes] = []
+
+    def make(number: int) -> None:
+        together.wait(timeout=10)
+        seeds.append(load_or_create_key(path, random.Random(number)).seed)
+
+    makers = [threading.Thread(target=make, args=(number,)) for number in range(8)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(timeout=10)
+    assert len(seeds) == 8
+    assert set(seeds) == {bytes.fromhex(path.read_text())}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_maker_that_comes_second_uses_the_key_that_is_there(tmp_path: Path) -> None:
+    """It looked before the other one had finished: only the link, which never overwrites, stands between."""
+    path = tmp_path / "publisher.key"
+
+    class Slow(random.Random):
+        def randbytes(self, n: int) -> bytes:
+            load_or_create_key(path, random.Random(5))
+            return super().randbytes(n)
+
+    second = load_or_create_key(path, Slow(6))
+    assert second.seed == KeyPair.new(random.Random(5)).seed
+
+
+@pytest.mark.parametrize("content", ["", "00" * 31, "00" * 33, "no key at all", "zz" * 32, "\xff\xfe"])
+def test_a_file_that_holds_no_key_is_left_alone_and_said_so(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "node.key"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ConfigError, match="holds no key") as caught:
+        load_or_create_key(path, random.Random(3))
+    assert "backup" in caught.value.remedy
+    assert path.read_text(encoding="latin-1") == content
+
+
+def test_a_key_with_white_space_around_it_is_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    path.write_text(f"  {ALICE.seed.hex().upper()}\r\n")
+    assert load_or_create_key(path, random.Random(3)).public == ALICE.public
+
+
+def test_a_directory_that_is_not_there_makes_no_key(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileMissing, match="cannot be made"):
+        load_or_create_key(tmp_path / "nowhere" / "node.key", random.Random(3))
+
+
+def test_something_else_in_its_place_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "node.key").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_or_create_key(tmp_path / "node.key", random.Random(3))
+
+
+@as_root
+def test_a_directory_that_may_not_be_written_to_makes_no_key(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(KeyFileMissing) as caught:
+            load_or_create_key(tmp_path / "publisher.key", random.Random(3))
+    finally:
+        tmp_path.chmod(0o700)
+    assert "writable" in caught.value.remedy
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_no_file_can_be_made_the_key_is_somebody_elses_to_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a read-only directory looks like to everybody, root included."""
+
+    def read_only(*arguments: object, **more: object) -> int:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(KeyFileMissing, match="Read-only file system"):
+        load_or_create_key(tmp_path / "publisher.key", random.Random(3))
+
+
+def test_a_full_disk_leaves_no_half_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(KeyFileMissing, match="No space left"):
+            load_or_create_key(tmp_path / "node.key", random.Random(3))
+    assert not list(tmp_path.iterdir())
