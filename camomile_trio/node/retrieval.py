@@ -50,6 +50,10 @@ class Retrieval:
         settings = core.config.kademlia
         lookup = Lookup(core.rpc, FindValue(key), k=settings.k, alpha=settings.alpha, on_answer=self._on_answer)
         result = await lookup.run()
+        # A forget may have come here while we looked: what we hold now counts, not what we held before.
+        own = core.holdings.state(key)
+        for register in own.registers:
+            self._weigh(register.record)
         self._adopt(own)
         is_kept_classic = own.size is not None and own.classic_until > core.wall_clock()
         if own.size is not None and (result.answered or core.stands_alone):
@@ -131,8 +135,8 @@ class Retrieval:
     def _adopt(self, own: registers.KeyState) -> None:
         """What beats a record of our own storage is kept here too."""
         for register in own.registers:
-            best = self._best[register.record.publisher]
-            if best.rank > register.record.rank:
+            best = self._best.get(register.record.publisher)
+            if best is not None and best.rank > register.record.rank:
                 self._core.holdings.store(self._key, self._value, (best.row(),), lambda result: None)
 
     def _cache_on_path(self, live: list[Record]) -> None:

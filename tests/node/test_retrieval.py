@@ -277,6 +277,24 @@ async def test_a_stale_copy_of_our_own_learns_of_the_tombstone(autojump_clock: t
         assert (state.size, [register.record for register in state.registers]) == (None, [TOMBSTONE])
 
 
+async def test_a_tombstone_that_comes_here_while_we_look_beats_the_lease(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """And the holders that have not heard of it yet leave no copy in our cache."""
+    async with one_node() as (node, line):
+        (peer,) = neighbours(line, 1)
+        late = having(VALUE, LEASE)
+
+        def forgotten_meanwhile(peer: Peer, packet: Packet) -> None:
+            if isinstance(packet.message, FindValue):
+                node._core.holdings.store(KEY, None, (TOMBSTONE.row(),), lambda result: None)
+            late(peer, packet)
+
+        with pytest.raises(Forgotten):
+            await get(node, {peer: forgotten_meanwhile})
+        assert node._core.holdings.cache.get(KEY, trio.current_time()) is None
+
+
 async def test_a_copy_of_our_own_counts_when_nobody_else_has_one(autojump_clock: trio.testing.MockClock) -> None:
     async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
         peers = neighbours(line, 30)
