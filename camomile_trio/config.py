@@ -29,7 +29,7 @@ def _between(low: float, high: float, unit: str = "") -> _Validator:
     def check(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
         if not low <= value <= high:
             raise ConfigError(
-                f"{attribute.name} is {value:g}, outside {low:g} to {high:g}{' ' + unit if unit else ''}",
+                f"{attribute.name} is {value:.12g}, outside {low:g} to {high:g}{' ' + unit if unit else ''}",
                 remedy=f"choose a {attribute.name.replace('_', ' ')} between {low:g} and {high:g}",
             )
 
