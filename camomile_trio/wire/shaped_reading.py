@@ -16,8 +16,12 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
     CHALLENGE_BYTES,
     MAX_CONTACTS,
+    MAX_RECORDS,
     FindNode,
     FindValue,
+    Have,
+    HaveResult,
+    Holding,
     Message,
     NodeList,
     Packet,
@@ -27,13 +31,15 @@ from camomile_trio.kademlia.messages import (
     StoreResult,
     Value,
 )
-from camomile_trio.kademlia.records import SIGNATURE_BYTES, RecordRow
+from camomile_trio.kademlia.records import ROW_BYTES, SIGNATURE_BYTES, RecordRow
 from camomile_trio.wire.checks import (
+    MAX_KEYS,
     NETWORK_BYTES,
     PUBLIC_KEY_BYTES,
     check_endpoint,
     check_key,
     check_key_or_none,
+    check_keys,
     check_node_id,
     check_publisher,
     check_record,
@@ -67,6 +73,10 @@ _SINGLES: dict[int, Callable[[bytes], Message]] = {
     0x3A: lambda target: FindNode(NodeId(target)),
     0x42: lambda key: FindValue(Key(key)),
 }
+
+# What a holding starts with: a key of 32 bytes; and what a record of 123 bytes in it does.
+_KEY_HEAD = b"\x0a\x20"
+_ROW_HEAD = b"\x1a\x7b"
 
 _VERSION, _NETWORK, _ADVERTISED, _FLAGS, _PADDING = 0x50, 0x5A, 0x62, 0x68, 0x72
 
@@ -286,6 +296,59 @@ def _store_result(content: bytes) -> Message | None:
     return None if fields else result
 
 
+def _have(content: bytes) -> Message | None:
+    fields = _split(content, 0)
+    if fields is None:
+        return None
+    have = Have(check_keys(fields.pop(0x0A, b"")), check_publisher(fields.pop(0x12, b"")))
+    return None if fields else have
+
+
+def _have_result(content: bytes) -> Message | None:
+    holdings: list[Holding] = []
+    at, end = 0, len(content)
+    while at < end:
+        # A tag of one byte, and a length of one or two.
+        if content[at] != 0x0A or at + 3 > end or len(holdings) == MAX_KEYS:
+            return None
+        length = content[at + 1]
+        at += 2
+        if length >= 0x80:
+            if content[at] >= 0x80:
+                return None
+            length = (length & 0x7F) | (content[at] << 7)
+            at += 1
+        holding = _holding(content[at : at + length]) if at + length <= end else None
+        if holding is None:
+            return None
+        holdings.append(holding)
+        at += length
+    return HaveResult(tuple(holdings)) if holdings else None
+
+
+def _holding(content: bytes) -> Holding | None:
+    """In the order of the fields' numbers, and nothing else in between."""
+    if content[:2] != _KEY_HEAD:
+        return None
+    at = 34
+    has_value = content[at : at + 2] == b"\x10\x01"
+    if has_value:
+        at += 2
+    records: list[RecordRow] = []
+    while content[at : at + 2] == _ROW_HEAD:
+        row = content[at + 2 : at + 2 + ROW_BYTES]
+        if len(row) != ROW_BYTES or len(records) == MAX_RECORDS:
+            return None
+        records.append(check_record(row))
+        at += 2 + ROW_BYTES
+    is_classic = content[at:] == b"\x20\x01"
+    if is_classic:
+        at += 2
+    if at != len(content):
+        return None
+    return Holding(Key(content[2:34]), has_value, tuple(records), is_classic)
+
+
 _READERS: dict[int, Callable[[bytes], Message | None]] = {
     0x1A: _ping,
     0x22: _pong,
@@ -294,5 +357,8 @@ _READERS: dict[int, Callable[[bytes], Message | None]] = {
     0x3A: _find_node,
     0x42: _find_value,
     0x4A: _node_list,
-    0x82: _store_result,  # field 16: 0x82 0x01 on the wire, put together
+    # Fields 16 to 18: two bytes on the wire (0x82 0x01), put together.
+    0x82: _store_result,
+    0x8A: _have,
+    0x92: _have_result,
 }

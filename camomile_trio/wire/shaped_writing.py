@@ -7,7 +7,20 @@ classic packet, a rare message, a field of an unusual size. Tests compare the tw
 from __future__ import annotations
 
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, Ping, Pong, Store, StoreResult, Value
+from camomile_trio.kademlia.messages import (
+    FindNode,
+    FindValue,
+    Have,
+    HaveResult,
+    Holding,
+    NodeList,
+    Packet,
+    Ping,
+    Pong,
+    Store,
+    StoreResult,
+    Value,
+)
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.wire.rows import pack_contacts
 
@@ -35,6 +48,12 @@ def encode_shaped(packet: Packet) -> bytes | None:
             message = _bytes(b"\x42", _bytes(b"\x0a", key) + _bytes(b"\x52", publisher or b""), is_there=True)
         case Value() as value:
             message = _bytes(b"\x32", _value(value), is_there=True)
+        case Have(keys, publisher):
+            have = _bytes(b"\x0a", b"".join(keys)) + _bytes(b"\x12", publisher or b"")
+            return head + _envelope(packet) + _bytes(b"\x8a\x01", have, is_there=True)
+        case HaveResult(holdings):
+            rows = b"".join([_bytes(b"\x0a", _holding(each), is_there=True) for each in holdings])
+            return head + _envelope(packet) + _bytes(b"\x92\x01", rows, is_there=True)
         case Ping(challenge):
             message = _bytes(b"\x1a", _bytes(b"\x0a", challenge), is_there=True)
         case Pong() as pong:
@@ -94,6 +113,17 @@ def _pong(pong: Pong) -> bytes:
             _bytes(b"\x62", pong.observed or b""),
             # A clock at 0 is written; other zeros are left out.
             b"" if pong.clock is None else b"\x68" + _varint(pong.clock),
+        )
+    )
+
+
+def _holding(holding: Holding) -> bytes:
+    return b"".join(
+        (
+            _bytes(b"\x0a", holding.key),
+            b"\x10\x01" if holding.has_value else b"",
+            _records(b"\x1a", holding.records),
+            b"\x20\x01" if holding.classic else b"",
         )
     )
 
