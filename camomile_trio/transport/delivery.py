@@ -1,4 +1,4 @@
-"""Things that arrive later: a heap ordered by (time, sequence), and one task that hands them over when they are due.
+"""Things that arrive later: what is due at each moment, a heap of those moments, and one task that hands over.
 
 Rules of this file: it knows nothing of what it delivers. Posting never delivers, so that even without delay a thing
 arrives in a later step; things due at the same time arrive in the order in which they were posted. Times are trio's.
@@ -7,6 +7,7 @@ arrives in a later step; things due at the same time arrive in the order in whic
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
@@ -17,47 +18,72 @@ import trio
 Item = TypeVar("Item")
 
 _TURN = 256  # deliveries before the other tasks have their turn
+_HAIR = 1e-6  # of a tick: so much late is not late, for sums of floats are not exact
 
 
 @attrs.define(eq=False)
 class Delivery(Generic[Item]):
-    """`deliver` is called with when a thing was due, and the thing. At most `max_waiting` wait at once."""
+    """`deliver` is called with when a thing was due, and the thing. At most `max_waiting` wait at once.
+
+    With a `tick` (seconds) things are due at whole ticks only, and as many as possible at the same: each moment costs
+    a wake-up, more than all else. 0: each thing has its own time.
+    """
 
     _deliver: Callable[[float, Item], None]
     _max_waiting: int
-    _heap: list[tuple[float, int, Item]] = attrs.field(init=False, factory=list)
-    _sequence: int = attrs.field(init=False, default=0)
-    # The scope in which `run` sleeps: moving its deadline wakes it for something that is due earlier.
+    _tick: float = 0.0
+    _waiting: int = attrs.field(init=False, default=0)
+    # What is due at each moment, in order of posting; the heap has each of these moments once.
+    _due_at: dict[float, list[Item]] = attrs.field(init=False, factory=dict)
+    _moments: list[float] = attrs.field(init=False, factory=list)
+    # What was due when the last turn began, and did not fit into it.
+    _left: deque[tuple[float, Item]] = attrs.field(init=False, factory=deque)
+    # The scope in which `run` sleeps, and until when: moving its deadline wakes it for something that is due earlier.
     _alarm: trio.CancelScope | None = attrs.field(init=False, default=None)
+    _sleeps_until: float = attrs.field(init=False, default=-math.inf)
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._waiting
 
     def post(self, item: Item, delay: float) -> bool:
-        """To be delivered in `delay` seconds. False: too many wait already."""
-        if len(self._heap) >= self._max_waiting:
+        """To be delivered in `delay` seconds, or at the next tick after them. False: too many wait already."""
+        if self._waiting >= self._max_waiting:
             return False
+        self._waiting += 1
         due = trio.current_time() + delay
-        self._sequence += 1
-        heappush(self._heap, (due, self._sequence, item))
-        if self._alarm is not None and due < self._alarm.deadline:
-            self._alarm.deadline = due
+        if self._tick:
+            due = math.ceil(due / self._tick - _HAIR) * self._tick
+        items = self._due_at.get(due)
+        if items is not None:
+            items.append(item)
+            return True
+        self._due_at[due] = [item]
+        heappush(self._moments, due)
+        if due < self._sleeps_until and self._alarm is not None:
+            self._alarm.deadline = self._sleeps_until = due
         return True
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""
         while True:
-            # A deadline that has passed already makes this a checkpoint.
-            with trio.CancelScope(deadline=self._heap[0][0] if self._heap else math.inf) as self._alarm:
-                await trio.sleep_forever()
-            self._alarm = None
+            if self._left or (self._moments and self._moments[0] <= trio.current_time()):
+                await trio.lowlevel.checkpoint()
+            else:
+                self._sleeps_until = self._moments[0] if self._moments else math.inf
+                with trio.CancelScope(deadline=self._sleeps_until) as self._alarm:
+                    await trio.sleep_forever()
+                self._alarm, self._sleeps_until = None, -math.inf
             self._take_turn()
 
     def _take_turn(self) -> None:
-        now, last = trio.current_time(), self._sequence
-        for _ in range(_TURN):
-            # What is posted in this turn waits for the next one.
-            if not self._heap or self._heap[0][0] > now or self._heap[0][1] > last:
-                return
-            due, _sequence, item = heappop(self._heap)
+        now = trio.current_time()
+        # All that is due is taken out first: what is posted in this turn waits for a later one.
+        left, moments = self._left, self._moments
+        while moments and moments[0] <= now:
+            due = heappop(moments)
+            left.extend([(due, item) for item in self._due_at.pop(due)])
+        count = min(_TURN, len(left))
+        for _ in range(count):
+            due, item = left.popleft()
             self._deliver(due, item)
+        self._waiting -= count

@@ -1,4 +1,4 @@
-"""What the links of a simulated network do to each packet: its delay, its loss, its double, and where links are cut.
+"""What the links of a simulated network do to each packet: its delay, its loss, its double, its damage.
 
 Rules of this file: pure, no clock and no trio. What happens to a packet follows from the seed, the link (source and
 destination) and the packet's number on that link, by a keyed hash. There is no shared generator of random numbers, so
@@ -7,42 +7,103 @@ traffic on one link never changes what happens on another one, and the same seed
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from typing import Literal, NamedTuple
 
 import attrs
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport.latency import Latency, require_seconds
+from camomile_trio.transport.severance import Severance
 
-_UNIT = 2.0**-64
-_DRAWS = struct.Struct(">6Q")
+# Two times eight numbers for each packet: its way, and its damage.
+_DRAWS = struct.Struct(">8I")
+_UNIT = 2.0**-32
+_HALF = 2.0**-33
+_MOST_FLIPPED = 3  # bytes of a corrupted datagram
+
+
+def _require_chances(conditions: object, *names: str) -> None:
+    for name in names:
+        if not 0.0 <= getattr(conditions, name) <= 1.0:
+            raise ConfigError(f"{name} is {getattr(conditions, name)}", remedy=f"choose a {name} from 0 to 1")
+
+
+@attrs.frozen(kw_only=True)
+class StreamConditions:
+    """How a link treats the exchanges that are begun over it. At most one of its chances befalls an exchange.
+
+    A reset or a stall strikes, by even chance, before the question has arrived or after it: then it has been heard.
+    """
+
+    refusal: float = 0.0  # chance that there is no connection
+    reset: float = 0.0  # chance that the connection breaks before the answer is there
+    stall: float = 0.0  # chance that nothing moves any more, until the asker gives up
+    bandwidth: float = math.inf  # bytes per second, of each message for itself and in both directions
+
+    def __attrs_post_init__(self) -> None:
+        _require_chances(self, "refusal", "reset", "stall")
+        if self.refusal + self.reset + self.stall > 1.0:
+            raise ConfigError(
+                f"refusal, reset and stall add up to {self.refusal + self.reset + self.stall}",
+                remedy="choose chances that are 1 together at most: an exchange meets one of them",
+            )
+        if not self.bandwidth > 0.0:
+            raise ConfigError(f"bandwidth is {self.bandwidth}", remedy="choose a bandwidth above 0 bytes per second")
+
+    @property
+    def are_sound(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not (self.refusal or self.reset or self.stall)
 
 
 @attrs.frozen(kw_only=True)
 class LinkConditions:
     """How a link treats its packets. Times in seconds, chances from 0 to 1."""
 
-    latency: float = 0.001  # one way; what every packet takes at least
+    latency: float | Latency = 0.001  # one way; what every packet takes at least
     jitter: float = 0.0  # at most so much more, evenly spread
     loss: float = 0.0  # chance that a packet is lost; streams feel only a loss of 1, which is no link at all
     duplication: float = 0.0  # chance that a packet comes twice
     reordering: float = 0.0  # chance that a packet is held up, so that later ones overtake it
     reordering_delay: float = 0.01  # a packet held up takes at most so much more
+    corruption: float = 0.0  # chance that a few bytes of a packet change: checksums of UDP have 16 bits, and cards lie
+    truncation: float = 0.0  # chance that a packet loses its end
+    streams: StreamConditions = StreamConditions()
+
+    # Whether all packets of a link fare alike, so that there is nothing to draw.
+    is_even: bool = attrs.field(init=False, eq=False, repr=False)
+
+    @is_even.default
+    def _decide_is_even(self) -> bool:
+        varies = not isinstance(self.latency, (int, float)) and self.latency.varies
+        spreads = varies or self.jitter or self.loss or self.duplication or self.reordering
+        return not (spreads or self.corruption or self.truncation)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("loss", "duplication", "reordering"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", remedy=f"choose a {name} from 0 to 1")
-        for name in ("latency", "jitter", "reordering_delay"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}", remedy=f"choose a {name} of 0 s or more")
+        _require_chances(self, "loss", "duplication", "reordering", "corruption", "truncation")
+        for name in ("jitter", "reordering_delay"):
+            require_seconds(name, getattr(self, name))
+        if isinstance(self.latency, (int, float)):
+            require_seconds("latency", self.latency)
 
-    @property
-    def is_even(self) -> bool:
-        """Whether all packets fare alike, so that there is nothing to draw."""
-        return not (self.jitter or self.loss or self.duplication or self.reordering)
+    def delay(self, source: Endpoint, destination: Endpoint, latency_draw: float, jitter_draw: float) -> float:
+        """Latency and jitter of one packet."""
+        latency = self.latency
+        if not isinstance(latency, (int, float)):
+            latency = latency.seconds(source, destination, latency_draw)
+        return latency + self.jitter * jitter_draw
+
+
+class StreamFault(NamedTuple):
+    """What befalls an exchange. It is late if the question has arrived before."""
+
+    kind: Literal["refused", "reset", "stalled"]
+    is_late: bool
 
 
 @attrs.define(eq=False)
@@ -51,15 +112,21 @@ class Links:
 
     _seed: int
     _default: LinkConditions
-    _key: bytes = attrs.field(init=False)
+    # What every datagram takes, while nothing at all sets one apart from another; else None. It saves every question.
+    plain_delay: float | None = attrs.field(init=False, default=None)
+    _hash: blake2b = attrs.field(init=False)
     _specific: dict[tuple[Endpoint | None, Endpoint | None], LinkConditions] = attrs.field(init=False, factory=dict)
+    _slowness: dict[Endpoint, float] = attrs.field(init=False, factory=dict)
+    _severance: Severance = attrs.field(init=False, factory=Severance)
     # Packets so far on each link that is not even, by source and destination.
     _numbers: dict[Endpoint, dict[Endpoint, int]] = attrs.field(init=False, factory=dict)
-    _cuts: set[tuple[Endpoint, Endpoint]] = attrs.field(init=False, factory=set)
-    _group_of: dict[Endpoint, int] = attrs.field(init=False, factory=dict)
+
+    @_hash.default
+    def _make_hash(self) -> blake2b:
+        return blake2b(key=blake2b(str(self._seed).encode(), digest_size=32).digest(), digest_size=2 * _DRAWS.size)
 
     def __attrs_post_init__(self) -> None:
-        self._key = blake2b(str(self._seed).encode(), digest_size=32).digest()
+        self._find_plain_delay()
 
     def set_conditions(
         self, source: Endpoint | None, destination: Endpoint | None, conditions: LinkConditions | None
@@ -72,6 +139,7 @@ class Links:
             self._specific.pop((source, destination), None)
         else:
             self._specific[source, destination] = conditions
+        self._find_plain_delay()
 
     def conditions(self, source: Endpoint, destination: Endpoint) -> LinkConditions:
         """Those that hold for a link."""
@@ -83,62 +151,120 @@ class Links:
                 return found
         return self._default
 
+    def set_slowness(self, endpoint: Endpoint, slowness: float) -> None:
+        """All that comes to `endpoint` and all that leaves it takes so many seconds more, on top of what links do."""
+        require_seconds("slowness", slowness)
+        if slowness:
+            self._slowness[endpoint] = slowness
+        else:
+            self._slowness.pop(endpoint, None)
+        self._find_plain_delay()
+
     def cut(self, source: Endpoint, destination: Endpoint) -> None:
         """Cuts the link, this way only."""
-        self._cuts.add((source, destination))
+        self._severance.cut(source, destination)
+        self._find_plain_delay()
 
     def heal(self, source: Endpoint, destination: Endpoint) -> None:
         """Takes a cut back, this way only."""
-        self._cuts.discard((source, destination))
+        self._severance.heal(source, destination)
+        self._find_plain_delay()
 
-    def partition(self, groups: Iterable[Iterable[Endpoint]]) -> None:
-        """From now on only members of one group reach each other. Who is in no group is in one more, of the rest.
-
-        A former partition ends; cuts of single links stay.
-        """
-        self._group_of = {endpoint: number for number, group in enumerate(groups) for endpoint in group}
+    def partition(self, groups: Iterable[Iterable[Endpoint]], *, one_way: bool = False) -> None:
+        """Only members of one group reach each other, or also hear the groups after theirs: see `Severance`."""
+        self._severance.partition(groups, one_way=one_way)
+        self._find_plain_delay()
 
     def heal_all(self) -> None:
         """Ends the partition and all cuts."""
-        self._cuts.clear()
-        self._group_of = {}
+        self._severance.heal_all()
+        self._find_plain_delay()
 
     def is_severed(self, source: Endpoint, destination: Endpoint) -> bool:
         """Whether nothing passes, by a cut or a partition."""
-        if self._cuts and (source, destination) in self._cuts:
-            return True
-        return bool(self._group_of) and self._group_of.get(source) != self._group_of.get(destination)
+        return self._severance.severs(source, destination)
 
-    def delays(self, source: Endpoint, destination: Endpoint) -> tuple[float, ...]:
-        """What happens to the next packet of a link: one delay in seconds per copy that arrives; none if it is lost."""
+    def copies(self, source: Endpoint, destination: Endpoint, datagram: bytes) -> Sequence[tuple[float, bytes]]:
+        """What becomes of the next datagram of a link: for each copy that arrives its delay, and what it brings.
+
+        None if it is lost. Only the first copy can be damaged, and another object than `datagram` if it is.
+        """
         conditions = self.conditions(source, destination)
+        slowness = self._slowness_of(source, destination) if self._slowness else 0.0
         if conditions.is_even:
-            return (conditions.latency,)
-        lost, doubled, held_up, hold, jitter, jitter_of_double = self._draw(source, destination)
+            return ((conditions.delay(source, destination, 0.5, 0.5) + slowness, datagram),)
+        digest = self._digest(source, destination)
+        lost, doubled, held_up, hold, jitter, other_jitter, latency, other_latency = _draws(digest)
         if lost < conditions.loss:
             return ()
-        delay = conditions.latency + conditions.jitter * jitter
+        delay = conditions.delay(source, destination, latency, jitter) + slowness
         if held_up < conditions.reordering:
             delay += conditions.reordering_delay * hold
+        first = datagram
+        if conditions.corruption or conditions.truncation:
+            first = _damaged(datagram, conditions, digest)
         if doubled < conditions.duplication:
-            return (delay, conditions.latency + conditions.jitter * jitter_of_double)
-        return (delay,)
+            other_delay = conditions.delay(source, destination, other_latency, other_jitter) + slowness
+            return ((delay, first), (other_delay, datagram))
+        return ((delay, first),)
 
-    def stream_delay(self, source: Endpoint, destination: Endpoint) -> float:
-        """How long the next message takes over a stream: TCP hides loss and order, not latency and jitter."""
+    def stream_delay(self, source: Endpoint, destination: Endpoint, length: int) -> float:
+        """How long the next message of `length` bytes takes over a stream: TCP hides loss and order, not the time."""
         conditions = self.conditions(source, destination)
-        if conditions.is_even:
-            return conditions.latency
-        return conditions.latency + conditions.jitter * self._draw(source, destination)[4]
+        latency = jitter = 0.5
+        if not conditions.is_even:
+            jitter, _, latency, _ = _draws(self._digest(source, destination))[4:]
+        delay = conditions.delay(source, destination, latency, jitter) + length / conditions.streams.bandwidth
+        return delay + self._slowness_of(source, destination)
+
+    def stream_fault(self, source: Endpoint, destination: Endpoint) -> StreamFault | None:
+        """What goes wrong with the next exchange that `source` begins."""
+        streams = self.conditions(source, destination).streams
+        if streams.are_sound:
+            return None
+        chance, late, *_ = _draws(self._digest(source, destination))
+        if chance < streams.refusal:
+            return StreamFault("refused", is_late=False)
+        if chance < streams.refusal + streams.reset:
+            return StreamFault("reset", late < 0.5)
+        return StreamFault("stalled", late < 0.5) if chance < streams.refusal + streams.reset + streams.stall else None
 
     def carries_streams(self, source: Endpoint, destination: Endpoint) -> bool:
         """Whether a stream gets through at all."""
         return not self.is_severed(source, destination) and self.conditions(source, destination).loss < 1.0
 
-    def _draw(self, source: Endpoint, destination: Endpoint) -> tuple[float, ...]:
-        """Six numbers from 0 to below 1, of the next packet of this link."""
+    def _slowness_of(self, source: Endpoint, destination: Endpoint) -> float:
+        return self._slowness.get(source, 0.0) + self._slowness.get(destination, 0.0)
+
+    def _find_plain_delay(self) -> None:
+        latency = self._default.latency
+        differ = self._specific or self._slowness or self._severance or not self._default.is_even
+        self.plain_delay = None if differ or not isinstance(latency, (int, float)) else latency
+
+    def _digest(self, source: Endpoint, destination: Endpoint) -> bytes:
+        """What chance has for the next packet of this link."""
         numbers = self._numbers.setdefault(source, {})
         number = numbers[destination] = numbers.get(destination, 0) + 1
-        packet = bytes((len(source),)) + source + destination + number.to_bytes(8, "big")
-        digest = blake2b(packet, key=self._key, digest_size=_DRAWS.size).digest()
-        return tuple(draw * _UNIT for draw in _DRAWS.unpack(digest))
+        state = self._hash.copy()
+        state.update(b"%c%b%b%b" % (len(source), source, destination, number.to_bytes(8, "big")))
+        return state.digest()
+
+
+def _draws(digest: bytes, offset: int = 0) -> list[float]:
+    """Eight numbers between 0 and 1, and neither of them."""
+    return [draw * _UNIT + _HALF for draw in _DRAWS.unpack_from(digest, offset)]
+
+
+def _damaged(datagram: bytes, conditions: LinkConditions, digest: bytes) -> bytes:
+    """The datagram cut short, with a few bytes flipped, both, or itself; nothing can befall an empty one."""
+    cut_short, corrupted, length, count, mask, *positions = _draws(digest, _DRAWS.size)
+    if datagram and cut_short < conditions.truncation:
+        datagram = datagram[: int(length * len(datagram))]
+    if datagram and corrupted < conditions.corruption:
+        flipped = bytearray(datagram)
+        for position in positions[: 1 + int(count * _MOST_FLIPPED)]:
+            place = int(position * len(datagram))
+            # From the datagram, so that two flips of one byte do not undo each other.
+            flipped[place] = datagram[place] ^ (1 + int(mask * 255))
+        datagram = bytes(flipped)
+    return datagram

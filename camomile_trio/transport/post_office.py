@@ -1,4 +1,4 @@
-"""How parcels travel in a simulated network: from one endpoint to another, late, twice, or not at all.
+"""How parcels travel in a simulated network: from one endpoint to another, late, twice, damaged, or not at all.
 
 Rules of this file: every datagram handed over ends in exactly one counter for each of its copies. What a link does to a
 packet is decided when it leaves (`links.py`), when it arrives by `delivery.py`. A message over a stream always gets
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import attrs
 import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.delivery import Delivery
-from camomile_trio.transport.links import Links
+from camomile_trio.transport.links import Links, StreamFault
+from camomile_trio.transport.nat import Nats
 
 # Told of every datagram and stream message that is received: when (by trio's clock, s), from where, to where, and what.
 Observer = Callable[[float, Endpoint, Endpoint, bytes], None]
@@ -24,16 +24,27 @@ Observer = Callable[[float, Endpoint, Endpoint, bytes], None]
 
 @attrs.define
 class NetworkStatistics:
-    """Counters of the whole network. `sent + duplicated` is the sum of the other five and of what is under way."""
+    """Counters of the whole network. `sent + duplicated` is the sum of the next six and of what is under way.
+
+    `streams` is the sum of answered and failed ones and of those that wait still; the last four are among the failed.
+    """
 
     sent: int = 0
     duplicated: int = 0
     delivered: int = 0
     lost: int = 0  # by chance
     severed: int = 0  # by a cut or a partition
+    unasked: int = 0  # stopped by the NAT in front of the destination
     undeliverable: int = 0  # nobody at the destination, or it does not receive
     overflowed: int = 0  # over a bound: too many under way, or waiting at a paused node
-    streams: int = 0  # exchanges begun; the others count datagrams only
+    damaged: int = 0  # came, or would have come, with other bytes than were sent; among those above
+    streams: int = 0  # exchanges begun; the counters above are of datagrams only
+    streams_answered: int = 0
+    streams_failed: int = 0  # for any cause; given up by the asker is one
+    streams_refused: int = 0  # by chance, as the next two
+    streams_reset: int = 0
+    streams_stalled: int = 0
+    streams_unasked: int = 0  # to a node behind a NAT
 
 
 @attrs.define(eq=False)
@@ -41,6 +52,8 @@ class Exchange:
     """One message over a stream and its answer. `over` is set once there is an answer or a failure."""
 
     max_answer: int
+    # What chance has for it, once the question has set out.
+    fault: StreamFault | None = None
     answer: bytes | None = None
     failure: str = ""
     over: trio.Event = attrs.field(factory=trio.Event)
@@ -56,7 +69,8 @@ class Exchange:
             self.over.set()
 
 
-class Parcel(NamedTuple):
+@attrs.define(eq=False)
+class Parcel:
     """Something on its way: a datagram, or one of the two messages of an exchange (an empty answer closes it)."""
 
     source: Endpoint
@@ -64,6 +78,8 @@ class Parcel(NamedTuple):
     payload: bytes
     exchange: Exchange | None = None
     is_answer: bool = False
+    # It has come to its destination, which was paused: what befalls the way does not befall it any more.
+    has_arrived: bool = False
 
 
 # Takes in what has arrived at one endpoint; the first argument is when it was due.
@@ -72,19 +88,23 @@ Receive = Callable[[float, Parcel], None]
 
 @attrs.define(eq=False, kw_only=True)
 class PostOffice:
-    """Carries parcels over `links`. `receivers` says who takes them in at which endpoint."""
+    """Carries parcels over `links` and past `nats`. `receivers` says who takes them in at which endpoint."""
 
     links: Links
+    nats: Nats = attrs.field(init=False, factory=Nats)
     # Parcels under way at once, and parcels that wait in each direction at a paused node; more are lost.
     max_in_flight: int
     max_paused: int
+    # Parcels arrive at whole ticks only, in seconds; 0: at any time.
+    tick: float = 0.0
     observer: Observer | None
+    on_sent: Observer | None = None
     receivers: dict[Endpoint, Receive] = attrs.field(init=False, factory=dict)
     statistics: NetworkStatistics = attrs.field(init=False, factory=NetworkStatistics)
     _delivery: Delivery[Parcel] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._delivery = Delivery(self._deliver, self.max_in_flight)
+        self._delivery = Delivery(self._deliver, self.max_in_flight, self.tick)
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""
@@ -94,28 +114,31 @@ class PostOffice:
         """A node sends a parcel."""
         if parcel.exchange is None:
             self.statistics.sent += 1
+            if self.on_sent is not None:
+                self.on_sent(trio.current_time(), parcel.source, parcel.destination, parcel.payload)
         elif not parcel.is_answer:
             self.statistics.streams += 1
 
+    def settle(self, exchange: Exchange) -> None:
+        """An accepted exchange is over."""
+        if exchange.answer is None:
+            self.statistics.streams_failed += 1
+        else:
+            self.statistics.streams_answered += 1
+
     def leave(self, parcel: Parcel) -> None:
         """An accepted parcel sets out from its source."""
-        source, destination = parcel.source, parcel.destination
+        delay = self.links.plain_delay
         if parcel.exchange is not None:
-            self._post(parcel, self.links.stream_delay(source, destination))
-            return
-        if self.links.is_severed(source, destination):
-            self.statistics.severed += 1
-            return
-        delays = self.links.delays(source, destination)
-        if not delays:
-            self.statistics.lost += 1
-        elif len(delays) > 1:
-            self.statistics.duplicated += 1
-        for delay in delays:
-            self._post(parcel, delay)
+            self._send_message(parcel, parcel.exchange)
+        elif delay is None or self.nats.behind:
+            self._send_datagram(parcel)
+        elif not self._delivery.post(parcel, delay):
+            self._overflow(parcel)
 
     def arrive(self, parcel: Parcel) -> None:
         """What has waited at a paused node reaches it now."""
+        parcel.has_arrived = True
         self._post(parcel, 0.0)
 
     def wait_in(self, queue: deque[Parcel], parcel: Parcel) -> None:
@@ -139,6 +162,29 @@ class PostOffice:
         else:
             parcel.exchange.fail("nobody listens there")
 
+    def _send_datagram(self, parcel: Parcel) -> None:
+        source, destination, payload = parcel.source, parcel.destination, parcel.payload
+        # The NAT is next to the node: it remembers what was lost or cut off farther out, too.
+        self.nats.note(trio.current_time(), source, destination)
+        if self.links.is_severed(source, destination):
+            self.statistics.severed += 1
+            return
+        copies = self.links.copies(source, destination, payload)
+        if not copies:
+            self.statistics.lost += 1
+        elif len(copies) > 1:
+            self.statistics.duplicated += 1
+        for delay, brought in copies:
+            if brought is not payload:
+                self.statistics.damaged += 1
+            # Each copy is a parcel of its own: the one may have to wait where the other does not.
+            self._post(Parcel(source, destination, brought), delay)
+
+    def _send_message(self, parcel: Parcel, exchange: Exchange) -> None:
+        if not parcel.is_answer:
+            exchange.fault = self.links.stream_fault(parcel.source, parcel.destination)
+        self._post(parcel, self.links.stream_delay(parcel.source, parcel.destination, len(parcel.payload)))
+
     def _post(self, parcel: Parcel, delay: float) -> None:
         if not self._delivery.post(parcel, delay):
             self._overflow(parcel)
@@ -150,13 +196,48 @@ class PostOffice:
             parcel.exchange.fail("too much is under way")
 
     def _deliver(self, due: float, parcel: Parcel) -> None:
+        if parcel.exchange is not None:
+            if parcel.exchange.over.is_set() or self._is_message_stopped(parcel, parcel.exchange):
+                return
+        elif (self.links.plain_delay is None or self.nats.behind) and self._is_datagram_stopped(due, parcel):
+            return
         receive = self.receivers.get(parcel.destination)
-        exchange = parcel.exchange
-        if exchange is None and self.links.is_severed(parcel.source, parcel.destination):
-            self.statistics.severed += 1
-        elif exchange is not None and not self.links.carries_streams(parcel.source, parcel.destination):
-            exchange.fail("there is no way")
-        elif receive is None:
+        if receive is None:
             self.return_to_sender(parcel)
-        elif exchange is None or not exchange.over.is_set():
+        else:
             receive(due, parcel)
+
+    def _is_datagram_stopped(self, due: float, parcel: Parcel) -> bool:
+        if parcel.has_arrived:
+            return False
+        if self.links.is_severed(parcel.source, parcel.destination):
+            self.statistics.severed += 1
+            return True
+        if not self.nats.lets_in(due, parcel.source, parcel.destination):
+            self.statistics.unasked += 1
+            return True
+        return False
+
+    def _is_message_stopped(self, parcel: Parcel, exchange: Exchange) -> bool:
+        """Whether the message goes no further. Its exchange has failed then, unless it has stalled."""
+        if parcel.has_arrived:
+            return False
+        if not self.links.carries_streams(parcel.source, parcel.destination):
+            exchange.fail("there is no way")
+            return True
+        if not parcel.is_answer and parcel.destination in self.nats.behind:
+            self.statistics.streams_unasked += 1
+            exchange.fail("it is behind a NAT")
+            return True
+        fault = exchange.fault
+        if fault is None or fault.is_late != parcel.is_answer:
+            return False
+        if fault.kind == "stalled":
+            self.statistics.streams_stalled += 1
+        elif fault.kind == "reset":
+            self.statistics.streams_reset += 1
+            exchange.fail("the connection was reset")
+        else:
+            self.statistics.streams_refused += 1
+            exchange.fail("the connection was refused")
+        return True

@@ -113,6 +113,20 @@ class World:
         await peer.block.aclose()
 
 
+def accounted(network: MemoryNetwork) -> bool:
+    """Whether each datagram and each stream ended in one counter. Only once nothing is under way."""
+    s = network.statistics
+    datagrams = s.delivered + s.lost + s.severed + s.unasked + s.undeliverable + s.overflowed
+    return s.sent + s.duplicated == datagrams and s.streams == s.streams_answered + s.streams_failed
+
+
+@contextlib.asynccontextmanager
+async def cluster(network: MemoryNetwork, size: int = 2) -> AsyncIterator[tuple[World, list[Peer]]]:
+    """A world with so many peers, for tests in virtual time."""
+    async with open_world("memory", network=network, patience=10_000) as world:
+        yield world, [await world.join() for _ in range(size)]
+
+
 @contextlib.asynccontextmanager
 async def open_world(
     kind: Kind, *, network: MemoryNetwork | None = None, patience: float = 10.0

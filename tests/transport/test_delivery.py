@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from camomile_trio.transport import delivery
@@ -22,6 +24,42 @@ async def test_things_arrive_when_they_are_due_in_order_of_time_then_of_posting(
     assert [item for _now, _due, item in arrived] == ["first", "second", "middle", "late"]
     assert [due for _now, due, _item in arrived] == [1.0, 1.0, 2.5, 5.0]
     assert [now for now, _due, _item in arrived] == pytest.approx([1.0, 1.0, 2.5, 5.0])
+
+
+async def test_with_a_tick_things_arrive_together_at_the_next_one_in_order_of_posting(
+    autojump_clock: MockClock,
+) -> None:
+    arrived: list[tuple[float, str]] = []
+    post = Delivery[str](lambda due, item: arrived.append((due, item)), 100, 0.25)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post.run)
+        for item, delay in (("a", 0.9), ("b", 0.3), ("c", 0.8), ("d", 1.0), ("e", 0.26), ("now", 0.0)):
+            post.post(item, delay)
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+    assert arrived == [(0.0, "now"), (0.5, "b"), (0.5, "e"), (1.0, "a"), (1.0, "c"), (1.0, "d")]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=20), st.sampled_from([0.001, 0.0007, 0.1, 3.0]))
+def test_a_tick_makes_nothing_early_and_nothing_a_whole_tick_late(delays: list[float], tick: float) -> None:
+    async def main() -> list[tuple[float, float]]:
+        arrived: list[tuple[float, float]] = []
+        post = Delivery[float](lambda due, wanted: arrived.append((due, wanted)), 100, tick)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post.run)
+            for delay in delays:
+                post.post(trio.current_time() + delay, delay)
+                await trio.sleep(delay / 7)
+            await trio.sleep(20)
+            nursery.cancel_scope.cancel()
+        return arrived
+
+    arrived = trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert len(arrived) == len(delays)
+    for due, wanted in arrived:
+        assert wanted - tick * 1e-5 <= due < wanted + tick
+        assert due == round(due / tick) * tick
 
 
 async def test_something_earlier_wakes_a_sleeping_delivery(autojump_clock: MockClock) -> None:
@@ -83,7 +121,14 @@ async def test_a_turn_is_bounded(autojump_clock: MockClock, monkeypatch: pytest.
     assert arrived == list(range(100))
 
 
-async def test_what_waits_is_bounded() -> None:
-    post = Delivery[int](lambda _due, _item: None, 2)
+async def test_what_waits_is_bounded(autojump_clock: MockClock) -> None:
+    arrived: list[int] = []
+    post = Delivery[int](lambda _due, item: arrived.append(item), 2)
     assert [post.post(number, 1.0) for number in range(3)] == [True, True, False]
     assert len(post) == 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post.run)
+        await trio.sleep(1.5)
+        assert (arrived, len(post)) == ([0, 1], 0)
+        assert post.post(3, 0.0)
+        nursery.cancel_scope.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from hashlib import blake2b
 
 import pytest
@@ -15,22 +14,10 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.links import LinkConditions
 from camomile_trio.transport.memory import MemoryNetwork
-from tests.transport.peers import ANY_PORT, Peer, Recorder, World, forever, open_world
+from tests.transport.peers import ANY_PORT, Peer, Recorder, accounted, cluster, forever
 
 PERFECT = LinkConditions(latency=0.0)
 ROUGH = LinkConditions(latency=0.01, jitter=0.02, loss=0.2, duplication=0.1, reordering=0.2, reordering_delay=0.1)
-
-
-@contextlib.asynccontextmanager
-async def cluster(network: MemoryNetwork, size: int = 2) -> AsyncIterator[tuple[World, list[Peer]]]:
-    async with open_world("memory", network=network, patience=10_000) as world:
-        yield world, [await world.join() for _ in range(size)]
-
-
-def _accounted(network: MemoryNetwork) -> bool:
-    """Whether each datagram ended in one counter. Only once nothing is under way."""
-    s = network.statistics
-    return s.sent + s.duplicated == s.delivered + s.lost + s.severed + s.undeliverable + s.overflowed
 
 
 async def _trace(seed: int) -> tuple[str, int]:
@@ -55,7 +42,7 @@ async def _trace(seed: int) -> tuple[str, int]:
             peers[0].send(b"%d" % number, peers[1])
         await trio.sleep(60)
         await peers[0].exchange(b"and a stream", peers[2])
-        assert _accounted(network)
+        assert accounted(network)
     return digest.hexdigest(), arrivals
 
 
@@ -92,7 +79,7 @@ async def test_a_lossy_network_loses_its_share(autojump_clock: MockClock) -> Non
         assert network.statistics.lost == pytest.approx(600, abs=90)
         assert network.statistics.delivered == len(bob.inbound.datagrams) == 2000 - network.statistics.lost
         assert await alice.exchange(b"streams do not", bob) == b"streams do not"
-        assert _accounted(network)
+        assert accounted(network)
 
 
 async def test_packets_come_twice_and_overtake_each_other_where_that_is_wanted(autojump_clock: MockClock) -> None:
@@ -108,7 +95,7 @@ async def test_packets_come_twice_and_overtake_each_other_where_that_is_wanted(a
         assert network.statistics.duplicated > 20
         firsts = list(dict.fromkeys(bob.inbound.payloads))
         assert firsts != sent
-        assert _accounted(network)
+        assert accounted(network)
 
 
 async def test_one_bad_link_leaves_the_others_alone(autojump_clock: MockClock) -> None:
@@ -225,7 +212,7 @@ async def test_a_crashed_node_is_silent_at_once_and_cannot_clean_up(autojump_clo
         assert alice.inbound.payloads == [b"left before"]
         with pytest.raises(TransportError, match="nobody listens"):
             await alice.exchange(b"hello?", carol)
-        assert _accounted(network)
+        assert accounted(network)
 
 
 async def test_a_crashed_node_starts_again_at_its_place_while_the_old_one_still_unwinds(
@@ -263,7 +250,7 @@ async def test_a_paused_node_gets_and_sends_everything_later_and_in_order(autoju
         assert answers == [b"question"]
         assert alice.inbound.payloads == bob.inbound.payloads == [b"1", b"2", b"3"]
         assert trio.current_time() == pytest.approx(60.1)
-        assert _accounted(network)
+        assert accounted(network)
 
 
 async def test_what_waits_at_a_paused_node_is_bounded(autojump_clock: MockClock) -> None:
@@ -280,7 +267,7 @@ async def test_what_waits_at_a_paused_node_is_bounded(autojump_clock: MockClock)
         await trio.sleep(1)
         assert alice.inbound.payloads == bob.inbound.payloads == [b"%d" % number for number in range(10)]
         assert network.statistics.overflowed == 30
-        assert _accounted(network)
+        assert accounted(network)
 
 
 async def test_a_paused_node_that_crashes_takes_with_it_what_waited(autojump_clock: MockClock) -> None:
@@ -299,7 +286,7 @@ async def test_a_paused_node_that_crashes_takes_with_it_what_waited(autojump_clo
             await trio.sleep(1)
             network.crash(bob.endpoint)
         assert network.statistics.undeliverable == 2
-        assert _accounted(network)
+        assert accounted(network)
 
 
 def test_nobody_can_be_crashed_or_paused_where_nobody_is() -> None:
