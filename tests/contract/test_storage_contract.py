@@ -1,7 +1,8 @@
-"""What every storage must do: the one in memory and the one on disk, with both ways of committing."""
+"""What every storage must do: in memory, on disk and on a simulated disk, with both ways of committing."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.memory import MemoryStorage
+from camomile_trio.storage.schema import SyncMode
+from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.sqlite import open_sqlite
 from camomile_trio.storage.tally import KEY_BYTES, MAX_CONTACTS, MAX_PENDING_WRITES, REGISTER_BYTES, cost
 from tests.storage.kept import HOUR, MIB, NOW, Outcomes, commit, key, lease, state, tombstone, writer_of
@@ -25,10 +28,20 @@ NEVER = Timetable()
 OpenStorage = Callable[[int], Storage]
 Settle = Callable[[], Awaitable[None]]
 
-DURABILITY = {"memory": Durability.MEMORY, "sqlite-os": Durability.SYSTEM, "sqlite-full": Durability.DISK}
+DURABILITY = {
+    "memory": Durability.MEMORY,
+    "simulated-os": Durability.SYSTEM,
+    "simulated-full": Durability.DISK,
+    "sqlite-os": Durability.SYSTEM,
+    "sqlite-full": Durability.DISK,
+}
+# Of a simulated disk the latency is left out, since nothing here moves a clock.
+SYNC_OF_SIMULATED: dict[str, SyncMode] = {"simulated-os": "os", "simulated-full": "full"}
 
 
-@pytest.fixture(params=["memory", "sqlite-os", pytest.param("sqlite-full", marks=pytest.mark.real_time)])
+@pytest.fixture(
+    params=["memory", *SYNC_OF_SIMULATED, "sqlite-os", pytest.param("sqlite-full", marks=pytest.mark.real_time)]
+)
 async def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenStorage]:
     opened: list[Storage] = []
 
@@ -36,6 +49,9 @@ async def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         storage: Storage
         if request.param == "memory":
             storage = MemoryStorage(max_bytes)
+        elif sync := SYNC_OF_SIMULATED.get(request.param):
+            disk = SimulatedDisk(sync=sync, max_bytes=max_bytes, rng=random.Random(1), commit_latency=0.0)
+            storage = disk.open()
         elif request.param == "sqlite-os":
             storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=max_bytes)
         else:

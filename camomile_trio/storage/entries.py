@@ -1,0 +1,117 @@
+"""What is kept in memory: a node's keys, in every order in which a `Storage` lists them, its contacts and its notes.
+
+Rules of this file: plain state, with no idea of who may write, of commits or of time. A simulation has ten thousand of
+these in one process, so an empty one is small, and one that is changed moves no more than it must.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.tally import cost
+
+# Later than any time: an evictable key that is never due comes after the others.
+_NEVER = 2**128
+
+# Keys in the order of their times, then of themselves.
+_Schedule = list[tuple[int, Key]]
+
+
+@attrs.frozen
+class Entry:
+    """All that is stored about a key."""
+
+    state: KeyState
+    timetable: Timetable
+    evictable: bool
+    value: bytes | None
+
+
+@attrs.define(eq=False)
+class Entries:
+    values: int = 0  # keys with a value
+    bytes: int = 0  # what all keys count for
+    contacts: list[Contact] = attrs.Factory(list)
+    notes: dict[str, int] = attrs.Factory(dict)
+    _by_key: dict[Key, Entry] = attrs.Factory(dict)
+    _keys: list[Key] = attrs.Factory(list)
+    _due: _Schedule = attrs.Factory(list)
+    _renewable: _Schedule = attrs.Factory(list)
+    _evictable: _Schedule = attrs.Factory(list)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, key: Key) -> Entry | None:
+        return self._by_key.get(key)
+
+    def replace(self, key: Key, entry: Entry | None) -> None:
+        """Stores `entry` in the place of what is there about the key; None leaves nothing."""
+        old = self._by_key.get(key)
+        if old is not None:
+            self.values -= old.value is not None
+            self.bytes -= cost(old.state)
+        if entry is not None:
+            self.values += entry.value is not None
+            self.bytes += cost(entry.state)
+            self._by_key[key] = entry
+            if old is None:
+                bisect.insort(self._keys, key)
+        elif old is not None:
+            del self._by_key[key]
+            del self._keys[bisect.bisect_left(self._keys, key)]
+        _move(self._due, key, _due(old), _due(entry))
+        _move(self._renewable, key, _renew(old), _renew(entry))
+        _move(self._evictable, key, _evict(old), _evict(entry))
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        """The lists are those of `Storage`."""
+        start = 0 if after is None else bisect.bisect_right(self._keys, after)
+        return self._keys[start : start + limit]
+
+    def due(self, now: int, limit: int) -> list[Key]:
+        return _until(self._due, now, limit)
+
+    def renewable(self, now: int, limit: int) -> list[Key]:
+        return _until(self._renewable, now, limit)
+
+    def evictable(self, limit: int) -> list[Key]:
+        return [key for _, key in self._evictable[:limit]]
+
+    def next_due(self) -> int | None:
+        first = [schedule[0][0] for schedule in (self._due, self._renewable) if schedule]
+        return min(first, default=None)
+
+
+# Under which time an entry stands in each schedule; 0 if it does not.
+
+
+def _due(entry: Entry | None) -> int:
+    return 0 if entry is None else entry.timetable.due
+
+
+def _renew(entry: Entry | None) -> int:
+    return 0 if entry is None else entry.timetable.renew
+
+
+def _evict(entry: Entry | None) -> int:
+    return 0 if entry is None or not entry.evictable else entry.timetable.due or _NEVER
+
+
+def _move(schedule: _Schedule, key: Key, old: int, new: int) -> None:
+    if old != new:
+        if old:
+            del schedule[bisect.bisect_left(schedule, (old, key))]
+        if new:
+            bisect.insort(schedule, (new, key))
+
+
+def _until(schedule: _Schedule, moment: int, limit: int) -> list[Key]:
+    end = bisect.bisect_left(schedule, (moment + 1,))
+    return [key for _, key in schedule[: min(end, limit)]]
