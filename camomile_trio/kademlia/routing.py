@@ -241,6 +241,11 @@ class RoutingTable:
         lowest = (self._filled & -self._filled).bit_length() - 1
         return [i for i in range(lowest, len(self.own) * 8) if self._touched.get(i, -math.inf) < before]
 
+    def count(self, index: int) -> int:
+        """How many members bucket `index` has."""
+        seating = self._seatings.get(index)
+        return len(seating.members) if seating is not None else 0
+
     def buckets(self) -> list[Bucket]:
         """The buckets that have members, nearest first."""
         return [

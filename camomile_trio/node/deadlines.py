@@ -1,8 +1,9 @@
 """One heap of deadlines with one sleeping task, for all requests of a node.
 
 Rules of this file: setting a deadline is a plain call, costs a heap push and starts no task. What becomes due is
-called from the one task, in order of time, then of setting; it must return at once. A cancelled deadline stays in the
-heap until its time: with thousands a second and lives of a second that is cheaper than finding it.
+called from the one task, in order of time, then of setting; it must return at once. The deadline of what is done stays
+in the heap until it comes first or its time comes: with thousands a second and lives of a second that is cheaper than
+finding it. But it wakes nobody.
 """
 
 from __future__ import annotations
@@ -11,10 +12,17 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
 Clock = Callable[[], float]
+
+
+class Awaited(Protocol):
+    """What a deadline is for. Once it is done, nobody needs to be called."""
+
+    done: bool
 
 
 class Deadlines:
@@ -22,16 +30,16 @@ class Deadlines:
 
     def __init__(self, clock: Clock = trio.current_time) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], None], Awaited | None]] = []
         self._order = itertools.count()
         self._sleep: trio.CancelScope | None = None
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def set(self, time: float, call: Callable[[], None]) -> None:
-        """Calls `call` at `time`, or soon after."""
-        heapq.heappush(self._heap, (time, next(self._order), call))
+    def set(self, time: float, call: Callable[[], None], *, awaited: Awaited | None = None) -> None:
+        """Calls `call` at `time`, or soon after; not if what is `awaited` is done by then."""
+        heapq.heappush(self._heap, (time, next(self._order), call, awaited))
         if self._sleep is not None and time < self._sleep.deadline:
             self._sleep.deadline = time
 
@@ -40,8 +48,14 @@ class Deadlines:
         while True:
             now = self._clock()
             heap = self._heap
-            while heap and heap[0][0] <= now:
-                heapq.heappop(heap)[2]()
+            while heap:
+                time, _, call, awaited = heap[0]
+                is_done = awaited is not None and awaited.done
+                if time > now and not is_done:
+                    break
+                heapq.heappop(heap)
+                if not is_done:
+                    call()
             with trio.CancelScope(deadline=heap[0][0] if heap else math.inf) as self._sleep:
                 await trio.sleep_forever()
             self._sleep = None

@@ -13,6 +13,8 @@ from typing import Literal
 
 import attrs
 
+from camomile_trio.kademlia.contacts import Contact
+
 
 @attrs.frozen
 class OperationEnded:
@@ -31,6 +33,8 @@ class LookupEnded:
     hops: int
     requests: int
     seconds: float
+    target: bytes = b""
+    closest: tuple[Contact, ...] = ()  # the k closest to the target that answered, closest first
 
 
 @attrs.frozen

@@ -8,23 +8,24 @@ Source: Kademlia (2002), §2.3.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
 from camomile_trio.errors import ConfigError, StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
-from camomile_trio.kademlia.ids import NodeId
-from camomile_trio.kademlia.messages import FindNode, Packet
+from camomile_trio.kademlia.ids import NodeId, distance
+from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
 from camomile_trio.node.core import Core
 from camomile_trio.node.logs import log
+from camomile_trio.node.lookup import Lookup
 
 # From a name and a port to its addresses; OSError when it has none.
 Resolver = Callable[[str, int], Awaitable[list[Endpoint]]]
 
 ASKED_AT_ONCE = 16
 LEAST_BACKOFF, MOST_BACKOFF = 0.5, 30.0
-# Seconds between the lookups of ourselves that go before readiness, and those after it.
+# Seconds between the looks at our neighbourhood that go before readiness, and those after it.
 SETTLING = (0.1, 0.3, 1.0, 2.0)
 SETTLED = (5.0, 15.0, 40.0)
 # Once joined, how often the names are looked at again: two networks that were started apart find each other.
@@ -44,6 +45,7 @@ class Join:
         self._core = core
         self._resolver = resolver
         self._unresolved: set[str] = set()
+        self._named: set[NodeId] = set()  # by others, while we settle, as nodes of our neighbourhood
         self._saved = self._load_saved()
         self.attempts = 0
 
@@ -64,10 +66,7 @@ class Join:
             await self._attempt()
             if len(core.table):
                 if not core.readiness.is_joined:
-                    await self._settle(SETTLING)
-                    core.readiness.set("")
-                    # Others may be on their way in as well: the neighbourhood is looked at a few times more.
-                    await self._settle(SETTLED)
+                    await self._settle()
                 backoff = LEAST_BACKOFF
                 await trio.sleep(core.jittered(LOOK_AGAIN))
                 continue
@@ -85,20 +84,55 @@ class Join:
             await trio.sleep(pause)
             backoff = min(backoff * 2, MOST_BACKOFF)
 
-    async def _settle(self, pauses: Sequence[float]) -> None:
-        """Looks ourselves up, with these pauses between, until two lookups in a row find the same neighbours.
+    async def _settle(self) -> None:
+        """Looks ourselves up, and again while the neighbourhood changes; then we are ready, and watch it for a while.
 
         When many nodes start at once the first lookup of each finds little: a node that served users then would not
-        find what is there.
+        find what is there. Of two that look at the same time neither may find the other.
         """
         core = self._core
-        before: list[Contact] | None = None
-        for pause in (*pauses, 0.0):
-            found = list((await core.find_node(core.id)).contacts)
+        found = await self._look()
+        for pause in SETTLING:
+            await trio.sleep(core.jittered(pause))
+            before, found = found, await self._look_again(found)
             if found == before:
                 break
-            before = found
+        core.readiness.set("")
+        for pause in SETTLED:
             await trio.sleep(core.jittered(pause))
+            found = await self._look_again(found)
+        self._named.clear()
+
+    async def _look(self) -> tuple[Contact, ...]:
+        return (await self._core.find_node(self._core.id)).contacts
+
+    async def _look_again(self, found: tuple[Contact, ...]) -> tuple[Contact, ...]:
+        """The nodes closest to us, where a former lookup found these. A whole lookup only if it may find others."""
+        if len(found) < self._core.config.kademlia.k or await self._is_told_of_others(found):
+            return await self._look()
+        return found
+
+    async def _is_told_of_others(self, found: tuple[Contact, ...]) -> bool:
+        """Whether the few nodes closest to us name somebody who belongs to the neighbourhood that was `found`.
+
+        Whoever has asked us since is in our table already, and nobody who was named before is looked for twice.
+        """
+        core = self._core
+        radius = distance(core.id, found[-1].id)
+        is_told = False
+
+        def on_answer(contact: Contact, packet: Packet) -> bool:
+            nonlocal is_told
+            if isinstance(packet.message, NodeList):
+                for named in packet.message.contacts:
+                    if distance(core.id, named.id) < radius and named.id not in self._named:
+                        self._named.add(named.id)
+                        is_told |= named.id not in core.table and named not in found and named.id != core.id
+            return False
+
+        few = core.config.kademlia.alpha
+        await Lookup(core.rpc, FindNode(core.id), k=few, alpha=few, on_answer=on_answer).run()
+        return is_told
 
     async def _attempt(self) -> None:
         """Asks a sample of all known addresses for the nodes closest to us, and waits for the first that answers."""

@@ -75,9 +75,13 @@ class Lookup:
             self._open.clear()
         shortlist = self.shortlist
         result = LookupResult(tuple(shortlist.result()), shortlist.asked, shortlist.answered, shortlist.hops)
-        if self._rpc.events.watched:
+        # A look at only a few nodes tells nothing of how lookups go.
+        if self._rpc.events.watched and shortlist.k >= self._rpc.table.k:
             kind: Literal["node", "value"] = "node" if isinstance(self._question, FindNode) else "value"
-            self._rpc.events.emit(LookupEnded(kind, result.hops, result.asked, self._rpc.clock() - began))
+            ended = self._rpc.clock()
+            self._rpc.events.emit(
+                LookupEnded(kind, result.hops, result.asked, ended - began, self._target, result.contacts)
+            )
         return result
 
     def _pump(self) -> None:

@@ -17,9 +17,10 @@ from camomile_trio.errors import StorageError
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases, registers
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import Key, random_id_in_bucket
-from camomile_trio.kademlia.messages import Leave, StoreKind
+from camomile_trio.kademlia.ids import ID_BITS, Key, bucket_index, random_id_in_bucket
+from camomile_trio.kademlia.messages import FindNode, Leave, StoreKind
 from camomile_trio.node.core import Core
+from camomile_trio.node.lookup import Lookup
 from camomile_trio.node.repair import KEYS_AT_ONCE, PAGE, Repair
 from camomile_trio.node.spread import Spread
 
@@ -66,10 +67,17 @@ class Maintenance:
         core = self._core
         await core.readiness.wait()
         interval = core.config.kademlia.refresh_interval
-        # The first round fills the far buckets, at leisure: the node can do its work without them.
         pause = min(1.0, interval / 64)
+        began = core.clock()
+        await self._look_around(pause)
+        # The far buckets fill up by and by, within the first interval: a node can do its work without them.
+        first_due: dict[int, float] = {}
         while True:
             for index in core.table.stale_buckets(core.clock() - interval):
+                if index not in first_due:
+                    first_due[index] = began + core.rng.uniform(0.0, interval)
+                if core.clock() < first_due[index]:
+                    continue
                 await trio.sleep(core.jittered(pause))
                 await core.find_node(random_id_in_bucket(core.id, index, core.rng))
             for contact in core.table.silent_since(core.clock() - interval):
@@ -77,6 +85,25 @@ class Maintenance:
                 await trio.sleep(pause / 16)
             self._save_contacts()
             await trio.sleep(core.jittered(interval / 8))
+
+    async def _look_around(self, pause: float) -> None:
+        """Fills the bucket in which our neighbourhood ends, and finds a few contacts in each one beyond.
+
+        That is enough for short ways, at little cost.
+        """
+        core = self._core
+        few = core.config.kademlia.alpha
+        neighbours = core.table.closest(core.id)
+        if len(neighbours) < core.config.kademlia.k:
+            return  # then these are all that there are
+        edge = bucket_index(core.id, neighbours[-1].id)
+        await trio.sleep(core.jittered(pause))
+        await core.find_node(random_id_in_bucket(core.id, edge, core.rng))
+        for index in range(edge + 1, ID_BITS):
+            if core.table.count(index) < few:
+                await trio.sleep(core.jittered(pause))
+                target = random_id_in_bucket(core.id, index, core.rng)
+                await Lookup(core.rpc, FindNode(target), k=few, alpha=few).run()
 
     def _save_contacts(self) -> None:
         try:

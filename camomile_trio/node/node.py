@@ -91,6 +91,11 @@ class Node:
         return self._core.config
 
     @property
+    def core(self) -> Core:
+        """Its parts, for whoever judges a simulation. No part of the public interface: all of it may change."""
+        return self._core
+
+    @property
     def events(self) -> Events:
         return self._core.events
 
@@ -220,9 +225,13 @@ async def _leave(core: Core, maintenance: Maintenance) -> None:
     deadline = core.config.records.hand_over_deadline
     if deadline and core.readiness.is_joined and len(core.table):
         with trio.move_on_after(deadline) as scope:
-            unplaced = await maintenance.hand_over()
-            if unplaced:
-                log.warning("left without placing all records", keys=unplaced)
+            try:
+                unplaced = await maintenance.hand_over()
+            except StorageError as error:
+                log.warning("left before all records were handed over", reason=str(error))
+            else:
+                if unplaced:
+                    log.warning("left without placing all records", keys=unplaced)
         if scope.cancelled_caught:
             log.warning("left before all records were handed over", seconds=deadline)
     try:

@@ -203,7 +203,7 @@ class Rpc:
         else:
             self.transport.send(datagram, endpoint)
             patience = min(peer.rto, self.settings.deadline)
-            self.deadlines.set(now + patience, functools.partial(self._overdue, pending))
+            self.deadlines.set(now + patience, functools.partial(self._overdue, pending), awaited=pending)
         return pending
 
     def may_contact(self, endpoint: Endpoint, told_by: Endpoint) -> bool:
@@ -288,7 +288,9 @@ class Rpc:
             self.statistics.retransmitted += 1
             self.peers.on_retransmitted(pending.endpoint)
             self.transport.send(pending.datagram, pending.endpoint)
-            self.deadlines.set(pending.sent_at + self.settings.deadline, functools.partial(self._overdue, pending))
+            self.deadlines.set(
+                pending.sent_at + self.settings.deadline, functools.partial(self._overdue, pending), awaited=pending
+            )
             if pending.on_overdue is not None:
                 pending.on_overdue()
             return
@@ -358,7 +360,7 @@ class Rpc:
         self._nursery.start_soon(self._exchange, pending)
         # As long as a datagram may take: then whoever waits goes on without it, as with any other answer.
         patience = self.clock() + self.settings.deadline
-        self.deadlines.set(patience, functools.partial(self._stream_overdue, pending))
+        self.deadlines.set(patience, functools.partial(self._stream_overdue, pending), awaited=pending)
 
     def _stream_overdue(self, pending: Pending) -> None:
         if not (pending.done or pending.resent) and pending.on_overdue is not None:

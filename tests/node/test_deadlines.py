@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import attrs
 import trio
 import trio.testing
 
@@ -69,3 +70,33 @@ async def test_what_is_due_already_is_called_at_once(autojump_clock: trio.testin
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert called_at == [10.0]
+
+
+async def test_what_is_done_wakes_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """Of a thousand requests that were answered in time no deadline is left to sleep for."""
+
+    @attrs.define
+    class Request:
+        done: bool = False
+
+    woken_at: list[float] = []
+
+    def clock() -> float:
+        woken_at.append(trio.current_time())
+        return trio.current_time()
+
+    deadlines = Deadlines(clock)
+    called_at: list[float] = []
+    answered, open_still = Request(), Request()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        for number in range(1000):
+            deadlines.set(1.0 + number / 1000, lambda: called_at.append(0.0), awaited=answered)
+        deadlines.set(5.0, lambda: called_at.append(trio.current_time()), awaited=open_still)
+        await trio.testing.wait_all_tasks_blocked()
+        answered.done = True
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert called_at == [5.0]
+    assert [at for at in woken_at if at > 0] == [1.0, 5.0]
+    assert len(deadlines) == 0
