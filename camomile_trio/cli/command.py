@@ -16,6 +16,7 @@ import click
 
 from camomile_trio.cli.client_commands import forget, get, put, status
 from camomile_trio.cli.cluster_command import cluster
+from camomile_trio.cli.explain_command import explain
 from camomile_trio.cli.failures import (
     DONE,
     FAILED,
@@ -29,6 +30,7 @@ from camomile_trio.cli.failures import (
 )
 from camomile_trio.cli.local_commands import ping, stop
 from camomile_trio.cli.node_command import node
+from camomile_trio.cli.simulate_command import simulate
 
 
 class Camomile(click.Group):
@@ -97,7 +99,7 @@ def camomile(context: click.Context, version: bool) -> None:
         context.exit(MISUSED)
 
 
-for each in (node, cluster, put, get, forget, status, ping, stop):
+for each in (node, cluster, put, get, forget, status, ping, stop, simulate, explain):
     camomile.add_command(each)
 
 

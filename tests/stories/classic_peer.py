@@ -1,186 +1,18 @@
-"""A classic Camomile node (Go, 2019) of the tests' own, made of raw bytes.
+"""Classic nodes among the nodes of a story, each of which is checked at the end.
 
-Rules of this file: it does what docs/protocol.md, Classic nodes, says of its kind and ignores all else, whoever sends
-it. It keeps every packet that it ever received, and `check` reads them all. Nothing of `camomile_trio.wire` or
-`camomile_trio.node`.
+Rules of this file: what a classic node does is the simulation's business; here is what stories ask of it.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import attrs
 import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport.memory import MemoryNetwork, MemoryTransport
-from tests.stories.raw_packets import (
-    ANSWER_TO,
-    MAPPED,
-    MAX_VALUE,
-    PUBLISH,
-    SENDER,
-    SESSION,
-    Kind,
-    Known,
-    Received,
-    content,
-    field,
-    key_of,
-)
-
-K = 32
-PATIENCE = 2.0  # seconds until it gives a request up
-PORT = 8118
-
-
-@attrs.define(eq=False)
-class ClassicPeer:
-    """One classic node. It is its transport's `Inbound`."""
-
-    node_id: bytes
-    transport: MemoryTransport
-    rng: random.Random
-    contacts: dict[bytes, Known] = attrs.field(factory=dict)
-    values: dict[bytes, bytes] = attrs.field(factory=dict)
-    received: list[Received] = attrs.field(factory=list)
-    streams: int = 0  # attempts at a stream, which classic nodes do not know
-    dropped: int = 0  # packets with a value that is not text
-    is_silent: bool = False  # receives and never answers, like an address that somebody forged
-    forgets: bool = False  # keeps no values, so that what is found is not found here
-    _waiting: dict[bytes, list[Received]] = attrs.field(factory=dict)
-    _answered: trio.Event = attrs.field(factory=trio.Event)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self.transport.endpoint
-
-    # Receiving -----------------------------------------------------------------------------------------------------
-
-    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
-        packet = Received(trio.current_time(), source, datagram_untrusted)
-        self.received.append(packet)
-        if packet.kind is Kind.UNKNOWN:
-            return
-        message = packet.message
-        if not _is_text(packet.value):
-            self.dropped += 1
-            return
-        if self.is_silent:
-            return
-        sender, session = content(packet.fields, SENDER), content(packet.fields, SESSION)
-        self.learn(sender, source)
-        match packet.kind:
-            case Kind.PING:
-                self._send(source, session, Kind.PONG, field(1, content(message, 1)))
-            case Kind.FIND_NODE:
-                self._send(source, session, Kind.NODE_LIST, self._closest(content(message, 1)))
-            case Kind.FIND_VALUE:
-                self._send(source, session, Kind.VALUE, self._value(content(message, 1)))
-            case Kind.STORE:
-                if not self.forgets:
-                    value = packet.value[:MAX_VALUE]
-                    self.values[key_of(value)] = value
-            case _:
-                if session in self._waiting:
-                    self._waiting[session].append(packet)
-                    self._answered.set()
-                    self._answered = trio.Event()
-
-    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
-        self.streams += 1
-        return None
-
-    def learn(self, node_id: bytes, endpoint: Endpoint) -> None:
-        """Knows a node, with every other ip in its IPv4-mapped form, as Go's net.IP has it."""
-        ip = endpoint.ip if len(self.contacts) % 2 else MAPPED + endpoint.ip
-        self.contacts.setdefault(node_id, Known(node_id, ip, endpoint.port))
-
-    def _closest(self, target: bytes) -> bytes:
-        # It names itself too, with the empty ip of a node that was started without a peer.
-        known = [*self.contacts.values(), Known(self.node_id, b"", PORT)]
-        known.sort(key=lambda each: int.from_bytes(each.node_id, "big") ^ int.from_bytes(target, "big"))
-        return b"".join(
-            field(1, field(1, each.node_id) + (field(2, each.ip) if each.ip else b"") + field(3, each.port))
-            for each in known[:K]
-        )
-
-    def _value(self, key: bytes) -> bytes:
-        value = self.values.get(key)
-        if value is None:
-            return field(1, key) + field(3, self._closest(key))
-        return field(1, key) + field(2, value) + field(3, b"")
-
-    # Asking --------------------------------------------------------------------------------------------------------
-
-    async def ping(self, to: Endpoint) -> bool:
-        challenge = self.rng.randbytes(32)
-        answer = await self.ask(to, Kind.PING, field(1, challenge))
-        return answer is not None and answer.message == [(1, challenge)]
-
-    async def find_node(self, to: Endpoint, target: bytes) -> list[Known] | None:
-        answer = await self.ask(to, Kind.FIND_NODE, field(1, target))
-        return None if answer is None else answer.contacts
-
-    async def find_value(self, to: Endpoint, key: bytes) -> bytes | list[Known] | None:
-        """The value of a hit, the contacts of a miss, or None without an answer."""
-        answer = await self.ask(to, Kind.FIND_VALUE, field(1, key))
-        if answer is None:
-            return None
-        assert content(answer.message, 1) == key
-        return answer.value or answer.contacts
-
-    def store(self, to: Endpoint, value: bytes, kind: int = PUBLISH) -> None:
-        """Sends a value; nobody answers."""
-        self.send(to, Kind.STORE, field(1, kind) + field(3, value))
-
-    async def join(self, through: Endpoint) -> None:
-        """Finds the nodes around itself and greets them, so that they know it."""
-        for known in await self.find_node(through, self.node_id) or []:
-            await self.ping(known.endpoint)
-
-    async def ask(self, to: Endpoint, kind: Kind, message: bytes) -> Received | None:
-        """The answer of the right kind, or None."""
-        session = self.rng.randbytes(32)
-        answers = self._waiting[session] = []
-        self._send(to, session, kind, message)
-        with trio.move_on_after(PATIENCE):
-            while not answers:
-                await self._answered.wait()
-        del self._waiting[session]
-        return next((each for each in answers if each.kind is ANSWER_TO[kind]), None)
-
-    def send(self, to: Endpoint, kind: Kind, message: bytes) -> None:
-        """One packet, whose answer nobody waits for."""
-        self._send(to, self.rng.randbytes(32), kind, message)
-
-    def _send(self, to: Endpoint, session: bytes, kind: Kind, message: bytes) -> None:
-        self.transport.send(field(SESSION, session) + field(SENDER, self.node_id) + field(kind, message), to)
-
-    # What it has seen ----------------------------------------------------------------------------------------------
-
-    def stores(self, kind: int) -> list[bytes]:
-        """The values that it was sent to be stored, PUBLISH or REPLICATE."""
-        return [each.value for each in self.received if each.kind is Kind.STORE and (1, kind) in each.message]
-
-    def check(self, kin: set[Endpoint]) -> None:
-        """Nothing of ours but the version and the padding of a request has ever reached it. `kin`: classic peers."""
-        assert self.received, "it was never spoken to"
-        for packet in self.received:
-            if packet.source not in kin:
-                packet.check()
-        assert self.dropped == 0
-        assert self.streams == 0
-
-
-def _is_text(value: bytes) -> bool:
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
+from camomile_trio.transport.memory import MemoryNetwork
 
 
 @asynccontextmanager
@@ -188,24 +20,10 @@ async def classic_peers(
     network: MemoryNetwork, count: int, *, first: str = "10.9.0.1:8118", seed: int = 9
 ) -> AsyncIterator[list[ClassicPeer]]:
     """`count` classic nodes that know nobody yet. On leaving, each checks all that it was ever sent."""
-    rng = random.Random(seed)
-    at = Endpoint.parse(first)
-    peers: list[ClassicPeer] = []
-
-    async def live(endpoint: Endpoint, task_status: trio.TaskStatus[None]) -> None:
-        async with network.open(endpoint) as transport:
-            peer = ClassicPeer(rng.randbytes(32), transport, random.Random(rng.getrandbits(64)))
-            peers.append(peer)
-            await transport.serve(peer, task_status=task_status)
-
-    async with trio.open_nursery() as nursery:
-        for number in range(count):
-            ip = (int.from_bytes(at.ip, "big") + number).to_bytes(4, "big")
-            await nursery.start(live, Endpoint.of(ip, at.port))
+    async with open_classic_peers(network, count, first=first, seed=seed) as peers:
         yield peers
         for peer in peers:
             peer.check({each.endpoint for each in peers})
-        nursery.cancel_scope.cancel()
 
 
 async def greet(through: Endpoint, peers: list[ClassicPeer]) -> None:

@@ -10,9 +10,10 @@ import trio.testing
 from camomile_trio.errors import NotFound, NotPublisher, TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, distance
+from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.raw_packets import PUBLISH, REPLICATE, SENDER, SESSION, Kind, field, key_of
 from camomile_trio.storage.memory import MemoryStorage
-from tests.stories.classic_peer import ClassicPeer, classic_peers, greet
-from tests.stories.raw_packets import PUBLISH, REPLICATE, SENDER, SESSION, Kind, field, key_of
+from tests.stories.classic_peer import classic_peers, greet
 from tests.stories.village import Village, small, village
 
 TEXT = "ABC, du är mina tankar".encode()

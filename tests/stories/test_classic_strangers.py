@@ -9,8 +9,9 @@ import trio.testing
 
 from camomile_trio.config import Config, Requests
 from camomile_trio.kademlia.contacts import Endpoint
-from tests.stories.classic_peer import ClassicPeer, classic_peers
-from tests.stories.raw_packets import PUBLISH, Kind, field, key_of
+from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.raw_packets import PUBLISH, Kind, field, key_of
+from tests.stories.classic_peer import classic_peers
 from tests.stories.village import small, village
 
 LONGEST = b"x" * 1000

@@ -14,8 +14,8 @@ import trio.testing
 from camomile_trio.errors import Forgotten, NotFound, NotPublisher
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key, distance
-from tests.stories.classic_peer import K, classic_peers, greet
-from tests.stories.raw_packets import (
+from camomile_trio.simulation.classic_peer import K
+from camomile_trio.simulation.raw_packets import (
     MAPPED,
     PUBLISH,
     REPLICATE,
@@ -28,6 +28,7 @@ from tests.stories.raw_packets import (
     fields_of,
     key_of,
 )
+from tests.stories.classic_peer import classic_peers, greet
 from tests.stories.village import small, village
 
 TEXT = "ABC, du är mina tankar".encode()

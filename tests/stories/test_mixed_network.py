@@ -10,8 +10,9 @@ import trio.testing
 from camomile_trio.errors import Forgotten
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
-from tests.stories.classic_peer import ClassicPeer, classic_peers, greet
-from tests.stories.raw_packets import PUBLISH, REPLICATE, Kind, key_of
+from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.raw_packets import PUBLISH, REPLICATE, Kind, key_of
+from tests.stories.classic_peer import classic_peers, greet
 from tests.stories.village import small, village
 
 TEXT = "ABC, du är mina tankar".encode()

@@ -1,0 +1,68 @@
+"""Two clocks of a simulated world: Trio's, which jumps, and the wall clocks of its machines, which may be wrong.
+
+Rules of this file: neither ever looks at the real time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+# When virtual time begins on a right wall clock, in ms since the epoch.
+EPOCH = 1_800_000_000_000
+
+
+class VirtualClock(trio.abc.Clock):
+    """Starts at 0 and stands still while anybody can run; then it is at once as late as the next deadline.
+
+    Trio asks how long to sleep only when nobody can run, so that is the moment to jump. `trio.testing.MockClock` does
+    the same by waiting for an idle loop, at several times the cost.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def start_clock(self) -> None:
+        """Nothing to start."""
+
+    def current_time(self) -> float:
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        if deadline == math.inf:
+            # Everybody waits for somebody else. Only a signal can end that.
+            return math.inf
+        self._now = max(self._now, deadline)
+        return 0.0
+
+
+@attrs.define(eq=False)
+class WallClock:
+    """A machine's wall clock, in ms since the epoch: off by an error, drifting, or set by somebody in between."""
+
+    error: float = 0.0  # ms
+    drift: float = 0.0  # seconds gained per second
+    _now: Callable[[], float] = trio.current_time
+    _since: float = 0.0  # when the drift began
+
+    def __call__(self) -> int:
+        now = self._now()
+        return EPOCH + round(now * 1000 + self.error + self.drift * (now - self._since) * 1000)
+
+    @property
+    def off_by(self) -> float:
+        """ms ahead of the right time; negative if it is behind."""
+        return self() - (EPOCH + self._now() * 1000)
+
+    def jump(self, ms: float) -> None:
+        """Somebody sets it forward, or back if negative."""
+        self.error += ms
+
+    def set_drift(self, drift: float) -> None:
+        """From now on it gains `drift` seconds per second; what it has gained so far stays."""
+        now = self._now()
+        self.error += self.drift * (now - self._since) * 1000
+        self._since, self.drift = now, drift

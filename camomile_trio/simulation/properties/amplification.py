@@ -1,0 +1,172 @@
+"""Whoever forges an address cannot make a node send it more than three times what it cost.
+
+Rules of this file: it sees datagrams only, and keeps its own account of who has proven itself to whom: an address has
+when it answered a request with that request's session. Requests of a node's own lookups are no answers; the ping that
+goes with an answer counts with it. Classic peers share a budget beyond that. Of all requests of a node's own, few go to
+an address before it has proven itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.messages import FindNode, Packet, Ping
+from camomile_trio.node.rpc import ANSWER_TYPES
+from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.properties.base import Property
+from camomile_trio.simulation.world import World
+from camomile_trio.wire.codec import decode_untrusted
+
+MOST_WATCHED = 500
+# The rules' own numbers, and not the code's, which may be wrong.
+MOST_TIMES = 3
+MINUTE = 60.0  # s, in which two first requests may go out
+
+
+@attrs.define(eq=False)
+class Account:
+    """What passed between a node and an address that has not proven itself to it."""
+
+    is_proven: bool = False
+    received: int = 0  # bytes of its requests
+    sent: int = 0  # bytes of answers to them, and of the pings that went with them
+    heard_at: float = -1.0
+    is_classic: bool = False
+    # Sessions of the node's requests to it; true for pings that went with an answer.
+    asked: dict[bytes, bool] = attrs.field(factory=dict)
+    # When the last two of those requests were sent.
+    older: float = -math.inf
+    newer: float = -math.inf
+
+
+@attrs.define(eq=False)
+class Budget:
+    """What a node may still send to classic peers beyond the rule."""
+
+    left: float
+    at: float = 0.0
+
+    def spend(self, size: int, rate: float, now: float) -> bool:
+        self.left = min(self.left + (now - self.at) * rate, rate) - size
+        self.at = now
+        return self.left >= 0
+
+
+class Amplification(Property):
+    """Watches all datagrams of the first `MOST_WATCHED` machines. A packet costs a look into a dict, and is decoded
+    only while the address is unproven."""
+
+    name = "forged addresses get three times their bytes at most"
+    watches_packets = True
+
+    def __init__(self) -> None:
+        self._world: World | None = None
+        self._machines: dict[Endpoint, Machine] = {}
+        # Of each machine by its address, since its node's start: what it has to do with others, by theirs.
+        self._accounts: dict[Endpoint, tuple[int, dict[Endpoint, Account]]] = {}
+        self._budgets: dict[tuple[Endpoint, int], Budget] = {}
+
+    async def watch(self, world: World) -> None:
+        self._world = world
+
+    def on_sent(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
+        account = self._account(source, destination)
+        if account is None or account.is_proven:
+            return
+        packet = _decoded(payload)
+        if packet is None:
+            return
+        if isinstance(packet.message, ANSWER_TYPES):
+            self._count(source, destination, account, len(payload))
+        else:
+            if packet.session not in account.asked:
+                self._count_first(source, destination, account, packet)
+            is_repeat = account.asked.get(packet.session, False)
+            # A request that goes out while another is being received goes with its answer.
+            goes_with = isinstance(packet.message, Ping) and account.heard_at == self._now()
+            account.asked[packet.session] = is_repeat or goes_with
+            if is_repeat or goes_with:
+                self._count(source, destination, account, len(payload))
+
+    def on_received(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
+        account = self._account(destination, source)
+        if account is None or account.is_proven:
+            return
+        packet = _decoded(payload)
+        if packet is None:
+            return
+        if not isinstance(packet.message, ANSWER_TYPES):
+            account.received += len(payload)
+            account.heard_at = self._now()
+            account.is_classic = packet.version == 0
+        elif packet.session in account.asked:
+            account.is_proven = True
+            account.asked = {}
+
+    def _count_first(self, own: Endpoint, other: Endpoint, account: Account, packet: Packet) -> None:
+        if isinstance(packet.message, FindNode) and packet.message.target == packet.sender:
+            # A node that joins: its operator has named the address.
+            return
+        assert self._world is not None
+        now = self._now()
+        if now - account.older < MINUTE:
+            expected = f"two first requests a minute to {other}, which has never answered"
+            self._world.violated(self.name, expected, f"three in {now - account.older:.1f} s", self._machines[own])
+        account.older, account.newer = account.newer, now
+
+    def _now(self) -> float:
+        assert self._world is not None
+        return self._world.now
+
+    def _account(self, own: Endpoint, other: Endpoint) -> Account | None:
+        machine = self._machines.get(own) or self._meet(own)
+        if machine is None:
+            return None
+        life, accounts = self._accounts.get(own, (0, {}))
+        if life != machine.lives:
+            # A node that starts again has forgotten who has proven itself.
+            accounts = {}
+            self._accounts[own] = machine.lives, accounts
+            self._budgets.pop((own, life), None)
+        account = accounts.get(other)
+        if account is None:
+            account = accounts[other] = Account()
+            # In a warm world it has met everybody before there was anything to see.
+            assert self._world is not None
+            if self._world.is_warm and machine.node is not None:
+                account.is_proven = machine.node.core.rpc.peers.is_proven(other)
+        return account
+
+    def _meet(self, endpoint: Endpoint) -> Machine | None:
+        if self._world is None or len(self._machines) >= MOST_WATCHED:
+            return None
+        for machine in self._world.machines[len(self._machines) : MOST_WATCHED]:
+            self._machines[machine.endpoint] = machine
+        return self._machines.get(endpoint)
+
+    def _count(self, own: Endpoint, other: Endpoint, account: Account, size: int) -> None:
+        assert self._world is not None
+        machine = self._machines[own]
+        before = max(0, account.sent - MOST_TIMES * account.received)
+        account.sent += size
+        beyond = max(0, account.sent - MOST_TIMES * account.received)
+        if beyond <= before:
+            return
+        if account.is_classic:
+            rate = float(machine.config.requests.classic_budget)
+            budget = self._budgets.setdefault((own, machine.lives), Budget(rate, self._now()))
+            if budget.spend(beyond - before, rate, self._now()):
+                return
+        expected = f"{MOST_TIMES * account.received} bytes at most to {other}, which sent {account.received}"
+        self._world.violated(self.name, expected, f"{account.sent} bytes", machine)
+
+
+def _decoded(payload: bytes) -> Packet | None:
+    try:
+        return decode_untrusted(payload)
+    except MalformedPacket:
+        return None

@@ -1,0 +1,187 @@
+"""Telling a run: every packet, lookup and change of readiness as a mapping for a JSON line.
+
+Rules of this file: it only looks. The trace's hash is the same whether anybody listens or not, so nothing here draws
+from a generator, changes a node, or notes anything in the trace. What is long is cut: ids and sessions to a prefix,
+values to their size. The order of the fields is part of the format: `trace_file.py` reads some
+without parsing the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import (
+    FindNode,
+    FindValue,
+    Have,
+    HaveResult,
+    Leave,
+    Message,
+    NodeList,
+    Ping,
+    Pong,
+    Store,
+    StoreResult,
+    TooLarge,
+    Value,
+)
+from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
+from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.trace import Happening, Trace
+from camomile_trio.wire.codec import decode_untrusted
+
+if TYPE_CHECKING:
+    from camomile_trio.simulation.world import World
+
+ID_DIGITS = 16  # of a node's id: enough to tell millions of nodes apart
+SESSION_DIGITS = 24
+
+_NAMES: dict[type[Message], str] = {
+    Ping: "ping",
+    Pong: "pong",
+    FindNode: "find_node",
+    FindValue: "find_value",
+    NodeList: "node_list",
+    Value: "value",
+    Store: "store",
+    StoreResult: "store_result",
+    Have: "have",
+    HaveResult: "have_result",
+    TooLarge: "too_large",
+    Leave: "leave",
+}
+
+
+@attrs.define(eq=False)
+class Telling:
+    """Tells one world's packets and events. Made by `tell_world`."""
+
+    _world: World
+    _trace: Trace
+    _number_at: dict[bytes, int] = attrs.field(init=False, factory=dict)
+
+    def packet(self, due: float, source: Endpoint, destination: Endpoint, payload: bytes) -> Happening:
+        """A packet that was received; `from` and `to` are numbers of machines, or endpoints of anybody else."""
+        try:
+            packet = decode_untrusted(payload)
+        except MalformedPacket as error:
+            return self._head(due, "", "malformed", source, destination, payload) | {"because": error.reason}
+        session, kind = packet.session.hex()[:SESSION_DIGITS], _NAMES[type(packet.message)]
+        told = self._head(due, session, kind, source, destination, payload)
+        told |= {"id": packet.sender.hex()[:ID_DIGITS], "version": packet.version}
+        return told | _particulars(packet.message)
+
+    def _head(
+        self, due: float, session: str, kind: str, source: Endpoint, destination: Endpoint, payload: bytes
+    ) -> dict[str, object]:
+        return {
+            "time": due,
+            "event": "packet",
+            "session": session,
+            "kind": kind,
+            "from": self._who(source),
+            "to": self._who(destination),
+            "bytes": len(payload),
+        }
+
+    def on_event(self, machine: Machine, event: Event) -> None:
+        """A node tells what it does. Operations are told by the world, as their users see them."""
+        if self._trace.tell is None:
+            return
+        now = self._world.now
+        if isinstance(event, LookupEnded):
+            self._trace.tell(
+                {
+                    "time": now,
+                    "event": "lookup",
+                    "machine": machine.number,
+                    "kind": event.kind,
+                    "target": event.target.hex(),
+                    "began": now - event.seconds,
+                    "hops": event.hops,
+                    "requests": event.requests,
+                    "closest": _contacts(event.closest),
+                }
+            )
+        elif isinstance(event, ReadyChanged):
+            self._trace.tell(
+                {
+                    "time": now,
+                    "event": "ready" if event.ready else "not_ready",
+                    "machine": machine.number,
+                    "because": event.because,
+                }
+            )
+
+    def _who(self, endpoint: Endpoint) -> int | str:
+        # Machines are never fewer than they were. The source port of a stream is nobody's endpoint, but its ip is.
+        machines, known = self._world.machines, self._number_at
+        for machine in machines[len(known) :]:
+            known[machine.endpoint.ip] = machine.number
+        return known.get(endpoint.ip, str(endpoint))
+
+
+def tell_world(world: World, trace: Trace) -> None:
+    """From now on `trace.tell` is told of every packet and event of `world`, too."""
+    telling = Telling(world, trace)
+    trace.describe_packet = telling.packet
+    world.observers.append(telling.on_event)
+
+
+def _particulars(message: Message) -> dict[str, object]:
+    match message:
+        case FindNode(target):
+            return {"target": target.hex()}
+        case FindValue(key):
+            return {"key": key.hex()}
+        case NodeList():
+            return {"contacts": _contacts(message.contacts)}
+        case Value():
+            found: dict[str, object] = {} if message.value is None else {"size": len(message.value)}
+            found |= {"cached": True} if message.cached else {}
+            return found | {"contacts": _contacts(message.contacts), "records": _records(message.records)}
+        case Store():
+            return {
+                "key": (message.key or Key.of(message.value or b"")).hex(),
+                "why": "cache" if message.cached else message.kind.name.lower(),
+                "size": None if message.value is None else len(message.value),
+                "records": _records(message.records),
+            }
+        case StoreResult():
+            return {
+                "status": message.status.name.lower(),
+                "durability": message.durability.name.lower(),
+                "records": _records(message.records),
+            }
+        case Have():
+            return {"keys": [key.hex() for key in message.keys]}
+        case HaveResult():
+            return {
+                "holdings": [
+                    {"key": each.key.hex(), "has_value": each.has_value, "records": _records(each.records)}
+                    for each in message.holdings
+                ]
+            }
+        case TooLarge(size):
+            return {"size": size}
+        case _:
+            return {}
+
+
+def _contacts(contacts: tuple[Contact, ...]) -> list[str]:
+    return [each.id.hex()[:ID_DIGITS] for each in contacts]
+
+
+def _records(rows: tuple[RecordRow, ...]) -> list[dict[str, object]]:
+    told: list[dict[str, object]] = []
+    for row in rows:
+        # The key is not in a row, and is of no matter for what is told of it.
+        record = Record.from_row(row, Key())
+        told.append({"kind": record.kind.name.lower(), "seq": record.seq, "expires": record.expires})
+    return told

@@ -1,0 +1,425 @@
+"""A simulated world: its network, its machines, and everything that can befall them.
+
+Rules of this file: verbs are what operators and accidents do (start, crash, pause, part, heal …), and each is noted in
+the trace. It decides nothing at random but addresses and keys, from the seed. What must be true of the world is the
+business of `properties/`, what happens in it that of `scenarios/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from camomile_trio.config import Config
+from camomile_trio.errors import CamomileError
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.node.events import Event
+from camomile_trio.node.node import open_node
+from camomile_trio.simulation.clock import WallClock
+from camomile_trio.simulation.ledger import Ledger, Operation
+from camomile_trio.simulation.machine import Condition, Life, Machine
+from camomile_trio.simulation.outcome import Claim, Violation
+from camomile_trio.simulation.progress import Progress
+from camomile_trio.simulation.trace import Trace
+from camomile_trio.simulation.users import Users
+from camomile_trio.simulation.warm import settle_warm
+from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.transport.memory import MemoryNetwork
+
+if TYPE_CHECKING:
+    from camomile_trio.simulation.figures import Figures
+
+# The name that every machine joins by, and how many machines stand behind it: as with a name service, the first ones
+# that run.
+SEEDS_NAME = "seeds.example:8118"
+SEEDS = 3
+PORT = 8118
+MOST_VIOLATIONS = 100  # kept; all are counted
+
+
+class World:
+    """One network in virtual time. Made by `simulate`; scenarios are written in its verbs."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        config: Config,
+        network: MemoryNetwork,
+        trace: Trace,
+        progress: Progress,
+        nursery: trio.Nursery,
+        is_warm: bool = False,
+    ) -> None:
+        self.seed = seed
+        # Whether `settle` lays out tables instead of having nodes join.
+        self.is_warm = is_warm
+        # What is measured; set by whoever measures.
+        self.figures: Figures | None = None
+        self.config = config
+        self.network = network
+        self.trace = trace
+        self.progress = progress
+        self.rng = self.generator("world")
+        self.ledger = Ledger(trio.current_time, self.clock_spread)
+        self.users = Users(self, self.ledger, self.generator("users"))
+        self.machines: list[Machine] = []
+        # Told of every event of every node, and of every operation's end.
+        self.observers: list[Callable[[Machine, Event], None]] = []
+        self.on_operation_ended: list[Callable[[Operation], None]] = [progress.on_operation]
+        self.claims: list[Claim] = []
+        self.violations: list[Violation] = []
+        self.violation_count = 0
+        self.violated_rules: Counter[str] = Counter()
+        # One publisher key for all, as in a deployment; a machine may be given one of its own.
+        self.publisher = KeyPair.new(self.rng)
+        # Since when nothing is cut, lossy, slow or wrongly dated, and nobody has crashed or come back.
+        self.calm_since = 0.0
+        self._troubles: dict[str, None] = {}
+        self._side_of: dict[int, int] = {}
+        self._nursery = nursery
+
+    def generator(self, *purpose: object) -> random.Random:
+        """A source of randomness of its own for one purpose: using it more changes nothing elsewhere."""
+        return random.Random("/".join(str(each) for each in (self.seed, *purpose)))
+
+    @property
+    def now(self) -> float:
+        """Virtual s."""
+        return trio.current_time()
+
+    def clock_spread(self) -> float:
+        """How far two wall clocks of the world are apart at most, in s."""
+        errors = [each.clock.off_by for each in self.machines]
+        return (max(errors) - min(errors)) / 1000 if errors else 0.0
+
+    @property
+    def up(self) -> list[Machine]:
+        """The machines whose nodes run, paused ones included."""
+        return [each for each in self.machines if each.is_up]
+
+    @property
+    def down(self) -> list[Machine]:
+        return [each for each in self.machines if each.condition is Condition.DOWN]
+
+    # Troubles ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether a fault is about that can hide one user's word from another's."""
+        return bool(self._troubles)
+
+    @property
+    def troubles(self) -> list[str]:
+        """The faults that are about, by name."""
+        return list(self._troubles)
+
+    def trouble(self, name: str) -> None:
+        """A fault begins that lasts until `end_trouble`."""
+        self._troubles[name] = None
+        self.note("trouble", name=name)
+
+    def end_trouble(self, name: str) -> None:
+        self._troubles.pop(name, None)
+        self.stir()
+        self.note("trouble_over", name=name)
+
+    def stir(self) -> None:
+        """Something happened that the network needs time to get over."""
+        self.calm_since = self.now
+
+    @property
+    def calm_for(self) -> float:
+        """Seconds since the last fault ended; 0 while one is about."""
+        return 0.0 if self._troubles else self.now - self.calm_since
+
+    def reaches(self, a: Machine, b: Machine) -> bool:
+        """Whether packets can pass both ways between two machines that run."""
+        return self.network.connects(a.endpoint, b.endpoint) and self.network.connects(b.endpoint, a.endpoint)
+
+    # Machines ------------------------------------------------------------------------------------------------------
+
+    def new_machine(
+        self,
+        *,
+        config: Config | None = None,
+        publisher: KeyPair | None = None,
+        is_ephemeral: bool = False,
+        clock_error: float = 0.0,
+    ) -> Machine:
+        """A machine that does not run yet."""
+        number = len(self.machines)
+        rng = self.generator("machine", number)
+        config = config or self.config
+        disk = None
+        if not is_ephemeral:
+            settings = config.storage
+            disk = SimulatedDisk(sync=settings.sync, max_bytes=settings.max_storage, rng=self.generator("disk", number))
+        machine = Machine(
+            number=number,
+            endpoint=Endpoint.of(bytes((10, number >> 16, number >> 8 & 0xFF, number & 0xFF)), PORT),
+            config=attrs.evolve(config, join=(SEEDS_NAME,)),
+            identity=KeyPair.new(rng),
+            publisher=publisher or self.publisher,
+            clock=WallClock(clock_error),
+            disk=disk,
+            rng_of_life=functools.partial(self.generator, "life", number),
+        )
+        self.machines.append(machine)
+        return machine
+
+    async def settle(
+        self,
+        count: int,
+        *,
+        per_second: float = 20.0,
+        config: Config | None = None,
+        is_ephemeral: bool = False,
+        patience: float = 120.0,
+    ) -> list[Machine]:
+        """`count` more machines, started one after another, and waited for until all have joined."""
+        if self.is_warm:
+            return await self.settle_warm(count, config=config, is_ephemeral=is_ephemeral)
+        self.progress.begin("joining", count)
+        began = []
+        for number in range(count):
+            machine = self.new_machine(config=config, is_ephemeral=is_ephemeral)
+            await self.start(machine)
+            began.append(machine)
+            if number + 1 < count:
+                await trio.sleep(1 / per_second)
+            self.progress.advance(1)
+        await self.wait_ready(began, patience)
+        return began
+
+    async def settle_warm(
+        self, count: int, *, config: Config | None = None, is_ephemeral: bool = False
+    ) -> list[Machine]:
+        """`count` more machines with tables as after a long life, at once and without a message."""
+        return await settle_warm(self, count, config=config, is_ephemeral=is_ephemeral)
+
+    async def start(self, machine: Machine, *, on_new_disk: bool = False) -> None:
+        """Its node starts, on what its disk still has; returns once it runs, which is before it has joined."""
+        if machine.condition is not Condition.DOWN:
+            return
+        if machine.disk is not None:
+            if on_new_disk:
+                machine.disk.wipe()
+        elif machine.lives:
+            machine.identity = KeyPair.new(self.generator("identity", machine.number, machine.lives))
+        machine.life = Life()
+        machine.lives += 1
+        machine.why_not = ""
+        machine.condition = Condition.UP
+        machine.up_since = self.now
+        if machine.lives > 1:
+            self.stir()
+        self.note(
+            "start",
+            machine=machine.number,
+            life=machine.lives,
+            id=machine.id.hex(),
+            clock_off_by_ms=round(machine.clock.off_by),
+        )
+        self._nursery.start_soon(self._live, machine, machine.life)
+        await machine.life.opened.wait()
+
+    async def wait_ready(self, machines: Iterable[Machine], patience: float) -> bool:
+        """Waits until all have joined that are up, `patience` seconds at most; whether they have."""
+        with trio.move_on_after(patience):
+            for machine in machines:
+                if machine.node is not None:
+                    await machine.node.wait_ready()
+        return all(each.serves for each in machines if each.is_up)
+
+    async def crash(self, machine: Machine, *, power_loss: bool = False) -> None:
+        """Its node is gone at once, and cleans nothing up. With `power_loss` its disk forgets what was not there."""
+        if machine.condition is Condition.DOWN:
+            return
+        self.note("crash", machine=machine.number, power_loss=power_loss)
+        self._cut_off(machine)
+        if machine.disk is not None:
+            if power_loss:
+                machine.disk.lose_power()
+            else:
+                machine.disk.crash()
+        machine.life.scope.cancel()
+        await machine.life.gone.wait()
+
+    async def crash_all(self, machines: Sequence[Machine], *, power_loss: bool = False) -> None:
+        """All of them at the same instant."""
+        async with trio.open_nursery() as nursery:
+            for machine in machines:
+                nursery.start_soon(functools.partial(self.crash, machine, power_loss=power_loss))
+
+    async def leave(self, machine: Machine) -> None:
+        """As SIGTERM: its node hands its records over and stops. Returns once it is gone."""
+        if machine.condition is Condition.PAUSED:
+            self.resume(machine)
+        if machine.condition is Condition.DOWN:
+            return
+        self.note("leave", machine=machine.number)
+        machine.condition = Condition.LEAVING
+        self._send_users_away(machine)
+        machine.life.leave.set()
+        await machine.life.gone.wait()
+
+    def pause(self, machine: Machine) -> None:
+        """As SIGSTOP seen from outside: it neither sends nor hears, and goes on where it was with `resume`."""
+        if machine.condition is Condition.UP:
+            machine.condition = Condition.PAUSED
+            self.network.pause(machine.endpoint)
+            self.trouble(f"machine {machine.number} is paused")
+
+    def resume(self, machine: Machine) -> None:
+        if machine.condition is Condition.PAUSED:
+            machine.condition = Condition.UP
+            self.network.resume(machine.endpoint)
+            self.end_trouble(f"machine {machine.number} is paused")
+
+    async def _live(self, machine: Machine, life: Life) -> None:
+        try:
+            with life.scope:
+                await self._run_node(machine, life)
+        finally:
+            if machine.life is life:
+                self._send_users_away(machine)
+                machine.node = None
+                machine.condition = Condition.DOWN
+                machine.down_since = self.now
+                self.stir()
+            life.opened.set()
+            life.gone.set()
+
+    async def _run_node(self, machine: Machine, life: Life) -> None:
+        try:
+            # Whoever comes first has nobody to ask; when it comes back it has.
+            is_first = machine.number == 0 and machine.lives == 1
+            async with open_node(
+                attrs.evolve(machine.config, join=()) if is_first else machine.config,
+                transport=self.network.open(machine.endpoint),
+                storage=machine.disk.open() if machine.disk is not None else None,
+                wall_clock=machine.clock,
+                rng=machine.rng_of_life(machine.lives),
+                identity=machine.identity,
+                publisher=machine.publisher,
+                resolver=functools.partial(self._resolve, machine),
+            ) as node:
+                machine.node = node
+                with contextlib.ExitStack() as watching:
+                    for observer in self.observers:
+                        watching.enter_context(node.events.watch(functools.partial(observer, machine)))
+                    life.opened.set()
+                    await life.leave.wait()
+        except CamomileError as error:
+            if machine.node is not None:
+                self.violated("no exception leaves a node", "none", repr(error), machine)
+            machine.why_not = str(error)
+            self.note("no_start", machine=machine.number, because=machine.why_not)
+        except Exception as error:  # noqa: BLE001
+            # Whatever a node raises is a finding: the run goes on, and says so at its end.
+            self.violated("no exception leaves a node", "none", repr(error), machine)
+
+    def _cut_off(self, machine: Machine) -> None:
+        if machine.condition is Condition.PAUSED:
+            self.end_trouble(f"machine {machine.number} is paused")
+        if machine.node is not None:
+            self.network.crash(machine.endpoint)
+        self._send_users_away(machine)
+
+    def _send_users_away(self, machine: Machine) -> None:
+        for scope in list(machine.life.users):
+            scope.cancel()
+
+    async def _resolve(self, asker: Machine, host: str, port: int) -> list[Endpoint]:
+        """The name service: the first machines that run. Raises OSError when there are none."""
+        found: list[Endpoint] = []
+        for machine in self.machines:
+            if machine.is_up and machine is not asker:
+                found.append(machine.endpoint)
+                if len(found) == SEEDS:
+                    break
+        return found
+
+    # The network ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_parted(self) -> bool:
+        return "partition" in self._troubles
+
+    def part(self, groups: Sequence[Sequence[Machine]], *, one_way: bool = False) -> None:
+        """From now on only members of one group reach each other; who is in none is in one more.
+
+        `one_way`: packets still pass from an earlier group to a later one.
+        """
+        self.network.partition([[each.endpoint for each in group] for group in groups], one_way=one_way)
+        self.trouble("partition")
+        self.note("part", groups=[[each.number for each in group] for group in groups])
+
+    def heal(self) -> None:
+        """Ends the partition and all cuts."""
+        self.network.heal_all()
+        self.end_trouble("partition")
+
+    # The judge -----------------------------------------------------------------------------------------------------
+
+    def note(self, event: str, /, **particulars: object) -> None:
+        """Something happened; it goes into the trace."""
+        self.trace.note(self.now, event, **particulars)
+
+    def on_operation(self, operation: Operation) -> None:
+        """A user's operation ended."""
+        self.note(
+            operation.kind,
+            number=operation.number,
+            machine=operation.machine,
+            key=operation.key.hex(),
+            began=operation.began,
+            outcome=operation.outcome,
+        )
+        for told in self.on_operation_ended:
+            told(operation)
+
+    def claim(self, what: str, is_true: bool, seen: object) -> None:
+        """A line of the scenario's pass line: `what` must be true, and this was seen."""
+        self.claims.append(Claim(what, is_true, str(seen)))
+        self.note("claim", what=what, is_true=is_true, seen=seen)
+
+    def violated(self, rule: str, expected: str, seen: str, machine: Machine | None = None) -> None:
+        """A property does not hold."""
+        violation = Violation(rule, self.now, machine.number if machine is not None else None, expected, seen)
+        self.violation_count += 1
+        self.violated_rules[rule] += 1
+        if len(self.violations) < MOST_VIOLATIONS:
+            self.violations.append(violation)
+        self.note("violation", rule=rule, machine=violation.machine, expected=expected, seen=seen)
+
+    def holders(self, key: Key) -> list[Machine]:
+        """The machines up whose nodes store the value's bytes, served or not."""
+        found = []
+        for machine in self.machines:
+            if machine.node is not None:
+                state = machine.node.core.storage.read(key)
+                if state is not None and state.size is not None:
+                    found.append(machine)
+        return found
+
+    def live_holders(self, key: Key) -> list[Machine]:
+        """Those of the holders whose copy has a live lease, by their own clocks."""
+        found = []
+        for machine in self.holders(key):
+            assert machine.node is not None
+            state = machine.node.core.storage.read(key)
+            if state is not None and registers.is_live(state, machine.clock()):
+                found.append(machine)
+        return found

@@ -1,0 +1,89 @@
+"""Nodes answer strangers with three times their bytes at most; one that sends more is seen."""
+
+from __future__ import annotations
+
+import random
+from unittest import mock
+
+import trio
+
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.node import inbox
+from camomile_trio.node.inbox import Inbox
+from camomile_trio.node.peers import Peer
+from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.properties.amplification import Amplification
+from camomile_trio.simulation.raw_packets import SENDER, SESSION, Kind, field
+from camomile_trio.simulation.world import World
+from tests.simulation.worlds import broken_rules, run_world
+
+STRANGER = Endpoint.parse("10.9.9.9:8118")
+VERSION, PADDING = 10, 14
+
+
+def find_node(rng: random.Random, padding: int) -> bytes:
+    """A find of one of ours, from an id that nobody knows; the answer is longer than it."""
+    packet = field(SESSION, rng.randbytes(32)) + field(SENDER, rng.randbytes(32))
+    packet += field(Kind.FIND_NODE, field(1, rng.randbytes(32))) + field(VERSION, 1)
+    return packet + (field(PADDING, bytes(padding)) if padding else b"")
+
+
+async def a_stranger_asks(world: World, machines: list[Machine]) -> None:
+    """From an address at which nobody answers, as if it were forged."""
+    rng = world.generator("stranger")
+    async with world.network.open(STRANGER) as transport, trio.open_nursery() as nursery:
+        await nursery.start(transport.serve, ClassicPeer(rng.randbytes(32), transport, rng, is_silent=True))
+        for padding in (0, 0, 100, 400):
+            for machine in machines:
+                transport.send(find_node(rng, padding), machine.endpoint)
+            await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+
+
+async def crashes_and_returns(world: World, machines: list[Machine]) -> None:
+    """Nodes that start again have forgotten who has proven itself, while others still know them."""
+    await world.users.put_many(10)
+    await world.crash_all(machines[2:5])
+    for machine in machines[2:5]:
+        await world.start(machine)
+    await world.users.keep_busy(60, puts=1, gets=5)
+
+
+def test_strangers_and_friends_get_no_more_than_they_may() -> None:
+    assert not broken_rules(run_world(a_stranger_asks, Amplification()))
+    assert not broken_rules(run_world(crashes_and_returns, Amplification()))
+
+
+def test_more_than_that_is_seen() -> None:
+    with mock.patch.object(inbox, "AMPLIFICATION", 30):
+        outcome = run_world(a_stranger_asks, Amplification())
+    assert broken_rules(outcome) == [Amplification.name]
+    assert any(str(STRANGER) in each.expected for each in outcome.violations)
+
+
+def test_a_third_first_request_in_a_minute_is_seen() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        node = machines[0].node
+        assert node is not None
+        for _ in range(3):
+            await node.core.rpc.ask(STRANGER, node.core.rpc.new_ping(), node=None)
+            await trio.sleep(10)
+
+    assert not broken_rules(run_world(story, Amplification()))
+    with mock.patch.object(Peer, "may_ask_first", return_value=True):
+        outcome = run_world(story, Amplification())
+    assert broken_rules(outcome) == [Amplification.name]
+    assert "first requests" in outcome.violations[0].expected
+
+
+def test_a_ping_that_is_not_counted_with_the_answer_is_seen() -> None:
+    whole = Inbox._answer
+
+    def answer(self: Inbox, *args: object) -> int:
+        packet, source, message, allowance = args
+        assert isinstance(allowance, float | int)
+        return whole(self, packet, source, message, allowance + 240)  # type: ignore[arg-type]
+
+    with mock.patch.object(Inbox, "_answer", answer):
+        assert broken_rules(run_world(a_stranger_asks, Amplification())) == [Amplification.name]

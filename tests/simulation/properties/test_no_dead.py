@@ -1,0 +1,63 @@
+"""The dead leave every table in time; whoever keeps them is seen, unless it could not know."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import trio
+
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.properties.no_dead import NoDead, bound
+from camomile_trio.simulation.world import World
+from tests.simulation.worlds import broken_rules, run_world
+
+
+async def two_crash(world: World, machines: list[Machine]) -> None:
+    """With no users about: it is maintenance alone that finds out."""
+    await world.crash_all(machines[-2:])
+    await trio.sleep(bound(machines[0]) + 60)
+
+
+def keep_everybody(self: RoutingTable, *args: object, **kwargs: object) -> bool:
+    return False
+
+
+def test_the_dead_leave_all_tables() -> None:
+    assert not broken_rules(run_world(two_crash, NoDead()))
+
+
+def test_a_table_that_keeps_them_is_seen() -> None:
+    with mock.patch.object(RoutingTable, "on_failure", keep_everybody):
+        outcome = run_world(two_crash, NoDead())
+    assert broken_rules(outcome) == [NoDead.name]
+    assert outcome.violations[0].machine in range(6)
+
+
+def test_who_comes_back_under_another_id_is_dead_under_the_old_one() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        (guest,) = await world.settle(1, is_ephemeral=True)
+        await trio.sleep(30)
+        await world.crash(guest)
+        await world.start(guest)
+        await trio.sleep(bound(guest) + 60)
+
+    def ignore(self: RoutingTable, *args: object) -> bool:
+        return False
+
+    assert not broken_rules(run_world(story, NoDead()))
+    with (
+        mock.patch.object(RoutingTable, "on_failure", keep_everybody),
+        mock.patch.object(RoutingTable, "on_gone", ignore),
+    ):
+        assert broken_rules(run_world(story, NoDead())) == [NoDead.name]
+
+
+def test_who_is_alone_is_not_blamed() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        await world.crash_all(machines[1:])
+        await trio.sleep(bound(machines[0]) + 60)
+        assert machines[0].node is not None
+        assert machines[0].node.contacts()
+
+    assert not broken_rules(run_world(story, NoDead(), nodes=3))

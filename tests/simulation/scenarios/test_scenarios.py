@@ -1,0 +1,56 @@
+"""Every scenario keeps its promise in a small network, and says in its words what it is.
+
+Rules of this file: small means seconds; `camomile simulate` runs them as large as they are meant. A scenario whose
+story takes hours or weeks, or shows nothing in a small network, is not here.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.scenarios import SCENARIOS
+
+SMALL = {
+    "steady": 8,
+    "growth": 12,
+    "flash-crowd": 8,
+    "churn-weibull-3": 4,
+    "mass-crash-50": 8,
+    "rolling-restart-durable": 5,
+    "rolling-restart-ephemeral": 5,
+    "one-way-cuts": 5,
+    "loss-5": 5,
+    "classic-mixed": 6,
+    "disks-full": 5,
+    "disks-failing": 10,
+    "power-loss-os": 5,
+    "power-loss-full": 5,
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_passes_in_a_small_network(name: str) -> None:
+    outcome = simulate(Plan(scenario=SCENARIOS[name], nodes=SMALL[name]))
+    assert outcome.claims
+    assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_says_what_it_is_in_a_line_each(name: str) -> None:
+    scenario = SCENARIOS[name]
+    assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", name)
+    assert name == scenario.name
+    for words in (scenario.summary, scenario.passes):
+        assert 0 < len(words) <= 110
+        assert "\n" not in words
+
+
+def test_the_same_seed_is_the_same_run_and_another_one_is_not() -> None:
+    plan = Plan(scenario=SCENARIOS["rolling-restart-ephemeral"], nodes=4, seed=5)
+    first, again, other = simulate(plan), simulate(plan), simulate(Plan(scenario=plan.scenario, nodes=4, seed=6))
+    assert first.trace == again.trace
+    assert first.messages == again.messages
+    assert other.trace != first.trace

@@ -1,0 +1,63 @@
+"""Small worlds for tests: a few nodes with short lives of everything, a story, and the properties that watch it.
+
+Rules of this file: worlds are made by `simulate`, as all are; only the properties are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from unittest import mock
+
+from camomile_trio.config import Config, Kademlia, Records
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.records import Record
+from camomile_trio.simulation import run
+from camomile_trio.simulation.ledger import OK
+from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.outcome import Outcome
+from camomile_trio.simulation.properties.base import Property
+from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.world import World
+
+# A minute from one round of maintenance to the next.
+QUICK = Config(
+    kademlia=Kademlia(k=4, refresh_interval=60.0),
+    records=Records(lease=600.0, replicate_interval=60.0, cache_life=5.0),
+)
+# What happens after so many machines have joined.
+Story = Callable[[World, list[Machine]], Awaitable[None]]
+
+
+def run_world(story: Story, *properties: Property, nodes: int = 8, seed: int = 1, config: Config = QUICK) -> Outcome:
+    """One run of a story, watched by these properties and no others."""
+
+    async def settle_and_tell(world: World, count: int) -> None:
+        await story(world, await world.settle(count))
+
+    scenario = Scenario(
+        name="story", summary="A test's.", passes="as the test says", run=settle_and_tell, nodes=nodes, config=config
+    )
+    with mock.patch.object(run, "all_properties", return_value=list(properties)):
+        return simulate(Plan(scenario=scenario, seed=seed))
+
+
+async def put(world: World, value: bytes = b"a plum", *, at: Machine | None = None, ttl: float | None = None) -> Key:
+    """A put that is acknowledged."""
+    operation = await world.users.put(value, at=at, ttl=ttl)
+    assert operation is not None
+    assert operation.outcome == OK, operation.because
+    return operation.key
+
+
+def records_of(world: World, key: Key) -> tuple[Record, ...]:
+    """The records that the first holder of a key has."""
+    node = world.holders(key)[0].node
+    assert node is not None
+    state = node.core.storage.read(key)
+    assert state is not None
+    return tuple(register.record for register in state.registers)
+
+
+def broken_rules(outcome: Outcome) -> list[str]:
+    return list(outcome.violated_rules)
