@@ -20,7 +20,7 @@ from typing import NamedTuple
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId, as_int
+from camomile_trio.kademlia.ids import NodeId, as_int, bucket_index
 
 
 @attrs.frozen
@@ -245,6 +245,24 @@ class RoutingTable:
         """How many members bucket `index` has."""
         seating = self._seatings.get(index)
         return len(seating.members) if seating is not None else 0
+
+    def has_room(self, node: NodeId) -> bool:
+        """Whether `node` would get a seat at once if it answered us now. Our own id would not."""
+        index = bucket_index(self.own, node) if node != self.own else None
+        return index is not None and self.count(index) < self.k
+
+    def wants(self, node: NodeId, now: float) -> bool:
+        """Whether an answer of `node`, which is no member, would change anything.
+
+        It would not where the bucket is full of members heard of within `check_after` and has its replacements as well.
+        """
+        if self.has_room(node):
+            return True
+        seating = self._seatings.get((as_int(node) ^ self._number).bit_length() - 1)
+        if seating is None:
+            return False
+        oldest = next(iter(seating.members.values()))
+        return len(seating.replacements) < self._most_replacements or now - oldest.at >= self._check_after
 
     def buckets(self) -> list[Bucket]:
         """The buckets that have members, nearest first."""

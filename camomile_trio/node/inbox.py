@@ -69,8 +69,8 @@ class Inbox:
             return
         is_proven = rpc.peers.is_proven(source)
         allowance: float = math.inf if is_proven else AMPLIFICATION * len(datagram_untrusted)
-        is_stranger = packet.sender not in rpc.table
         is_ping = isinstance(packet.message, Ping)
+        is_stranger = packet.sender not in rpc.table and self._is_worth_a_ping(packet, is_ping)
         # A find can be answered with fewer contacts, so its sender is pinged first; a pong cannot be made shorter.
         if is_stranger and not is_ping:
             allowance -= rpc.prove(Contact(packet.sender, source))
@@ -86,6 +86,18 @@ class Inbox:
             and (allowance >= PING_BYTES or (packet.version == 0 and self._afford(PING_BYTES - allowance)))
         ):
             rpc.prove(Contact(packet.sender, source))
+
+    def _is_worth_a_ping(self, packet: Packet, is_ping: bool) -> bool:
+        """Whether it matters that this stranger is there.
+
+        One that pings us may only be checking on us for a third. Would we check on a member of a full bucket because of
+        it, and that one likewise, a single request would go through the network as a chain of pings. A classic node can
+        store here only once it has answered us.
+        """
+        table = self._rpc.table
+        if packet.version == 0:
+            return True
+        return table.has_room(packet.sender) if is_ping else table.wants(packet.sender, self._rpc.clock())
 
     async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
         packet = self._open(message_untrusted)

@@ -395,3 +395,17 @@ def test_a_lookup_of_our_own_id_freshens_no_bucket() -> None:
 
 def test_answers_alone_freshen_no_bucket() -> None:
     assert table_of(ZOE).stale_buckets(0.5) == [7]
+
+
+def test_a_newcomer_is_wanted_where_its_answer_would_change_something() -> None:
+    table = RoutingTable(NodeId(b"\x00"), k=2, check_after=60.0)
+    far = [contact(0x80 + each) for each in range(5)]
+    assert table.has_room(far[0].id)
+    assert not table.has_room(table.own)
+    for number, newcomer in enumerate(far[:4]):
+        assert table.wants(newcomer.id, 0.0)  # two seats and two replacements
+        table.on_answer(newcomer, 0.0)
+        assert table.has_room(far[4].id) == (number == 0)
+    assert not table.wants(far[4].id, 59.0)
+    assert table.wants(far[4].id, 60.0)  # the least recently seen member may be gone by now
+    assert table.wants(NodeId(b"\x01"), 0.0)

@@ -136,6 +136,8 @@ class Peer:
     def introduce(self) -> None:
         """Says something, and answers the ping that comes of it: the node knows this peer now, and it the node."""
         self.ask(Ping(bytes(32)), padding=200)
+        # A ping alone moves nobody whose bucket is full.
+        self.ask(FindNode(self.id), padding=600 - 106)
         for packet in self.heard():
             if isinstance(packet.message, Ping):
                 self.pong(packet)
