@@ -7,10 +7,21 @@ longer, for a change to the rules themselves.
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # No deadline: on a machine with two busy cores the time of one example says nothing.
 settings.register_profile("quick", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile("thorough", parent=settings.get_profile("quick"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C works, also where the shell that started the tests has it ignored, as it does for background jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
