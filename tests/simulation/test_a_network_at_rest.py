@@ -20,6 +20,7 @@ def test_one_request_does_not_set_off_a_chain_of_pings() -> None:
 
     async def run(world: World, nodes: int) -> None:
         machines = await world.settle(nodes)
+        assert world.figures is not None
         await world.figures.probe_lookups(20)
         await trio.sleep(5)
         for machine in machines:
