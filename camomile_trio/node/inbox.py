@@ -70,7 +70,7 @@ class Inbox:
         is_proven = rpc.peers.is_proven(source)
         allowance: float = math.inf if is_proven else AMPLIFICATION * len(datagram_untrusted)
         is_ping = isinstance(packet.message, Ping)
-        is_stranger = packet.sender not in rpc.table and self._is_worth_a_ping(packet, is_ping)
+        is_stranger = self._is_worth_a_ping(packet, source, is_ping)
         # A find can be answered with fewer contacts, so its sender is pinged first; a pong cannot be made shorter.
         if is_stranger and not is_ping:
             allowance -= rpc.prove(Contact(packet.sender, source))
@@ -87,14 +87,17 @@ class Inbox:
         ):
             rpc.prove(Contact(packet.sender, source))
 
-    def _is_worth_a_ping(self, packet: Packet, is_ping: bool) -> bool:
-        """Whether it matters that this stranger is there.
+    def _is_worth_a_ping(self, packet: Packet, source: Endpoint, is_ping: bool) -> bool:
+        """Whether the sender is a stranger, or somebody who has moved, and it matters that it is there.
 
-        One that pings us may only be checking on us for a third. Would we check on a member of a full bucket because of
-        it, and that one likewise, a single request would go through the network as a chain of pings. A classic node can
-        store here only once it has answered us.
+        A stranger that pings us may only be checking on us for a third. Would we check on a member of a full bucket
+        because of it, and that one likewise, a single request would go through the network as a chain of pings. A
+        classic node can store here only once it has answered us.
         """
         table = self._rpc.table
+        known = table.get(packet.sender)
+        if known is not None:
+            return known.endpoint not in (source, packet.advertised)
         if packet.version == 0:
             return True
         return table.has_room(packet.sender) if is_ping else table.wants(packet.sender, self._rpc.clock())

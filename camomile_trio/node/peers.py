@@ -13,6 +13,7 @@ import attrs
 
 from camomile_trio.config import Requests
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import NodeId
 
 MISSED_FOR = 60.0  # how long a missed deadline makes an endpoint overdue at once, in seconds
 FIRST_REQUESTS_PER_MINUTE = 2
@@ -33,6 +34,7 @@ class Peer:
     answered_at: float = -math.inf
     missed_at: float = -math.inf  # a deadline passed, and no answer came since
     pinged_at: float = -math.inf
+    pinged: NodeId | None = None  # the node that was expected here when it was pinged last
     first_request_at: tuple[float, float] = (-math.inf, -math.inf)
 
     def may_ask_first(self, now: float) -> bool:

@@ -248,9 +248,10 @@ class Rpc:
         """
         peer = self.peers.get(contact.endpoint)
         now = self.clock()
-        if now - peer.pinged_at < again_after:
+        # Where another node was looked for a moment ago, this one may have moved in.
+        if now - peer.pinged_at < again_after and peer.pinged == contact.id:
             return 0
-        peer.pinged_at = now
+        peer.pinged_at, peer.pinged = now, contact.id
 
         def on_reply(packet: Packet) -> None:
             if moved:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import trio
 import trio.testing
 
 from camomile_trio.errors import Forgotten
+from camomile_trio.storage.simulated import SimulatedDisk
 from tests.stories.village import small, village
 
 
@@ -32,3 +35,27 @@ async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_cl
                 assert each.node._core.holdings.state(key).size is None
                 with pytest.raises(Forgotten):
                     await each.node.get(key)
+
+
+async def test_they_are_told_from_the_first_seconds_on(autojump_clock: trio.testing.MockClock) -> None:
+    """Their own questions on the way in show where they are now: nobody waits for a lookup that fails at the old place."""
+    disks = [SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(number)) for number in range(2)]
+    async with village(8, config=small(cache_life=0)) as place:
+        movers = [await place.open(storage=disk.open()) for disk in disks]
+        keys = [(await place[1].put(b"value %d" % number)).key for number in range(20)]
+        await trio.sleep(60)
+        endpoints = [mover.endpoint for mover in movers]
+        identities = [mover.node._core.identity for mover in movers]
+        for mover, disk in zip(movers, disks, strict=True):
+            await place.lose(mover)
+            disk.crash()
+        moved = [
+            await place.open(identity=identity, endpoint=endpoint, storage=disk.open())
+            for identity, endpoint, disk in zip(identities, reversed(endpoints), disks, strict=True)
+        ]
+        await trio.sleep(5)
+        for number, key in enumerate(keys):
+            await place[number % 8].forget(key)
+        await trio.sleep(5)
+        for each in moved:
+            assert [key for key in keys if each.node._core.holdings.state(key).size is not None] == []
