@@ -38,7 +38,7 @@ async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_cl
 
 
 async def test_they_are_told_from_the_first_seconds_on(autojump_clock: trio.testing.MockClock) -> None:
-    """Their own questions on the way in show where they are now: nobody waits for a lookup that fails at the old place."""
+    """Their own questions show where they are now: nobody waits for a lookup that fails at the old place."""
     disks = [SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(number)) for number in range(2)]
     async with village(8, config=small(cache_life=0)) as place:
         movers = [await place.open(storage=disk.open()) for disk in disks]
