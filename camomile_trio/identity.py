@@ -7,6 +7,7 @@ signed pong. A signature covers the network's id: what is signed in one network 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
@@ -87,10 +88,16 @@ def verify_record(row_untrusted: RecordRow, key: Key, network: bytes) -> Record:
     """The record in a row about `key`, its signature checked; BadSignature if that or its form is wrong."""
     try:
         record = Record.from_row(row_untrusted, key)
-        VerifyKey(record.publisher).verify(record.signed_bytes(network), record.signature)
+        _check_signature(record.publisher, record.signed_bytes(network), record.signature)
     except (BadSignatureError, ValueError) as error:
         raise BadSignature(f"a record of {key.hex()[:8]} is not what its publisher signed: {error}") from None
     return record
+
+
+# The same record comes from many holders. Only what is right is remembered: an exception leaves nothing.
+@functools.lru_cache(maxsize=2048)
+def _check_signature(public: bytes, message: bytes, signature: bytes) -> None:
+    VerifyKey(public).verify(message, signature)
 
 
 def sign_pong(challenge: bytes, key: KeyPair, network: bytes) -> bytes:

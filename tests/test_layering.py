@@ -1,8 +1,8 @@
 """The house holds: each storey imports only to its left, and some things are known in one place only.
 
 Rules of this file: it reads the package's source and imports none of it. The order of the storeys is that of
-docs/architecture.md: errors, kademlia, (config, identity, wire, transport, storage), node, (http, simulation), cli.
-An import counts wherever it stands: in a function, or under TYPE_CHECKING.
+docs/architecture.md: errors, (kademlia, alarm), (config, identity, wire, transport, storage), node, (http,
+simulation), cli. An import counts wherever it stands: in a function, or under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 STOREYS = {
     "errors": 0,
     "kademlia": 1,
+    "alarm": 1,
     "config": 2,
     "identity": 2,
     "wire": 2,
@@ -62,7 +63,7 @@ ONLY_IN = {
     "rich": {"cli"},
     "httpx": {"cli"},
     "structlog": {"node", "http", "simulation", "cli"},
-    "trio": {"identity", "transport", "storage", "node", "http", "simulation", "cli"},
+    "trio": {"alarm", "identity", "transport", "storage", "node", "http", "simulation", "cli"},
 }
 
 

@@ -14,6 +14,7 @@ table, and `rank` counts without comparing a single id.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -36,6 +37,8 @@ class _Seen(NamedTuple):
     contact: Contact
     at: float  # when it answered last
 
+
+_contact_of = operator.itemgetter(0)
 
 # From the id as a number to who has it, least recently seen first: a dict keeps the order of insertion.
 _Seats = dict[int, _Seen]
@@ -193,16 +196,22 @@ class RoutingTable:
     def closest(self, target: bytes, count: int | None = None, *, excluding: NodeId | None = None) -> list[Contact]:
         """The `count` (k) members closest to `target`, closest first, but for `excluding` (whoever asks for them)."""
         wanted = self.k if count is None else count
+        # One more than is wanted, in case the excluded one is among them.
+        enough = wanted if excluding is None else wanted + 1
         number = as_int(target)
-        excluded = None if excluding is None else as_int(excluding)
         distance = number.__xor__  # a key without a Python frame of its own
         found: list[Contact] = []
         for seating in self._nearest_first(number ^ self._number):
             members = seating.members
-            found += [members[member].contact for member in sorted(members, key=distance) if member != excluded]
-            if len(found) >= wanted:
+            nearest = sorted(members, key=distance)
+            del nearest[enough - len(found) :]
+            # A seat is a contact and a time; again without a frame for each.
+            found += map(_contact_of, map(members.__getitem__, nearest))
+            if len(found) >= enough:
                 break
-        del found[wanted:]
+        if excluding is not None:
+            found = [contact for contact in found if contact[0] != excluding]
+            del found[wanted:]
         return found
 
     def is_among_closest(self, target: bytes, count: int | None = None) -> bool:

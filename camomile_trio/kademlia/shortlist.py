@@ -21,12 +21,12 @@ from __future__ import annotations
 import bisect
 import enum
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
 
-from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId, as_int
 from camomile_trio.kademlia.messages import MAX_CONTACTS
 
@@ -84,6 +84,8 @@ class Shortlist:
         """Whom to ask now, closest first; they are taken as asked. Often none: then an event has to come first."""
         queries: list[Contact] = []
         free = self.alpha - self._counts[PeerState.ASKED]
+        if free <= 0:
+            return queries
         for _, candidate in self._hopeful[: self.k]:
             if len(queries) >= free:
                 break
@@ -93,24 +95,33 @@ class Shortlist:
         self.asked += len(queries)
         return queries
 
-    def on_reply(self, node: NodeId, contacts: Iterable[Contact]) -> None:
-        """`node` has answered, in time or late, and named these contacts.
+    def on_reply(
+        self, node: NodeId, contacts: Iterable[Contact], may_contact: Callable[[Endpoint], bool] | None = None
+    ) -> int:
+        """`node` has answered, in time or late, and named these contacts. Returns how many of them are left out.
 
         Ignored if it was not asked, has answered before or has failed. An id that is known already keeps its endpoint
-        until it fails there.
+        until it fails there. `may_contact` decides whether an endpoint that is new makes sense (default: any does).
+        Most of what an answer names is known by then, and was looked at when it was new.
         """
         candidate = self._candidates.get(node)
         if candidate is None or candidate.state not in (PeerState.ASKED, PeerState.OVERDUE):
-            return
+            return 0
         if candidate.state is PeerState.OVERDUE:
             bisect.insort(self._hopeful, (candidate.distance, candidate))
         self._become(candidate, PeerState.ANSWERED)
-        told = []
+        told: list[Contact] = []
+        left_out = 0
+        find = self._candidates.get
         for contact in itertools.islice(contacts, MAX_CONTACTS):
-            known = self._candidates.get(contact.id)
-            if known is None:
+            known = find(contact[0])
+            if known is not None and (known.state is PeerState.ANSWERED or known.contact.endpoint == contact.endpoint):
+                continue
+            if may_contact is not None and not may_contact(contact.endpoint):
+                left_out += 1
+            elif known is None:
                 told.append(contact)
-            elif contact.endpoint != known.contact.endpoint:
+            else:
                 self._learn_elsewhere(known, contact)
         if len(told) > self.k:
             # No more than k of them can be among the k closest, and each invention of a liar costs us a timeout.
@@ -118,6 +129,7 @@ class Shortlist:
             del told[self.k :]
         for contact in told:
             self._learn(contact, candidate.hops + 1)
+        return left_out
 
     def on_overdue(self, node: NodeId) -> None:
         """One retransmission timeout has passed without an answer: the slot is free, and a late answer still counts."""
@@ -172,13 +184,6 @@ class Shortlist:
         """How far the lookup has got with this node; None if it does not know it."""
         candidate = self._candidates.get(node)
         return candidate.state if candidate is not None else None
-
-    def knows(self, contact: Contact) -> bool:
-        """Whether this very contact, or its id as one that has answered, is among the candidates."""
-        candidate = self._candidates.get(contact.id)
-        return candidate is not None and (
-            candidate.contact.endpoint == contact.endpoint or candidate.state is PeerState.ANSWERED
-        )
 
     def _closest_answered(self) -> list[_Candidate]:
         answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import trio
 
+from camomile_trio.alarm import Alarm
+
 Clock = Callable[[], float]
 
 
@@ -32,7 +34,7 @@ class Deadlines:
         self._clock = clock
         self._heap: list[tuple[float, int, Callable[[], None], Awaited | None]] = []
         self._order = itertools.count()
-        self._sleep: trio.CancelScope | None = None
+        self._alarm = Alarm()
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -40,8 +42,7 @@ class Deadlines:
     def set(self, time: float, call: Callable[[], None], *, awaited: Awaited | None = None) -> None:
         """Calls `call` at `time`, or soon after; not if what is `awaited` is done by then."""
         heapq.heappush(self._heap, (time, next(self._order), call, awaited))
-        if self._sleep is not None and time < self._sleep.deadline:
-            self._sleep.deadline = time
+        self._alarm.advance(time)
 
     async def run(self) -> None:
         """The one sleeping task."""
@@ -56,6 +57,4 @@ class Deadlines:
                 heapq.heappop(heap)
                 if not is_done:
                     call()
-            with trio.CancelScope(deadline=heap[0][0] if heap else math.inf) as self._sleep:
-                await trio.sleep_forever()
-            self._sleep = None
+            await self._alarm.wait(heap[0][0] if heap else math.inf)

@@ -120,13 +120,10 @@ class Lookup:
         del self._open[contact.id]
         message = packet.message
         if isinstance(message, NodeList | Value):
-            self._rpc.statistics.dropped["senseless_contact"] += message.dropped
-            may_contact, told_by, knows = self._rpc.may_contact, contact.endpoint, self.shortlist.knows
-            # Most of what an answer names is known by then, and was looked at when it was new.
-            sensible = [each for each in message.contacts if knows(each) or may_contact(each.endpoint, told_by)]
-            if len(sensible) < len(message.contacts):
-                self._rpc.statistics.dropped["senseless_contact"] += len(message.contacts) - len(sensible)
-            self.shortlist.on_reply(contact.id, sensible)
+            may_contact = functools.partial(self._rpc.may_contact, told_by=contact.endpoint)
+            senseless = message.dropped + self.shortlist.on_reply(contact.id, message.contacts, may_contact)
+            if senseless:
+                self._rpc.statistics.dropped["senseless_contact"] += senseless
         else:
             # Too large even for a stream: a peer that cannot answer is as good as none.
             self.shortlist.on_failed(contact.id)

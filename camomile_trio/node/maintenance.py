@@ -186,9 +186,14 @@ class Maintenance:
     async def welcome(self, newcomers: list[Contact]) -> None:
         """One walk for the newcomers."""
         core = self._core
+        classic: int | None = None
         for page in self.repair.pages():
             wanted: dict[Contact, list[Key]] = {}
+            if classic is None:
+                classic = sum(not core.is_ours(each) for each in core.table)
             for key in page:
+                if core.table.rank(key) > classic + 1:
+                    continue  # somebody of ours is closer than we are, and no newcomer
                 nearest = core.table.closest(key)
                 # Classic nodes hand nothing over.
                 nearer = [each.id for each in nearest[: core.table.rank(key)] if core.is_ours(each)]

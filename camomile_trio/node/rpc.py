@@ -46,7 +46,7 @@ from camomile_trio.node.deadlines import Clock, Deadlines
 from camomile_trio.node.events import Events, RoundTrip
 from camomile_trio.node.peers import Peer, Peers
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
-from camomile_trio.wire.codec import decode_untrusted, encode
+from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
@@ -188,8 +188,8 @@ class Rpc:
         if not (peer.is_proven or named or peer.may_ask_first(now)):
             self.statistics.dropped["unproven_endpoint"] += 1
             return None
-        packet = self._packet(message, self._rng.randbytes(SESSION_BYTES), peer)
-        datagram = encode(packet)
+        packet = self._packet(message, peer)
+        datagram = encode_padded(packet, PADDED_BYTES) if self._is_padded(message, peer) else encode(packet)
         by_stream = len(datagram) > MAX_SENT_DATAGRAM and peer.version > 0
         pending = Pending(
             endpoint, node, packet, datagram, now, by_stream, peer.is_suspect(now), on_reply, on_overdue, on_failed
@@ -212,7 +212,7 @@ class Rpc:
 
     def tell(self, endpoint: Endpoint, message: Message) -> None:
         """Sends what nobody answers: a STORE to a classic peer, a leave."""
-        packet = self._packet(message, self._rng.randbytes(SESSION_BYTES), self.peers.get(endpoint))
+        packet = self._packet(message, self.peers.get(endpoint))
         self.statistics.requests[kind_of(message)] += 1
         self.transport.send(encode(packet), endpoint)
 
@@ -260,24 +260,26 @@ class Rpc:
         pending = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply)
         return 2 * len(pending.datagram) if pending is not None else 0
 
-    def _packet(self, message: Message, session: bytes, peer: Peer) -> Packet:
+    def _packet(self, message: Message, peer: Peer) -> Packet:
         # A peer that has not shown its version may be classic: it is sent nothing beyond version and padding.
         ours = peer.version > 0
         if not ours and isinstance(message, FindValue) and message.publisher is not None:
             message = attrs.evolve(message, publisher=None)
-        packet = Packet(
-            session,
+        return Packet(
+            self._rng.randbytes(SESSION_BYTES),
             self.own,
             message,
             VERSION,
             self.network_prefix,
             self.advertise if ours else None,
         )
-        if isinstance(message, FindNode | FindValue) and not peer.knows_us and (ours or not peer.is_proven):
-            short = PADDED_BYTES - len(encode(packet))
-            # The field's own head is 3 bytes at this length.
-            packet = attrs.evolve(packet, padding=max(short - 3, 1))
-        return packet
+
+    @staticmethod
+    def _is_padded(message: Message, peer: Peer) -> bool:
+        """So that the peer, if it does not know us, may answer in full (it may send three times what it was sent)."""
+        return (
+            not peer.knows_us and (peer.version > 0 or not peer.is_proven) and isinstance(message, FindNode | FindValue)
+        )
 
     # Deadlines -----------------------------------------------------------------------------------------------------
 

@@ -5,25 +5,33 @@ Rules of this file: neither ever looks at the real time.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 import attrs
 import trio
+
+from camomile_trio.alarm import Alarm, WakingClock
 
 # When virtual time begins on a right wall clock, in ms since the epoch.
 EPOCH = 1_800_000_000_000
 
 
-class VirtualClock(trio.abc.Clock):
+class VirtualClock(WakingClock):
     """Starts at 0 and stands still while anybody can run; then it is at once as late as the next deadline.
 
     Trio asks how long to sleep only when nobody can run, so that is the moment to jump. `trio.testing.MockClock` does
-    the same by waiting for an idle loop, at several times the cost.
+    the same by waiting for an idle loop, at several times the cost. Alarms it wakes by itself, in order of time, then
+    of their setting.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
+        # One that was moved meanwhile stays in here, and does not ring.
+        self._alarms: list[tuple[float, int, Alarm]] = []
+        self._order = itertools.count()
 
     def start_clock(self) -> None:
         """Nothing to start."""
@@ -31,7 +39,20 @@ class VirtualClock(trio.abc.Clock):
     def current_time(self) -> float:
         return self._now
 
+    def wake_at(self, time: float, alarm: Alarm) -> None:
+        """A `WakingClock`."""
+        heappush(self._alarms, (time, next(self._order), alarm))
+
     def deadline_to_sleep_time(self, deadline: float) -> float:
+        alarms = self._alarms
+        while alarms and alarms[0][2].until != alarms[0][0]:
+            heappop(alarms)
+        if alarms and alarms[0][0] <= deadline:
+            self._now = max(self._now, alarms[0][0])
+            while alarms and alarms[0][0] <= self._now:
+                time, _, alarm = heappop(alarms)
+                alarm.ring(time)
+            return 0.0
         if deadline == math.inf:
             # Everybody waits for somebody else. Only a signal can end that.
             return math.inf

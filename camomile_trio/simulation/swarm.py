@@ -48,13 +48,16 @@ class Conditions:
     def draw(cls, rng: random.Random, nodes: int | None = None) -> Conditions:
         """Conditions from a generator; `nodes` replaces the number drawn."""
         drawn = min(60, 3 + int(rng.expovariate(1 / 12)))
+        size = nodes or drawn
+        # Many runs find more than long ones: the larger the network, the shorter its story and the rarer its rounds.
+        seconds = rng.choice((300.0, 600.0, 1200.0) if size <= 10 else (300.0, 600.0) if size <= 20 else (300.0,))
         has_wrong_clocks = rng.random() < 0.4
-        replicate = rng.choice((60.0, 120.0, 300.0))
+        replicate = rng.choice((60.0, 120.0, 300.0) if size <= 20 else (120.0, 300.0))
         config = Config(
             kademlia=Kademlia(
                 k=rng.choice((2, 3, 4, 5, 8, 12, 20)),
                 alpha=rng.choice((1, 2, 3, 3, 5)),
-                refresh_interval=rng.choice((60.0, 120.0, 300.0)),
+                refresh_interval=rng.choice((60.0, 120.0, 300.0) if size <= 10 else (120.0, 300.0, 600.0)),
             ),
             records=Records(
                 # A lease that is shorter than clocks are apart has ended somewhere before it began.
@@ -73,10 +76,10 @@ class Conditions:
         )
         some = tuple(name for name in FAULTS if rng.random() < 0.5 and (has_wrong_clocks or name != "clock_jump"))
         return cls(
-            nodes=nodes or drawn,
+            nodes=size,
             config=config,
             links=links,
-            seconds=rng.choice((300.0, 600.0, 1200.0)),
+            seconds=seconds,
             pause=rng.choice((10.0, 30.0, 60.0)),
             faults=some or ("crash",),
             publishers=rng.choice((1, 1, 1, 2, 3)),

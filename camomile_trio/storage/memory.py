@@ -6,9 +6,12 @@ later step, never inside `write`, so that code which works here does not rely on
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import trio
 
+from camomile_trio.alarm import Alarm
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
@@ -27,7 +30,7 @@ class MemoryStorage:
     _entries: Entries = attrs.field(init=False, factory=Entries)
     _dones: list[Done] = attrs.field(init=False, factory=list)
     _pending: int = attrs.field(init=False, default=0)
-    _handed_over: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _alarm: Alarm = attrs.field(init=False, factory=Alarm)
     _is_closed: bool = attrs.field(init=False, default=False)
 
     @property
@@ -132,10 +135,10 @@ class MemoryStorage:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         while True:
-            await self._handed_over.wait()
+            if not self._pending:
+                await self._alarm.wait(math.inf)
             # Whatever else is written in this pass of the event loop is acknowledged with it, as on a disk.
             await trio.lowlevel.checkpoint()
-            self._handed_over = trio.Event()
             self._acknowledge()
 
     def close(self) -> None:
@@ -155,7 +158,7 @@ class MemoryStorage:
 
     def _hand_over(self) -> None:
         self._pending += 1
-        self._handed_over.set()
+        self._alarm.advance_to_now()
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -7,9 +7,12 @@ nobody.
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import trio
 
+from camomile_trio.alarm import Alarm
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
@@ -31,7 +34,7 @@ class SimulatedStorage:
     # What was handed over and not committed: what still gathers, and before it what is being committed.
     _filling: Changes | None = attrs.field(init=False, default=None)
     _committing: Changes | None = attrs.field(init=False, default=None)
-    _handed_over: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _alarm: Alarm = attrs.field(init=False, factory=Alarm)
     _commit_failure: str = attrs.field(init=False, default="")
     _is_closed: bool = attrs.field(init=False, default=False)
     _is_cut_off: bool = attrs.field(init=False, default=False)
@@ -133,11 +136,12 @@ class SimulatedStorage:
         task_status.started()
         while True:
             if self._committing is None:
-                await self._handed_over.wait()
+                if self._filling is None:
+                    await self._alarm.wait(math.inf)
                 # Whatever else is written in this pass of the event loop joins the commit.
                 await trio.lowlevel.checkpoint()
                 self._cut()
-            await trio.sleep(self._medium.commit_latency * self._medium.faults.slowness)
+            await self._alarm.wait(trio.current_time() + self._medium.commit_latency * self._medium.faults.slowness)
             self._commit()
 
     def close(self) -> None:
@@ -165,13 +169,13 @@ class SimulatedStorage:
         """What the change that is about to be made belongs to."""
         if self._filling is None:
             self._filling = Changes()
-            self._handed_over.set()
+            if self._committing is None:
+                self._alarm.advance_to_now()
         return self._filling
 
     def _cut(self) -> None:
         """What has gathered is to be committed."""
         self._committing, self._filling = self._filling, None
-        self._handed_over = trio.Event()
 
     def _commit(self) -> None:
         changes, self._committing = self._committing, None

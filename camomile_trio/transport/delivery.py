@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 import attrs
 import trio
 
+from camomile_trio.alarm import Alarm
+
 Item = TypeVar("Item")
 
 _TURN = 256  # deliveries before the other tasks have their turn
@@ -38,9 +40,9 @@ class Delivery(Generic[Item]):
     _moments: list[float] = attrs.field(init=False, factory=list)
     # What was due when the last turn began, and did not fit into it.
     _left: deque[tuple[float, Item]] = attrs.field(init=False, factory=deque)
-    # The scope in which `run` sleeps, and until when: moving its deadline wakes it for something that is due earlier.
-    _alarm: trio.CancelScope | None = attrs.field(init=False, default=None)
-    _sleeps_until: float = attrs.field(init=False, default=-math.inf)
+    _alarm: Alarm = attrs.field(init=False, factory=Alarm)
+    # Trio's time; while it runs without the way through wrappers, for it is asked for every packet.
+    _time: Callable[[], float] = attrs.field(init=False, default=trio.current_time)
 
     def __len__(self) -> int:
         return self._waiting
@@ -50,7 +52,7 @@ class Delivery(Generic[Item]):
         if self._waiting >= self._max_waiting:
             return False
         self._waiting += 1
-        due = trio.current_time() + delay
+        due = self._time() + delay
         if self._tick:
             due = math.ceil(due / self._tick - _HAIR) * self._tick
         items = self._due_at.get(due)
@@ -59,24 +61,21 @@ class Delivery(Generic[Item]):
             return True
         self._due_at[due] = [item]
         heappush(self._moments, due)
-        if due < self._sleeps_until and self._alarm is not None:
-            self._alarm.deadline = self._sleeps_until = due
+        self._alarm.advance(due)
         return True
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""
+        self._time = trio.lowlevel.current_clock().current_time
         while True:
-            if self._left or (self._moments and self._moments[0] <= trio.current_time()):
+            if self._left or (self._moments and self._moments[0] <= self._time()):
                 await trio.lowlevel.checkpoint()
             else:
-                self._sleeps_until = self._moments[0] if self._moments else math.inf
-                with trio.CancelScope(deadline=self._sleeps_until) as self._alarm:
-                    await trio.sleep_forever()
-                self._alarm, self._sleeps_until = None, -math.inf
+                await self._alarm.wait(self._moments[0] if self._moments else math.inf)
             self._take_turn()
 
     def _take_turn(self) -> None:
-        now = trio.current_time()
+        now = self._time()
         # All that is due is taken out first: what is posted in this turn waits for a later one.
         left, moments = self._left, self._moments
         while moments and moments[0] <= now:

@@ -114,7 +114,10 @@ class Links:
     _default: LinkConditions
     # What every datagram takes, while nothing at all sets one apart from another; else None. It saves every question.
     plain_delay: float | None = attrs.field(init=False, default=None)
+    has_cuts: bool = attrs.field(init=False, default=False)
     _hash: blake2b = attrs.field(init=False)
+    # What holds where nothing more specific does.
+    _general: LinkConditions = attrs.field(init=False)
     _specific: dict[tuple[Endpoint | None, Endpoint | None], LinkConditions] = attrs.field(init=False, factory=dict)
     _slowness: dict[Endpoint, float] = attrs.field(init=False, factory=dict)
     _severance: Severance = attrs.field(init=False, factory=Severance)
@@ -126,6 +129,7 @@ class Links:
         return blake2b(key=blake2b(str(self._seed).encode(), digest_size=32).digest(), digest_size=2 * _DRAWS.size)
 
     def __attrs_post_init__(self) -> None:
+        self._general = self._default
         self._find_plain_delay()
 
     def set_conditions(
@@ -135,7 +139,9 @@ class Links:
 
         The most specific setting holds: a link's own, then its source's, then its destination's, then the network's.
         """
-        if conditions is None:
+        if source is None and destination is None:
+            self._general = self._default if conditions is None else conditions
+        elif conditions is None:
             self._specific.pop((source, destination), None)
         else:
             self._specific[source, destination] = conditions
@@ -143,13 +149,12 @@ class Links:
 
     def conditions(self, source: Endpoint, destination: Endpoint) -> LinkConditions:
         """Those that hold for a link."""
-        if not self._specific:
-            return self._default
-        for ends in ((source, destination), (source, None), (None, destination), (None, None)):
-            found = self._specific.get(ends)
-            if found is not None:
-                return found
-        return self._default
+        if self._specific:
+            for ends in ((source, destination), (source, None), (None, destination)):
+                found = self._specific.get(ends)
+                if found is not None:
+                    return found
+        return self._general
 
     def set_slowness(self, endpoint: Endpoint, slowness: float) -> None:
         """All that comes to `endpoint` and all that leaves it takes so many seconds more, on top of what links do."""
@@ -237,8 +242,9 @@ class Links:
         return self._slowness.get(source, 0.0) + self._slowness.get(destination, 0.0)
 
     def _find_plain_delay(self) -> None:
-        latency = self._default.latency
-        differ = self._specific or self._slowness or self._severance or not self._default.is_even
+        self.has_cuts = bool(self._severance)
+        latency = self._general.latency
+        differ = self._specific or self._slowness or self._severance or not self._general.is_even
         self.plain_delay = None if differ or not isinstance(latency, (int, float)) else latency
 
     def _digest(self, source: Endpoint, destination: Endpoint) -> bytes:

@@ -165,8 +165,9 @@ class PostOffice:
     def _send_datagram(self, parcel: Parcel) -> None:
         source, destination, payload = parcel.source, parcel.destination, parcel.payload
         # The NAT is next to the node: it remembers what was lost or cut off farther out, too.
-        self.nats.note(trio.current_time(), source, destination)
-        if self.links.is_severed(source, destination):
+        if self.nats.behind:
+            self.nats.note(trio.current_time(), source, destination)
+        if self.links.has_cuts and self.links.is_severed(source, destination):
             self.statistics.severed += 1
             return
         copies = self.links.copies(source, destination, payload)
@@ -178,7 +179,8 @@ class PostOffice:
             if brought is not payload:
                 self.statistics.damaged += 1
             # Each copy is a parcel of its own: the one may have to wait where the other does not.
-            self._post(Parcel(source, destination, brought), delay)
+            alone = brought is payload and len(copies) == 1
+            self._post(parcel if alone else Parcel(source, destination, brought), delay)
 
     def _send_message(self, parcel: Parcel, exchange: Exchange) -> None:
         if not parcel.is_answer:
@@ -210,10 +212,10 @@ class PostOffice:
     def _is_datagram_stopped(self, due: float, parcel: Parcel) -> bool:
         if parcel.has_arrived:
             return False
-        if self.links.is_severed(parcel.source, parcel.destination):
+        if self.links.has_cuts and self.links.is_severed(parcel.source, parcel.destination):
             self.statistics.severed += 1
             return True
-        if not self.nats.lets_in(due, parcel.source, parcel.destination):
+        if self.nats.behind and not self.nats.lets_in(due, parcel.source, parcel.destination):
             self.statistics.unasked += 1
             return True
         return False

@@ -12,10 +12,10 @@ from typing import Final
 import attrs
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.messages import NodeList, Packet, Value
+from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, Value
 from camomile_trio.wire.reading import decode_reference
 from camomile_trio.wire.shaped_reading import decode_shaped
-from camomile_trio.wire.shaped_writing import encode_shaped
+from camomile_trio.wire.shaped_writing import encode_shaped, padding_field
 from camomile_trio.wire.writing import encode_reference
 
 # The largest value that any node may be set to accept (64 MiB), and what surrounds it. Transports bound what they
@@ -33,6 +33,17 @@ def encode(packet: Packet) -> bytes:
     """
     shaped = encode_shaped(packet)
     return encode_reference(packet) if shaped is None else shaped
+
+
+def encode_padded(packet: Packet, least: int) -> bytes:
+    """The bytes of a FIND_NODE or FIND_VALUE of version 1 or higher, padded to `least` bytes, by one byte at least.
+
+    The same as those of a packet with so much `padding`: no field of such a packet comes behind it.
+    """
+    if not isinstance(packet.message, FindNode | FindValue) or packet.version == 0 or packet.padding:
+        raise ValueError("only finds of our own version are padded")
+    bare = encode(packet)
+    return bare + padding_field(least - len(bare))
 
 
 def encode_within(packet: Packet, limit: int) -> bytes | None:

@@ -86,12 +86,13 @@ def decode_shaped(packet_untrusted: bytes) -> Packet | None:
     if packet_untrusted[:2] != _SESSION_HEAD or packet_untrusted[34:36] != _SENDER_HEAD:
         return None
     if (
-        len(packet_untrusted) == _SHORTEST
-        and packet_untrusted[69:72] == _SINGLE_HEAD
-        and packet_untrusted[104:] == _VERSION_1
+        packet_untrusted[69:72] == _SINGLE_HEAD
+        and packet_untrusted[104:106] == _VERSION_1
         and (single := _SINGLES.get(packet_untrusted[68])) is not None
+        and (padding := _padding(packet_untrusted)) is not None
     ):
-        return Packet(packet_untrusted[2:34], NodeId(packet_untrusted[36:68]), single(packet_untrusted[72:104]), 1)
+        session, sender, content = packet_untrusted[2:34], packet_untrusted[36:68], packet_untrusted[72:104]
+        return Packet(session, NodeId(sender), single(content), 1, padding=padding)
     fields = _split(packet_untrusted, _BEHIND_SENDER)
     if fields is None:
         return None
@@ -125,6 +126,17 @@ def decode_shaped(packet_untrusted: bytes) -> Packet | None:
         flags,
         padding,
     )
+
+
+def _padding(packet: bytes) -> int | None:
+    """What a packet of `_SHORTEST` bytes has behind them, if that is nothing, or padding of 128 bytes or more."""
+    size = len(packet)
+    if size == _SHORTEST:
+        return 0
+    size -= _SHORTEST + 3
+    if size < 128 or packet[106] != _PADDING or packet[107] != size & 0x7F | 0x80 or packet[108] != size >> 7:
+        return None
+    return size
 
 
 def _split(data: bytes, at: int) -> Fields | None:

@@ -63,6 +63,13 @@ def encode_shaped(packet: Packet) -> bytes | None:
     return head + message + _envelope(packet)
 
 
+def padding_field(size: int) -> bytes:
+    """Padding in a field of `size` bytes, or the next larger possible one; no larger than a datagram."""
+    # In front of it are a tag and a length, of one byte below 128.
+    padding = max(size - 2, 1) if size < 130 else max(size - 3, 128)
+    return _bytes(b"\x72", bytes(padding))
+
+
 def _envelope(packet: Packet) -> bytes:
     """Version, network, advertised endpoint, flags and padding."""
     version = _VERSION_1 if packet.version == 1 else _number(b"\x50", packet.version)

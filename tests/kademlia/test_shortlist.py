@@ -267,10 +267,23 @@ def test_another_endpoint_of_who_has_answered_is_of_no_interest() -> None:
     lookup = lookup_from(1, 5, k=2, alpha=2)
     lookup.next_queries()
     lookup.on_reply(peer(1).id, [])
-    lookup.on_reply(peer(5).id, [peer(1, host=2)])
+    assert lookup.on_reply(peer(5).id, [peer(1, host=2)], never) == 0
     assert lookup.next_queries() == []
-    assert lookup.knows(peer(1, host=2))
-    assert not lookup.knows(peer(2))
+
+
+def test_only_new_endpoints_are_looked_at_and_senseless_ones_left_out() -> None:
+    lookup = lookup_from(1, 5, k=3, alpha=3)
+    lookup.next_queries()
+    looked_at: list[Endpoint] = []
+
+    def is_sensible(endpoint: Endpoint) -> bool:
+        looked_at.append(endpoint)
+        return endpoint == peer(2).endpoint
+
+    assert lookup.on_reply(peer(1).id, [peer(5), peer(2), peer(3)], is_sensible) == 1
+    assert looked_at == [peer(2).endpoint, peer(3).endpoint]
+    assert lookup.next_queries() == peers(2)
+    assert lookup.state(peer(3).id) is None
 
 
 def test_a_long_answer_leads_past_the_dead_that_it_begins_with() -> None:
@@ -452,3 +465,8 @@ def test_once_as_many_were_asked_as_may_be_nobody_new_is_admitted() -> None:
         lookup.on_failed(contact.id)
     assert has_ended(lookup)
     assert lookup.result() == start[:1]
+
+
+def never(endpoint: Endpoint) -> bool:
+    """Who is asked about an endpoint that is no news."""
+    raise AssertionError(f"{endpoint} is known")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
 
+import pytest
 import trio
 import trio._core._run as trio_run
 
@@ -45,6 +47,25 @@ def test_tasks_meet_in_other_orders_under_other_seeds() -> None:
 
 
 def test_trio_is_as_before_afterwards() -> None:
-    before = (trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r)
+    def inside() -> tuple[object, ...]:
+        manager = vars(trio_run)["TheIOManager"]
+        return trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r, manager.get_events
+
+    before = inside()
     order_of_tasks(1)
-    assert (trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r) == before
+    assert inside() == before
+
+
+def test_ctrl_c_is_heard_though_the_system_is_seldom_asked() -> None:
+    async def main() -> None:
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(10_000):
+            await trio.sleep(1)
+
+    # A shell that starts this in the background may have told it to ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with deterministic_scheduling(1), pytest.raises(KeyboardInterrupt):
+            trio.run(main, clock=VirtualClock())
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -29,7 +29,7 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import Kind, PublisherKey, Record, RecordRow
-from camomile_trio.wire.codec import decode_untrusted, encode, encode_within
+from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded, encode_within
 from camomile_trio.wire.generated import camomile as schema
 from tests.wire.strategies import classic_packets, contact_lists, packets, tokens
 
@@ -253,3 +253,23 @@ def test_a_hit_gives_up_its_contacts_before_it_gives_up() -> None:
     bare = encode(from_alice(Value(KEY, b"v" * 500)))
     assert encode_within(hit, len(bare)) == bare
     assert encode_within(hit, len(bare) - 1) is None
+
+
+@given(
+    st.sampled_from([FindNode(ALICE), FindValue(KEY), FindValue(KEY, PublisherKey(b"p" * 32))]),
+    st.sampled_from([b"", b"network!"]),
+    st.integers(0, 1300),
+)
+def test_a_padded_find_is_the_packet_with_so_much_padding(message: Message, network: bytes, least: int) -> None:
+    packet = attrs.evolve(from_alice(message), network=network)
+    padded = encode_padded(packet, least)
+    read = decode_untrusted(padded)
+    assert read == attrs.evolve(packet, padding=read.padding)
+    assert padded == encode(read)
+    assert least <= len(padded) <= max(least + 1, len(encode(packet)) + 3)
+
+
+def test_only_finds_of_our_own_version_are_padded() -> None:
+    for packet in (from_alice(Ping(SESSION)), from_alice(FindNode(ALICE), version=0)):
+        with pytest.raises(ValueError, match="padded"):
+            encode_padded(packet, 600)

@@ -25,6 +25,8 @@ MOST_WATCHED = 500
 # The rules' own numbers, and not the code's, which may be wrong.
 MOST_TIMES = 3
 MINUTE = 60.0  # s, in which two first requests may go out
+# How a packet of ours begins: a session, a sender, then a Pong, a Value or a NodeList.
+_SESSION_HEAD, _SENDER_HEAD, _ANSWER_TAGS = b"\x0a\x20", b"\x12\x20", frozenset((b"\x22", b"\x32", b"\x4a"))
 
 
 @attrs.define(eq=False)
@@ -56,6 +58,16 @@ class Budget:
         return self.left >= 0
 
 
+@attrs.define(eq=False)
+class Book:
+    """What one node has to do with others since its start, by their addresses."""
+
+    machine: Machine
+    life: int
+    budget: Budget
+    accounts: dict[Endpoint, Account] = attrs.field(factory=dict)
+
+
 class Amplification(Property):
     """Watches all datagrams of the first `MOST_WATCHED` machines. A packet costs a look into a dict, and is decoded
     only while the address is unproven."""
@@ -66,9 +78,7 @@ class Amplification(Property):
     def __init__(self) -> None:
         self._world: World | None = None
         self._machines: dict[Endpoint, Machine] = {}
-        # Of each machine by its address, since its node's start: what it has to do with others, by theirs.
-        self._accounts: dict[Endpoint, tuple[int, dict[Endpoint, Account]]] = {}
-        self._budgets: dict[tuple[Endpoint, int], Budget] = {}
+        self._books: dict[Endpoint, Book] = {}
 
     async def watch(self, world: World) -> None:
         self._world = world
@@ -76,6 +86,9 @@ class Amplification(Property):
     def on_sent(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
         account = self._account(source, destination)
         if account is None or account.is_proven:
+            return
+        if _is_answer_of_ours(payload):
+            self._count(source, destination, account, len(payload))
             return
         packet = _decoded(payload)
         if packet is None:
@@ -95,6 +108,8 @@ class Amplification(Property):
     def on_received(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
         account = self._account(destination, source)
         if account is None or account.is_proven:
+            return
+        if _is_answer_of_ours(payload) and payload[2:34] not in account.asked:
             return
         packet = _decoded(payload)
         if packet is None:
@@ -123,23 +138,29 @@ class Amplification(Property):
         return self._world.now
 
     def _account(self, own: Endpoint, other: Endpoint) -> Account | None:
+        book = self._books.get(own)
+        if book is None or book.life != book.machine.lives:
+            book = self._open_book(own)
+            if book is None:
+                return None
+        account = book.accounts.get(other)
+        if account is None:
+            account = book.accounts[other] = Account()
+            # In a warm world it has met everybody before there was anything to see.
+            assert self._world is not None
+            node = book.machine.node
+            if self._world.is_warm and node is not None:
+                account.is_proven = node.core.rpc.peers.is_proven(other)
+        return account
+
+    def _open_book(self, own: Endpoint) -> Book | None:
+        """A new one for each life: a node that starts again has forgotten who has proven itself."""
         machine = self._machines.get(own) or self._meet(own)
         if machine is None:
             return None
-        life, accounts = self._accounts.get(own, (0, {}))
-        if life != machine.lives:
-            # A node that starts again has forgotten who has proven itself.
-            accounts = {}
-            self._accounts[own] = machine.lives, accounts
-            self._budgets.pop((own, life), None)
-        account = accounts.get(other)
-        if account is None:
-            account = accounts[other] = Account()
-            # In a warm world it has met everybody before there was anything to see.
-            assert self._world is not None
-            if self._world.is_warm and machine.node is not None:
-                account.is_proven = machine.node.core.rpc.peers.is_proven(other)
-        return account
+        rate = float(machine.config.requests.classic_budget)
+        book = self._books[own] = Book(machine, machine.lives, Budget(rate, self._now()))
+        return book
 
     def _meet(self, endpoint: Endpoint) -> Machine | None:
         if self._world is None or len(self._machines) >= MOST_WATCHED:
@@ -158,11 +179,15 @@ class Amplification(Property):
             return
         if account.is_classic:
             rate = float(machine.config.requests.classic_budget)
-            budget = self._budgets.setdefault((own, machine.lives), Budget(rate, self._now()))
-            if budget.spend(beyond - before, rate, self._now()):
+            if self._books[own].budget.spend(beyond - before, rate, self._now()):
                 return
         expected = f"{MOST_TIMES * account.received} bytes at most to {other}, which sent {account.received}"
         self._world.violated(self.name, expected, f"{account.sent} bytes", machine)
+
+
+def _is_answer_of_ours(payload: bytes) -> bool:
+    """At a glance, for most of what passes; nothing more needs to be known of it."""
+    return payload[68:69] in _ANSWER_TAGS and payload[:2] == _SESSION_HEAD and payload[34:36] == _SENDER_HEAD
 
 
 def _decoded(payload: bytes) -> Packet | None:

@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 import trio
 
+from camomile_trio.alarm import Alarm
 from camomile_trio.node.deadlines import Deadlines
 from camomile_trio.node.rpc import Rpc
 from camomile_trio.simulation.machine import Machine
@@ -41,7 +42,7 @@ def test_a_deadline_that_is_missed_is_seen() -> None:
         assert machines[0].node is not None
         # Behind the back of whoever sleeps until the next one.
         deadlines = machines[0].node.core.rpc.deadlines
-        with mock.patch.object(deadlines, "_sleep", None):
+        with mock.patch.object(Alarm, "advance"):
             deadlines.set(world.now - 100, lambda: None)
         LeftBehind().look(world)
 
