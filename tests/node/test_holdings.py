@@ -198,7 +198,7 @@ async def test_what_was_here_before_the_start_is_compared_before_it_is_served() 
     await first.store(VALUE, lease_of(ALICE, KEY).row())
     again = Shelf(storage=first.storage)
     assert again.holdings.served(KEY) is None
-    again.holdings.compared_up_to = KEY
+    again.holdings.comparisons.up_to = KEY
     assert again.holdings.served(KEY) is not None
     new_start = Shelf(storage=first.storage)
     other = b"stored since the start"
