@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Kademlia, Records
-from camomile_trio.errors import Forgotten, NotFound, Unreachable
+from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable
 from camomile_trio.identity import KeyPair, sign_record, verify_record
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindValue, Packet, Store, StoreResult, StoreStatus, Value
@@ -67,12 +67,12 @@ def neighbours(line: Line, count: int) -> list[Peer]:
 
 async def get(node: Node, behaviours: dict[Peer, Behaviour]) -> Found:
     """The value, or the error as it is, with a moment for what goes on in the background."""
-    found: Found | NotFound | Unreachable
+    found: Found | NotFound | Unreachable | StorageError
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attend, behaviours)
         try:
             found = await node.get(KEY)
-        except (NotFound, Unreachable) as error:
+        except (NotFound, Unreachable, StorageError) as error:
             found = error
         await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
@@ -166,6 +166,23 @@ async def test_whoever_missed_a_forget_is_told_by_the_next_get(autojump_clock: t
             await get(node, {knows: having(None, TOMBSTONE), missed: told})
         await trio.sleep(1)
         assert [store.records for store in told.stores] == [(TOMBSTONE.row(),)]
+
+
+async def test_a_disk_that_cannot_be_read_fails_no_get_that_others_can_answer(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(key: Key) -> None:
+        raise StorageError("the disk is gone")
+
+    async with one_node() as (node, line):
+        (peer,) = neighbours(line, 1)
+        with monkeypatch.context() as failing:
+            failing.setattr(node._core.storage, "read", fail)
+            found = await get(node, {peer: having(VALUE, LEASE)})
+            assert found.value == VALUE
+            node._core.holdings.cache.drop(KEY)
+            with pytest.raises(StorageError):
+                await get(node, {peer: truthful})
 
 
 async def test_a_signature_is_checked_once_however_many_send_it(
