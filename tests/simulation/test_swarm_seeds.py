@@ -1,5 +1,8 @@
-"""Seeds of the swarm that failed once, those that are quick. What a seed means changes with every draw of a node, so each
-defect has a directed test as well: tests/stories/test_coming_back.py, tests/node/test_reminders.py, test_retrieval.py."""
+"""Seeds of the swarm that failed once. What a seed means changes with every draw of a node.
+
+So each defect has a directed test as well: tests/stories/test_coming_back.py, tests/node/test_reminders.py and
+tests/node/test_retrieval.py.
+"""
 
 from __future__ import annotations
 
