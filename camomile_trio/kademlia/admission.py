@@ -86,6 +86,14 @@ def admit(
     return Admission(Verdict.STORED, settled(merged, now), changed=True)
 
 
+def is_acceptable(record: Record, now: int, *, rules: NetworkRules = RULES) -> bool:
+    """Whether the record's own words are within what the network allows (rules 3 and 6), as `admit` would judge them.
+
+    For records that a lookup is shown, and that nobody stores here.
+    """
+    return _refuse_terms(record, now, rules) is None
+
+
 def _refuse_terms(record: Record, now: int, rules: NetworkRules) -> Verdict | None:
     """Whether the record's own words are outside what the network allows, whatever is known of its key."""
     life = record.expires - record.issued

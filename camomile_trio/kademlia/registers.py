@@ -110,6 +110,12 @@ def answer(
     return sorted(records, key=turn)[:most]
 
 
+def offered(state: KeyState, now: int) -> list[Record]:
+    """The unexpired records, as they are offered to another holder: tombstones first, so that none is left out."""
+    live = [r.record for r in state.registers if r.record.expires > now]
+    return sorted(live, key=lambda record: (not record.is_tombstone, -record.expires))
+
+
 def settled(state: KeyState, now: int) -> KeyState:
     """The state without a publication that has no lease left, and without a value that nothing stands behind."""
     published = state.published and (

@@ -21,6 +21,7 @@ from __future__ import annotations
 import bisect
 import enum
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -162,6 +163,20 @@ class Shortlist:
     def result(self) -> list[Contact]:
         """The k closest that have answered so far, closest first."""
         return [candidate.contact for candidate in self._closest_answered()]
+
+    def silent(self) -> list[Contact]:
+        """Those that would be among the result if they had answered, closest first: at most k."""
+        if not (self._counts[PeerState.OVERDUE] or self._counts[PeerState.FAILED]):
+            return []
+        answered = self._closest_answered()
+        limit = answered[-1].distance if len(answered) >= self.k else math.inf
+        silent = [
+            each
+            for each in self._candidates.values()
+            if each.state in (PeerState.OVERDUE, PeerState.FAILED) and each.distance < limit
+        ]
+        silent.sort(key=lambda each: each.distance)
+        return [each.contact for each in silent[: self.k]]
 
     @property
     def hops(self) -> int:

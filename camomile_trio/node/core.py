@@ -22,6 +22,7 @@ from camomile_trio.node.deadlines import Clock
 from camomile_trio.node.events import Events, ReadyChanged
 from camomile_trio.node.holdings import Holdings, WallClock
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
+from camomile_trio.node.reminders import Reminders
 from camomile_trio.node.rpc import Rpc
 from camomile_trio.storage.base import Storage
 
@@ -79,6 +80,7 @@ class Core:
     clock: Clock
     wall_clock: WallClock
     rng: random.Random
+    reminders: Reminders = attrs.field(factory=Reminders)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
     # Nobody else was ever heard of, or the operator said that this node stands alone.

@@ -98,6 +98,8 @@ class Handlers:
                 del rows[1 + max(0, (HIT_WITH_ONE_RECORD - len(served.value)) // ROW_ON_THE_WIRE) :]
                 value = Value(key, served.value, (), tuple(rows), served.is_cached, self._token(request))
             else:
+                # It may be here, from before this start: then it is compared next, and served to who asks again.
+                self._holdings.want(key)
                 rows = [] if request.is_classic else self._rows(key, message)
                 value = Value(key, None, self._closest(request, key), tuple(rows), False, self._token(request))
         except StorageError:
@@ -171,7 +173,8 @@ class Handlers:
             return
         known = {each.record.publisher: each.record for each in state.registers}
         if any(record.publisher in known and known[record.publisher].rank > record.rank for record in records):
-            self._refuse(request, StoreStatus.STALE)
+            winners = tuple(known[each.publisher].row() for each in records if each.publisher in known)
+            self._refuse(request, StoreStatus.STALE, winners)
             return
         kept = self._holdings.keep_cached(key, message.value, records, request.packet.sender)
         request.answer(StoreResult(StoreStatus.STORED if kept else StoreStatus.EXPIRED, Durability.MEMORY))
@@ -189,7 +192,7 @@ class Handlers:
             return b""
         return self._tokens.token(request.source.ip, self._rpc.clock())
 
-    def _refuse(self, request: Request, status: StoreStatus) -> None:
+    def _refuse(self, request: Request, status: StoreStatus, winners: tuple[RecordRow, ...] = ()) -> None:
         self._holdings.refused[status.name.lower()] += 1
         if not request.is_classic:
-            request.answer(StoreResult(status))
+            request.answer(StoreResult(status, Durability.NONE, winners))

@@ -18,13 +18,14 @@ from camomile_trio.config import Records
 from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia import leases, registers
-from camomile_trio.kademlia.admission import Admission, Verdict, admit, admit_classic
+from camomile_trio.kademlia.admission import Admission, Verdict, admit, admit_classic, is_acceptable
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.cache import Cache, CachedCopy
+from camomile_trio.node.comparisons import Comparisons
 from camomile_trio.node.deadlines import Clock
 from camomile_trio.storage.base import Done, Storage, Timetable
 
@@ -89,13 +90,12 @@ class Holdings:
         self.refused: Counter[str] = Counter()
         self.damaged = 0
         # Records that came from before this start are compared with the neighbours before they are served.
-        self.compared_up_to: Key | None = None
-        self.is_compared = storage.statistics.keys == 0
+        self.may_sleep = True  # whether a lease of a publication may have ended here (rule 12); not known at the start
+        self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
         self._network = network
         self._table = table
         self._in_flight: Counter[Key] = Counter()
         self._news: OrderedDict[Key, float] = OrderedDict()
-        self._since_start: OrderedDict[Key, None] = OrderedDict()
         self._started = clock()
         self._uptime_before = storage.note("uptime")
         self._classic_bytes = storage.note("classic_bytes")
@@ -109,15 +109,20 @@ class Holdings:
     def value(self, key: Key) -> bytes | None:
         """The stored value; None if there is none, or if the disk gave back something that is not the value."""
         value = self.storage.value(key)
-        if value is not None and Key.of(value) != key:
-            self.damaged += 1
-            return None
-        return value
+        if value is None or Key.of(value) == key:
+            return value
+        self.damaged += 1
+        try:
+            # So that whoever compares with us, or stores it again, finds that it is missing.
+            self.drop_copy(key)
+        except StorageError:
+            pass  # too much is waiting to be written: what is stored stays, and is never given out
+        return None
 
     def served(self, key: Key) -> Served | None:
         """What a holder serves at once, and anybody serves shortly after a lookup; else None."""
         now = self.wall_clock()
-        if self._table.is_among_closest(key) and self.may_serve(key):
+        if self._table.is_among_closest(key) and self.comparisons.may_serve(key):
             state = self.state(key)
             if state.size is not None and registers.is_served(state, now):
                 value = self.value(key)
@@ -129,11 +134,10 @@ class Holdings:
             return Served(copy.value, copy.records, True, copy.origin, bool(copy.records))
         return None
 
-    def may_serve(self, key: Key) -> bool:
-        """Whether what is stored of the key is from after the start, or was compared with the neighbours since."""
-        if self.is_compared or key in self._since_start:
-            return True
-        return self.compared_up_to is not None and key <= self.compared_up_to
+    def want(self, key: Key) -> None:
+        """Somebody asks for the key, and it was not served: what is stored of it may have to be compared first."""
+        if not self.comparisons.is_done and self.storage.read(key) is not None:
+            self.comparisons.want(key)
 
     def check(self, rows_untrusted: Iterable[RecordRow], key: Key, state: KeyState | None = None) -> list[Record]:
         """The records of the rows, signatures checked. BadSignature at the first that is wrong."""
@@ -173,6 +177,8 @@ class Holdings:
         `is_published`: a user's put was accepted here, so the value stays until it is forgotten.
         """
         try:
+            if value is not None and self.state(key).size is not None:
+                self.value(key)  # which finds out if it is damaged, and then this one takes its place
             state = before = self.state(key)
             records = self.check(rows_untrusted, key, state)
         except BadSignature:
@@ -239,7 +245,9 @@ class Holdings:
     def keep_cached(self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId) -> bool:
         """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease."""
         now = self.wall_clock()
-        live = tuple(each for each in records if not each.is_tombstone and each.expires > now)
+        live = tuple(
+            each for each in records if not each.is_tombstone and each.expires > now and is_acceptable(each, now)
+        )
         if not live:
             return False
         life = min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)
@@ -249,15 +257,15 @@ class Holdings:
         return True
 
     def unpublish(self, key: Key) -> None:
-        """A put that was accepted here came to nothing: keep its copy only as any holder would."""
+        """Gives up the publication: its put came to nothing, or it was forgotten. A copy stays as at any holder."""
         try:
             state = self.state(key)
         except StorageError:
             # The put fails for its own reason; nothing can be written now anyway.
             return
         if state.published:
-            state = attrs.evolve(state, published=False)
-            self._write(state, state, None, _nobody_waits, ())
+            left = registers.forgotten(state, self.wall_clock())
+            self._write(state, left, None, _nobody_waits, ())
 
     def expire(self, key: Key) -> None:
         """Lets go of what has ended about a key, or moves its time if nothing has."""
@@ -266,6 +274,7 @@ class Holdings:
             return
         left = registers.expire(state, now=self.wall_clock(), uptime=self.uptime)
         self._count_classic(state, left)
+        self.may_sleep |= left is not None and left.published
         if left is None:
             self.storage.remove(key)
             self._news.pop(key, None)
@@ -328,6 +337,7 @@ class Holdings:
         def committed(outcome: Durability | StorageError) -> None:
             landed()
             if isinstance(outcome, StorageError):
+                self._count_classic(state, before)
                 self._refuse(StoreStatus.FAILED, done)
             else:
                 done(StoreResult(StoreStatus.STORED, outcome, winners))
@@ -341,10 +351,7 @@ class Holdings:
             self._refuse(status, done)
             return
         self._count_classic(before, state)
-        if not self.is_compared:
-            self._since_start[key] = None
-            if len(self._since_start) > MAX_NEWS:
-                self._since_start.popitem(last=False)
+        self.comparisons.on_stored(key)
 
     def _hand_over(self, state: KeyState, value: bytes | None, done: Done | None, *, even_if_full: bool) -> None:
         now = self.wall_clock()

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, Value
 from camomile_trio.kademlia.shortlist import Shortlist
 from camomile_trio.node.events import LookupEnded
@@ -29,12 +30,22 @@ OnAnswer = Callable[[Contact, Packet], bool]
 
 @attrs.frozen
 class LookupResult:
-    """The k closest nodes that answered, closest first, and how it went."""
+    """The k closest nodes that answered, closest first, and how it went.
+
+    `silent` would be among them if they had answered, closest first.
+    """
 
     contacts: tuple[Contact, ...]
     asked: int
     answered: int
     hops: int
+    silent: tuple[Contact, ...] = ()
+
+    def is_inconclusive(self, target: bytes, k: int) -> bool:
+        """Whether most of the k closest were silent: then nobody can say what is not there."""
+        nearest = sorted((*self.contacts, *self.silent), key=lambda each: distance(target, each.id))[:k]
+        answered = set(self.contacts)
+        return sum(each not in answered for each in nearest) > len(nearest) // 2
 
 
 class Lookup:
@@ -74,7 +85,9 @@ class Lookup:
                 pending.detach()
             self._open.clear()
         shortlist = self.shortlist
-        result = LookupResult(tuple(shortlist.result()), shortlist.asked, shortlist.answered, shortlist.hops)
+        result = LookupResult(
+            tuple(shortlist.result()), shortlist.asked, shortlist.answered, shortlist.hops, tuple(shortlist.silent())
+        )
         # A look at only a few nodes tells nothing of how lookups go.
         if self._rpc.events.watched and shortlist.k >= self._rpc.table.k:
             kind: Literal["node", "value"] = "node" if isinstance(self._question, FindNode) else "value"

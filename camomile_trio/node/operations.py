@@ -8,10 +8,11 @@ holders has acknowledged; less is `NoMajority`, never a quiet success.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal
 
+import attrs
 import trio
 
 from camomile_trio.config import LEAST_LEASE, MAX_LEASE
@@ -23,6 +24,7 @@ from camomile_trio.errors import (
     NotFound,
     NotPublisher,
     Overloaded,
+    StorageError,
     StorageFull,
     TooManyPublishers,
     Unreachable,
@@ -37,6 +39,7 @@ from camomile_trio.kademlia.messages import StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
 from camomile_trio.node.events import OperationEnded
+from camomile_trio.node.lookup import LookupResult
 from camomile_trio.node.results import ForgetResult, Found, Pinged, Stored
 from camomile_trio.node.retrieval import Retrieval
 from camomile_trio.node.spread import Spread
@@ -45,12 +48,21 @@ from camomile_trio.node.survey import Survey
 OperationName = Literal["put", "get", "forget", "ping"]
 
 
+@attrs.define
+class _Publication:
+    """What the puts of one value that are under way at this node come to."""
+
+    is_kept: bool  # the value was published before, or one of them was accepted
+    puts: int = 0
+
+
 class Operations:
     """The operations of one node."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.under_way = 0
+        self._publications: dict[Key, _Publication] = {}  # of the puts that are under way
 
     async def put(self, value: bytes, ttl: float | None) -> Stored:
         core = self._core
@@ -67,28 +79,29 @@ class Operations:
             core.require_ready()
             key = Key.of(value)
             life = int((records.lease if ttl is None else ttl) * 1000)
-            contacts = await self._closest(key)
+            found = await self._closest(key)
             sign = functools.partial(self._new_lease, key, life, ttl is None)
             seen = self._seen(key)
-            was_published = core.holdings.state(key).published
-            is_accepted = False
-            try:
-                spread = await self._spread(sign, seen, value, contacts)
+            with self._publishing(key) as publication:
+                spread = await self._spread(sign, seen, value, found.contacts, silent=found.silent)
                 is_accepted = isinstance(spread.acknowledgements.outcome, Success)
-            finally:
-                # Also when the time is up or the caller has gone. What an earlier put was promised stays.
-                if not is_accepted and not was_published:
-                    core.holdings.unpublish(key)
+                publication.is_kept |= is_accepted
             if not is_accepted:
                 if isinstance(spread.acknowledgements.outcome, Refused) and not seen:
-                    core.background(functools.partial(self._withdraw, key, contacts))
+                    core.background(functools.partial(self._withdraw, key, found.contacts))
                 raise _error_of(spread.acknowledgements.outcome, "put")
             return Stored(key, spread.acknowledgements.replicas, spread.acknowledgements.durable)
 
     async def get(self, key: Key) -> Found:
         core = self._core
         async with self._operation("get"):
-            served = core.holdings.served(key)
+            try:
+                served = core.holdings.served(key)
+                if served is None:
+                    core.holdings.want(key)
+            except StorageError:
+                # What this node cannot read others may have.
+                served = None
             if served is not None:
                 return Found(key, served.value, served.origin, served.is_live)
             core.require_ready()
@@ -111,7 +124,8 @@ class Operations:
                 # What is forgotten already is told again as it is: only something new raises seq.
                 return standing if standing is not None and above == seen else self._new_tombstone(key, above)
 
-            spread = await self._spread(sign, seen, None, survey.closest, holders=survey.holders)
+            silent = [*survey.silent, *survey.unheard()]
+            spread = await self._spread(sign, seen, None, survey.closest, holders=survey.holders, silent=silent)
             core.holdings.cache.drop(key)
             if not isinstance(spread.acknowledgements.outcome, Success):
                 raise _error_of(spread.acknowledgements.outcome, "forget")
@@ -158,11 +172,29 @@ class Operations:
             self.under_way -= 1
             core.events.emit(OperationEnded(name, outcome, core.clock() - began))
 
-    async def _closest(self, key: Key) -> tuple[Contact, ...]:
+    async def _closest(self, key: Key) -> LookupResult:
         found = await self._core.find_node(key)
         if not found.answered and not self._core.stands_alone:
             raise Unreachable("no node answered")
-        return found.contacts
+        return found
+
+    @contextmanager
+    def _publishing(self, key: Key) -> Iterator[_Publication]:
+        """A put is under way. Once the last of those of one value has ended, and none was accepted, the publication is
+        given up; also when the time is up or the caller has gone. What an earlier put was promised stays."""
+        publication = self._publications.get(key)
+        if publication is None:
+            is_kept = self._core.holdings.state(key).published
+            publication = self._publications[key] = _Publication(is_kept)
+        publication.puts += 1
+        try:
+            yield publication
+        finally:
+            publication.puts -= 1
+            if not publication.puts:
+                del self._publications[key]
+                if not publication.is_kept:
+                    self._core.holdings.unpublish(key)
 
     def _seen(self, key: Key) -> int:
         register = self._core.holdings.state(key).register(self._core.publisher.public)
@@ -176,13 +208,14 @@ class Operations:
         contacts: Sequence[Contact],
         *,
         holders: Sequence[Contact] = (),
+        silent: Sequence[Contact] = (),
     ) -> Spread:
         """Spreads the record that `sign` makes above the seq `seen`; once more if a holder knows a greater one."""
         late = functools.partial(self._spread_later, sign, value)
 
         async def once(above: int) -> Spread:
             spread = Spread(self._core, sign(above), value, with_value=value is not None, on_late_defeat=late)
-            await spread.run(contacts, holders=holders, publish=value is not None)
+            await spread.run(contacts, holders=holders, silent=silent, publish=value is not None)
             return spread
 
         spread = await once(seen)
@@ -196,9 +229,9 @@ class Operations:
 
         async def again() -> None:
             with trio.move_on_after(core.config.requests.operation_deadline):
-                contacts = (await core.find_node(winner.key)).contacts
+                found = await core.find_node(winner.key)
                 spread = Spread(core, sign(winner.seq), value, with_value=value is not None)
-                await spread.run(contacts, publish=value is not None)
+                await spread.run(found.contacts, silent=found.silent, publish=value is not None)
 
         core.background(again)
 
@@ -227,6 +260,8 @@ class Operations:
             raise NotPublisher(f"{key.hex()[:16]}… was published by {who}, not by this node")
         if not survey.answered and not self._core.stands_alone:
             raise Unreachable("no node answered")
+        if survey.is_inconclusive:
+            raise Unreachable(f"most of the nodes that may know {key.hex()[:16]}… did not answer")
         raise NotFound(f"no node knows {key.hex()[:16]}…")
 
 

@@ -18,9 +18,10 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult
 from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.kademlia.registers import RULES
 from camomile_trio.node.classic import MAX_CLASSIC_VALUE
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import Storing, store_at_classic
+from camomile_trio.node.storing import PASSING, Storing, store_at_classic
 
 # Keys in one HAVE: with a record each, the answer still fits into a datagram.
 KEYS_AT_ONCE = 6
@@ -45,8 +46,11 @@ class Repair:
             yield page
             after = page[-1]
 
-    async def offer(self, contact: Contact, keys: Sequence[Key]) -> bool:
-        """Makes sure that `contact` holds what we hold of `keys`. False as soon as it does not answer."""
+    async def offer(self, contact: Contact, keys: Sequence[Key], *, declined: set[Key] | None = None) -> bool:
+        """Makes sure that `contact` holds what we hold of `keys`. False as soon as it does not answer.
+
+        `declined` takes the keys of which it could not store something just now: its disk failed, or it was busy.
+        """
         if not self._core.is_storing(contact):
             return True
         if not self._core.is_ours(contact):
@@ -64,13 +68,16 @@ class Repair:
             if holdings is None:
                 return False
             for holding in holdings:
-                if holding.key in batch and not await self._settle(contact, holding):
+                if holding.key in batch and not await self.settle(contact, holding, declined=declined):
                     return False
         return True
 
-    async def ask(self, contact: Contact, keys: tuple[Key, ...]) -> tuple[Holding, ...] | None:
-        """What `contact` holds of up to KEYS_AT_ONCE keys; None if it does not answer."""
-        await self._pace(OFFER_OVERHEAD)
+    async def ask(
+        self, contact: Contact, keys: tuple[Key, ...], *, is_urgent: bool = False
+    ) -> tuple[Holding, ...] | None:
+        """What `contact` holds of up to KEYS_AT_ONCE keys; None if it does not answer. Urgent: a user waits for it."""
+        if not is_urgent:
+            await self._pace(OFFER_OVERHEAD)
         answer = await self._core.rpc.ask(contact.endpoint, Have(keys, self._core.publisher.public), node=contact.id)
         if answer is None or not isinstance(answer.message, HaveResult):
             return None
@@ -94,14 +101,25 @@ class Repair:
                 holdings.store(holding.key, None, (record.row(),), lambda result: None)
         return is_latest
 
-    async def _settle(self, contact: Contact, holding: Holding) -> bool:
+    def is_behind(self, holding: Holding) -> bool:
+        """Whether a record that was shown is older than ours: whoever showed it has missed something."""
+        state = self._core.holdings.state(holding.key)
+        try:
+            records = self._core.holdings.check(holding.records, holding.key, state)
+        except BadSignature:
+            return False
+        known = {each.record.publisher: each.record for each in state.registers}
+        return any(each.publisher in known and known[each.publisher].rank > each.rank for each in records)
+
+    async def settle(self, contact: Contact, holding: Holding, *, declined: set[Key] | None = None) -> bool:
+        """Takes over what is newer in `holding`, and sends what is missing there. False if no answer came to that."""
         core, key = self._core, holding.key
         try:
             is_latest = self.adopt(holding)
             state = core.holdings.state(key)
             now = core.wall_clock()
             # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
-            mine = [record.row() for record in registers.answer(state, now)]
+            mine = [record.row() for record in registers.offered(state, now)]
             missing = [row for row in mine if row not in holding.records]
             lacks_value = registers.is_served(state, now) and not holding.has_value
             if not missing and not lacks_value:
@@ -111,9 +129,22 @@ class Repair:
             value = core.holdings.value(key) if lacks_value else None
         except StorageError:
             return True
-        return await self.store(contact, key, value, tuple(missing or mine))
+        rows = missing or mine
+        for start in range(0, len(rows), RULES.max_answer_records):
+            batch = tuple(rows[start : start + RULES.max_answer_records])
+            if not await self.store(contact, key, value, batch, declined=declined):
+                return False
+        return True
 
-    async def store(self, contact: Contact, key: Key, value: bytes | None, rows: tuple[RecordRow, ...]) -> bool:
+    async def store(
+        self,
+        contact: Contact,
+        key: Key,
+        value: bytes | None,
+        rows: tuple[RecordRow, ...],
+        *,
+        declined: set[Key] | None = None,
+    ) -> bool:
         """Sends one key's records, and waits for the answer. False if there was none."""
         await self._pace(OFFER_OVERHEAD + len(value or b""))
         results: list[StoreResult | None] = []
@@ -133,6 +164,8 @@ class Repair:
             self.sent += 1
             if result.records:
                 self.adopt(Holding(key, False, result.records))
+            if result.status in PASSING and declined is not None:
+                declined.add(key)
         return result is not None
 
     async def _offer_classic(self, contact: Contact, keys: Sequence[Key]) -> None:
@@ -152,6 +185,10 @@ class Repair:
                 continue
             if value is not None:
                 store_at_classic(core.rpc, contact, value, StoreKind.REPLICATE)
+
+    async def pace_lookup(self) -> None:
+        """Waits as for any repair, before a lookup: it asks the k closest and some on the way."""
+        await self._pace(self._core.config.kademlia.k * OFFER_OVERHEAD)
 
     async def _pace(self, size: int) -> None:
         """Waits so that repairs together stay under `repair_rate`."""

@@ -8,9 +8,12 @@ record. Whoever looked a value up may serve it for `cache_life`.
 
 from __future__ import annotations
 
+import trio
+
 from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindValue, Packet, StoreKind, Value
@@ -22,6 +25,8 @@ from camomile_trio.node.storing import Storing
 
 # Publishers of one key whose records one lookup weighs; those beyond it are not needed to find the value.
 MAX_PUBLISHERS_SEEN = 64
+# Seconds until it is looked again for a value that has a live lease, and that nobody gives out.
+LOOKED_AGAIN = (0.3, 1.0, 2.0)
 
 
 class Retrieval:
@@ -40,29 +45,62 @@ class Retrieval:
         self._has_classic = False
         self._outlasts_tombstone = False
         self._lacking: Contact | None = None
+        self._shown: dict[Contact, Record] = {}  # by whom which lease
+        self._failure: StorageError | None = None  # of our own disk
 
     async def run(self) -> Found:
         """The value; NotFound, Forgotten or Unreachable."""
-        core, key = self._core, self._key
-        own = core.holdings.state(key)
-        for register in own.registers:
-            self._weigh(register.record)
-        settings = core.config.kademlia
-        lookup = Lookup(core.rpc, FindValue(key), k=settings.k, alpha=settings.alpha, on_answer=self._on_answer)
+        core = self._core
+        result = await self._look()
+        for pause in LOOKED_AGAIN:
+            if self._value is not None or not self._live_leases():
+                break
+            # Somebody knows of a live lease, and nobody gives the value out: its holders may have started together,
+            # and compare what they have. They have been asked now, and so they compare it next.
+            await trio.sleep(core.jittered(pause))
+            result = await self._look()
+        self._tell_those_behind()
+        return self._judge(result)
+
+    async def _look(self) -> LookupResult:
+        """One lookup, and what we have ourselves."""
+        core, settings = self._core, self._core.config.kademlia
+        self._weigh_own()
+        lookup = Lookup(core.rpc, FindValue(self._key), k=settings.k, alpha=settings.alpha, on_answer=self._on_answer)
         result = await lookup.run()
         # A forget may have come here while we looked: what we hold now counts, not what we held before.
-        own = core.holdings.state(key)
+        self._weigh_own()
+        self._take_own(result)
+        return result
+
+    def _weigh_own(self) -> None:
+        own = self._own_state()
         for register in own.registers:
             self._weigh(register.record)
+
+    def _own_state(self) -> registers.KeyState:
+        """What this node has stored; nothing where its disk fails, for others may have the value."""
+        try:
+            return self._core.holdings.state(self._key)
+        except StorageError as error:
+            self._failure = error
+            return registers.KeyState(self._key)
+
+    def _take_own(self, result: LookupResult) -> None:
+        """Our own copy counts now that we have asked."""
+        core = self._core
+        own = self._own_state()
         self._adopt(own)
-        is_kept_classic = own.size is not None and own.classic_until > core.wall_clock()
-        if own.size is not None and (result.answered or core.stands_alone):
-            # Our own copy counts now that we have asked.
-            self._has_classic |= is_kept_classic
-            self._outlasts_tombstone |= is_kept_classic and bool(own.registers)
-            if self._value is None:
-                self._value, self._origin, self._from_holder = core.holdings.value(key), core.id, True
-        return self._judge(result)
+        if own.size is None or not (result.answered or core.stands_alone):
+            return
+        is_kept_classic = own.classic_until > core.wall_clock()
+        self._has_classic |= is_kept_classic
+        self._outlasts_tombstone |= is_kept_classic and bool(own.registers)
+        if self._value is None:
+            try:
+                self._value, self._origin, self._from_holder = core.holdings.value(self._key), core.id, True
+            except StorageError as error:
+                self._failure = error
 
     def _judge(self, result: LookupResult) -> Found:
         core, key = self._core, self._key
@@ -77,14 +115,27 @@ class Retrieval:
             return Found(key, self._value, self._origin, False)
         if not result.answered and not core.stands_alone:
             raise Unreachable("no node answered")
+        if live:
+            raise Unreachable(f"there is a live lease on {key.hex()[:16]}…, but no node gives the value out now")
+        if result.is_inconclusive(key, core.config.kademlia.k):
+            raise Unreachable(f"most of the nodes that may have {key.hex()[:16]}… did not answer")
+        if self._failure is not None:
+            raise self._failure  # it may be here, and nobody else has it
         raise NotFound(f"no node has {key.hex()[:16]}…")
 
     def _on_answer(self, contact: Contact, packet: Packet) -> bool:
         message = packet.message
         if not isinstance(message, Value):
             return False
+        if message.value is not None and Key.of(message.value) != self._key:
+            # Nothing that comes with it is believed.
+            self._core.rpc.statistics.dropped["bad_hash"] += 1
+            return False
         for row in message.records:
             self._read(row)
+            record = self._checked[row]
+            if record is not None and not record.is_tombstone:
+                self._shown[contact] = record
         if message.value is None:
             target = self._key
             if packet.version > 0 and (
@@ -92,18 +143,16 @@ class Retrieval:
             ):
                 self._lacking = contact
             return False
-        if Key.of(message.value) != self._key:
-            self._core.rpc.statistics.dropped["bad_hash"] += 1
-            return False
         records = [self._checked[row] for row in message.records]
+        is_good = any(record is not None for record in records)
         if not any(record is not None and not record.is_tombstone for record in records):
             self._has_classic = True
-            self._outlasts_tombstone |= any(record is not None for record in records)
-        if self._value is None or (message.records and not self._from_holder and not message.cached):
+            self._outlasts_tombstone |= is_good
+        if self._value is None or (is_good and not self._from_holder and not message.cached):
             self._value = message.value
             self._origin = contact.id
-            self._from_holder = bool(message.records) and not message.cached
-        return bool(message.records) and bool(self._live_leases()) and not self._has_tombstone()
+            self._from_holder = is_good and not message.cached
+        return is_good and bool(self._live_leases()) and not self._has_tombstone()
 
     def _read(self, row: RecordRow) -> None:
         if row in self._checked:
@@ -113,6 +162,11 @@ class Retrieval:
         except (BadSignature, StorageError):
             self._checked[row] = None
             self._core.rpc.statistics.dropped["bad_signature"] += 1
+            return
+        if not is_acceptable(record, self._core.wall_clock()):
+            # No honest node would have stored it on such terms.
+            self._checked[row] = None
+            self._core.rpc.statistics.dropped["bad_terms"] += 1
             return
         self._checked[row] = record
         self._weigh(record)
@@ -138,6 +192,23 @@ class Retrieval:
             best = self._best.get(register.record.publisher)
             if best is not None and best.rank > register.record.rank:
                 self._core.holdings.store(self._key, self._value, (best.row(),), lambda result: None)
+
+    def _tell_those_behind(self) -> None:
+        """Whoever has shown a lease that a tombstone beats has missed the forget: it is told (rule 8)."""
+        core = self._core
+        for contact, shown in self._shown.items():
+            best = self._best.get(shown.publisher)
+            if best is not None and best.is_tombstone and best.rank > shown.rank and core.is_ours(contact):
+                Storing(
+                    core.rpc,
+                    contact,
+                    self._key,
+                    None,
+                    (best.row(),),
+                    StoreKind.REPLICATE,
+                    lambda contact, result: None,
+                    with_value=False,
+                ).start()
 
     def _cache_on_path(self, live: list[Record]) -> None:
         """The closest node that lacked the value gets a copy, marked as cached."""

@@ -19,7 +19,7 @@ from camomile_trio.kademlia.ids import NodeId, closest
 from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import Storing, store_at_classic
+from camomile_trio.node.storing import PASSING, Storing, store_at_classic
 
 
 class Spread:
@@ -49,9 +49,17 @@ class Spread:
             core.config.kademlia.k, target=record.key, own=core.id, alone=core.stands_alone
         )
 
-    async def run(self, contacts: Sequence[Contact], *, holders: Iterable[Contact] = (), publish: bool) -> None:
+    async def run(
+        self,
+        contacts: Sequence[Contact],
+        *,
+        holders: Iterable[Contact] = (),
+        silent: Iterable[Contact] = (),
+        publish: bool,
+    ) -> None:
         """Stores at `contacts`, the k closest that answered, and at `holders` beyond them.
 
+        `silent` should have been among them: they are told later, as are those of the others that cannot store now.
         `publish`: this node accepted a user's put and keeps its own copy, wherever it stands. Returns when the outcome
         of the acknowledgements is there, or `beaten_by` is.
         """
@@ -66,6 +74,8 @@ class Spread:
             acknowledgements.on_answered(contact.id, ours=core.is_ours(contact))
         acknowledgements.on_lookup_end(nearest)
         self._store_here(publish)
+        for contact in silent:
+            self._remember(contact)
         row = (self._record.row(),)
         asked = set()
         for contact in [*contacts, *holders]:
@@ -96,6 +106,8 @@ class Spread:
         self._core.holdings.store(record.key, self._value, (record.row(),), done, is_published=publish)
 
     def _answered(self, contact: Contact, result: StoreResult | None) -> None:
+        if result is None or result.status in PASSING:
+            self._remember(contact)
         if result is None:
             self.acknowledgements.on_failed(contact.id)
         elif result.status is StoreStatus.STORED:
@@ -104,6 +116,9 @@ class Spread:
             self.acknowledgements.on_refused(contact.id, result.status)
             self._note_winners(result)
         self._look()
+
+    def _remember(self, contact: Contact) -> None:
+        self._core.reminders.add(contact, self._record.key, self._core.clock())
 
     def _note_winners(self, result: StoreResult) -> None:
         """A greater record of ours beats this one; it is kept here too, whoever sent it, if its signature is good."""

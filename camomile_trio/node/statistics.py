@@ -61,6 +61,9 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("repair_records_adopted_total", maintenance.repair.adopted),
         ("maintenance_failures_total", maintenance.failures),
         ("newcomers_left_to_replication_total", maintenance.newcomers_left),
+        ("reminders_told_total", core.reminders.told),
+        ("reminders_dropped_total", core.reminders.dropped),
+        ("leases_woken_total", maintenance.renewing.woken),
         ("peers_forgotten_total", core.rpc.peers.forgotten),
         ("verdicts_dropped_total", core.rpc.statistics.verdicts_dropped),
     ):
@@ -77,6 +80,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("stored_bytes", stored.bytes),
         ("max_stored_bytes", stored.max_bytes),
         ("storage_writes_pending", stored.pending),
+        ("reminders_waiting", core.reminders.keys),
         ("cached_values", len(holdings.cache)),
         ("cached_bytes", holdings.cache.bytes),
         ("ready", int(not core.readiness.reason)),

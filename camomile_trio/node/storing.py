@@ -24,6 +24,9 @@ from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.classic import is_for_classic
 from camomile_trio.node.rpc import Rpc
 
+# Refusals that may be over in a moment.
+PASSING = frozenset({StoreStatus.FAILED, StoreStatus.BUSY, StoreStatus.FULL, StoreStatus.NO_TOKEN})
+
 # None: no answer came.
 OnResult = Callable[[Contact, StoreResult | None], None]
 

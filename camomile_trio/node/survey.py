@@ -14,6 +14,7 @@ import trio
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
+from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import FindValue, Have, HaveResult, Packet, Value
@@ -30,9 +31,13 @@ class Survey:
         self.best: dict[PublisherKey, Record] = {}
         self.holders: list[Contact] = []  # those that hold anything of it
         self.closest: tuple[Contact, ...] = ()
+        self.silent: tuple[Contact, ...] = ()  # those that would be among them if they had answered
+        self.is_inconclusive = False  # most of the closest were silent
         self.has_classic = False
         self.answered = 0
         self._core = core
+        self._asked: dict[bytes, Contact] = {}
+        self._heard: set[bytes] = set()
         self._open: dict[bytes, Pending] = {}
         self._settled = trio.Event()
         self._is_lookup_over = False
@@ -46,7 +51,9 @@ class Survey:
         self.has_classic = registers.is_served(state, now) and not registers.is_live(state, now)
         try:
             result = await core.find_node(self.key, on_answer=self._on_answer)
-            self.closest, self.answered = result.contacts, result.answered
+            self.closest, self.answered, self.silent = result.contacts, result.answered, result.silent
+            self.is_inconclusive = result.is_inconclusive(self.key, core.config.kademlia.k)
+            self._ask_beyond()
             self._is_lookup_over = True
             self._look()
             await self._settled.wait()
@@ -63,8 +70,23 @@ class Survey:
             for publisher, record in self.best.items()
         )
 
+    def unheard(self) -> list[Contact]:
+        """Those that were asked what they hold and have not said so in time."""
+        return [contact for contact in self._asked.values() if contact.id not in self._heard]
+
+    def _ask_beyond(self) -> None:
+        """Asks as many of ours beyond the k closest: newcomers may have pushed them out, with all that they hold."""
+        core = self._core
+        for contact in core.table.closest(self.key, 2 * core.config.kademlia.k):
+            if contact.id not in self._asked and core.is_ours(contact):
+                self._ask(contact, is_ours=True)
+
     def _on_answer(self, contact: Contact, packet: Packet) -> bool:
-        is_ours = packet.version > 0
+        self._ask(contact, is_ours=packet.version > 0)
+        return False
+
+    def _ask(self, contact: Contact, *, is_ours: bool) -> None:
+        self._asked[contact.id] = contact
         pending = self._core.rpc.request(
             contact.endpoint,
             Have((self.key,), self._core.publisher.public) if is_ours else FindValue(self.key),
@@ -75,9 +97,11 @@ class Survey:
         )
         if pending is not None:
             self._open[contact.id] = pending
-        return False
+            if pending.is_suspect:
+                self._ended(contact)
 
     def _replied(self, contact: Contact, packet: Packet) -> None:
+        self._heard.add(contact.id)
         if isinstance(packet.message, Value):
             value = packet.message.value
             self.has_classic |= value is not None and Key.of(value) == self.key
@@ -101,6 +125,8 @@ class Survey:
         self._look()
 
     def _weigh(self, record: Record) -> None:
+        if not is_acceptable(record, self._core.wall_clock()):
+            return
         known = self.best.get(record.publisher)
         if known is None or record.rank > known.rank:
             self.best[record.publisher] = record

@@ -17,6 +17,7 @@ from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, 
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.holdings import Holdings
+from camomile_trio.storage.base import Done
 from camomile_trio.storage.memory import MemoryStorage
 from tests.node.line import EPOCH, NETWORK, lease_of, tombstone_of
 
@@ -181,6 +182,46 @@ async def test_a_value_that_the_disk_changed_is_not_given_out(monkeypatch: pytes
     assert shelf.holdings.damaged == 1
 
 
+async def test_a_damaged_value_is_written_anew_by_the_next_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf()
+    await shelf.store(VALUE, lease_of(ALICE, KEY).row())
+    with monkeypatch.context() as damaged:
+        damaged.setattr(shelf.storage, "value", lambda key: b"a valuf")
+        shelf.holdings.store(KEY, VALUE, [lease_of(ALICE, KEY).row()], shelf.results.append)
+    await shelf.commit()
+    assert shelf.holdings.damaged == 1
+    served = shelf.holdings.served(KEY)
+    assert served is not None
+    assert served.value == VALUE
+
+
+async def test_a_damaged_value_shows_as_missing_once_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that replication brings it again."""
+    shelf = Shelf()
+    await shelf.store(VALUE, lease_of(ALICE, KEY).row())
+    with monkeypatch.context() as damaged:
+        damaged.setattr(shelf.storage, "value", lambda key: b"a valuf")
+        assert shelf.holdings.value(KEY) is None
+    await shelf.commit()
+    assert shelf.holdings.state(KEY).size is None
+    assert shelf.holdings.state(KEY).registers
+
+
+async def test_a_classic_value_whose_commit_fails_uses_up_no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf()
+    dones: list[Done] = []
+
+    def write(*args: object, done: Done, **kwargs: object) -> None:
+        dones.append(done)
+
+    monkeypatch.setattr(shelf.storage, "write", write)
+    shelf.holdings.store_classic(KEY, VALUE, StoreKind.PUBLISH, shelf.results.append)
+    dones[0](StorageError("the disk is gone"))
+    shelf.holdings.save_uptime()
+    assert shelf.storage.note("classic_bytes") == 0
+    assert shelf.results[-1].status is StoreStatus.FAILED
+
+
 async def test_only_our_publishers_leases_are_renewed_from_here() -> None:
     shelf = Shelf()
     await shelf.store(VALUE, lease_of(BOB, KEY).row())
@@ -198,7 +239,7 @@ async def test_what_was_here_before_the_start_is_compared_before_it_is_served() 
     await first.store(VALUE, lease_of(ALICE, KEY).row())
     again = Shelf(storage=first.storage)
     assert again.holdings.served(KEY) is None
-    again.holdings.compared_up_to = KEY
+    again.holdings.comparisons.up_to = KEY
     assert again.holdings.served(KEY) is not None
     new_start = Shelf(storage=first.storage)
     other = b"stored since the start"

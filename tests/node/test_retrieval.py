@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Kademlia, Records
-from camomile_trio.errors import Forgotten, NotFound, Unreachable
-from camomile_trio.identity import KeyPair, verify_record
+from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable
+from camomile_trio.identity import KeyPair, sign_record, verify_record
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindValue, Packet, Store, StoreResult, StoreStatus, Value
 from camomile_trio.kademlia.records import Record, RecordRow
@@ -19,6 +19,7 @@ from camomile_trio.node.node import Node
 from camomile_trio.node.results import Found
 from tests.node.line import (
     EPOCH,
+    NETWORK,
     Behaviour,
     Line,
     Peer,
@@ -37,6 +38,8 @@ KEY = Key.of(VALUE)
 LEASE, TOMBSTONE = lease_of(PUBLISHER, KEY), tombstone_of(PUBLISHER, KEY)
 FORGED = RecordRow(LEASE.row()[:-1] + bytes([LEASE.row()[-1] ^ 1]))
 EXPIRED = lease_of(PUBLISHER, KEY, issued=EPOCH - 7_200_000)
+FROM_LATER = lease_of(PUBLISHER, KEY, issued=EPOCH + 3_600_000)
+BOUNDLESS = sign_record(attrs.evolve(LEASE, expires=EPOCH + 10**12, signature=b""), PUBLISHER, NETWORK)
 
 
 def having(value: bytes | None, *records: Record | RecordRow, cached: bool = False) -> Behaviour:
@@ -64,12 +67,12 @@ def neighbours(line: Line, count: int) -> list[Peer]:
 
 async def get(node: Node, behaviours: dict[Peer, Behaviour]) -> Found:
     """The value, or the error as it is, with a moment for what goes on in the background."""
-    found: Found | NotFound | Unreachable
+    found: Found | NotFound | Unreachable | StorageError
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attend, behaviours)
         try:
             found = await node.get(KEY)
-        except (NotFound, Unreachable) as error:
+        except (NotFound, Unreachable, StorageError) as error:
             found = error
         await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
@@ -120,14 +123,66 @@ async def test_a_liar_does_not_end_the_search(autojump_clock: trio.testing.MockC
 
 @pytest.mark.parametrize(
     "lie",
-    [having(b"a valuf", LEASE), having(None, LEASE), having(b"x"), having(VALUE[:-1])],
-    ids=["wrong bytes", "a lease alone", "another value", "cut short"],
+    [having(b"a valuf", LEASE), having(b"x"), having(VALUE[:-1]), having(None, BOUNDLESS), having(None, FROM_LATER)],
+    ids=["wrong bytes", "another value", "cut short", "a lease beyond the longest", "a lease from the future"],
 )
 async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.MockClock, lie: Behaviour) -> None:
     async with one_node() as (node, line):
         with pytest.raises(NotFound):
             await get(node, dict.fromkeys(neighbours(line, 5), lie))
         assert len(node._core.holdings.cache) == 0
+
+
+async def test_what_a_lease_promises_is_not_denied(autojump_clock: trio.testing.MockClock) -> None:
+    """Holders that started together know the lease, and compare it before they give the value out."""
+    async with one_node() as (node, line):
+        with pytest.raises(Unreachable):
+            await get(node, dict.fromkeys(neighbours(line, 5), having(None, LEASE)))
+
+
+async def test_a_lease_on_terms_that_no_network_allows_is_no_lease(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        near, far = neighbours(line, 2)
+        found = await get(node, {near: having(VALUE, BOUNDLESS), far: having(VALUE, LEASE)})
+        assert found.live
+        assert found.origin == far.id
+        assert node._core.rpc.statistics.dropped["bad_terms"] == 1
+
+
+async def test_nobody_can_say_that_it_is_not_there_while_most_are_silent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        *most, one = neighbours(line, 5)
+        with pytest.raises(Unreachable):
+            await get(node, {**dict.fromkeys(most, silent), one: truthful})
+
+
+async def test_whoever_missed_a_forget_is_told_by_the_next_get(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        knows, missed = neighbours(line, 2)
+        told = Witness(having(VALUE, LEASE))
+        with pytest.raises(Forgotten):
+            await get(node, {knows: having(None, TOMBSTONE), missed: told})
+        await trio.sleep(1)
+        assert [store.records for store in told.stores] == [(TOMBSTONE.row(),)]
+
+
+async def test_a_disk_that_cannot_be_read_fails_no_get_that_others_can_answer(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(key: Key) -> None:
+        raise StorageError("the disk is gone")
+
+    async with one_node() as (node, line):
+        (peer,) = neighbours(line, 1)
+        with monkeypatch.context() as failing:
+            failing.setattr(node._core.storage, "read", fail)
+            found = await get(node, {peer: having(VALUE, LEASE)})
+            assert found.value == VALUE
+            node._core.holdings.cache.drop(KEY)
+            with pytest.raises(StorageError):
+                await get(node, {peer: truthful})
 
 
 async def test_a_signature_is_checked_once_however_many_send_it(

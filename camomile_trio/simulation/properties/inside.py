@@ -36,7 +36,7 @@ def unjudged(core: Core) -> int:
 
 def news(core: Core) -> int:
     """Keys whose news from other holders are remembered, or that were stored since the start, whichever are more."""
-    return max(len(core.holdings._news), len(core.holdings._since_start))
+    return max(len(core.holdings._news), len(core.holdings.comparisons))
 
 
 def newcomers(node: Node) -> int:

@@ -46,8 +46,5 @@ SCENARIOS = (
         run=run,
         nodes=20,
         tick=0.001,
-        expected_failures={
-            EVERYTHING_READ: "nodes do not yet revive leases that ended while the whole network slept (rule 12)"
-        },
     ),
 )
