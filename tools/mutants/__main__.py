@@ -55,7 +55,7 @@ def table(verdicts: list[Verdict]) -> list[str]:
         scenario = f"`{mutant.scenario}`" + (f", {mutant.nodes} nodes" if mutant.nodes else "")
         seeds = f"{mutant.first_seed} to {mutant.first_seed + mutant.seeds - 1}"
         found = f"seed {each.run.seed}" if each.run is not None else "none"
-        rows.append(f"| {mutant.what} | {scenario} | {seeds} | {found} | {each.by or '–'} |")
+        rows.append(f"| {mutant.what} | {scenario} | {seeds} | {found} | {each.by or 'nothing'} |")
     return rows
 
 

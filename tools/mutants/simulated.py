@@ -59,7 +59,8 @@ MUTANTS = (
             Edit(
                 "kademlia/admission.py",
                 "remembered_until=max(record.expires, old.remembered_until if old is not None else 0)",
-                "remembered_until=record.expires if old is None else min(record.expires, old.remembered_until)",
+                "remembered_until=old.remembered_until if old is not None and record.is_tombstone else "
+                "max(record.expires, old.remembered_until if old is not None else 0)",
             ),
             Edit(
                 "kademlia/registers.py",
@@ -82,7 +83,9 @@ MUTANTS = (
             Edit("kademlia/admission.py", "record.rank < old.record.rank and record.stamp", "False and record.stamp"),
             Edit("kademlia/admission.py", "record.rank <= old.record.rank", "record == old.record"),
         ),
-        caught_by=(FORGOTTEN, NOT_READ),
+        caught_by=("an old word that is sent again brings nothing back",),
+        scenario="strangers",
+        seeds=2,
     ),
     Mutant(
         what="a lookup stops at the first k answers",
@@ -152,7 +155,9 @@ MUTANTS = (
     Mutant(
         what="no refresh",
         edits=(Edit("node/maintenance.py", "for task in (self._refresh, ", "for task in ("),),
-        caught_by=(NO_DEAD,),
+        caught_by=("no table has a dead node", NO_DEAD),
+        scenario="quiet-deaths",
+        seeds=2,
     ),
     Mutant(
         what="a renewal raises seq",
@@ -235,11 +240,13 @@ MUTANTS = (
     Mutant(
         what="one acknowledgement is a majority",
         edits=(Edit("kademlia/acknowledgement.py", "needed = len(members) // 2 + 1", "needed = 1"),),
-        caught_by=("what was acknowledged is stored",),
+        caught_by=("what was acknowledged is stored by a majority",),
     ),
     Mutant(
         what="stores are taken from addresses that nobody has proven",
-        edits=(Edit("node/handlers.py", "if not request.is_proven and not self._tokens", "if False and not self._tokens"),),
+        edits=(
+            Edit("node/handlers.py", "if not request.is_proven and not self._tokens", "if False and not self._tokens"),
+        ),
         caught_by=("nobody stores",),
         scenario="strangers",
         seeds=2,
