@@ -241,6 +241,8 @@ MUTANTS = (
         what="one acknowledgement is a majority",
         edits=(Edit("kademlia/acknowledgement.py", "needed = len(members) // 2 + 1", "needed = 1"),),
         caught_by=("what was acknowledged is stored by a majority",),
+        scenario="strangers",
+        seeds=2,
     ),
     Mutant(
         what="stores are taken from addresses that nobody has proven",

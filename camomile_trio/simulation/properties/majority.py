@@ -12,7 +12,7 @@ from camomile_trio.simulation.properties.looking import running
 from camomile_trio.simulation.world import World
 
 # How long a machine must have served until it is expected to be found by everybody. Virtual s.
-SETTLED = 120.0
+SETTLED = 60.0
 
 
 class Majority(Property):
