@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto check-proto test-mutants test-cluster simulate bench lock clean
+.PHONY: help run test check proto check-proto test-mutants test-cluster simulate simulate-mutants bench lock clean
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
 
 run: $(VENV)/run.stamp  ## 10 nodes in one process on loopback; the first one's HTTP on 127.0.0.1:8080
 	@exec $(BIN)/camomile cluster -n 10 --http 127.0.0.1:8080
@@ -35,13 +35,16 @@ check-proto: $(VENV)/dev.stamp
 	tools/check_proto.sh $(BIN)/python
 
 test-mutants: $(VENV)/dev.stamp  ## drop the rules of records one by one: some test must notice each
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 test-cluster: $(VENV)/dev.stamp  ## NODES=10 containers, driven over HTTP; needs a container engine
 	$(BIN)/python -m tools.cluster --nodes $(NODES)
 
 simulate: $(VENV)/run.stamp  ## SEEDS=200 random networks under random faults, in virtual time
 	$(BIN)/camomile simulate --scenario swarm --seeds $(SEEDS)
+
+simulate-mutants: $(VENV)/dev.stamp  ## defects of the real code, one by one: the simulation must catch each
+	$(BIN)/python -m tools.mutants
 
 bench: $(VENV)/dev.stamp  ## put and get on 50 nodes
 	$(BIN)/python -m benchmarks

@@ -1,8 +1,7 @@
 """Drops the rules of records one by one and shows that some test notices each (`make test-mutants`).
 
-Rules of this file: a mutant is an exact piece of the source and what replaces it. It is made in a temporary copy of the
-package and never in the checkout, and the pure tests of records run against that copy. A piece that no longer occurs
-exactly once is an error: the table must follow the code. Exit code 0 when every mutant was noticed by a failing test.
+Rules of this file: a mutant is one edit (`tools/mutants/source.py`), made in a temporary copy of the package, and the
+pure tests of records run against that copy. Exit code 0 when every mutant was noticed by a failing test.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.mutants.source import ROOT, Edit, StaleEdit
+
 PURE = Path("camomile_trio", "kademlia")
 TESTS = Path("tests", "kademlia")
 # The tests to run for a mutant of each file, the likeliest to notice first.
@@ -43,6 +43,10 @@ class Mutant(NamedTuple):
     file: str
     source: str
     replacement: str
+
+    @property
+    def edit(self) -> Edit:
+        return Edit(f"kademlia/{self.file}", self.source, self.replacement)
 
 
 MUTANTS = (
@@ -240,14 +244,14 @@ def run_tests(copy: Path, names: tuple[str, ...]) -> subprocess.CompletedProcess
 
 def try_mutant(mutant: Mutant) -> tuple[bool, str]:
     """Whether a test noticed the mutant, and which one, or what went wrong instead."""
-    source = (ROOT / PURE / mutant.file).read_text()
-    occurrences = source.count(mutant.source)
-    if occurrences != 1:
-        return False, f"its source occurs {occurrences} times in {mutant.file}"
+    try:
+        mutated = mutant.edit.of((ROOT / PURE / mutant.file).read_text())
+    except StaleEdit as error:
+        return False, str(error)
     with tempfile.TemporaryDirectory(prefix="camomile-mutant-") as folder:
         copy = Path(folder)
         copy_checkout(copy)
-        (copy / PURE / mutant.file).write_text(source.replace(mutant.source, mutant.replacement))
+        (copy / PURE / mutant.file).write_text(mutated)
         try:
             run = run_tests(copy, TESTS_OF[mutant.file])
         except subprocess.TimeoutExpired:

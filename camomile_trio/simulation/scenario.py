@@ -29,7 +29,5 @@ class Scenario:
     config: Config = attrs.field(factory=Config)
     links: LinkConditions = CONTINENT
     tick: float = 0.0  # s; deliveries of large networks are rounded up to whole ticks
-    # Properties that do not apply, by name, each with the reason: shown in the report.
-    waived: dict[str, str] = attrs.field(factory=dict)
     # Claims and rules that do not hold yet, by their words, each with the reason. Strict: one that holds fails the run.
     expected_failures: dict[str, str] = attrs.field(factory=dict)

@@ -12,7 +12,9 @@ from camomile_trio.simulation.properties.bounds import Bounds
 from camomile_trio.simulation.properties.forgotten import Forgotten
 from camomile_trio.simulation.properties.lease_ends import LeaseEnds
 from camomile_trio.simulation.properties.left_behind import LeftBehind
+from camomile_trio.simulation.properties.living import Living
 from camomile_trio.simulation.properties.lost import Lost
+from camomile_trio.simulation.properties.majority import Majority
 from camomile_trio.simulation.properties.no_dead import NoDead
 from camomile_trio.simulation.properties.readable import Readable
 from camomile_trio.simulation.properties.right_bytes import RightBytes
@@ -28,6 +30,8 @@ def all_properties() -> list[Property]:
         RightBytes(),
         Bounds(),
         NoDead(),
+        Living(),
+        Majority(),
         LeftBehind(),
         Amplification(),
     ]

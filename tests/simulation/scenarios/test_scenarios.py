@@ -15,6 +15,9 @@ from camomile_trio.simulation.scenarios import SCENARIOS
 
 SMALL = {
     "steady": 8,
+    "shrinking": 6,
+    "quiet-deaths": 5,
+    "strangers": 5,
     "growth": 12,
     "flash-crowd": 8,
     "churn-weibull-3": 4,

@@ -1,0 +1,1 @@
+"""Deliberate defects of the real code, and what shows that tests and simulation see them."""
