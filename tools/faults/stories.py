@@ -23,6 +23,7 @@ SERVES_WITHIN = 30.0  # seconds from readiness after a crash of all until every 
 ROUND = 15.0  # seconds between two offers of a record; an hour by default
 LONGEST_ROUND = 1.25 * ROUND  # with its jitter
 ROUNDS = 4
+MET_WITHIN = 120.0  # seconds; a node looks for the names of --join about once a minute
 CACHE_LIFE = 5.0
 # An hour's work in a quarter of a minute: what is hourly by default is so here, and caches end within a round.
 QUICK = (
@@ -85,21 +86,28 @@ def partition(setting: Setting) -> Figures:
         time.sleep(SPREAD)
         truth.forget(keys[: len(keys) * 2 // 3], larger)
         figures.failed += [f"during the partition {said}" for said in _split_is_real(truth, network)]
-        truth.put("during the partition, larger side", len(larger), larger)
-        truth.put("during the partition, smaller side", len(smaller), smaller)
+        there = truth.put("during the partition, larger side", len(larger), larger)
+        here = truth.put("during the partition, smaller side", len(smaller), smaller)
         time.sleep(LONGEST_ROUND)
 
         network.hosts.heal()
         healed = time.monotonic()
+        # Rounds count from when the two sides have heard of each other: that takes a look at the names of --join.
+        if not wait_until(
+            lambda: not truth.unread(there[:1], smaller) and not truth.unread(here[:1], larger), within=MET_WITHIN
+        ):
+            figures.wrong.append(f"the sides have not found each other {MET_WITHIN:g} s after the healing")
+        met = time.monotonic()
         served: list[int] = []
         for number in range(1, ROUNDS + 1):
-            time.sleep(max(0.0, healed + number * LONGEST_ROUND - time.monotonic()))
+            time.sleep(max(0.0, met + number * LONGEST_ROUND - time.monotonic()))
             again = truth.still_served(network.members)
             served.append(len(again))
-            figures.resurrected |= {f"{key} (round {number})" for key in again}
+            figures.resurrected |= again
         truth.read_all(network.members, within=SERVES_WITHIN)
         figures.notes.append(
             f"{len(larger)}/{len(smaller)} nodes, {len(truth.forgotten)} keys forgotten on the larger side; "
+            f"the sides met {met - healed:.0f} s after the healing; "
             f"served by anyone after rounds 1 to {ROUNDS} of {ROUND:g} s: {', '.join(map(str, served))}"
         )
     return figures

@@ -33,6 +33,7 @@ class Traffic:
         self._random = random.Random(seed)
         self._changed = threading.Condition()
         self._is_asking = False
+        self._batch = 0
         self._ends = False
         self._thread = threading.Thread(target=self._run, name="traffic")
         self.values: dict[str, bytes] = {}
@@ -56,7 +57,9 @@ class Traffic:
     def leave_alone(self, member: Member) -> None:
         with self._changed:
             self._members.remove(member)
-            if not self._changed.wait_for(lambda: not self._is_asking, BATCH_WITHIN):
+            batch = self._batch
+            # The next batch begins at once, but without this member.
+            if not self._changed.wait_for(lambda: not self._is_asking or self._batch != batch, BATCH_WITHIN):
                 raise HostsError("a request does not end")
 
     def use_again(self, member: Member) -> None:
@@ -80,6 +83,7 @@ class Traffic:
                     if self._ends:
                         return
                     self._is_asking = True
+                    self._batch += 1
                     writers = self._random.choices(self._members, k=AT_ONCE)
                     readers = self._random.choices(self._members, k=AT_ONCE)
                 self._ask(client, list(zip(writers, range(made, made + AT_ONCE), strict=True)), readers)

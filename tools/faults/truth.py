@@ -90,6 +90,12 @@ class Truth:
                 missed.append(f"{key} at {member.host.name}: {reason(answer)}")
         return missed
 
+    def unread(self, keys: Sequence[str], members: Sequence[Member]) -> int:
+        """How many reads give no value, of each key at each member. Leaves no figure: it is for waiting."""
+        asked = [(member, key) for key in keys for member in members]
+        answers = zip(asked, self.network.read(asked), strict=True)
+        return sum(not self._is_value(key, answer) for (_, key), answer in answers)
+
     def still_served(self, members: Sequence[Member]) -> set[str]:
         """Forgotten keys that one of the members serves."""
         asked = [(member, key) for key in sorted(self.forgotten) for member in members]
