@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto check-proto test-mutants test-cluster simulate simulate-mutants bench lock clean
+.PHONY: help run test check proto check-proto test-mutants test-cluster test-faults simulate simulate-mutants bench lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -39,6 +39,10 @@ test-mutants: $(VENV)/dev.stamp  ## drop the rules of records one by one: some t
 
 test-cluster: $(VENV)/dev.stamp  ## NODES=10 containers, driven over HTTP; needs a container engine
 	$(BIN)/python -m tools.cluster --nodes $(NODES)
+
+test-faults: NODES = 50
+test-faults: $(VENV)/dev.stamp  ## kill, pause, part and restart NODES=50 processes in network namespaces
+	$(BIN)/python -m tools.faults --nodes $(NODES)
 
 simulate: $(VENV)/run.stamp  ## SEEDS=200 random networks under random faults, in virtual time
 	$(BIN)/camomile simulate --scenario swarm --seeds $(SEEDS)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.network import Network
-from tools.cluster.client import NetworkClient
+from tools.cluster.client import NetworkClient, in_container
 from tools.cluster.deployment import Deployment
 
 READY_WITHIN = 60.0
@@ -30,7 +30,8 @@ def deployment() -> Deployment:
 @pytest.fixture(scope="session")
 def client(deployment: Deployment) -> Iterator[NetworkClient]:
     image = os.environ["CAMOMILE_TESTS_IMAGE"]
-    with NetworkClient(image=image, network=deployment.network, name=deployment.client_name) as client:
+    python = in_container(image=image, network=deployment.network, name=deployment.client_name)
+    with NetworkClient(python) as client:
         yield client
 
 

@@ -1,6 +1,6 @@
-"""HTTP to any replica, through one small client in a container on the replicas' network.
+"""HTTP to any replica, through one small client on the replicas' network: in a container, or where the caller says.
 
-Rules of this file: the client's container ends with this object, and with this process however it ends, because its
+Rules of this file: the client's process ends with this object, and with this process however it ends, because its
 program reads until its input closes. Answers are waited for within a bound.
 """
 
@@ -40,23 +40,35 @@ class Request:
 
 @attrs.frozen
 class Answer:
-    """`status` 0: no HTTP answer came, and `failure` says why. Names of headers are in lower case."""
+    """`status` 0: no HTTP answer came, and `failure` says why. Names of headers are in lower case.
+
+    `began` and `ended` are of this request alone, on this machine's monotonic clock.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     failure: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+
+
+def in_container(*, image: str, network: str, name: str) -> list[str]:
+    """The command of a Python in a container on the replicas' network."""
+    return [
+        *("docker", "run", "--rm", "--interactive", "--init", "--read-only", "--cap-drop", "ALL"),
+        *("--network", network, "--name", name, "--entrypoint", "python", image),
+    ]
 
 
 class NetworkClient:
-    """A context manager: the container runs inside its block."""
+    """A context manager: the client runs inside its block. `python` is the command of a Python that is on the network.
 
-    def __init__(self, *, image: str, network: str, name: str) -> None:
-        self._command = [
-            *("docker", "run", "--rm", "--interactive", "--init", "--read-only", "--cap-drop", "ALL"),
-            *("--network", network, "--name", name, "--entrypoint", "python", image),
-            *("-I", "-u", "-c", PROGRAM.read_text("utf-8")),
-        ]
+    One thread at a time may ask.
+    """
+
+    def __init__(self, python: Sequence[str]) -> None:
+        self._command = [*python, "-I", "-u", "-c", PROGRAM.read_text("utf-8")]
         self._numbers = itertools.count()
         self._lines: queue.Queue[str] = queue.Queue()
         self._process: subprocess.Popen[str] | None = None
@@ -115,6 +127,8 @@ class NetworkClient:
                     headers={name.lower(): value for name, value in said["headers"]},
                     body=base64.b64decode(said["body"]),
                     failure=said.get("failure", ""),
+                    began=said["began"],
+                    ended=said["ended"],
                 )
         return [answers[place] for place in range(len(requests))]
 

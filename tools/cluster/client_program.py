@@ -1,4 +1,4 @@
-"""Runs in a container on the replicas' network and makes the HTTP requests that it reads from its standard input.
+"""Runs on the replicas' network and makes the HTTP requests that it reads from its standard input.
 
 Rules of this file: the standard library only, for its text is handed to `python -c`. One JSON object a line, in and
 out; answers come in any order, with the request's number. It ends when its input does, so it never outlives the driver.
@@ -9,6 +9,7 @@ import http.client
 import json
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,7 +33,8 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
 
 def serve(line: str) -> None:
     request = json.loads(line)
-    answer = json.dumps({"number": request["number"], **ask(request)})
+    began = time.monotonic()
+    answer = json.dumps({"number": request["number"], "began": began, **ask(request), "ended": time.monotonic()})
     with printing:
         print(answer, flush=True)
 
