@@ -29,7 +29,7 @@ class Request:
 
 @attrs.frozen
 class Plan:
-    """What to send. The body of a put is prefix + head + tail. `repeats`: again and again, all connections all of it."""
+    """What to send. The body of a put is prefix + head + tail. `repeats`: all of it again and again."""
 
     method: str
     requests: Sequence[Request]

@@ -84,7 +84,7 @@ class Kademlia:
     def missing(self) -> str | None:
         if (KADEMLIA / "installed").exists():
             return None
-        pip = [KADEMLIA / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [str(KADEMLIA / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         try:
             subprocess.run([sys.executable, "-m", "venv", "--clear", KADEMLIA], check=True, timeout=INSTALL_PATIENCE)
             subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True, timeout=INSTALL_PATIENCE)

@@ -18,7 +18,7 @@ import attrs
 
 from benchmarks.hosts import Host
 
-START_PATIENCE = 180.0
+START_PATIENCE = 300.0
 
 
 @attrs.frozen
@@ -57,7 +57,9 @@ class Memory:
 
 def parse_memory(text: str) -> Memory:
     """Reads smaps_rollup."""
-    found = {name: int(kilobytes) * 1024 for name, kilobytes in re.findall(r"^(Rss|Pss): +(\d+) kB$", text, re.M)}
+    found = {
+        name: int(kilobytes) * 1024 for name, kilobytes in re.findall(r"^(Rss|Pss): +(\d+) kB$", text, re.MULTILINE)
+    }
     return Memory(found["Rss"], found["Pss"])
 
 

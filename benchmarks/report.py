@@ -58,7 +58,7 @@ def bounds(figure: str, asked: Sequence[Bound]) -> str:
     words = []
     for each in asked:
         sign = "≥" if each.is_least else "≤"
-        what = f"{each.factor:g} × {'healthy' if each.than else each.of}" if each.of else amount(figure, each.factor)
+        what = f"{each.factor:g} x {'healthy' if each.than else each.of}" if each.of else amount(figure, each.factor)
         words.append(f"{sign} {what}")
     return ", ".join(words)
 

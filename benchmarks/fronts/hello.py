@@ -26,4 +26,4 @@ if __name__ == "__main__":
     config.bind = [sys.argv[1]]
     config.keep_alive_max_requests = 1 << 62
     config.loglevel = "ERROR"
-    trio.run(serve, app, config)  # type: ignore[arg-type]  # Quart's own type of an ASGI application
+    trio.run(serve, app, config)
