@@ -22,7 +22,7 @@ def is_inside() -> bool:
 
 
 def enter(arguments: Sequence[str]) -> str:
-    """Starts this program again inside, and does not return; or returns why it cannot."""
+    """Why this program cannot start again inside. If it can, it does, and this never returns."""
     if not all(shutil.which(each) for each in ("unshare", "nsenter", "ip")):
         return "unshare, nsenter or ip is missing (Debian: apt-get install util-linux iproute2)"
     command = [*UNSHARE, *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
@@ -33,10 +33,10 @@ def enter(arguments: Sequence[str]) -> str:
         text=True,
         timeout=30,
     )
-    if trial.returncode:
-        return f"namespaces are not allowed here ({trial.stderr.strip().splitlines()[-1:] or 'no reason given'})"
-    os.environ[INSIDE] = "1"
-    os.execvp(command[0], [*command, sys.executable, "-m", "benchmarks", *arguments])
+    if trial.returncode == 0:
+        os.environ[INSIDE] = "1"
+        os.execvp(command[0], [*command, sys.executable, "-m", "benchmarks", *arguments])
+    return f"namespaces are not allowed here ({' '.join(trial.stderr.split()[-12:]) or 'no reason given'})"
 
 
 def prepare() -> None:

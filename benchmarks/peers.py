@@ -50,8 +50,8 @@ class OpenDht:
         return command + (["-b", f"{first.address}:{first.peer_port}"] if host.number else [])
 
     def is_ready(self, host: Host) -> bool:
-        known = json.loads(ask(host, "/")[1])["ipv4"]
-        return host.number == 0 or bool(known["good"] + known["dubious"])
+        known = json.loads(ask(host, "/")[1]).get("ipv4")  # lacks it at first
+        return known is not None and (host.number == 0 or bool(known["good"] + known["dubious"]))
 
     def node_id(self, host: Host) -> int | None:
         return int(json.loads(ask(host, "/")[1])["node_id"], 16)

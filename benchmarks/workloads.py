@@ -14,7 +14,6 @@ import trio
 
 from benchmarks.counting import Calls, counted
 from camomile_trio.config import Config
-from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (

@@ -77,7 +77,7 @@ def test_answers_that_were_not_wanted_are_counted_and_not_timed() -> None:
 
 
 def test_output_without_marks_is_an_error_and_no_figure() -> None:
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="nothing that can be read"):
         parse("unable to connect", (200,))
 
 
