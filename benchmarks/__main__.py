@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 import attrs
@@ -82,8 +83,8 @@ def _one(
     try:
         with place(on_tmpfs=system.name == TMPFS) as directory:
             rounds.setdefault(system.name, []).append(measure(system, hosts, extent, directory))
-    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-        console.print(f"[red]{system.name} failed in {told}[/]: {error}")
+    except (OSError, LookupError, RuntimeError, ValueError, HTTPException, subprocess.SubprocessError) as error:
+        console.print(f"[red]{system.name} failed in {told}[/]: {error!r}")
     console.print(f"{told}: {system.name} {time.monotonic() - began:.0f} s")
 
 

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ACCEPTED = Path(__file__).with_suffix(".json")
 MOST_GROWTH = 0.10
@@ -35,7 +36,9 @@ def main() -> int:
     parser.add_argument("--accept", action="store_true", help="write the figures found as the accepted ones")
     parser.add_argument("--json", action="store_true", help="print the figures found, and compare nothing")
     chosen = parser.parse_args()
-    accepted = json.loads(ACCEPTED.read_text("utf-8")) if ACCEPTED.exists() else {"python": VERSION, "counts": {}}
+    accepted: dict[str, Any] = {"python": VERSION, "counts": {}}
+    if ACCEPTED.exists():
+        accepted = json.loads(ACCEPTED.read_text("utf-8"))
     if accepted["python"] != VERSION and not (chosen.accept or chosen.json):
         print(f"skipped: counts are accepted for Python {accepted['python']}, and this is {VERSION}")
         return 0
