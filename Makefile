@@ -4,13 +4,16 @@
 PYTHON ?= python3
 NODES ?= 10
 SEEDS ?= 200
+CLASSIC ?=
+ACCEPT ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto check-proto test-mutants test-cluster test-faults simulate simulate-mutants bench lock clean
+.PHONY: help run test check proto check-proto test-mutants test-cluster test-faults simulate simulate-mutants \
+    bench bench-quick bench-full bench-check lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -50,8 +53,17 @@ simulate: $(VENV)/run.stamp  ## SEEDS=200 random networks under random faults, i
 simulate-mutants: $(VENV)/dev.stamp  ## defects of the real code, one by one: the simulation must catch each
 	$(BIN)/python -m tools.mutants
 
-bench: $(VENV)/dev.stamp  ## put and get on 50 nodes
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/dev.stamp  ## ours beside its peers on 50 hosts, within 15 minutes; CLASSIC=path adds a classic binary
+	$(BIN)/python -m benchmarks bench --classic "$(CLASSIC)"
+
+bench-quick: $(VENV)/dev.stamp  ## the same, short: one round beside OpenDHT
+	$(BIN)/python -m benchmarks quick --classic "$(CLASSIC)"
+
+bench-full: $(VENV)/dev.stamp  ## every size and number of concurrent requests
+	$(BIN)/python -m benchmarks full --classic "$(CLASSIC)"
+
+bench-check: $(VENV)/dev.stamp  ## counts of messages, bytes and calls beside the committed ones; ACCEPT=1 takes them
+	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts $(if $(ACCEPT),--accept)
 
 lock: $(VENV)/dev.stamp  ## pin the dependencies anew (needs Python 3.11 and a package registry)
 	tools/lock.sh $(BIN)/python --upgrade

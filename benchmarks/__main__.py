@@ -1,95 +1,156 @@
-"""put and get on 50 nodes, each a process of its own, through their HTTP: `make bench`.
+"""`make bench`, `bench-quick`, `bench-full`: ours and its peers in one run on the same hosts.
 
-Rules of this file: it prints what it measured, with what and how often; no figure is compared with a remembered one.
-Clients and nodes share the machine, so the figures include the client's own work.
+Rules of this file: systems alternate in rounds and one runs at a time. A peer that is missing or fails is told, and the
+others go on. No figure is compared with a remembered one.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import contextlib
 import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException
+from pathlib import Path
 
-from benchmarks import load
-from benchmarks.network import Process, network
+import attrs
+from rich.console import Console
 
-FIRST_UDP_PORT, FIRST_HTTP_PORT = 28118, 28500
+from benchmarks import isolation, report
+from benchmarks.extent import EXTENTS, Extent
+from benchmarks.hosts import Host, bridged, loopback
+from benchmarks.measuring import Figures, measure, measure_hello
+from benchmarks.peers import Classic, Kademlia, OpenDht
+from benchmarks.systems import Camomile, Hello, System
 
-
-def value(label: str, number: int, size: int) -> bytes:
-    """A value of `size` bytes that no other number has."""
-    head = f"{label} {number} ".encode()
-    return (head + b"x" * size)[:size]
-
-
-def key(of: bytes) -> str:
-    return hashlib.blake2b(of, digest_size=32).hexdigest()
-
-
-def show(name: str, result: load.Load, cpu: float) -> None:
-    operations = len(result.times) or 1
-    print(
-        f"{name:34} {result.percentile(0.5) * 1e3:8.2f} {result.percentile(0.9) * 1e3:8.2f} "
-        f"{result.percentile(0.99) * 1e3:8.2f} {result.per_second:9.0f} {cpu / operations * 1e3:10.2f} "
-        f"{result.failed:7}",
-        flush=True,
-    )
+BUILD = Path("build")
+TMPFS = "camomile, tmpfs"
 
 
-def measure(nodes: list[Process], name: str, count: int, concurrent: int, make: load.Make) -> None:
-    before = sum(node.cpu_seconds() for node in nodes)
-    result = load.run(count, concurrent, make)
-    show(name, result, sum(node.cpu_seconds() for node in nodes) - before)
+@contextlib.contextmanager
+def place(on_tmpfs: bool) -> Iterator[Path]:
+    """A directory for one round, on the disk that the checkout is on, or in memory."""
+    with tempfile.TemporaryDirectory(prefix="bench-data-", dir=BUILD) as directory:
+        if not on_tmpfs:
+            yield Path(directory)
+            return
+        if isolation.is_inside():
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True, timeout=30)
+            try:
+                yield Path(directory)
+            finally:
+                subprocess.run(["umount", "-l", directory], check=True, timeout=30)
+        else:
+            with tempfile.TemporaryDirectory(prefix="camomile-bench-", dir="/dev/shm") as memory:
+                yield Path(memory)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=50)
-    parser.add_argument("--size", type=int, default=100, help="bytes of a value")
-    parser.add_argument("--count", type=int, default=500, help="requests of each kind")
-    arguments = parser.parse_args()
-    began = time.perf_counter()
-    with network(arguments.nodes, first_udp_port=FIRST_UDP_PORT, first_http_port=FIRST_HTTP_PORT) as nodes:
-        print(f"{len(nodes)} nodes, {os.cpu_count()} cores; values of {arguments.size} bytes")
-        print(f"ready after {time.perf_counter() - began:.1f} s, {sum(n.cpu_seconds() for n in nodes):.1f} s of CPU")
-        print(f"\n{'':34} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'per s':>9} {'CPU ms/op':>10} {'failed':>7}")
+def run_all(
+    extent: Extent, systems: Sequence[System], hosts: Sequence[Host], console: Console
+) -> dict[str, list[Figures]]:
+    """Every system's figures, round for round. On Ctrl-C: those of the rounds so far."""
+    rounds: dict[str, list[Figures]] = {each.name: [] for each in systems}
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in range(extent.rounds):
+            told = f"round {number + 1} of {extent.rounds}"
+            # Whoever comes first in one round comes last in the next.
+            turn = systems if number % 2 == 0 else list(reversed(systems))
+            for system in turn:
+                _one(rounds, system, hosts, extent, told, console)
+            if extent.has_tmpfs and number == extent.rounds - 1:
+                _one(rounds, Camomile(TMPFS), hosts, extent, told, console)
+            with place(on_tmpfs=False) as directory:
+                rounds.setdefault("hello", []).append(measure_hello(Hello(), hosts[1], extent, directory))
+    return rounds
 
-        def port(number: int) -> int:
-            return nodes[number % len(nodes)].http_port
 
-        def put(label: str) -> load.Make:
-            return lambda n: (port(n), "POST", "/", value(label, n, arguments.size), 202)
+def _one(
+    rounds: dict[str, list[Figures]],
+    system: System,
+    hosts: Sequence[Host],
+    extent: Extent,
+    told: str,
+    console: Console,
+) -> None:
+    began = time.monotonic()
+    try:
+        with place(on_tmpfs=system.name == TMPFS) as directory:
+            rounds.setdefault(system.name, []).append(measure(system, hosts, extent, directory))
+    except (OSError, LookupError, RuntimeError, ValueError, HTTPException, subprocess.SubprocessError) as error:
+        console.print(f"[red]{system.name} failed in {told}[/]: {error!r}")
+    console.print(f"{told}: {system.name} {time.monotonic() - began:.0f} s")
 
-        def get(label: str, shift: int) -> load.Make:
-            return lambda n: (port(n + shift), "GET", "/" + key(value(label, n, arguments.size)), None, 200)
 
-        def hot(number: int) -> tuple[int, str, str, bytes | None, int]:
-            return nodes[0].http_port, "GET", "/" + key(value("c1", 0, arguments.size)), None, 200
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("extent", choices=EXTENTS, nargs="?", default="bench")
+    parser.add_argument("--nodes", type=int, help="instead of the extent's number")
+    parser.add_argument("--rounds", type=int, help="instead of the extent's number")
+    parser.add_argument("--seconds", type=int, help="of load for a cell, instead of the extent's")
+    parser.add_argument("--only", action="append", default=[], help="a system; may be repeated")
+    parser.add_argument("--classic", default="", metavar="PATH", help="a binary of classic Camomile")
+    parser.add_argument("--loopback", action="store_true", help="no namespaces")
+    chosen = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
+    if not shutil.which("wrk"):
+        console.print("wrk is missing, and nothing is measured without it (Debian: apt-get install wrk)")
+        return 1
+    if chosen.nodes is not None and chosen.nodes < 5:
+        parser.error("at least 5 nodes: one to join by, a writer, two readers, one to kill")
+    own = {key: getattr(chosen, key) for key in ("nodes", "rounds", "seconds") if getattr(chosen, key) is not None}
+    extent = attrs.evolve(EXTENTS[chosen.extent], **own)
+    BUILD.mkdir(exist_ok=True)
+    if isolation.is_inside():
+        isolation.prepare()
+        hosts = bridged(extent.nodes)
+        hosts_are = "network namespaces on one bridge"
+    else:
+        # What needs a package registry is made while there is one: inside there is no network but the harness's own.
+        missing = {each.name: each.missing() for each in _peers(chosen.classic, extent)}
+        for name, why in missing.items():
+            if why and name in (chosen.only or extent.peers):
+                console.print(f"[yellow]{name} is left out[/]: {why}")
+        reason = "as asked" if chosen.loopback else isolation.enter(arguments)
+        hosts = loopback(extent.nodes)
+        hosts_are = f"addresses of loopback, {reason}: no messages or bytes, and peers limit what one address may ask"
+    systems: list[System] = [Camomile(), *(each for each in _peers(chosen.classic, extent) if not each.missing())]
+    systems = [each for each in systems if not chosen.only or each.name in chosen.only]
+    about = {
+        "extent": attrs.asdict(extent),
+        "systems": [each.name for each in systems],
+        "hosts": hosts_are,
+        "cores": os.cpu_count(),
+        "load average before": os.getloadavg(),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
+    console.print(f"{extent.nodes} nodes, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {hosts_are}")
+    began = time.monotonic()
+    rounds = run_all(extent, systems, hosts, console)
+    table = report.summed_up(rounds)
+    report.show(table, console)
+    path = BUILD / f"{chosen.extent}.json"
+    report.keep(path, {**about, "seconds": time.monotonic() - began}, rounds, table)
+    console.print(f"{time.monotonic() - began:.0f} s; every round is in {path}")
+    return 0
 
-        measure(nodes, "put, c=1", arguments.count, 1, put("c1"))
-        measure(nodes, "put, c=16", arguments.count * 2, 16, put("c16"))
-        measure(nodes, "get at another node, first, c=1", arguments.count, 1, get("c1", 7))
-        measure(nodes, "get at another node, first, c=16", arguments.count * 2, 16, get("c16", 7))
-        measure(nodes, "get, hot, c=1", arguments.count * 4, 1, hot)
-        measure(nodes, "get, hot, c=16", arguments.count * 4, 16, hot)
-        memory = sorted(node.resident_bytes() for node in nodes)
-        print(
-            f"\nmemory per node: median {memory[len(memory) // 2] / 2**20:.0f} MiB, most {memory[-1] / 2**20:.0f} MiB"
-        )
-        for node in nodes[10:20] if len(nodes) >= 20 else []:
-            node.kill()
-        survivors = [*nodes[:10], *nodes[20:]] if len(nodes) >= 20 else []
-        if survivors:
-            print("\n10 nodes killed:")
-            measure(
-                survivors,
-                "put, c=1",
-                arguments.count // 2,
-                1,
-                lambda n: (survivors[n % 10].http_port, "POST", "/", value("dead", n, arguments.size), 202),
-            )
+
+def _peers(classic: str, extent: Extent) -> list[System]:
+    peers: list[System] = [OpenDht(), Kademlia(), Classic(classic)]
+    return [each for each in peers if each.name in extent.peers]
+
+
+def _stop(signal_number: int, frame: object) -> None:
+    sys.exit(128 + signal_number)
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(main(sys.argv[1:]))

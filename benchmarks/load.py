@@ -1,74 +1,93 @@
-"""A client that keeps a number of requests under way and notes how long each took.
+"""Load from wrk: what it is to send, and what came of it.
 
-Rules of this file: one thread and one kept-alive connection for each request under way; every answer's status is
-checked, and an unexpected one is counted, never timed.
+Rules of this file: every request of a plan of puts has a value of its own. What wrk prints about latency is not used
+(it adds samples that it thinks were omitted): `load.lua` notes every answer, and figures are made of those. An answer
+with another status than the wanted ones, or without the value, is counted and never timed.
 """
 
 from __future__ import annotations
 
-import http.client
-import threading
-import time
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import attrs
 
-# The number of a request -> port, method, path, body, and the status that it must have.
-Make = Callable[[int], tuple[int, str, str, bytes | None, int]]
+SCRIPT = Path(__file__).with_name("load.lua")
+MARK = "BENCH "
+PATIENCE = 60.0  # s beyond its duration that wrk may take to end
+HEAD_BYTES = 24  # a multiple of 3: base64 of head and tail is that of both
+
+
+@attrs.frozen
+class Request:
+    """A path, and the part of the body that no other request has: sent by a put, looked for in a get's answer."""
+
+    path: str
+    head: str
+
+
+@attrs.frozen
+class Plan:
+    """What to send. The body of a put is prefix + head + tail. `repeats`: all of it again and again."""
+
+    method: str
+    requests: Sequence[Request]
+    content_type: str = ""
+    prefix: str = ""
+    tail: str = ""
+    repeats: bool = False
+
+    def text(self) -> str:
+        lines = [self.method, self.content_type, self.prefix, self.tail]
+        return "\n".join([*lines, *(f"{each.path}\t{each.head}" for each in self.requests)]) + "\n"
 
 
 @attrs.frozen
 class Load:
-    """What came of `count` requests. Times in seconds, sorted."""
+    """What came of it: seconds of each answer that was as wanted (sorted), and the plan's lines they belong to."""
 
-    seconds: float
+    seconds: float  # from the first request to the last answer
     times: Sequence[float]
+    done: Sequence[int]
     failed: int
-
-    def percentile(self, share: float) -> float:
-        return self.times[min(int(len(self.times) * share), len(self.times) - 1)] if self.times else float("nan")
 
     @property
     def per_second(self) -> float:
-        return len(self.times) / self.seconds
+        return len(self.times) / self.seconds if self.seconds else float("nan")
 
 
-def run(count: int, concurrent: int, make: Make) -> Load:
-    """Sends requests 0 to `count` - 1, `concurrent` at a time."""
-    times: list[float] = []
-    failed = 0
-    numbers = iter(range(count))
-    lock = threading.Lock()
+def values(label: str, count: int, size: int) -> tuple[list[str], str]:
+    """The heads of `count` values of `size` bytes, all different, and the tail that they share."""
+    if len(label) + 9 > HEAD_BYTES or size < HEAD_BYTES:
+        raise ValueError(f"a label of at most {HEAD_BYTES - 9} characters, and at least {HEAD_BYTES} bytes")
+    return [f"{label}-{number:08}".ljust(HEAD_BYTES, "_") for number in range(count)], "x" * (size - HEAD_BYTES)
 
-    def work() -> None:
-        nonlocal failed
-        connections: dict[int, http.client.HTTPConnection] = {}
-        while True:
-            with lock:
-                number = next(numbers, None)
-            if number is None:
-                break
-            port, method, path, body, expected = make(number)
-            connection = connections.get(port)
-            if connection is None:
-                connection = connections[port] = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            began = time.perf_counter()
-            connection.request(method, path, body, {"Content-Type": "application/octet-stream"} if body else {})
-            answer = connection.getresponse()
-            answer.read()
-            taken = time.perf_counter() - began
-            with lock:
-                if answer.status == expected:
-                    times.append(taken)
-                else:
-                    failed += 1
-        for connection in connections.values():
-            connection.close()
 
-    began = time.perf_counter()
-    threads = [threading.Thread(target=work) for _ in range(concurrent)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Load(time.perf_counter() - began, sorted(times), failed)
+def parse(output: str, wanted: Collection[int]) -> Load:
+    """Reads what `load.lua` printed. ValueError if that is not there."""
+    lines = [line.removeprefix(MARK) for line in output.splitlines() if line.startswith(MARK)]
+    if not lines:
+        raise ValueError(f"wrk said nothing that can be read: {output[-300:]!r}")
+    broken, microseconds = map(int, lines[0].split())
+    times: list[tuple[float, int]] = []
+    for line in lines[1:]:
+        number, status, taken = map(int, line.split())
+        if status in wanted:
+            times.append((taken / 1e6, number))
+    return Load(
+        seconds=microseconds / 1e6,
+        times=sorted(taken for taken, _ in times),
+        done=[number for _, number in times],
+        failed=broken + len(lines) - 1 - len(times),
+    )
+
+
+def send(plan: Plan, url: str, *, concurrent: int, seconds: int, wanted: Collection[int], directory: Path) -> Load:
+    """Sends it, `concurrent` requests at a time, for `seconds` or until there is nothing left."""
+    path = directory / "plan.txt"
+    path.write_text(plan.text(), encoding="ascii")
+    command = ["wrk", f"-t{concurrent}", f"-c{concurrent}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
+    command += [url, "--", str(path), "repeat" if plan.repeats else "once", str(concurrent)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + PATIENCE)
+    return parse(said.stdout, wanted)

@@ -169,8 +169,8 @@ class Maintenance:
         await self.renewing.wake()
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
-        """The disk may fail in the middle of a round; the next round tries again."""
+        """The disk may fail in the middle of a round, also in a nursery of its own; the next round tries again."""
         try:
             await task()
-        except StorageError:
+        except* StorageError:
             self._failures += 1

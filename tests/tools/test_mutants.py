@@ -14,7 +14,7 @@ from tools.mutants import runs
 from tools.mutants.__main__ import line, table
 from tools.mutants.runs import Control, Run, Seen, try_mutant
 from tools.mutants.simulated import MUTANTS, Mutant
-from tools.mutants.source import PACKAGE, ROOT, Edit, StaleEdit
+from tools.mutants.source import PACKAGE, ROOT, Edit, StaleEdit, copy_package
 
 SOURCES = "\n".join(path.read_text() for path in (ROOT / PACKAGE / "simulation").rglob("*.py"))
 PIECE = Edit("kademlia/shortlist.py", "MAX_CANDIDATES: Final = 512", "MAX_CANDIDATES: Final = 2")
@@ -86,6 +86,6 @@ def test_what_fails_without_the_mutant_too_shows_nothing(tmp_path: Path) -> None
 def test_a_run_is_one_of_the_copy(tmp_path: Path) -> None:
     """A copy that cannot be imported breaks the run, and the checkout does not stand in for it."""
     folder = tmp_path / "copy"
-    runs.copy_package(folder)
+    copy_package(folder)
     (folder / PACKAGE / "errors.py").write_text("raise SystemExit('this is the copy')\n")
     assert runs.simulate(folder, Run("steady", 2, 1)) == Seen(False, ("broke: this is the copy",))

@@ -1,0 +1,100 @@
+"""Hosts for nodes: a network namespace each, on one bridge; or addresses of loopback where that is not allowed.
+
+Rules of this file: namespaces are made only inside a namespace of the harness's own (`isolation.py`), so nothing of the
+machine's network is touched, and all of it is gone with the harness's last process, however that ends. The bridge has
+to be up before anything is sent. What nodes send each other is counted at the bridge's ports, for every system alike;
+what goes to and from the clients is not.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+PEER_PORT, HTTP_PORT = 8118, 8080
+BRIDGE = "bridge"
+FIRST_PEER_PORT, FIRST_HTTP_PORT = 28118, 28600
+
+
+@attrs.frozen
+class Host:
+    """One place for a node. `prefix` runs a command there; `port` is the bridge's, "" on loopback."""
+
+    number: int
+    address: str
+    peer_port: int
+    http_port: int
+    prefix: Sequence[str] = ()
+    port: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}:{self.http_port}"
+
+
+@attrs.frozen
+class Traffic:
+    """Sent between nodes so far; bytes are those of whole frames, Ethernet's 14 included."""
+
+    messages: int
+    bytes: int
+
+
+def loopback(count: int) -> list[Host]:
+    return [Host(n, f"127.0.118.{n + 1}", FIRST_PEER_PORT + n, FIRST_HTTP_PORT + n) for n in range(count)]
+
+
+def bridged(count: int) -> list[Host]:
+    """Makes the bridge and `count` namespaces on it, and checks that all of it is up."""
+    _ip([f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} addrgenmode none"])
+    _ip([f"addr add 10.118.255.254/16 dev {BRIDGE}", f"link set {BRIDGE} up", "link set lo up"])
+    hosts = []
+    for number in range(count):
+        name, port, address = f"host{number}", f"port{number}", f"10.118.{number // 250}.{number % 250 + 1}"
+        _ip([f"netns add {name}", f"link add {port} type veth peer name eth0 netns {name}"])
+        _ip([f"link set {port} addrgenmode none master {BRIDGE}", f"link set {port} up"])
+        inside = ["link set lo up", "link set eth0 addrgenmode none", f"addr add {address}/16 dev eth0"]
+        _ip([*inside, "link set eth0 up"], name)
+        prefix = ("nsenter", f"--net=/run/netns/{name}", "--")
+        hosts.append(Host(number, address, PEER_PORT, HTTP_PORT, prefix, port))
+    for interface in [BRIDGE, *(each.port for each in hosts)]:
+        said = subprocess.run(["ip", "-o", "link", "show", interface], check=True, capture_output=True, text=True)
+        if ",UP" not in said.stdout:
+            raise RuntimeError(f"{interface} is not up, so nothing is sent: {said.stdout.strip()}")
+    return hosts
+
+
+def _ip(lines: Sequence[str], namespace: str | None = None) -> None:
+    command = ["ip", *(["-n", namespace] if namespace else []), "-batch", "-"]
+    subprocess.run(command, input="\n".join(lines) + "\n", text=True, check=True, timeout=30)
+
+
+def parse_interfaces(text: str) -> dict[str, Traffic]:
+    """What each interface has received, from /proc/net/dev."""
+    found = {}
+    for line in text.splitlines()[2:]:
+        name, _, numbers = line.partition(":")
+        fields = numbers.split()
+        found[name.strip()] = Traffic(messages=int(fields[1]), bytes=int(fields[0]))
+    return found
+
+
+def between(interfaces: dict[str, Traffic]) -> Traffic:
+    """What all ports received came from nodes; what the bridge itself received of it went to the clients."""
+    ports = [each for name, each in interfaces.items() if name.startswith("port")]
+    clients = interfaces[BRIDGE]
+    return Traffic(
+        sum(each.messages for each in ports) - clients.messages,
+        # The bridge's own interface counts without the Ethernet header.
+        sum(each.bytes for each in ports) - clients.bytes - 14 * clients.messages,
+    )
+
+
+def traffic(hosts: Sequence[Host]) -> Traffic | None:
+    """None on loopback, where nobody can tell whose packets they are."""
+    if not all(each.port for each in hosts):
+        return None
+    return between(parse_interfaces(Path("/proc/self/net/dev").read_text(encoding="ascii")))

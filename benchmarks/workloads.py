@@ -1,0 +1,192 @@
+"""What is counted: codec, routing table, and joins, lookups, puts and gets in a simulated network.
+
+Rules of this file: everything comes from one seed; each workload returns its figures by name, as whole numbers. All of
+a network's figures are of real nodes in virtual time, without judges, which would add calls of their own.
+"""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import structlog
+import trio
+
+from benchmarks.counting import Calls, counted
+from camomile_trio.config import Config
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import (
+    Durability,
+    FindNode,
+    FindValue,
+    Message,
+    NodeList,
+    Packet,
+    Ping,
+    Pong,
+    Store,
+    StoreKind,
+    StoreResult,
+    StoreStatus,
+    Value,
+)
+from camomile_trio.kademlia.records import Kind, PublisherKey, Record
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.simulation.clock import VirtualClock
+from camomile_trio.simulation.progress import Progress
+from camomile_trio.simulation.scheduling import deterministic_scheduling
+from camomile_trio.simulation.trace import Trace
+from camomile_trio.simulation.world import World
+from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.wire.codec import decode_untrusted, encode
+
+SEED = 1
+NODES = 40
+OPERATIONS = 20
+PAUSE = 2.0  # virtual s after each operation, so that what it leaves in the background is counted to it
+Counts = dict[str, int]
+
+
+def _contacts(rng: random.Random, count: int) -> list[Contact]:
+    return [
+        Contact(NodeId(rng.randbytes(32)), Endpoint.of(bytes((10, 0, n >> 8, n & 0xFF)), 8118)) for n in range(count)
+    ]
+
+
+def codec() -> Counts:
+    """The hot messages, there and back."""
+    rng = random.Random(SEED)
+    word = rng.randbytes(32)
+    row = Record(Key(word), Kind.LEASE, 1, PublisherKey(word), 1, 2, 3, word * 2).row()
+    contacts = tuple(_contacts(rng, 20))
+    value = rng.randbytes(100)
+    messages: list[Message] = [
+        Ping(word),
+        Pong(word, word, word * 2, contacts[0].endpoint, 1),
+        FindNode(NodeId(word)),
+        FindValue(Key(word), None),
+        NodeList(contacts, word[:8]),
+        Value(None, value, (), records=(row,), cached=False, token=b""),
+        Value(None, None, contacts, records=(), cached=False, token=word[:8]),
+        Store(StoreKind.PUBLISH, None, value, records=(row,), token=word[:8], cached=False),
+        StoreResult(StoreStatus.STORED, Durability.SYSTEM, ()),
+    ]
+    counts: Counts = {}
+    for message in messages:
+        name = type(message).__name__ + (" with contacts" if message == messages[6] else "")
+        packet = Packet(word, NodeId(word), message, 1)
+
+        def note(calls: int, name: str = name) -> None:
+            counts[f"codec, {name}: calls"] = calls
+
+        with counted(note):
+            datagram = encode(packet)
+            decode_untrusted(datagram)
+        counts[f"codec, {name}: bytes"] = len(datagram)
+    return counts
+
+
+def routing_table() -> Counts:
+    """A thousand answers, then a hundred questions for the closest."""
+    rng = random.Random(SEED)
+    table = RoutingTable(NodeId(rng.randbytes(32)), 20)
+    contacts = _contacts(rng, 1000)
+    targets = [rng.randbytes(32) for _ in range(100)]
+    counts: Counts = {}
+    with counted(lambda calls: counts.update({"routing table, 1000 answers: calls": calls})):
+        for now, contact in enumerate(contacts):
+            table.on_answer(contact, float(now))
+    with counted(lambda calls: counts.update({"routing table, 100 closest: calls": calls})):
+        for target in targets:
+            table.closest(target)
+    return counts
+
+
+@attrs.frozen
+class _Network:
+    """One run, told what to count."""
+
+    nodes: int
+    operations: int
+    counts: Counts = attrs.field(factory=dict)
+    trace: Trace = attrs.field(factory=lambda: Trace(None))
+
+    async def main(self) -> None:
+        network = MemoryNetwork(seed=SEED, observer=self.trace.on_packet)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(network.run)
+            async with trio.open_nursery() as lives:
+                world = World(
+                    seed=SEED, config=Config(), network=network, trace=self.trace, progress=Progress(), nursery=lives
+                )
+                await self._story(world)
+                await world.crash_all(world.up)
+            nursery.cancel_scope.cancel()
+
+    async def _story(self, world: World) -> None:
+        with self._counted(f"join of {self.nodes}"):
+            machines = await world.settle(self.nodes)
+            await trio.sleep(30.0)
+        keys: list[Key] = []
+        with self._counted(f"{self.operations} puts"):
+            for number in range(self.operations):
+                operation = await world.users.put(at=machines[number])
+                assert operation is not None
+                keys.append(operation.key)
+                await trio.sleep(PAUSE)
+        with self._counted(f"{self.operations} gets"):
+            for number, key in enumerate(keys):
+                await world.users.get(key, at=machines[(number + 7) % self.nodes])
+                await trio.sleep(PAUSE)
+        with self._counted(f"{self.operations} lookups of what nobody has"):
+            for number in range(self.operations):
+                await world.users.get(Key.of(b"nobody has %d" % number), at=machines[number])
+                await trio.sleep(PAUSE)
+
+    def _counted(self, name: str) -> _Region:
+        return _Region(self, name)
+
+
+@attrs.define
+class _Region:
+    network: _Network
+    name: str
+    messages: int = 0
+    bytes: int = 0
+    calls: Calls = attrs.field(factory=Calls)
+
+    def __enter__(self) -> None:
+        self.messages, self.bytes = self.network.trace.messages, self.network.trace.bytes_received
+        self.calls.start()
+
+    def __exit__(self, *raised: object) -> None:
+        self.calls.stop()
+        self.network.counts[f"{self.name}: calls"] = self.calls.count
+        trace = self.network.trace
+        self.network.counts[f"{self.name}: messages"] = trace.messages - self.messages
+        self.network.counts[f"{self.name}: bytes"] = trace.bytes_received - self.bytes
+
+
+def network(nodes: int = NODES, operations: int = OPERATIONS) -> Counts:
+    """Joins, puts, gets and lookups of real nodes."""
+    run = _Network(nodes, operations)
+    before = structlog.get_config()
+    structlog.configure(processors=[_drop])
+    try:
+        with deterministic_scheduling(SEED):
+            trio.run(run.main, clock=VirtualClock())
+    finally:
+        structlog.configure(**before)
+    return run.counts
+
+
+def _drop(logger: object, name: str, event: object) -> str:
+    raise structlog.DropEvent
+
+
+def all_counts() -> Counts:
+    """Every figure. What is made once in a process (imports, caches) is made before, and so not counted."""
+    codec()
+    network(nodes=5, operations=2)
+    return {**codec(), **routing_table(), **network()}
