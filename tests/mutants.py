@@ -94,7 +94,8 @@ MUTANTS = (
     Mutant("4", "the asked publisher comes anywhere", "registers.py",
            "return (record.publisher != publisher, ", "return (False, "),
     Mutant("4", "tombstones come before live leases", "registers.py",
-           "record.is_tombstone, -record.expires)", "not record.is_tombstone, -record.expires)"),
+           "record.expires <= now, record.is_tombstone, -record.expires)",
+           "record.expires <= now, not record.is_tombstone, -record.expires)"),
     Mutant("5", "replicating a lease prolongs it", "admission.py",
            "    if old is not None and record.rank <= old.record.rank:\n",
            "    if old is not None and record == old.record:\n"

@@ -77,7 +77,7 @@ def test_tables_and_load_are_those_of_the_nodes_at_the_end() -> None:
     tables = section(outcome, "tables")
     assert (tables["nodes"], tables["sampled"]) == (NODES, NODES)
     fill = numbers(tables["bucket_fill"])
-    assert fill[0] == K
+    assert K - 0.5 <= fill[0] <= K  # of the far half, which is larger than a bucket
     assert sum(fill) == number(tables["contacts_mean"])
     received = section(outcome, "load", "received")
     assert number(received["mean"]) * NODES <= outcome.messages

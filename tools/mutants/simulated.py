@@ -141,8 +141,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/repair.py",
-                "for record in registers.answer(state, now)]",
-                "for record in registers.answer(state, now) if not record.is_tombstone]",
+                "for record in registers.offered(state, now)]",
+                "for record in registers.offered(state, now) if not record.is_tombstone]",
             ),
             Edit(
                 "node/repair.py",
@@ -154,7 +154,7 @@ MUTANTS = (
     ),
     Mutant(
         what="no refresh",
-        edits=(Edit("node/maintenance.py", "for task in (self._refresh, ", "for task in ("),),
+        edits=(Edit("node/maintenance.py", "                self.refreshing.run,\n", ""),),
         caught_by=("no table has a dead node", NO_DEAD),
         scenario="quiet-deaths",
         seeds=2,
@@ -186,7 +186,7 @@ MUTANTS = (
     ),
     Mutant(
         what="a disk's bytes are served without a look at their hash",
-        edits=(Edit("node/holdings.py", "if value is not None and Key.of(value) != key:", "if False:"),),
+        edits=(Edit("node/holdings.py", "if value is None or Key.of(value) == key:", "if True:"),),
         caught_by=(RIGHT_BYTES,),
         scenario="disks-failing",
         nodes=10,
@@ -194,7 +194,9 @@ MUTANTS = (
     ),
     Mutant(
         what="a get believes whatever bytes come",
-        edits=(Edit("node/retrieval.py", "if Key.of(message.value) != self._key:", "if False:"),),
+        edits=(
+            Edit("node/retrieval.py", "message.value is not None and Key.of(message.value) != self._key:", "False:"),
+        ),
         caught_by=(RIGHT_BYTES,),
     ),
     Mutant(
@@ -258,7 +260,7 @@ MUTANTS = (
         edits=(
             Edit(
                 "identity.py",
-                "        VerifyKey(record.publisher).verify(record.signed_bytes(network), record.signature)\n",
+                "        _check_signature(record.publisher, record.signed_bytes(network), record.signature)\n",
                 "",
             ),
         ),

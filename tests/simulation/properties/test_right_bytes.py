@@ -9,12 +9,12 @@ import trio
 
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.cache import CachedCopy
+from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.node import Node
 from camomile_trio.node.results import Found
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.right_bytes import RightBytes
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.memory import MemoryStorage
 from tests.simulation.worlds import broken_rules, put, records_of, run_world
 
 
@@ -55,11 +55,10 @@ def test_other_bytes_in_memory_are_seen() -> None:
         await put(world)
         await trio.sleep(60)
 
-    def value(self: MemoryStorage, key: Key) -> bytes | None:
-        state = self.read(key)
-        return b"a pear" if state is not None and state.size is not None else None
+    def value(self: Holdings, key: Key) -> bytes | None:
+        return b"a pear" if self.state(key).size is not None else None
 
-    with mock.patch.object(MemoryStorage, "value", value):
+    with mock.patch.object(Holdings, "value", value):
         assert RightBytes.name in broken_rules(run_world(story, RightBytes(), nodes=2))
 
 
