@@ -28,6 +28,7 @@ from camomile_trio.cli.failures import (
     expected_failure,
     leave,
 )
+from camomile_trio.cli.key_command import key
 from camomile_trio.cli.local_commands import ping, stop
 from camomile_trio.cli.node_command import node
 from camomile_trio.cli.simulate_command import simulate
@@ -99,7 +100,7 @@ def camomile(context: click.Context, version: bool) -> None:
         context.exit(MISUSED)
 
 
-for each in (node, cluster, put, get, forget, status, ping, stop, simulate, explain):
+for each in (node, cluster, put, get, forget, status, ping, stop, key, simulate, explain):
     camomile.add_command(each)
 
 
