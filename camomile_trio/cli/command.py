@@ -31,6 +31,7 @@ from camomile_trio.cli.failures import (
 from camomile_trio.cli.key_command import key
 from camomile_trio.cli.local_commands import ping, stop
 from camomile_trio.cli.node_command import node
+from camomile_trio.cli.records_commands import check, export, import_, records
 from camomile_trio.cli.simulate_command import simulate
 
 
@@ -100,7 +101,23 @@ def camomile(context: click.Context, version: bool) -> None:
         context.exit(MISUSED)
 
 
-for each in (node, cluster, put, get, forget, status, ping, stop, key, simulate, explain):
+for each in (
+    node,
+    cluster,
+    put,
+    get,
+    forget,
+    status,
+    ping,
+    stop,
+    key,
+    records,
+    export,
+    import_,
+    check,
+    simulate,
+    explain,
+):
     camomile.add_command(each)
 
 
