@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from ipaddress import ip_address
+from pathlib import Path
 
 import attrs
 import trio
@@ -271,7 +272,18 @@ def _open_storage(config: Config) -> Storage:
     settings = config.storage
     if settings.data_dir is None:
         return MemoryStorage(max_bytes=settings.max_storage)
-    return open_sqlite(settings.data_dir, sync=settings.sync, max_bytes=settings.max_storage)
+    return open_sqlite(
+        settings.data_dir, sync=settings.sync, max_bytes=settings.max_storage, on_set_aside=_tell_of_damage
+    )
+
+
+def _tell_of_damage(aside: Path, what: str) -> None:
+    log.error(
+        "the database is damaged and was set aside",
+        file=str(aside),
+        because=what,
+        meaning="the node starts empty and refills from its neighbours",
+    )
 
 
 def _node_key(config: Config, rng: random.Random) -> KeyPair:
