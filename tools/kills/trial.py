@@ -48,6 +48,7 @@ class Trial(AbstractContextManager["Trial"]):
     _rng: random.Random = attrs.field(init=False)
     _known: list[str] = attrs.field(factory=list, init=False)  # keys that were acknowledged
     _group: int = attrs.field(default=0, init=False)
+    _acknowledged: trio.Event = attrs.field(factory=trio.Event, init=False)  # something, since the last start
 
     def __enter__(self) -> Trial:
         self._rng = random.Random(self.seed)
@@ -107,16 +108,19 @@ class Trial(AbstractContextManager["Trial"]):
             self._group = 0
 
     async def round(self, sync: str, seconds: float) -> None:
-        """Starts the network, looks for what it had acknowledged, writes for so long, and kills it while it writes."""
+        """Starts the network, looks for what it had acknowledged, and kills it while it writes, `seconds` after a 202."""
         self.start(sync)
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
             await self._ready(client)
             older = self._known[: -10 * SAMPLE] if len(self._known) > 10 * SAMPLE else []
             await self.look_for(client, self._known[-10 * SAMPLE :] + self._rng.sample(older, min(SAMPLE, len(older))))
-            with trio.move_on_after(seconds):
+            self._acknowledged = trio.Event()
+            with trio.move_on_after(PATIENCE) as writing:
                 async with trio.open_nursery() as writers:
                     for number in range(self.nodes):
                         writers.start_soon(self._write, client, number)
+                    await self._acknowledged.wait()
+                    writing.deadline = trio.current_time() + seconds
             # The writers' requests are cut off, but the nodes are in the middle of them.
             self.kill()
         self.figures.kills += 1
@@ -160,6 +164,7 @@ class Trial(AbstractContextManager["Trial"]):
                 # In the order of their arrival; nothing is between the answer and this line that could be cut off.
                 self._known.append(answer.headers["location"].removeprefix("/"))
                 self.figures.acknowledged += 1
+                self._acknowledged.set()
 
     async def _ready(self, client: httpx.AsyncClient) -> None:
         with trio.fail_after(PATIENCE):
