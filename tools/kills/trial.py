@@ -108,20 +108,22 @@ class Trial(AbstractContextManager["Trial"]):
             self._group = 0
 
     async def round(self, sync: str, seconds: float) -> None:
-        """Starts the network, looks for what it had acknowledged, and kills it while it writes, `seconds` after a 202."""
+        """Starts the network, looks for what it had acknowledged, kills it under writes `seconds` after a 202."""
         self.start(sync)
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
             await self._ready(client)
             older = self._known[: -10 * SAMPLE] if len(self._known) > 10 * SAMPLE else []
             await self.look_for(client, self._known[-10 * SAMPLE :] + self._rng.sample(older, min(SAMPLE, len(older))))
             self._acknowledged = trio.Event()
-            with trio.move_on_after(PATIENCE) as writing:
+            with trio.move_on_after(PATIENCE):
                 async with trio.open_nursery() as writers:
                     for number in range(self.nodes):
                         writers.start_soon(self._write, client, number)
                     await self._acknowledged.wait()
-                    writing.deadline = trio.current_time() + seconds
-            # The writers' requests are cut off, but the nodes are in the middle of them.
+                    await trio.sleep(seconds)
+                    # First the nodes, in the middle of what they do, and then who writes.
+                    self.kill()
+                    writers.cancel_scope.cancel()
             self.kill()
         self.figures.kills += 1
 
