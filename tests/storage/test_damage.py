@@ -154,7 +154,7 @@ def test_the_file_of_another_program_is_left_alone(file: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_the_file_of_a_newer_camomile_is_not_touched(file: Path) -> None:
+def test_the_file_of_a_newer_version_is_not_touched(file: Path) -> None:
     change(file, f"PRAGMA user_version = {VERSION + 1}")
     before = file.read_bytes()
     with pytest.raises(StorageUnknown, match=f"is of version {VERSION + 1}, and this Camomile knows version {VERSION}"):
