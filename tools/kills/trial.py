@@ -52,7 +52,7 @@ class Trial(AbstractContextManager["Trial"]):
 
     def __enter__(self) -> Trial:
         self._rng = random.Random(self.seed)
-        ports = _free_ports(2 * self.nodes)
+        ports = _free_ports(2 * self.nodes, random.SystemRandom())
         self._peers, self._http = ports[: self.nodes], ports[self.nodes :]
         environment = {name: text for name, text in os.environ.items() if not name.startswith("CAMOMILE_")}
         self._forge = subprocess.Popen(
@@ -169,13 +169,16 @@ class Trial(AbstractContextManager["Trial"]):
                 self._acknowledged.set()
 
     async def _ready(self, client: httpx.AsyncClient) -> None:
-        with trio.fail_after(PATIENCE):
+        with trio.move_on_after(PATIENCE) as patience:
             for number in range(self.nodes):
                 while True:
                     answer = await _ask(client, "GET", self._url(number) + "-/ready")
                     if answer is not None and answer.status_code == 200:
                         break
                     await trio.sleep(0.05)
+        if patience.cancelled_caught:
+            logs = [(self.directory / f"node-{number}" / "log").read_text("utf-8") for number in range(self.nodes)]
+            raise TimeoutError("not all nodes were ready in time; what they say:\n" + "".join(logs)[-4000:])
 
     def _url(self, number: int) -> str:
         return f"http://127.0.0.1:{self._http[number]}/"
@@ -191,19 +194,23 @@ async def _ask(client: httpx.AsyncClient, method: str, url: str, body: bytes | N
         return None
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that are free for TCP and UDP now; others of this machine could still take one."""
+def _free_ports(count: int, rng: random.Random) -> list[int]:
+    """Ports of loopback that are free for TCP and UDP now, and that the system gives to nobody who does not ask.
+
+    While the nodes are down, a client's own connection must not take the place of one of them.
+    """
     found: list[int] = []
     held: list[socket.socket] = []
     while len(found) < count:
+        port = rng.randrange(20_000, 32_000)
         tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
         held += [tcp, udp]
-        tcp.bind(("127.0.0.1", 0))
         try:
-            udp.bind(tcp.getsockname())
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
         except OSError:
             continue
-        found.append(tcp.getsockname()[1])
+        found.append(port)
     for each in held:
         each.close()
     return found
