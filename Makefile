@@ -6,14 +6,15 @@ NODES ?= 10
 SEEDS ?= 200
 CLASSIC ?=
 ACCEPT ?=
+KILLS ?= 200
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto check-proto test-mutants test-cluster test-faults simulate simulate-mutants \
-    bench bench-quick bench-full bench-check lock clean
+.PHONY: help run test check proto check-proto test-mutants test-kills test-cluster test-faults simulate \
+    simulate-mutants bench bench-quick bench-full bench-check lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -39,6 +40,9 @@ check-proto: $(VENV)/dev.stamp
 
 test-mutants: $(VENV)/dev.stamp  ## drop the rules of records one by one: some test must notice each
 	$(BIN)/python -m tests.mutants
+
+test-kills: $(VENV)/dev.stamp  ## KILLS=200 times SIGKILL for all of 10 real nodes at once, under writes
+	$(BIN)/python -m tools.kills --kills $(KILLS)
 
 test-cluster: $(VENV)/dev.stamp  ## NODES=10 containers, driven over HTTP; needs a container engine
 	$(BIN)/python -m tools.cluster --nodes $(NODES)

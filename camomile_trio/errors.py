@@ -146,7 +146,11 @@ class StorageFull(StorageError):
 
 
 class StorageDamaged(StorageError):
-    """The database file is damaged or of an unknown version. Nothing was changed or deleted."""
+    """The database file is damaged. Nothing was deleted."""
+
+
+class StorageUnknown(StorageError):
+    """The database file is another program's, or of a version that this Camomile does not know. It was left alone."""
 
 
 class DataDirectoryInUse(StorageError):

@@ -34,6 +34,10 @@ class KeyFileMissing(ConfigError):
     """The key file is not there, and its directory cannot be written to: somebody else has to make it."""
 
 
+class KeyFileExists(ConfigError):
+    """A new key was to be made where there is a file already. Nothing was overwritten."""
+
+
 @attrs.frozen(repr=False)
 class KeyPair:
     """An Ed25519 key that can sign. Its text form never shows the secret."""
@@ -125,6 +129,26 @@ def load_or_create_key(path: Path, rng: random.Random) -> KeyPair:
         return _read_key(path)
     except FileNotFoundError:
         pass
+    try:
+        return create_key(path, rng)
+    except KeyFileExists:
+        # Of two makers at once, one wins and both use its key.
+        return _read_key(path)
+
+
+def load_key(path: Path) -> KeyPair:
+    """The key in the file, which has to be there; ConfigError if it is not, or is no key."""
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no key file {path}", remedy="make one with `camomile key new FILE`") from None
+
+
+def create_key(path: Path, rng: random.Random) -> KeyPair:
+    """A new key in a file of its own (mode 0600, whole or not at all).
+
+    KeyFileExists if anything is there under that name; KeyFileMissing if the file cannot be made.
+    """
     pair = KeyPair.new(rng)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{rng.getrandbits(32):08x}")
     try:
@@ -134,10 +158,12 @@ def load_or_create_key(path: Path, rng: random.Random) -> KeyPair:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        # A link fails where a rename would overwrite: of two makers at once, one wins and both use its key.
+        # A link fails where a rename would overwrite.
         os.link(temporary, path)
     except FileExistsError:
-        return _read_key(path)
+        raise KeyFileExists(
+            f"{path} is there already, and was left as it is", remedy="name another file, or move this one away"
+        ) from None
     except OSError as error:
         raise KeyFileMissing(
             f"key file {path} is missing and cannot be made: {error.strerror}",

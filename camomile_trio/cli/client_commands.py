@@ -18,6 +18,7 @@ import click
 from camomile_trio.cli.failures import CommandFailed
 from camomile_trio.cli.option_types import Decorated, KeyOfValue, Life, NodeUrl, option
 from camomile_trio.cli.token_files import read_token
+from camomile_trio.cli.whole_files import whole_file
 from camomile_trio.kademlia.ids import Key
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -106,19 +107,8 @@ def get(key: Key, output: Path | None, url: str) -> None:
         _get(url, key, out)
         out.flush()
         return
-    target = output.resolve()
-    if target.exists() and not target.is_file():
-        # A device or a pipe takes what comes, and must not be replaced by a file.
-        with target.open("wb") as out_file:
-            _get(url, key, out_file)
-        return
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as out_file:
-            _get(url, key, out_file)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(output) as out_file:
+        _get(url, key, out_file)
 
 
 def _get(url: str, key: Key, out: BinaryIO) -> None:

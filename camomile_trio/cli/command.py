@@ -28,8 +28,10 @@ from camomile_trio.cli.failures import (
     expected_failure,
     leave,
 )
+from camomile_trio.cli.key_command import key
 from camomile_trio.cli.local_commands import ping, stop
 from camomile_trio.cli.node_command import node
+from camomile_trio.cli.records_commands import check, export, import_, records
 from camomile_trio.cli.simulate_command import simulate
 
 
@@ -99,7 +101,23 @@ def camomile(context: click.Context, version: bool) -> None:
         context.exit(MISUSED)
 
 
-for each in (node, cluster, put, get, forget, status, ping, stop, simulate, explain):
+for each in (
+    node,
+    cluster,
+    put,
+    get,
+    forget,
+    status,
+    ping,
+    stop,
+    key,
+    records,
+    export,
+    import_,
+    check,
+    simulate,
+    explain,
+):
     camomile.add_command(each)
 
 

@@ -1,4 +1,5 @@
-"""The control socket: ping and stop for the command line, on a Unix socket and never on the public port.
+"""The control socket: ping, stop, records, export and import for the command line, on a Unix socket and never on the
+public port.
 
 Rules of this file: whoever may open the socket may stop the node, so only its owner may (mode 0600). A socket file
 that nobody listens on any more is replaced, a living one and a file of any other kind are left alone.
@@ -21,17 +22,29 @@ from quart import Response
 from camomile_trio.errors import ConfigError, TransportError
 from camomile_trio.http.app import RestService
 from camomile_trio.http.connections import Connections, listen_on
-from camomile_trio.http.documents import json_response, node_document, pinged_document
+from camomile_trio.http.documents import (
+    imported_document,
+    json_response,
+    node_document,
+    pinged_document,
+    records_document,
+)
 from camomile_trio.http.front import Front
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import answer_with_problems
+from camomile_trio.http.refusals import BadRequest
 from camomile_trio.http.served import ServedNode
-from camomile_trio.http.uploads import answer_after_the_body
+from camomile_trio.http.uploads import answer_after_the_body, current_request
 from camomile_trio.http.values import parse_node_id
+from camomile_trio.kademlia.ids import Key
 
 # What fits into sockaddr_un with its closing zero.
 LONGEST_PATH = 107
 _MOST_CONNECTIONS = 32
+# Bytes and entries of an import that are sent at once, so that a batch is answered well before a client loses patience.
+IMPORT_BATCH = 2**20
+MOST_ENTRIES = 16
+_BODY_SECONDS = 60.0
 
 
 def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
@@ -39,7 +52,8 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     metrics = Metrics(node)
     app = RestService(metrics)
     answer_with_problems(app)
-    answer_after_the_body(app, largest_value=0)
+    # An import comes in batches of whole lines; a line with the largest value is a batch of its own.
+    answer_after_the_body(app, largest_value=2 * node.config.records.max_value_size + IMPORT_BATCH)
 
     async def stop_node() -> Response:
         stop()
@@ -51,11 +65,39 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     async def describe() -> Response:
         return json_response(node_document(node.status()))
 
+    async def records() -> Response:
+        return json_response(records_document(node.records(_after())))
+
+    async def export() -> Response:
+        page = node.export(_after())
+        headers = {
+            "Cache-Control": "no-store",
+            "Camomile-Entries": str(page.entries),
+            "Camomile-Unsigned": str(page.unsigned),
+            "Camomile-Unreadable": str(page.unreadable),
+            **({} if page.last is None else {"Camomile-Last": str(page.last)}),
+        }
+        return Response(page.lines, content_type="application/jsonl", headers=headers)
+
+    async def take_in() -> Response:
+        lines = (await current_request().body.read(_BODY_SECONDS)).splitlines()
+        if len(lines) > MOST_ENTRIES:
+            raise BadRequest(f"the batch has more than {MOST_ENTRIES} entries", remedy="send fewer at a time")
+        return json_response(imported_document(await node.take_in(lines)))
+
+    app.add_url_rule("/records", view_func=records, methods=["GET"])
+    app.add_url_rule("/export", view_func=export, methods=["GET"])
+    app.add_url_rule("/import", view_func=take_in, methods=["POST"])
     app.add_url_rule("/stop", view_func=stop_node, methods=["POST"])
     app.add_url_rule("/ping/<node_id>", view_func=ping, methods=["POST"])
     app.add_url_rule("/node", view_func=describe, methods=["GET"])
     app.asgi_app = Front(app.asgi_app, metrics, frozenset())  # type: ignore[method-assign]
     return app
+
+
+def _after() -> Key | None:
+    text = current_request().args.get("after")
+    return None if text is None else Key.parse(text)
 
 
 async def serve_control(

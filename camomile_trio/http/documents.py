@@ -10,7 +10,7 @@ import json
 
 from quart import Response
 
-from camomile_trio.node.results import NodeStatus, Pinged
+from camomile_trio.node.results import Imported, NodeStatus, Pinged, RecordPage
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -48,6 +48,45 @@ def pinged_document(pinged: Pinged) -> dict[str, Json]:
         "endpoint": str(pinged.endpoint),
         "round_trip": pinged.round_trip,
         "version": pinged.version,
+    }
+
+
+def records_document(page: RecordPage) -> dict[str, Json]:
+    """Some of the records that a node holds; `last` is what to ask for the next ones with. Times of records are ms."""
+    return {
+        "records": [
+            {
+                "key": str(record.key),
+                "publisher": None if record.publisher is None else record.publisher.hex(),
+                "kind": record.kind,
+                "renewable": record.renewable,
+                "seq": record.seq,
+                "issued": record.issued,
+                "expires": record.expires,
+                "size": record.size,
+                "published_here": record.published_here,
+                "holder": record.is_holder,
+                "copies_known": record.copies_known,
+                "heard_from_holder": (None if record.heard_from_holder is None else round(record.heard_from_holder, 3)),
+            }
+            for record in page.records
+        ],
+        "last": None if page.last is None else str(page.last),
+        "unreadable": page.unreadable,
+    }
+
+
+def imported_document(outcomes: list[Imported]) -> dict[str, Json]:
+    """What became of each entry that was taken in, in their order."""
+    return {
+        "entries": [
+            {
+                "key": None if outcome.key is None else str(outcome.key),
+                "stored": outcome.stored,
+                "refused": list(outcome.refused),
+            }
+            for outcome in outcomes
+        ]
     }
 
 

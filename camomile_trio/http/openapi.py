@@ -6,6 +6,7 @@ here, and a test holds it against the routes. Only data and small functions that
 
 from __future__ import annotations
 
+from camomile_trio.config import LEAST_LEASE, MAX_LEASE
 from camomile_trio.http.documents import Json
 from camomile_trio.http.problems import PROBLEM_TYPE
 
@@ -115,8 +116,9 @@ def _put() -> _Object:
                 "name": "Camomile-TTL",
                 "in": "header",
                 "required": False,
-                "description": "Seconds that the value shall live, instead of the node's own lease.",
-                "schema": {"type": "number", "exclusiveMinimum": 0},
+                "description": "Seconds that the value shall live: a lease that nobody renews. Without it the value "
+                "stays until it is forgotten.",
+                "schema": {"type": "number", "minimum": LEAST_LEASE, "maximum": MAX_LEASE},
             }
         ],
         "requestBody": {

@@ -6,12 +6,23 @@ of the tests; nothing in `http` reaches past it into routing, storage or the wir
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from camomile_trio.config import Config
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.node.events import Events
-from camomile_trio.node.results import ForgetResult, Found, NodeStatus, Pinged, Statistics, Stored
+from camomile_trio.node.results import (
+    ExportPage,
+    ForgetResult,
+    Found,
+    Imported,
+    NodeStatus,
+    Pinged,
+    RecordPage,
+    Statistics,
+    Stored,
+)
 
 
 class ServedNode(Protocol):
@@ -40,6 +51,12 @@ class ServedNode(Protocol):
     async def forget(self, key: Key) -> ForgetResult: ...
 
     async def ping(self, node: NodeId) -> Pinged: ...
+
+    def records(self, after: Key | None = None) -> RecordPage: ...
+
+    def export(self, after: Key | None = None) -> ExportPage: ...
+
+    async def take_in(self, lines_untrusted: Sequence[bytes]) -> list[Imported]: ...
 
     def status(self) -> NodeStatus: ...
 

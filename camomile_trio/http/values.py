@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
+from camomile_trio.config import LEAST_LEASE, MAX_LEASE
 from camomile_trio.errors import EmptyValue, ValueTooLarge
 from camomile_trio.http.refusals import BadRequest
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
@@ -142,12 +143,16 @@ def _first_part(body: bytes, boundary: bytes) -> bytes | None:
 
 
 def ttl_of(header: str | None) -> float | None:
-    """The lifetime in seconds that a Camomile-TTL header asks for; None without one. BadRequest for nonsense."""
+    """The lifetime in seconds that a Camomile-TTL header asks for; None without one. BadRequest for nonsense.
+
+    Whether a lease of that length is possible is the node's to say.
+    """
     if header is None:
         return None
     if not _SECONDS.fullmatch(header) or not float(header):
         raise BadRequest(
-            f"Camomile-TTL is {header[:40]!r}, not a time in seconds", remedy="send a positive number, as 3600 or 0.5"
+            f"Camomile-TTL is {header[:40]!r}, not a time in seconds",
+            remedy=f"send a number from {LEAST_LEASE} to {MAX_LEASE}, as 3600",
         )
     return float(header)
 

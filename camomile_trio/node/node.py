@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from ipaddress import ip_address
+from pathlib import Path
 
 import attrs
 import trio
@@ -29,6 +30,7 @@ from camomile_trio.node.events import Events
 from camomile_trio.node.handlers import Handlers
 from camomile_trio.node.holdings import Holdings, WallClock
 from camomile_trio.node.inbox import Inbox
+from camomile_trio.node.inventory import Inventory
 from camomile_trio.node.join import Join, Resolver, resolve
 from camomile_trio.node.logs import log
 from camomile_trio.node.maintenance import Maintenance
@@ -36,10 +38,13 @@ from camomile_trio.node.operations import Operations
 from camomile_trio.node.peers import Peers
 from camomile_trio.node.results import (
     BucketStatus,
+    ExportPage,
     ForgetResult,
     Found,
+    Imported,
     NodeStatus,
     Pinged,
+    RecordPage,
     Statistics,
     Stored,
 )
@@ -75,6 +80,7 @@ class Node:
         self._core = core
         self._operations = operations
         self._maintenance = maintenance
+        self._inventory = Inventory(core)
         self._began = core.clock()
 
     @property
@@ -136,6 +142,21 @@ class Node:
     async def ping(self, node: NodeId) -> Pinged:
         """Finds the node with this id and measures one round trip. NotFound, Unavailable."""
         return await self._operations.ping(node)
+
+    def records(self, after: Key | None = None) -> RecordPage:
+        """The records of the next few keys after `after`, in the order of keys. StorageError."""
+        return self._inventory.records(after)
+
+    def export(self, after: Key | None = None) -> ExportPage:
+        """The next lines of an export: signed records that have not ended, with their values. StorageError."""
+        return self._inventory.export(after)
+
+    async def take_in(self, lines_untrusted: Sequence[bytes]) -> list[Imported]:
+        """Checks entries of an export, offers them to the nodes that should hold them, and says what became of each.
+
+        Nothing of it extends a life. NotJoined.
+        """
+        return await self._inventory.take_in(lines_untrusted)
 
     def contacts(self) -> list[Contact]:
         """All contacts in the routing table."""
@@ -251,7 +272,18 @@ def _open_storage(config: Config) -> Storage:
     settings = config.storage
     if settings.data_dir is None:
         return MemoryStorage(max_bytes=settings.max_storage)
-    return open_sqlite(settings.data_dir, sync=settings.sync, max_bytes=settings.max_storage)
+    return open_sqlite(
+        settings.data_dir, sync=settings.sync, max_bytes=settings.max_storage, on_set_aside=_tell_of_damage
+    )
+
+
+def _tell_of_damage(aside: Path, what: str) -> None:
+    log.error(
+        "the database is damaged and was set aside",
+        file=str(aside),
+        because=what,
+        meaning="the node starts empty and refills from its neighbours",
+    )
 
 
 def _node_key(config: Config, rng: random.Random) -> KeyPair:

@@ -6,6 +6,7 @@ Rules of this file: values only; nothing of the wire, nothing of HTTP.
 from __future__ import annotations
 
 import builtins
+from typing import Literal
 
 import attrs
 
@@ -47,6 +48,55 @@ class Pinged:
     endpoint: Endpoint
     round_trip: float  # seconds
     version: int  # 0: a classic node
+
+
+@attrs.frozen(kw_only=True)
+class RecordStatus:
+    """One record that a node holds, and what the node knows of the others that should hold it."""
+
+    key: Key
+    publisher: builtins.bytes | None  # its public key; None for a classic node's value, which nobody signed
+    kind: Literal["lease", "tombstone", "classic"]
+    renewable: bool
+    seq: int
+    issued: int  # wall ms, as expires
+    expires: int
+    size: int | None  # of the value, None if it is not here
+    published_here: bool
+    is_holder: bool  # whether this node knows fewer than k nodes that are closer to the key
+    heard_from_holder: float | None  # seconds since another holder showed that it has the latest; None: not since start
+
+    @property
+    def copies_known(self) -> int:
+        """At least so many: the one here, and another one if its holder was heard of. Nodes do not count further."""
+        return 1 + (self.heard_from_holder is not None)
+
+
+@attrs.frozen
+class RecordPage:
+    records: tuple[RecordStatus, ...]
+    last: Key | None  # to ask for the page after it; None: there are no more keys
+    unreadable: int  # keys whose rows are damaged
+
+
+@attrs.frozen
+class ExportPage:
+    """Lines of an export, without header and end."""
+
+    lines: bytes
+    entries: int
+    last: Key | None
+    unsigned: int  # values of classic nodes, which have no record
+    unreadable: int
+
+
+@attrs.frozen
+class Imported:
+    """What became of one entry of an export."""
+
+    key: Key | None  # None if the entry did not say
+    stored: int  # records that a majority of their holders has now
+    refused: tuple[str, ...]  # why each of the others was refused; one reason alone if the entry was no good at all
 
 
 @attrs.frozen

@@ -57,7 +57,10 @@ class Storage(Protocol):
 
     @property
     def failing(self) -> str:
-        """Why the last commit failed, empty when it did not: the node is not ready while this says something."""
+        """Why commits or reads fail, empty when they do not: the node is not ready while this says something.
+
+        A storage that fails tries by itself whether it works again.
+        """
 
     def read(self, key: Key) -> KeyState | None:
         """What is stored about a key. StorageError if the disk fails."""

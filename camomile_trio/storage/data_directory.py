@@ -13,6 +13,7 @@ from pathlib import Path
 from camomile_trio.errors import DataDirectoryInUse, StorageError
 
 LOCK_FILE = "lock"
+SCRATCH_FILE = "scratch"
 
 
 class DataDirectory:
@@ -49,6 +50,23 @@ class DataDirectory:
             os.close(descriptor)
             raise _unusable(path, error) from error
         return cls(path, descriptor)
+
+    def try_to_write(self, size: int) -> None:
+        """Writes a scratch file of `size` bytes through to the disk and removes it; StorageError if that fails.
+
+        Blocks for the disk.
+        """
+        scratch = self.path / SCRATCH_FILE
+        try:
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, size)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+                scratch.unlink()
+        except OSError as error:
+            raise _unusable(self.path, error) from error
 
     def release(self) -> None:
         """Gives up the lock. Safe to call twice."""

@@ -35,6 +35,7 @@ class Database:
     def __init__(self, path: Path, sync: SyncMode) -> None:
         """Opens the file, or makes it. StorageDamaged, StorageError."""
         self._path = path
+        log = Path(f"{path}-wal")
         with ExitStack() as stack:
             self._writer = stack.enter_context(closing(open_database(path, sync)))
             self._reader = stack.enter_context(closing(connect(path)))
@@ -46,6 +47,8 @@ class Database:
             except sqlite3.Error as error:
                 raise translated(error, path) from error
             self.tally = self._tally()
+            # What a killed process had committed is readable, and perhaps only in the operating system's memory.
+            self.has_log = log.exists() and log.stat().st_size > 0
             self._connections = stack.pop_all()
 
     def read(self, key: Key) -> KeyState | None:

@@ -1,7 +1,8 @@
 """The tables, and how a file becomes an open database or a clear error.
 
-Rules of this file: SQL and pragmas; it knows no keys and no groups. Nothing is ever deleted or repaired here: a node
-whose file is damaged starts on an empty one and refills from its neighbours, once somebody has moved the file away.
+Rules of this file: SQL and pragmas; it knows no keys and no groups. Nothing is ever deleted or repaired here: a damaged
+file is set aside (damage.py), a file of an older version is brought to this one in one transaction, and one of a newer
+version, or of another program, is left alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from camomile_trio.errors import StorageDamaged, StorageError
+from camomile_trio.errors import StorageDamaged, StorageError, StorageUnknown
 
 # How far a commit goes before it is acknowledged: to the operating system, or to the disk.
 SyncMode = Literal["os", "full"]
@@ -45,6 +46,9 @@ _TABLES = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
+# What makes a file of the version after out of one of each older version. The application's id and the version itself
+# are set with it. A version that ever was released keeps its way here, and its schema in tests/storage/schemas.
+_MIGRATIONS: dict[int, tuple[str, ...]] = {}
 # One row of each is read when the file is opened: damage that shows there is better heard of at the start.
 _SAMPLED = ("keys", "contents", "contacts", "notes")
 
@@ -67,14 +71,15 @@ def translated(error: sqlite3.Error, path: Path) -> StorageError:
 def damaged(path: Path, what: str) -> StorageDamaged:
     return StorageDamaged(
         f"the database {path} is damaged: {what}",
-        remedy=f"move {path.name} and what begins with its name away; the node refills from its neighbours",
+        remedy="start the node again: it sets the file aside and refills from its neighbours",
     )
 
 
 def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
     """A connection that may write, to a file that was checked, or made when it was missing or empty.
 
-    StorageDamaged for a file that is damaged, not Camomile's or of another version; StorageError for other trouble.
+    StorageDamaged for a file that is damaged, StorageUnknown for one that is not Camomile's or of a version that is not
+    known here; StorageError for other trouble.
     """
     try:
         # So that the file, and those that SQLite makes beside it, are nobody else's whatever the umask is.
@@ -96,6 +101,7 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
         pragma(connection, f"journal_size_limit = {_LOG_BYTES}")
         if not pragma(connection, "application_id"):
             _create(connection)
+        _migrate(connection)
         for table in _SAMPLED:
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 (the names above)
     except sqlite3.Error as error:
@@ -136,13 +142,37 @@ def pragma(connection: sqlite3.Connection, text: str) -> object:
 def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
     application, version = pragma(connection, "application_id"), pragma(connection, "user_version")
     if application == APPLICATION_ID:
-        if version != VERSION:
-            raise StorageDamaged(
+        if (
+            not isinstance(version, int)
+            or not 1 <= version <= VERSION
+            or not _MIGRATIONS.keys() >= {*range(version, VERSION)}
+        ):
+            raise StorageUnknown(
                 f"the database {path} is of version {version}, and this Camomile knows version {VERSION}",
                 remedy=f"run the Camomile that made it, or move {path.name} away; the node refills from its neighbours",
             )
     elif application or version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        raise damaged(path, "it is not a database of Camomile's")
+        raise StorageUnknown(
+            f"the file {path} is not a database of Camomile's",
+            remedy=f"give another --data-dir, or move {path.name} away",
+        )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Brings an older file to this version, all the way in one transaction: it is old or new, never between."""
+    version = pragma(connection, "user_version")
+    if not isinstance(version, int) or version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for older in range(version, VERSION):
+            for statement in _MIGRATIONS[older]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def _create(connection: sqlite3.Connection) -> None:

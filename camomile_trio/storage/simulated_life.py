@@ -58,9 +58,13 @@ class SimulatedStorage:
 
     @property
     def failing(self) -> str:
-        if not self._commit_failure and self._medium.faults.fails_writes and self._medium.has_unsynced:
+        faults = self._medium.faults
+        if faults.fails_reads:
+            return str(unreadable())
+        if not self._commit_failure and faults.fails_writes and self._medium.has_unsynced:
             return str(unwritable())
-        return self._commit_failure
+        # SQLite's storage tries again by itself; here a look at the faults says how that would end.
+        return self._commit_failure if faults.fails_writes or faults.is_full else ""
 
     def read(self, key: Key) -> KeyState | None:
         entry = self._readable().get(key)

@@ -10,20 +10,25 @@ earlier ones: every `done` hears it, and what is readable is again what the disk
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import trio
 
-from camomile_trio.errors import StorageError
+from camomile_trio.errors import StorageDamaged, StorageError
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
+from camomile_trio.storage.damage import contacts_in, is_marked, mark, set_aside
 from camomile_trio.storage.data_directory import DataDirectory
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.group import Group, Write
+from camomile_trio.storage.health import Health
 from camomile_trio.storage.rows import LAST_MOMENT, pack_registers
 from camomile_trio.storage.schema import DATABASE_FILE, SyncMode
 from camomile_trio.storage.tally import (
@@ -42,21 +47,44 @@ from camomile_trio.storage.uncommitted import Uncommitted
 CHECKPOINT_AFTER = 0.8
 # A log this long that commits keep ahead of the checkpoints makes commits wait for one, or it would never start over.
 LONG_LOG_FRAMES = 16_384
+# Seconds until what failed is tried again, and the bytes that must find room before a full disk counts as well.
+RETRY_AFTER = 2.0
+ROOM = 2**20
+
+Read = TypeVar("Read")
 
 
-def open_sqlite(directory: Path, *, sync: SyncMode, max_bytes: int) -> SqliteStorage:
+def open_sqlite(
+    directory: Path, *, sync: SyncMode, max_bytes: int, on_set_aside: Callable[[Path, str], None] | None = None
+) -> SqliteStorage:
     """Opens the storage in `directory`, which is made if it is missing and locked until `close`.
 
-    DataDirectoryInUse if somebody has it; StorageDamaged if the file is damaged or of another version; StorageError if
-    the directory cannot be used. Blocks for the disk: at most for the log that a killed process left.
+    With `on_set_aside`, a damaged database is renamed, a new one takes its place, and this is called with its new path
+    and what is wrong with it. DataDirectoryInUse if somebody has the directory; StorageDamaged if the file is damaged
+    and stays where it is; StorageUnknown if it is another program's or of an unknown version; StorageError if the
+    directory cannot be used. Blocks for the disk: at most for the log that a killed process left.
     """
     data_directory = DataDirectory.open(directory)
+    contacts: list[Contact] = []
     try:
-        database = Database(directory / DATABASE_FILE, sync)
+        try:
+            if on_set_aside is not None and is_marked(directory):
+                raise StorageDamaged("damage was found in it while the node ran")
+            database = Database(directory / DATABASE_FILE, sync)
+        except StorageDamaged as error:
+            if on_set_aside is None:
+                raise
+            aside = set_aside(directory)
+            contacts = contacts_in(aside)
+            on_set_aside(aside, str(error))
+            database = Database(directory / DATABASE_FILE, sync)
     except StorageError:
         data_directory.release()
         raise
-    return SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes)
+    storage = SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes)
+    if contacts:
+        storage.save_contacts(contacts)
+    return storage
 
 
 class SqliteStorage:
@@ -71,10 +99,11 @@ class SqliteStorage:
         self._waiting = Uncommitted(self._committed)
         # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
         self._last_read: tuple[Key, KeyState | None] | None = None
-        self._commit_failure = ""
-        self._checkpoint_failure = ""
+        self._health = Health()
         self._handed_over = trio.Event()
         self._unsynced = trio.Event()
+        if database.has_log:
+            self._unsynced.set()
         self._log_is_long = False
         # Checkpoints share a connection, so there is one at a time.
         self._checkpoint_thread = trio.CapacityLimiter(1)
@@ -94,7 +123,7 @@ class SqliteStorage:
 
     @property
     def failing(self) -> str:
-        return self._commit_failure or self._checkpoint_failure
+        return self._health.failing
 
     def read(self, key: Key) -> KeyState | None:
         self._check_open()
@@ -103,7 +132,7 @@ class SqliteStorage:
             return None if write is None else write.state
         if self._last_read is not None and self._last_read[0] == key:
             return self._last_read[1]
-        state = self._database.read(key)
+        state = self._from_disk(functools.partial(self._database.read, key))
         self._last_read = (key, state)
         return state
 
@@ -116,7 +145,7 @@ class SqliteStorage:
             value = self._waiting.value_of(key)
             if value is not None:
                 return value
-        return self._database.value(key)
+        return self._from_disk(functools.partial(self._database.value, key))
 
     def write(
         self,
@@ -200,6 +229,7 @@ class SqliteStorage:
         async with trio.open_nursery() as nursery:
             if self._sync == "os":
                 nursery.start_soon(self._checkpoint_regularly)
+            nursery.start_soon(self._recover)
             task_status.started()
             while True:
                 await self._handed_over.wait()
@@ -250,7 +280,7 @@ class SqliteStorage:
         self._waiting.committing = None
         self._last_read = None
         self._committed = group.tally
-        self._commit_failure = ""
+        self._health.commit = ""
         self._statistics.commits += 1
         self._statistics.committed_writes += group.count
         self._unsynced.set()
@@ -260,7 +290,7 @@ class SqliteStorage:
     def _on_failure(self, error: StorageError) -> None:
         dropped = self._waiting.drop(self._committed)
         self._last_read = None
-        self._commit_failure = str(error)
+        self._health.on_failed_commit(error)
         self._statistics.failures += 1
         for group in dropped:
             for done in group.dones:
@@ -277,12 +307,43 @@ class SqliteStorage:
         try:
             in_log, done = await trio.to_thread.run_sync(self._database.checkpoint, limiter=self._checkpoint_thread)
         except StorageError as error:
-            self._checkpoint_failure = str(error)
+            self._health.checkpoint = str(error)
             self._statistics.failures += 1
             self._unsynced.set()  # to try again
         else:
-            self._checkpoint_failure = ""
+            self._health.checkpoint = ""
             self._log_is_long = done < in_log and in_log > LONG_LOG_FRAMES
+
+    async def _recover(self) -> None:
+        """Tries again what failed, until it works: a node at rest would not notice that its disk is well again."""
+        while True:
+            await self._health.wait_worth_a_try()
+            await trio.sleep(RETRY_AFTER)
+            if self._health.failed_read is not None:
+                try:
+                    self._from_disk(self._health.failed_read)
+                except StorageError:
+                    continue
+            if self._health.commit:
+                try:
+                    # A small commit may fit where nothing else does.
+                    await trio.to_thread.run_sync(self._directory.try_to_write, ROOM, limiter=self._checkpoint_thread)
+                except StorageError:
+                    continue
+                self.set_note("recovered", self.note("recovered") + 1)
+
+    def _from_disk(self, read: Callable[[], Read]) -> Read:
+        try:
+            found = read()
+        except StorageError as error:
+            self._statistics.failures += 1
+            self._health.on_failed_read(error, read)
+            if isinstance(error, StorageDamaged):
+                mark(self._directory.path)
+            raise
+        if self._health.failed_read is read:
+            self._health.on_read()
+        return found
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -6,7 +6,7 @@ outcome is raised instead. Real sockets are on loopback, at a port that the syst
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -23,7 +23,18 @@ from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.node.events import Events
-from camomile_trio.node.results import BucketStatus, ForgetResult, Found, NodeStatus, Pinged, Statistics, Stored
+from camomile_trio.node.results import (
+    BucketStatus,
+    ExportPage,
+    ForgetResult,
+    Found,
+    Imported,
+    NodeStatus,
+    Pinged,
+    RecordPage,
+    Statistics,
+    Stored,
+)
 
 NODE = NodeId(bytes(range(32)))
 OTHER = NodeId(bytes(31) + b"\x07")
@@ -46,6 +57,10 @@ class FakeNode:
     values: dict[Key, bytes] = attrs.field(factory=dict)
     forgotten: set[Key] = attrs.field(factory=set)
     ttls: list[float | None] = attrs.field(factory=list)
+    pages: list[RecordPage] = attrs.field(factory=list)
+    exports: list[ExportPage] = attrs.field(factory=list)
+    asked: list[Key | None] = attrs.field(factory=list)
+    taken_in: list[bytes] = attrs.field(factory=list)
     pings: list[NodeId] = attrs.field(factory=list)
     counted: Statistics = attrs.field(factory=Statistics)
     begun: trio.Event = attrs.field(factory=trio.Event)
@@ -89,6 +104,23 @@ class FakeNode:
         await self._work()
         self.pings.append(node)
         return Pinged(node, Endpoint.parse("127.0.0.1:8118"), 0.002, 1)
+
+    def records(self, after: Key | None = None) -> RecordPage:
+        self.asked.append(after)
+        if self.failing is not None:
+            raise self.failing
+        return self.pages.pop(0) if self.pages else RecordPage((), None, 0)
+
+    def export(self, after: Key | None = None) -> ExportPage:
+        self.asked.append(after)
+        if self.failing is not None:
+            raise self.failing
+        return self.exports.pop(0) if self.exports else ExportPage(b"", 0, None, 0, 0)
+
+    async def take_in(self, lines_untrusted: Sequence[bytes]) -> list[Imported]:
+        await self._work()
+        self.taken_in += lines_untrusted
+        return [Imported(None, 0, ("malformed",)) for _ in lines_untrusted]
 
     def status(self) -> NodeStatus:
         return NodeStatus(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -12,11 +13,15 @@ import httpx
 import pytest
 import trio
 
-from camomile_trio.errors import ConfigError, TransportError, Unreachable
-from camomile_trio.http.control import LONGEST_PATH, bind_control, serve_control
+from camomile_trio.errors import ConfigError, StorageError, TransportError, Unreachable
+from camomile_trio.http.control import LONGEST_PATH, MOST_ENTRIES, bind_control, serve_control
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.node.results import ExportPage, RecordPage, RecordStatus
 from tests.http.fake_node import NODE, OTHER, FakeNode
 
 pytestmark = pytest.mark.real_time
+
+OTHER_KEY = Key(bytes(OTHER))
 
 
 @asynccontextmanager
@@ -56,6 +61,49 @@ async def test_a_ping_without_an_answer_is_a_problem(node: FakeNode, tmp_path: P
 async def test_the_node_describes_itself(node: FakeNode, tmp_path: Path) -> None:
     async with controlled(node, tmp_path / "socket") as client:
         assert (await client.get("/node")).json()["id"] == NODE.hex()
+
+
+async def test_records_and_exports_are_asked_for_page_by_page(node: FakeNode, tmp_path: Path) -> None:
+    status = RecordStatus(
+        key=Key(bytes(32)), publisher=b"p" * 32, kind="lease", renewable=True, seq=1, issued=2, expires=3, size=4,
+        published_here=True, is_holder=False, heard_from_holder=1.23456,
+    )  # fmt: skip
+    node.pages.append(RecordPage((status,), OTHER_KEY, 1))
+    node.exports.append(ExportPage(b"{}\n", 1, OTHER_KEY, 2, 3))
+    async with controlled(node, tmp_path / "socket") as client:
+        page = (await client.get("/records")).json()
+        assert page["records"][0]["publisher"] == "70" * 32
+        assert (page["records"][0]["copies_known"], page["records"][0]["heard_from_holder"]) == (2, 1.235)
+        assert (page["last"], page["unreadable"]) == (str(OTHER_KEY), 1)
+        export = await client.get("/export", params={"after": str(OTHER_KEY)})
+        assert export.content == b"{}\n"
+        told = [export.headers[f"camomile-{name}"] for name in ("entries", "last", "unsigned", "unreadable")]
+        assert told == ["1", str(OTHER_KEY), "2", "3"]
+        assert "camomile-last" not in (await client.get("/export")).headers
+        assert node.asked == [None, OTHER_KEY, None]
+        assert (await client.get("/records", params={"after": "nonsense"})).status_code == 400
+        node.failing = StorageError("the disk fails")
+        assert (await client.get("/records")).status_code == 500
+
+
+async def test_an_import_comes_in_batches_of_lines_and_no_larger(node: FakeNode, tmp_path: Path) -> None:
+    async with controlled(node, tmp_path / "socket") as client:
+        answer = await client.post("/import", content=b"one\ntwo\n")
+        assert node.taken_in == [b"one", b"two"]
+        assert answer.json()["entries"] == [{"key": None, "stored": 0, "refused": ["malformed"]}] * 2
+        assert (await client.post("/import", content=b"x\n" * (MOST_ENTRIES + 1))).status_code == 400
+        assert (await client.post("/import", content=bytes(4 * 2**20))).status_code == 413
+        assert len(node.taken_in) == 2
+
+
+async def test_who_breaks_an_import_off_ends_the_nodes_work_for_it(node: FakeNode, tmp_path: Path) -> None:
+    node.stall = True
+    async with controlled(node, tmp_path / "socket") as client, trio.open_nursery() as nursery:
+        nursery.start_soon(functools.partial(client.post, "/import", content=b"one"))
+        await node.begun.wait()
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(5):
+        await node.cancelled.wait()
 
 
 async def test_stop_is_heard_and_answered(node: FakeNode, tmp_path: Path) -> None:

@@ -154,7 +154,9 @@ async def test_a_lifetime_is_handed_to_the_node(client: Client, node: FakeNode) 
 async def test_a_senseless_lifetime_is_refused(client: Client, node: FakeNode, ttl: str) -> None:
     response = await client.post("/", data=b"1", headers=RAW | {"Camomile-TTL": ttl.encode().decode("latin-1")})
     assert response.status_code == 400
-    assert "Camomile-TTL" in str((await problem(response))["detail"])
+    told = await problem(response)
+    assert "Camomile-TTL" in str(told["detail"])
+    assert "60 to 86400" in str(told["remedy"])
     assert node.values == {}
 
 

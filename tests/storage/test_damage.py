@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from camomile_trio.errors import StorageDamaged, StorageError
+from camomile_trio.errors import StorageDamaged, StorageError, StorageUnknown
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.damage import MOST_SET_ASIDE
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.schema import APPLICATION_ID, DATABASE_FILE, VERSION
 from camomile_trio.storage.sqlite import open_sqlite
@@ -63,29 +66,100 @@ def nonsense_in_the_first_rows(file: Path) -> None:
         opened.write(b"\xff" * (file.stat().st_size - 2048))
 
 
+DAMAGES = [garbage_in_the_header, cut_short, not_a_database, no_tables, nonsense_in_the_first_rows]
+
+
 @pytest.mark.parametrize(
     "damage",
-    [garbage_in_the_header, cut_short, not_a_database, another_program, no_tables, nonsense_in_the_first_rows],
+    DAMAGES,
 )
-def test_a_damaged_file_is_named_with_what_to_do_and_left_alone(file: Path, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_file_is_named_and_left_alone_by_whoever_does_not_set_it_aside(
+    file: Path, damage: Callable[[Path], None]
+) -> None:
     damage(file)
     before = file.read_bytes()
     with pytest.raises(StorageDamaged) as refused:
         open_sqlite(file.parent, sync="os", max_bytes=MIB)
     assert str(file) in str(refused.value)
-    assert "move camomile.db" in refused.value.remedy
+    assert "sets the file aside" in refused.value.remedy
     assert file.read_bytes() == before
-    # The remedy works: the lock is free, and a new database takes its place.
-    file.rename(file.with_name("set-aside"))
-    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_set_aside_and_a_new_one_takes_its_place(file: Path, damage: Callable[[Path], None]) -> None:
+    damage(file)
+    before = file.read_bytes()
+    told: list[tuple[Path, str]] = []
+    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: told.append(words))
+    ((aside, what),) = told
+    assert aside == file.with_name("camomile.db.damaged-1")
+    assert str(file) in what
+    assert aside.read_bytes() == before
     assert storage.keys(None, 1) == []
+    storage.write(state(1, 5), Timetable(), value=b"again")
+    storage.close()
+    # It is a database like any other from now on.
+    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: told.append(words))
+    assert storage.value(key(1)) == b"again"
+    storage.close()
+    assert len(told) == 1
+
+
+def test_the_neighbours_are_read_out_of_what_is_damaged(tmp_path: Path) -> None:
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    contacts = [Contact(NodeId(b"n" * 32), Endpoint.parse("10.0.0.1:8118"))]
+    storage.save_contacts(contacts)
+    storage.close()
+    no_tables(tmp_path / DATABASE_FILE)
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB, on_set_aside=lambda *words: None)
+    assert storage.contacts() == contacts
     storage.close()
 
 
-def test_the_file_of_a_newer_camomile_is_not_touched(file: Path) -> None:
+def test_a_disk_that_damages_one_file_after_another_is_given_up(file: Path) -> None:
+    told: list[str] = []
+    for _ in range(MOST_SET_ASIDE):
+        not_a_database(file)
+        open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda aside, what: told.append(what)).close()
+    assert len(told) == MOST_SET_ASIDE
+    not_a_database(file)
+    with pytest.raises(StorageError, match="holds 8 damaged databases already"):
+        open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda aside, what: told.append(what))
+    assert file.exists()
+
+
+def test_damage_that_shows_while_the_node_runs_is_said_and_set_aside_at_the_next_start(file: Path) -> None:
+    change(file, f"UPDATE keys SET registers = x'010203' WHERE key = x'{key(5).hex()}'")
+    told: list[str] = []
+    storage = open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda aside, what: told.append(what))
+    with pytest.raises(StorageDamaged):
+        storage.read(key(5))
+    # It goes on reading what can be read, and says that it wants to be started again.
+    assert storage.read(key(6)) == state(6, 1000)
+    assert "start the node again" in storage.failing
+    storage.close()
+    assert told == []
+    for expected in (0, 0):
+        storage = open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda aside, what: told.append(what))
+        assert (storage.statistics.keys, storage.failing) == (expected, "")
+        storage.close()
+    assert len(told) == 1
+
+
+def test_the_file_of_another_program_is_left_alone(file: Path) -> None:
+    another_program(file)
+    before = file.read_bytes()
+    with pytest.raises(StorageUnknown, match="not a database of Camomile's"):
+        open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: None)
+    assert file.read_bytes() == before
+
+
+def test_the_file_of_a_newer_version_is_not_touched(file: Path) -> None:
     change(file, f"PRAGMA user_version = {VERSION + 1}")
-    with pytest.raises(StorageDamaged, match=f"is of version {VERSION + 1}, and this Camomile knows version {VERSION}"):
-        open_sqlite(file.parent, sync="os", max_bytes=MIB)
+    before = file.read_bytes()
+    with pytest.raises(StorageUnknown, match=f"is of version {VERSION + 1}, and this Camomile knows version {VERSION}"):
+        open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: None)
+    assert file.read_bytes() == before
 
 
 def test_the_file_says_what_it_is(file: Path) -> None:

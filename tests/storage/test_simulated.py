@@ -367,7 +367,7 @@ async def test_what_was_built_on_a_failed_commit_fails_with_it(autojump_clock: M
         assert "cannot be written" in storage.failing
         assert (storage.read(key(1)), storage.contacts(), storage.statistics.bytes) == (None, [], 0)
         disk.set_faults()
-        assert storage.failing
+        assert storage.failing == ""
         storage.write(state(2), NEVER, done=lambda outcome: heard.append((3, outcome)))
         await trio.sleep(1)
     assert heard[2] == (3, Durability.DISK)
@@ -434,8 +434,10 @@ async def test_a_disk_that_cannot_be_read_fails_every_read_and_every_opening(aut
     for read in (lambda: storage.value(key(1)), storage.next_due, lambda: storage.write(state(2), NEVER)):
         with pytest.raises(StorageError, match="cannot be read"):
             read()
+    assert "cannot be read" in storage.failing
     storage.set_note("uptime", 5)
     disk.set_faults()
+    assert storage.failing == ""
     assert (storage.value(key(1)), storage.note("uptime")) == (b"hello", 5)
     storage.close()
     disk.set_faults(DiskFaults(fails_reads=True))

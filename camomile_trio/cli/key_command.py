@@ -1,0 +1,55 @@
+"""`camomile key new|show`: the file with which a deployment publishes, made before its first node and looked at later.
+
+Rules of this file: a secret is never printed, and a file that is there is never overwritten.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from camomile_trio.identity import KeyPair
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group(short_help="Make a publisher key, or show whose a key file is.")
+def key() -> None:
+    """Make a publisher key, or show whose a key file is.
+
+    A publisher key signs what is put through the nodes that have it (`camomile node --publisher-key FILE`): any of
+    them can forget and renew what another published. Keep a copy of it in a safe place.
+    """
+
+
+@key.command()
+@click.argument("file", type=FILE)
+def new(file: Path) -> None:
+    """Make a new key in FILE, readable by its owner alone.
+
+    A file that is there already is left as it is.
+    """
+    from camomile_trio.identity import create_key
+
+    _show(create_key(file, random.SystemRandom()))
+
+
+@key.command()
+@click.argument("file", type=FILE)
+def show(file: Path) -> None:
+    """Show the public half of the key in FILE.
+
+    The node id is that of a node whose own key this is (node.key in its data directory). The secret is not shown.
+    """
+    from camomile_trio.identity import load_key
+
+    _show(load_key(file))
+
+
+def _show(pair: KeyPair) -> None:
+    click.echo(f"public key  {pair.public.hex()}")
+    click.echo(f"node id     {pair.node_id.hex()}")

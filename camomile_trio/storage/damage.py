@@ -1,0 +1,80 @@
+"""A database that is damaged: how it is set aside, and what is saved of it.
+
+Rules of this file: nothing is deleted. The file is renamed with what belongs to it, so that somebody can look at it
+later; only the addresses of other nodes are read out of it, because the node refills from them. It is called with the
+directory locked and no connection open.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from camomile_trio.errors import StorageError
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import ID_BYTES, NodeId
+from camomile_trio.storage.schema import DATABASE_FILE
+from camomile_trio.storage.tally import MAX_CONTACTS
+
+# A disk that damages one file after another is not worth more tries.
+MOST_SET_ASIDE = 8
+# Made when damage was found while the node ran, so that the next start knows.
+MARK = f"{DATABASE_FILE}.is-damaged"
+_PARTS = ("", "-wal", "-shm")
+
+
+def mark(directory: Path) -> None:
+    """Remembers for the next start that the database is damaged. A disk that takes not even that is left alone."""
+    try:
+        (directory / MARK).touch(0o600)
+    except OSError:
+        pass
+
+
+def is_marked(directory: Path) -> bool:
+    return (directory / MARK).exists()
+
+
+def set_aside(directory: Path) -> Path:
+    """Renames the database, and says how it is called now. StorageError if it cannot be, or if too many were before."""
+    for number in range(1, MOST_SET_ASIDE + 1):
+        aside = directory / f"{DATABASE_FILE}.damaged-{number}"
+        if not any(Path(f"{aside}{part}").exists() for part in _PARTS):
+            break
+    else:
+        raise StorageError(
+            f"{directory} holds {MOST_SET_ASIDE} damaged databases already",
+            remedy=f"look at the disk, then move {DATABASE_FILE}.damaged-* away",
+        )
+    try:
+        # The log first: a file without its log is old, but a log without its file is nothing.
+        for part in reversed(_PARTS):
+            found = directory / f"{DATABASE_FILE}{part}"
+            if found.exists():
+                found.rename(f"{aside}{part}")
+        (directory / MARK).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the damaged database in {directory} cannot be set aside: {error.strerror}",
+            remedy="look for a full, failing or read-only disk",
+        ) from error
+    return aside
+
+
+def contacts_in(aside: Path) -> list[Contact]:
+    """The contacts that can still be read out of a damaged database; none if none can."""
+    try:
+        with closing(sqlite3.connect(f"file:{aside}?mode=ro&immutable=1", uri=True)) as connection:
+            rows = connection.execute("SELECT id, endpoint FROM contacts LIMIT ?", (MAX_CONTACTS,)).fetchall()
+    except sqlite3.Error:
+        return []
+    return [
+        Contact(NodeId(node_id), Endpoint(endpoint)) for node_id, endpoint in rows if _is_contact(node_id, endpoint)
+    ]
+
+
+def _is_contact(node_id: object, endpoint: object) -> bool:
+    """Whether it has the form of one: who is there will be asked anyway."""
+    is_id = isinstance(node_id, bytes) and len(node_id) == ID_BYTES
+    return is_id and isinstance(endpoint, bytes) and len(endpoint) in {6, 18}

@@ -1,0 +1,63 @@
+"""`camomile key`: a publisher key is made once, and its secret never shown."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+from pathlib import Path
+
+import pytest
+
+from camomile_trio.identity import KeyPair, load_or_create_key
+from tests.cli.terminal import Run, complaint
+
+
+def test_a_new_key_is_its_owners_alone_and_the_one_that_a_node_would_use(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "publisher.key"
+    before = os.umask(0)
+    try:
+        made = run("key", "new", str(path))
+    finally:
+        os.umask(before)
+    assert made.exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    pair = load_or_create_key(path, random.Random(1))
+    assert made.stdout == f"public key  {pair.public.hex()}\nnode id     {pair.node_id.hex()}\n"
+    assert run("key", "show", str(path)).stdout == made.stdout
+
+
+def test_two_new_keys_differ(run: Run, tmp_path: Path) -> None:
+    assert run("key", "new", str(tmp_path / "a")).stdout != run("key", "new", str(tmp_path / "b")).stdout
+
+
+@pytest.mark.parametrize("content", ["", "precious", KeyPair.new(random.Random(2)).seed.hex()])
+def test_nothing_is_ever_overwritten(run: Run, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "publisher.key"
+    path.write_text(content)
+    refused = run("key", "new", str(path))
+    assert "is there already, and was left as it is" in complaint(refused)
+    assert refused.exit_code == 2
+    assert path.read_text() == content
+    assert {each.name for each in tmp_path.iterdir() if each.is_file()} == {"publisher.key"}
+
+
+def test_a_link_that_leads_nowhere_is_not_followed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert run("key", "new", str(tmp_path / "link")).exit_code == 2
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_secret_is_never_shown(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "publisher.key"
+    shown = run("key", "new", str(path)).output + run("key", "show", str(path)).output
+    assert path.read_text().strip() not in shown
+
+
+def test_what_is_no_key_is_said_so(run: Run, tmp_path: Path) -> None:
+    missing = run("key", "show", str(tmp_path / "nowhere"))
+    assert "there is no key file" in complaint(missing)
+    assert "camomile key new" in complaint(missing)
+    (tmp_path / "notes").write_text("milk, bread")
+    assert "holds no key" in complaint(run("key", "show", str(tmp_path / "notes")))
+    assert "cannot be made" in complaint(run("key", "new", str(tmp_path / "no" / "where")))

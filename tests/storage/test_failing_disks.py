@@ -1,0 +1,175 @@
+"""A disk that is full, read-only or broken: writes are refused, reads go on, and it gets well by itself.
+
+The disks are real: small file systems in memory, which these tests mount and unmount. Without the right to mount they
+are skipped; the simulated disk goes through the same in test_simulated.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from camomile_trio.errors import StorageError
+from camomile_trio.kademlia.messages import Durability
+from camomile_trio.storage import sqlite
+from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
+from tests.storage.kept import MIB, Outcomes, commit, key, state, until, writer_of
+
+pytestmark = pytest.mark.real_time
+
+NEVER = Timetable()
+
+
+def mount(*words: str) -> bool:
+    try:
+        done = subprocess.run(["mount", *words], capture_output=True, timeout=10, check=False)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if not mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)):
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], timeout=10, check=True)
+
+
+@pytest.fixture
+def storage(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStorage]:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    opened = open_sqlite(disk / "data", sync="os", max_bytes=100 * MIB)
+    yield opened
+    opened.close()
+
+
+async def write(storage: SqliteStorage, number: int, value: bytes) -> Durability | StorageError:
+    outcomes = Outcomes()
+    storage.write(state(number, len(value)), NEVER, value=value, done=outcomes)
+    return (await outcomes.until(1))[0]
+
+
+async def test_a_full_disk_refuses_what_is_larger_and_takes_it_again_once_there_is_room(
+    storage: SqliteStorage, disk: Path
+) -> None:
+    async with writer_of(storage):
+        assert await write(storage, 1, bytes(1000)) is Durability.SYSTEM
+        (disk / "somebody-elses").write_bytes(bytes(6 * MIB + MIB // 2))
+        refused = await write(storage, 2, bytes(3 * MIB))
+        assert isinstance(refused, StorageError)
+        assert "full" in str(refused)
+        assert "full" in storage.failing
+        assert storage.read(key(2)) is None
+        assert storage.value(key(1)) == bytes(1000)
+        # It does not take the little room that is left for a disk that is well.
+        failures = storage.statistics.failures
+        (disk / "somebody-elses").unlink()
+        # Nobody writes: it finds out by itself.
+        await until(lambda: not storage.failing)
+        assert storage.statistics.failures == failures
+        assert await write(storage, 2, bytes(3 * MIB)) is Durability.SYSTEM
+
+
+async def test_a_disk_that_has_room_for_little_only_is_not_well(storage: SqliteStorage, disk: Path) -> None:
+    async with writer_of(storage):
+        (disk / "somebody-elses").write_bytes(bytes(7 * MIB))
+        assert isinstance(await write(storage, 2, bytes(3 * MIB)), StorageError)
+        with pytest.raises(StorageError, match="No space left"):
+            storage._directory.try_to_write(sqlite.ROOM)
+        assert not (disk / "data" / "scratch").exists()
+        assert storage.failing
+
+
+async def test_a_disk_that_became_read_only_is_read_and_written_again_when_it_may_be(
+    storage: SqliteStorage, disk: Path
+) -> None:
+    async with writer_of(storage):
+        await write(storage, 1, b"there")
+        # The kernel does not turn a file system read-only while a file of it is open for writing, so SQLite is told to
+        # say what it would say then.
+        database = storage._database._writer
+        database.execute("PRAGMA query_only = ON")
+        refused = await write(storage, 2, b"refused")
+        assert isinstance(refused, StorageError)
+        assert "readonly" in str(refused)
+        assert "readonly" in storage.failing
+        assert storage.value(key(1)) == b"there"
+        database.execute("PRAGMA query_only = OFF")
+        await until(lambda: not storage.failing)
+        assert await write(storage, 2, b"taken") is Durability.SYSTEM
+
+
+def test_a_disk_that_is_read_only_from_the_start_is_a_clear_error(disk: Path) -> None:
+    (disk / "data").mkdir()
+    assert mount("-o", "remount,ro", str(disk))
+    with pytest.raises(StorageError, match="Read-only file system") as refused:
+        open_sqlite(disk / "data", sync="os", max_bytes=MIB)
+    assert "--data-dir" in refused.value.remedy
+
+
+async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    storage.write(state(1, 5), NEVER, value=b"there")
+    storage.write(state(2, 5), NEVER, value=b"other")
+    await commit(storage)
+    works = storage._database.read
+    is_broken = True
+
+    def read(wanted: bytes) -> object:
+        if is_broken and wanted == key(1):
+            raise StorageError("disk I/O error")
+        return works(wanted)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(storage._database, "read", read)
+    async with writer_of(storage):
+        with pytest.raises(StorageError, match="I/O"):
+            storage.read(key(1))
+        # That others can be read says nothing about this one.
+        assert storage.read(key(2)) == state(2, 5)
+        assert "I/O" in storage.failing
+        is_broken = False
+        await until(lambda: not storage.failing)
+        assert storage.read(key(1)) == state(1, 5)
+    storage.close()
+
+
+async def test_what_a_killed_process_left_in_the_log_is_brought_to_the_disk_without_another_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_AFTER", 0.01)
+    killed = open_sqlite(tmp_path / "killed", sync="os", max_bytes=MIB)
+    killed.write(state(1, 5), NEVER, value=b"there")
+    killed._commit(killed._waiting.cut())
+    # A copy of the files at this moment is what a kill leaves.
+    (tmp_path / "left").mkdir()
+    for part in ("", "-wal"):
+        (tmp_path / "left" / f"camomile.db{part}").write_bytes(
+            (tmp_path / "killed" / f"camomile.db{part}").read_bytes()
+        )
+    killed.close()
+    storage = open_sqlite(tmp_path / "left", sync="os", max_bytes=MIB)
+    reached: list[tuple[int, int]] = []
+    works = storage._database.checkpoint
+
+    def checkpoint() -> tuple[int, int]:
+        reached.append(works())
+        return reached[-1]
+
+    monkeypatch.setattr(storage._database, "checkpoint", checkpoint)
+    async with writer_of(storage):
+        await until(lambda: reached)
+    assert reached[0][0] == reached[0][1] > 0
+    assert storage.statistics.commits == 0
+    assert storage.value(key(1)) == b"there"
+    storage.close()

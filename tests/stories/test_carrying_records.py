@@ -1,0 +1,161 @@
+"""Records are carried from one network to another in a file: verbatim, and to those who should hold them."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import Forgotten, NotFound, NotJoined
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.ids import Key, as_int
+from camomile_trio.node import archive
+from camomile_trio.node.node import Node
+from camomile_trio.transport.memory import MemoryNetwork
+from tests.stories.village import small, village
+
+
+def exported(node: Node) -> list[bytes]:
+    """All lines of a node's export, page by page."""
+    lines: list[bytes] = []
+    last: Key | None = None
+    while True:
+        page = node.export(last)
+        found = page.lines.splitlines()
+        assert len(found) == page.entries
+        lines += found
+        if page.last is None:
+            return lines
+        last = page.last
+
+
+def held(node: Node, key: Key) -> list[int]:
+    """When the records that a node holds of a key end."""
+    before = Key((as_int(key) - 1).to_bytes(32, "big"))
+    return [each.expires for each in node.records(before).records if each.key == key]
+
+
+async def test_an_export_is_taken_in_by_another_network_and_lives_no_longer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(12, config=small(k=5)) as old:
+        keys = [(await old[0].put(b"value %d" % number, ttl=7200)).key for number in range(150)]
+        lines = exported(old[0])
+        # It published them all, so it has them all, wherever they belong.
+        assert {entry.key for line in lines if isinstance(entry := read(line), archive.Entry)} == set(keys)
+        ends = {key: held(old[0], key) for key in keys[:3]}
+        await trio.sleep(3600)
+    async with village(12, config=small(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
+        await trio.sleep_until(4000)
+        outcomes = [outcome for each in batches(lines) for outcome in await new[3].take_in(each)]
+        assert {(outcome.stored, outcome.refused) for outcome in outcomes} == {(1, ())}
+        for node in new.nodes:
+            assert (await node.get(keys[7])).value == b"value 7"
+        for key, end in ends.items():
+            at = [held(node, key) for node in new.nodes if held(node, key)]
+            assert len(at) >= 5
+            assert all(each == end for each in at)
+        await trio.sleep(4000)
+        with pytest.raises(NotFound):
+            await new[1].get(keys[7])
+
+
+def read(line: bytes) -> archive.Entry | archive.Header | archive.End:
+    return archive.read_line(line, max_value_size=2**20)
+
+
+def batches(lines: list[bytes]) -> list[list[bytes]]:
+    return [lines[start : start + 16] for start in range(0, len(lines), 16)]
+
+
+async def test_what_was_forgotten_meanwhile_does_not_come_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(8, config=small(k=5)) as place:
+        key = (await place[0].put(b"soon forgotten")).key
+        lines = exported(place[0])
+        await place[2].forget(key)
+        (outcome,) = await place[5].take_in(lines)
+        assert (outcome.stored, outcome.refused) == (0, ("forgotten since",))
+        await trio.sleep(61)
+        for node in place.nodes:
+            with pytest.raises(Forgotten):
+                await node.get(key)
+
+
+async def test_a_tombstone_is_carried_too(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(4, config=small(k=5)) as place:
+        key = (await place[0].put(b"forgotten for good")).key
+        before = exported(place[0])
+        await place[0].forget(key)
+        after = exported(place[0])
+    async with village(4, config=small(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
+        await new[0].take_in(after)
+        (outcome,) = await new[1].take_in(before)
+        assert (outcome.stored, outcome.refused) == (0, ("forgotten since",))
+
+
+async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(4, config=small(k=5)) as place:
+        await place[0].put(b"good")
+        (line,) = exported(place[0])
+        entry = read(line)
+        assert isinstance(entry, archive.Entry)
+        other = attrs.evolve(entry, key=Key.of(b"other"), value=b"other")
+        lines = [
+            b"{}",
+            archive.header_line("camomile"),
+            archive.entry_line(attrs.evolve(entry, value=b"another value")),
+            archive.entry_line(other),
+            line,
+        ]
+        outcomes = await place[1].take_in(lines)
+        assert [(each.stored, each.refused) for each in outcomes] == [
+            (0, ("malformed",)),
+            (0, ("malformed",)),
+            (0, ("wrong value",)),
+            (0, ("bad signature",)),
+            (1, ()),
+        ]
+        with pytest.raises(NotFound):
+            await place[2].get(other.key)
+        assert all(not held(node, other.key) for node in place.nodes)
+
+
+async def test_a_node_that_has_not_joined_takes_nothing_in(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(1) as place:
+        lonely = await place.open(config=attrs.evolve(place.config, join=("10.9.9.9:8118",)), wait=False)
+        with pytest.raises(NotJoined):
+            await lonely.node.take_in([b"{}"])
+
+
+async def test_an_import_that_is_broken_off_leaves_nothing_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(8, config=small(k=5)) as place:
+        for number in range(16):
+            await place[0].put(b"value %d" % number)
+        lines = exported(place[0])
+        with trio.move_on_after(0.01) as scope:
+            await place[3].take_in(lines)
+        assert scope.cancelled_caught
+        await trio.sleep(5)
+        assert place[3].core.rpc.pending == 0
+
+
+async def test_the_list_says_whose_a_record_is_and_what_is_known_of_other_copies(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(4, config=small(k=5)) as place:
+        other = KeyPair.new(place.rng)
+        stranger = await place.open(publisher=other)
+        key = (await place[0].put(b"of two publishers")).key
+        await stranger.node.put(b"of two publishers", ttl=600)
+        records = {each.publisher: each for each in place[0].records().records}
+        assert set(records) == {place.publisher.public, other.public}
+        mine, theirs = records[place.publisher.public], records[other.public]
+        assert (mine.key, mine.kind, mine.size, mine.published_here) == (key, "lease", 17, True)
+        assert (mine.renewable, theirs.renewable) == (True, False)
+        assert theirs.expires - theirs.issued == 600_000
+        assert (mine.copies_known, mine.heard_from_holder) == (1, None)
+        await trio.sleep(2 * 3600)
+        (later,) = place[0].records().records
+        assert later.publisher == place.publisher.public
+        assert later.copies_known == 2
