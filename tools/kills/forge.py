@@ -22,8 +22,9 @@ def main() -> None:
     group = 0
     while line := sys.stdin.readline():
         order = json.loads(line)
-        _reap()
         if order["begins_group"]:
+            # A node that was killed has its directory and its ports until it is gone.
+            _bury()
             group = 0
         child = os.fork()
         if child == 0:
@@ -40,11 +41,11 @@ def main() -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-def _reap() -> None:
-    """The dead of the last round."""
+def _bury() -> None:
+    """Waits for the last round's nodes, which were killed before this one was asked for."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while True:
+            os.waitpid(-1, 0)
 
 
 def _become_a_node(order: dict[str, Any]) -> None:

@@ -177,8 +177,10 @@ class Trial(AbstractContextManager["Trial"]):
                         break
                     await trio.sleep(0.05)
         if patience.cancelled_caught:
-            logs = [(self.directory / f"node-{number}" / "log").read_text("utf-8") for number in range(self.nodes)]
-            raise TimeoutError("not all nodes were ready in time; what they say:\n" + "".join(logs)[-4000:])
+            logs = [
+                (self.directory / f"node-{number}" / "log").read_text("utf-8")[-800:] for number in range(self.nodes)
+            ]
+            raise TimeoutError("not all nodes were ready in time; what they said last:\n" + "\n".join(logs))
 
     def _url(self, number: int) -> str:
         return f"http://127.0.0.1:{self._http[number]}/"
