@@ -82,6 +82,7 @@ class Figures:
 
     def __init__(self, world: World) -> None:
         self.lost = 0
+        self.forgets_lost = 0
         self._world = world
         self._truth = Truth(world)
         self._copies = Copies(world, self._truth.directory)
@@ -145,13 +146,14 @@ class Figures:
         self._truth.directory.refresh(world.machines)
         promised = world.ledger.keys_that_are(Standing.PROMISED)
         self.lost = sum(not self._copies.has_holder(key) for key in promised)
+        self.forgets_lost = world.tombstones.lost
         self._copies.look()
         load = Load(world)
         self._at_end = _without_empty(
             tables=tables(world),
             load=load.table(),
             load_curve=load.curve(),
-            keys={"promised": len(promised), "lost": self.lost, "forgets_lost": world.tombstones.lost},
+            keys={"promised": len(promised), "lost": self.lost, "forgets_lost": self.forgets_lost},
         )
 
     def table(self) -> dict[str, object]:
