@@ -84,6 +84,8 @@ class Summary:
             "failed": len(self.failed),
             "messages": sum(each.messages for each in outcomes),
             "virtual_seconds": sum(each.virtual_seconds for each in outcomes),
+            "lost": sum(each.lost for each in outcomes),
+            "forgets_lost": sum(each.forgets_lost for each in outcomes),
             "seconds": self.seconds,
             "wrong": dict(wrong.most_common()),
             "slowest": {"seed": slowest.seed, "seconds": slowest.seconds} if slowest is not None else None,
@@ -228,6 +230,9 @@ def _print_summary(summary: Summary) -> None:
     assert isinstance(virtual, int | float)
     lines = [f"{found['runs']} of {summary.wanted} runs, {found['failed']} failed, in {seconds_text(summary.seconds)}"]
     lines.append(f"{found['messages']:,} messages in {seconds_text(virtual)} of virtual time")
+    lines.append(
+        f"lost: {found['lost']} promised keys without a holder, {found['forgets_lost']} forgets without a tombstone"
+    )
     if isinstance(slowest, dict):
         lines.append(f"slowest: seed {slowest['seed']} took {seconds_text(slowest['seconds'])}")
     wrong = found["wrong"]

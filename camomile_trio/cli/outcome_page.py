@@ -70,10 +70,14 @@ def _summary(outcome: Outcome) -> Table:
         ("real time", f"{seconds_text(outcome.seconds)}, {bytes_text(outcome.memory)} of memory"),
         ("messages", f"{outcome.messages:,}{rate}, {bytes_text(outcome.bytes)}"),
         ("operations", asked),
-        ("lost", f"{outcome.lost} promised keys without a holder"),
+        ("lost", f"{outcome.lost} promised keys without a holder{_lost_forgets(outcome)}"),
     ):
         table.add_row(label, text)
     return table
+
+
+def _lost_forgets(outcome: Outcome) -> str:
+    return f", {outcome.forgets_lost} forgets without a tombstone" if outcome.forgets_lost else ""
 
 
 def sections(title: str, figures: Figures) -> Iterator[tuple[str, Figures]]:

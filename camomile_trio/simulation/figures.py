@@ -82,6 +82,7 @@ class Figures:
 
     def __init__(self, world: World) -> None:
         self.lost = 0
+        self.forgets_lost = 0
         self._world = world
         self._truth = Truth(world)
         self._copies = Copies(world, self._truth.directory)
@@ -145,13 +146,14 @@ class Figures:
         self._truth.directory.refresh(world.machines)
         promised = world.ledger.keys_that_are(Standing.PROMISED)
         self.lost = sum(not self._copies.has_holder(key) for key in promised)
+        self.forgets_lost = world.tombstones.lost
         self._copies.look()
         load = Load(world)
         self._at_end = _without_empty(
             tables=tables(world),
             load=load.table(),
             load_curve=load.curve(),
-            keys={"promised": len(promised), "lost": self.lost},
+            keys={"promised": len(promised), "lost": self.lost, "forgets_lost": self.forgets_lost},
         )
 
     def table(self) -> dict[str, object]:
@@ -179,7 +181,8 @@ class Figures:
           any, how many have none (`lost`), `live_nodes`; `wanted`: how many copies there should be at the end.
         repair: whenever a machine's end left the mean below 95 % of what should be, until it was not: `began_s`,
           `took_s` (-1: not over), as exact as the samples of copies are close (`copies.interval_s`).
-        keys: how many are `promised` at the end, and of those how many no running machine has (`lost`).
+        keys: how many are `promised` at the end, and of those how many no running machine has (`lost`); `forgets_lost`:
+          acknowledged forgets of which faults took every tombstone, so that nobody can know of them.
         joins: lives that began while the scenario was joining, and `datagrams_per_join`: all messages received in those
           phases, by life.
         phases: what the scenario was at, in order: `began_s`, `lasted_s`, `messages` received, `operations` begun.

@@ -1,7 +1,8 @@
 """What users were told: every put, get and forget with its outcome, and what therefore must be true of each key.
 
 Rules of this file: it believes only what operations returned, and looks at no node. Where an outcome leaves it open
-what must be true (an operation failed, was cut off, or two overlapped), it says so: `OPEN` demands only right bytes.
+what must be true (an operation failed, was cut off, or two overlapped; a forget was lost, as `tombstones.py` says), it
+says so: `OPEN` demands only right bytes.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Operation:
     replicas: int = 0  # acknowledgements at the time of the answer
     requests: int = 0  # requests that the asked node sent meanwhile
     bytes: int = 0  # bytes that it sent and received meanwhile
+    # Of a forget: faults have taken every copy of its tombstone (`tombstones.py`), so that nobody can know of it.
+    is_lost: bool = False
 
     @property
     def seconds(self) -> float:
@@ -160,7 +163,8 @@ def _standing_of(words: list[Operation]) -> Standing:
         else:
             overlaps = put is not None and (put.ended is None or word.began < put.ended)
             crosses = forget is not None and put is not None and _may_cross(put, word)
-            standing = Standing.FORGOTTEN if is_ok and not overlaps and not crosses else Standing.OPEN
+            is_known = is_ok and not word.is_lost
+            standing = Standing.FORGOTTEN if is_known and not overlaps and not crosses else Standing.OPEN
             forget = word
     return standing
 

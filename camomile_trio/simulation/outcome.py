@@ -50,6 +50,7 @@ class Outcome:
     figures: dict[str, object]
     repeat: str  # the command that repeats it
     interrupted: bool = False
+    forgets_lost: int = 0  # acknowledged, and faults took every tombstone: nobody can know of them
     seconds: float = 0.0  # real ones
     memory: int = 0  # bytes at most, of the whole process
     violated_rules: dict[str, int] = attrs.field(factory=dict)  # how often each was violated

@@ -165,6 +165,7 @@ class _Run:
             forgets=done["forget"],
             failed=world.progress.failed,
             lost=self._figures.lost,
+            forgets_lost=self._figures.forgets_lost,
             violation_count=world.violation_count,
             violations=tuple(world.violations),
             claims=tuple(world.claims),

@@ -30,6 +30,7 @@ from camomile_trio.simulation.ledger import Ledger, Operation
 from camomile_trio.simulation.machine import Condition, Life, Machine
 from camomile_trio.simulation.outcome import Claim, Violation
 from camomile_trio.simulation.progress import Progress
+from camomile_trio.simulation.tombstones import Tombstones
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.users import Users
 from camomile_trio.simulation.warm import settle_warm
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 SEEDS_NAME = "seeds.example:8118"
 SEEDS = 3
 PORT = 8118
+# Who leaves within so many deadlines of handing over after a fault may find nobody who takes anything.
+TOGETHER = 3
 MOST_VIOLATIONS = 100  # kept; all are counted
 
 
@@ -74,9 +77,15 @@ class World:
         self.ledger = Ledger(trio.current_time, self.clock_spread)
         self.users = Users(self, self.ledger, self.generator("users"))
         self.machines: list[Machine] = []
+        self.tombstones = Tombstones(self)
+        # Whether there is anybody in the network who is no machine: a classic node, or a stranger.
+        self.has_strangers = False
         # Told of every event of every node, and of every operation's end.
         self.observers: list[Callable[[Machine, Event], None]] = []
-        self.on_operation_ended: list[Callable[[Operation], None]] = [progress.on_operation]
+        self.on_operation_ended: list[Callable[[Operation], None]] = [
+            progress.on_operation,
+            self.tombstones.on_operation,
+        ]
         self.claims: list[Claim] = []
         self.violations: list[Violation] = []
         self.violation_count = 0
@@ -214,7 +223,8 @@ class World:
             return
         if machine.disk is not None:
             if on_new_disk:
-                machine.disk.wipe()
+                with self.tombstones.taken_from(machine):
+                    machine.disk.wipe()
         elif machine.lives:
             machine.identity = KeyPair.new(self.generator("identity", machine.number, machine.lives))
         machine.life = Life()
@@ -247,6 +257,7 @@ class World:
         if machine.condition is Condition.DOWN:
             return
         self.note("crash", machine=machine.number, power_loss=power_loss)
+        self.tombstones.on_going(machine)
         self._cut_off(machine)
         if machine.disk is not None:
             if power_loss:
@@ -269,6 +280,9 @@ class World:
         if machine.condition is Condition.DOWN:
             return
         self.note("leave", machine=machine.number)
+        if self.calm_for < TOGETHER * machine.config.records.hand_over_deadline:
+            # Otherwise it hands over, and nothing goes with it.
+            self.tombstones.on_going(machine)
         machine.condition = Condition.LEAVING
         self._send_users_away(machine)
         machine.life.leave.set()
@@ -298,6 +312,7 @@ class World:
                 machine.condition = Condition.DOWN
                 machine.down_since = self.now
                 self.stir()
+                self.tombstones.on_gone(machine)
             life.opened.set()
             life.gone.set()
 

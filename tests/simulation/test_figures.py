@@ -102,7 +102,7 @@ def test_copies_are_followed_through_a_crash_until_they_are_back() -> None:
     assert len(times) == len(means) == len(numbers(copies["live_nodes"])) <= 256
     assert (repair["faults"], repair["repaired"]) == (1, 1)
     assert 0 < number(repair["seconds_max"]) <= 1.5 * 3600
-    assert section(outcome, "keys") == {"promised": 1, "lost": 0}
+    assert section(outcome, "keys") == {"promised": 1, "lost": 0, "forgets_lost": 0}
 
 
 def test_what_has_no_copy_left_is_lost() -> None:
@@ -114,7 +114,7 @@ def test_what_has_no_copy_left_is_lost() -> None:
 
     outcome = told(story)
     assert outcome.lost == 1
-    assert section(outcome, "keys") == {"promised": 1, "lost": 1}
+    assert section(outcome, "keys") == {"promised": 1, "lost": 1, "forgets_lost": 0}
     assert numbers(section(outcome, "copies")["lost"])[-1] == 1
 
 

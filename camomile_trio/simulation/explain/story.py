@@ -48,6 +48,7 @@ def story_of_key(file: TraceFile, prefix: str) -> Story:
     if chapters:
         last = max(chapter.at for chapter in chapters)
         chapters += _of_accidents(cast, list(holders), min(chapter.at for chapter in chapters), last)
+        chapters += _of_lost_forgets(key, cast)
     chapters.sort(key=lambda each: each.at)
     return Story(f"key {key}", run, tuple(chapters))
 
@@ -215,3 +216,12 @@ def _of_accidents(cast: Cast, known: Sequence[str], since: float, until: float) 
         elif name in _ACCIDENTS and f"machine {event['machine']}" in known:
             chapters.append(Chapter(time, f"machine {event['machine']} {_ACCIDENTS[name]}", (), "", name == "start"))
     return chapters
+
+
+def _of_lost_forgets(key: str, cast: Cast) -> list[Chapter]:
+    """From when on nobody could know any more that it was forgotten."""
+    return [
+        Chapter(number(event["time"]), f"the last tombstone is gone (operation {event['number']})", (), "", False)
+        for event in cast.events
+        if event["event"] == "forget_lost" and event["key"] == key
+    ]

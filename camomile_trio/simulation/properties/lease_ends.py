@@ -50,8 +50,8 @@ class LeaseEnds(Looking):
             if found is None:
                 continue
             ends = [record.expires for record in found.records if not record.is_tombstone]
-            if not ends and not found.is_cached:
-                # A copy of a classic node has no lease, but an end of its own.
+            if not ends and not found.is_cached and world.has_strangers:
+                # A copy that a classic node stored has no lease, but an end of its own.
                 state = stored(machine, key)
                 ends = [state.classic_until] if state is not None else []
             if max(ends, default=0) < earliest:

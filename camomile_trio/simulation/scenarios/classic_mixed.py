@@ -24,6 +24,7 @@ async def run(world: World, nodes: int) -> None:
     """Both kinds have users, who put at nodes of their kind and read at the other; ours forget some of theirs."""
     count = nodes // 3
     machines = await world.settle(nodes - count)
+    world.has_strangers = True
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(
             open_classic_peers(

@@ -91,6 +91,7 @@ async def _open(world: World, ear: Endpoint, *, mouth: Endpoint | None) -> Async
 
 async def run(world: World, nodes: int) -> None:
     """Meanwhile nobody else does anything, so whatever happens is their doing."""
+    world.has_strangers = True
     machines = await world.settle(nodes)
     keys = await world.users.put_many(VALUES)
     value = b"nobody here has asked for this"

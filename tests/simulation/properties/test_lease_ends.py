@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from unittest import mock
 
+import attrs
 import trio
 
 from camomile_trio.kademlia.ids import Key
@@ -14,6 +15,7 @@ from camomile_trio.node.results import Found
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.lease_ends import LeaseEnds
 from camomile_trio.simulation.world import World
+from camomile_trio.storage.base import Timetable
 from tests.simulation.worlds import broken_rules, put, records_of, run_world
 
 
@@ -56,3 +58,27 @@ def test_a_get_that_finds_it_long_after_is_seen() -> None:
 
     with mock.patch.object(Node, "get", get):
         assert broken_rules(run_world(for_a_minute, LeaseEnds())) == [LeaseEnds.name]
+
+
+def served_without_a_lease(*, has_strangers: bool) -> list[str]:
+    """What is seen where a node serves a copy as if a classic node had stored it."""
+
+    async def story(world: World, machines: list[Machine]) -> None:
+        world.has_strangers = has_strangers
+        key = await put(world, ttl=60)
+        node = world.holders(key)[0].node
+        assert node is not None
+        state = node.core.holdings.state(key)
+        end = node.core.wall_clock() + 3_600_000
+        node.core.storage.write(attrs.evolve(state, classic_until=end), Timetable(due=end, renew=0))
+        await trio.sleep(100)
+
+    return broken_rules(run_world(story, LeaseEnds()))
+
+
+def test_a_classic_end_excuses_nothing_where_no_classic_node_is() -> None:
+    assert served_without_a_lease(has_strangers=False) == [LeaseEnds.name]
+
+
+def test_a_copy_that_a_classic_node_stored_has_an_end_of_its_own() -> None:
+    assert not served_without_a_lease(has_strangers=True)
