@@ -198,6 +198,8 @@ MUTANTS = (
             Edit("node/retrieval.py", "message.value is not None and Key.of(message.value) != self._key:", "False:"),
         ),
         caught_by=(RIGHT_BYTES,),
+        scenario="damaged-links",
+        seeds=2,
     ),
     Mutant(
         what="strangers are answered with thirty times their bytes",

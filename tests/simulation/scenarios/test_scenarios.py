@@ -26,6 +26,7 @@ SMALL = {
     "rolling-restart-ephemeral": 5,
     "one-way-cuts": 5,
     "loss-5": 5,
+    "damaged-links": 6,
     "classic-mixed": 6,
     "disks-full": 5,
     "disks-failing": 10,
