@@ -243,3 +243,13 @@ def test_a_prefix_that_two_keys_share_is_not_enough(village: Village) -> None:
 )
 def test_times_are_told_as_people_say_them(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+def test_the_loss_of_the_last_tombstone_is_told_to_its_key_only(village: Village) -> None:
+    other = "1" * 64
+    for number, key in enumerate((village.KEY, other)):
+        village.tell(1.0, "forget", number=number, machine=0, key=key, began=0.9, outcome="ok")
+        village.tell(2.0, "forget_lost", number=number, key=key)
+    titles = [chapter.title for chapter in story_of_key(village.file(), village.KEY).chapters]
+    assert titles[-1] == "the last tombstone is gone (operation 0)"
+    assert len(titles) == 2
