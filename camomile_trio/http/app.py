@@ -17,6 +17,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from camomile_trio.errors import NotJoined, Overloaded
+from camomile_trio.http.answers import TEXT_TYPE, UNTRUSTED, Answer, type_of
 from camomile_trio.http.documents import json_response, node_document
 from camomile_trio.http.front import Front
 from camomile_trio.http.metrics import Metrics
@@ -27,14 +28,8 @@ from camomile_trio.http.refusals import Unauthorized
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.http.uploads import answer_after_the_body, current_request
-from camomile_trio.http.values import Encoding, is_text, names_key, ttl_of, value_of
+from camomile_trio.http.values import Encoding, ttl_of, value_of
 from camomile_trio.kademlia.ids import Key
-
-_TEXT = "text/plain; charset=utf-8"
-_BYTES = "application/octet-stream"
-
-# A value is somebody's bytes: no browser may take it for a page of this server's.
-_UNTRUSTED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -79,7 +74,7 @@ def make_app(node: ServedNode, settings: HttpSettings) -> RestService:
     }
     for path, handler in fixed_routes.items():
         app.add_url_rule(path, view_func=handler, methods=["GET"])
-    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes))  # type: ignore[method-assign]
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes), values.read)  # type: ignore[method-assign]
     return app
 
 
@@ -107,24 +102,24 @@ class _ValueHandlers:
         return Response(
             echo,
             status=202,
-            content_type=_TEXT if is_text(echo) else _BYTES,
+            content_type=type_of(echo),
             headers={
                 "Location": f"/{stored.key}",
                 "Camomile-Replicas": str(stored.replicas),
                 "Camomile-Durable": str(stored.durable),
-                **_UNTRUSTED,
+                **UNTRUSTED,
             },
         )
 
     async def get(self, key: str) -> Response:
-        wanted = Key.parse(key)
+        answer = await self.read(Key.parse(key), current_request().headers.getlist("If-None-Match"))
+        return answer.as_response()
+
+    async def read(self, key: Key, if_none_match: list[str]) -> Answer:
+        """What is answered to who asks for `key`, whichever way the request came."""
         with self._place():
-            found = await self._node.get(wanted)
-        # A value never changes, but it may be forgotten: a cache has to ask again each time.
-        headers = {"ETag": f'"{wanted}"', "Cache-Control": "no-cache", "Origin": found.origin.hex(), **_UNTRUSTED}
-        if found.live and names_key(current_request().headers.getlist("If-None-Match"), wanted):
-            return _without_body(304, headers)
-        return Response(found.value, content_type=_TEXT if is_text(found.value) else _BYTES, headers=headers)
+            found = await self._node.get(key)
+        return Answer.of_value(key, found, if_none_match)
 
     async def forget(self, key: str) -> Response:
         self._check_token()
@@ -132,7 +127,7 @@ class _ValueHandlers:
         with self._place():
             forgotten = await self._node.forget(wanted)
         others = forgotten.other_publishers
-        return _without_body(204, {"Camomile-Publishers": str(others)} if others else {})
+        return Answer(204, {"Camomile-Publishers": str(others)} if others else {}, None).as_response()
 
     def _check_token(self) -> None:
         if self._authorization is None:
@@ -166,15 +161,15 @@ class _OperatorHandlers:
         if "text/html" in current_request().headers.get("Accept", ""):
             headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff", "Vary": "Accept"}
             return Response(PAGE, content_type="text/html; charset=utf-8", headers=headers)
-        return Response(TEXT, content_type=_TEXT, headers={"Vary": "Accept"})
+        return Response(TEXT, content_type=TEXT_TYPE, headers={"Vary": "Accept"})
 
     async def healthy(self) -> Response:
-        return Response("healthy\n", content_type=_TEXT, headers={"Cache-Control": "no-store"})
+        return Response("healthy\n", content_type=TEXT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def ready(self) -> Response:
         if not self._node.ready:
             raise NotJoined(f"not ready: {self._node.not_ready_because}", remedy="wait, and ask again")
-        return Response("ready\n", content_type=_TEXT, headers={"Cache-Control": "no-store"})
+        return Response("ready\n", content_type=TEXT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def node(self) -> Response:
         return json_response(node_document(self._node.status()))
@@ -185,11 +180,3 @@ class _OperatorHandlers:
 
     async def openapi(self) -> Response:
         return json_response(openapi_document(self._node.status().version))
-
-
-def _without_body(status: int, headers: dict[str, str]) -> Response:
-    """An answer that has no body by its status, and so neither length nor type (RFC 9110 §8.6)."""
-    response = Response(b"", status=status, headers=headers)
-    response.headers.pop("Content-Length", None)
-    response.headers.pop("Content-Type", None)
-    return response

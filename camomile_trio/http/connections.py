@@ -16,20 +16,17 @@ from typing import cast
 import attrs
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.logging import Logger as HypercornLogger
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
+from camomile_trio.http.clients import AppForClient, ClientStream, IdleTimer, SendLock
 from camomile_trio.http.metrics import Metrics
 
 # How long requests under way may go on once the server stops.
 GRACE_SECONDS = 2.0
-# How long a client may take to read a piece of an answer, and how large a piece is.
-_READ_PATIENCE = 30.0
-_PIECE = 64 * 1024
 _KEEP_ALIVE_SECONDS = 60.0
 _BACKLOG = 256
 
@@ -44,41 +41,6 @@ class _ServerLog(HypercornLogger):
 
     async def exception(self, message: str, *args: object, **kwargs: object) -> None:
         log.error("bug below an HTTP handler", said=message, exc_info=sys.exc_info())
-
-
-class ClientStream(trio.abc.HalfCloseableStream):
-    """A connection on which no send waits for ever, and which can be cut at any time, shielded tasks or not."""
-
-    def __init__(self, stream: trio.SocketStream, *, patience: float = _READ_PATIENCE) -> None:
-        self._stream = stream
-        self._patience = patience
-        self.socket = stream.socket  # Hypercorn asks it for addresses
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends; cut off, and BrokenResourceError, if the client does not read a piece of it within its time."""
-        view = memoryview(data)
-        for start in range(0, len(view), _PIECE):
-            with trio.move_on_after(self._patience) as patience:
-                await self._stream.send_all(view[start : start + _PIECE])
-            if patience.cancelled_caught:
-                self.cut()
-                raise trio.BrokenResourceError("the client does not read its answer")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def cut(self) -> None:
-        """Closes it now; whoever waits on it hears ClosedResourceError."""
-        self.socket.close()
 
 
 @attrs.define(eq=False)
@@ -139,13 +101,15 @@ class Connections:
         self._clients.add(client)
         self.metrics.open_connections += 1
         server = TCPServer(
-            ASGIWrapper(self.app),
+            AppForClient(self.app, client),
             self._config,
             self._context,
             {},
             # Typed for TLS, but asks no more of a plain stream than ours has.
             cast("trio.SSLStream[trio.SocketStream]", client),
         )
+        server.send_lock = cast("trio.Lock", SendLock())
+        server.idle_task = IdleTimer(_KEEP_ALIVE_SECONDS, client, self._context.terminated)
         try:
             await server.run()
         except* Exception as errors:  # noqa: BLE001 (the reason stands below)
@@ -182,7 +146,7 @@ def _hypercorn_config() -> HypercornConfig:
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
-    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    config.keep_alive_timeout = 0.0  # counted by IdleTimer, which has this one's action close the connection at once
     # Hypercorn ends a connection after 1000 requests; a busy client would see a lost request now and then.
     config.keep_alive_max_requests = 10**9
     config.h2_max_concurrent_streams = 32

@@ -1,4 +1,5 @@
-"""What stands between the server and Quart: one ASGI call that measures, and turns away what Quart stumbles over.
+"""What stands between the server and Quart: one ASGI call that measures, turns away what Quart stumbles
+over, and sends plain requests for a value the short way.
 
 Rules of this file: every request passes here, so it costs a microsecond or two and awaits nothing of its own. It knows
 paths and statuses, nothing of values.
@@ -6,10 +7,8 @@ paths and statuses, nothing of values.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import cast
 from urllib.parse import urlsplit
 
 import trio
@@ -22,8 +21,10 @@ from hypercorn.typing import (
     Scope,
 )
 
+from camomile_trio.http.answers import Answer
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import Problem
+from camomile_trio.http.short_way import Client, ReadValue, answer_shortly, client_of, key_of
 
 AsgiApp = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
@@ -35,12 +36,15 @@ _BAD_TARGET = Problem(400, "Bad request", "the request names no path on this ser
 
 
 class Front:
-    """An ASGI application around another one."""
+    """An ASGI application around another one. `read_value` serves what needs none."""
 
-    def __init__(self, app: AsgiApp, metrics: Metrics, fixed_routes: frozenset[str]) -> None:
+    def __init__(
+        self, app: AsgiApp, metrics: Metrics, fixed_routes: frozenset[str], read_value: ReadValue | None = None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._fixed_routes = fixed_routes
+        self._read_value = read_value
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -52,47 +56,79 @@ class Front:
 
     async def _measured(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         started = time.perf_counter()
-        status = _GONE
-        answered = unread = False
-        # Over HTTP/1 the connection sees to it that nobody is waited for without end. HTTP/2 waits in here instead,
-        # for the client to open the window of its stream.
-        patience = math.inf if scope["http_version"].startswith("1") else ANSWER_PATIENCE
-
-        async def noting_send(event: ASGISendEvent) -> None:
-            nonlocal status, answered, unread
-            if event["type"] == "http.response.start":
-                status = str(event["status"])
-            elif event["type"] == "http.response.body":
-                answered = not event.get("more_body", False)
-            if not unread:
-                with trio.move_on_after(patience) as waiting:
-                    await send(event)
-                unread = waiting.cancelled_caught
-
-        async def receive_until_answered() -> ASGIReceiveEvent:
-            event = await receive()
-            if answered and event["type"] == "http.disconnect":
-                # Hypercorn says this while it sends the end of the answer. Quart would cancel that very send, and the
-                # connection would be neither reused nor closed. Quart ends this call itself once the send is done.
-                await trio.sleep_forever()
-            return event
-
+        client = client_of(scope)
+        exchange = _Exchange(receive, send, client, is_http_1=scope["http_version"].startswith("1"))
         path = _path_of(scope["path"])
         try:
             if path is None:
-                await _refuse(noting_send, _BAD_TARGET)
+                await exchange.answer(Answer.of_problem(_BAD_TARGET))
+                return
+            scope["path"] = path
+            key = None if client is None or self._read_value is None else key_of(scope)
+            if key is None or client is None or self._read_value is None:
+                await self._app(scope, exchange.receive, exchange.send)
             else:
-                scope["path"] = path
-                await self._app(scope, receive_until_answered, noting_send)
+                await answer_shortly(key, scope, client, self._read_value, exchange.send)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            labels = (method, self._route(path or ""), status)
+            labels = (method, self._route(path or ""), exchange.status)
             self._metrics.requests.observe(labels, time.perf_counter() - started)
 
     def _route(self, path: str) -> str:
         if path in self._fixed_routes:
             return path
         return "/{key}" if path.count("/") == 1 else "other"
+
+
+class _Exchange:
+    """One request and its answer, as they pass."""
+
+    __slots__ = ("_answered", "_client", "_is_http_1", "_receive", "_send", "_start", "_unread", "status")
+
+    def __init__(
+        self, receive: ASGIReceiveCallable, send: ASGISendCallable, client: Client | None, *, is_http_1: bool
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._client = client
+        self._is_http_1 = is_http_1
+        self._start: ASGISendEvent | None = None
+        self._answered = self._unread = False
+        self.status = _GONE
+
+    async def send(self, event: ASGISendEvent) -> None:
+        if event["type"] == "http.response.start":
+            self.status = str(event["status"])
+            if self._client is not None:
+                # ASGI has no answer begin before the first of its body is there. Both then leave in one segment.
+                self._start = event
+                return
+        elif event["type"] == "http.response.body":
+            self._answered = not event.get("more_body", False)
+            if self._start is not None and self._client is not None:
+                start, self._start = self._start, None
+                self._client.hold_next()
+                await self._send(start)
+        # Over HTTP/1 the connection sees to it that nobody is waited for without end. HTTP/2 waits in here instead,
+        # for the client to open the window of its stream.
+        if self._is_http_1:
+            await self._send(event)
+        elif not self._unread:
+            with trio.move_on_after(ANSWER_PATIENCE) as waiting:
+                await self._send(event)
+            self._unread = waiting.cancelled_caught
+
+    async def receive(self) -> ASGIReceiveEvent:
+        event = await self._receive()
+        if self._answered and event["type"] == "http.disconnect":
+            # Hypercorn says this while it sends the end of the answer. Quart would cancel that very send, and the
+            # connection would be neither reused nor closed. Quart ends this call itself once the send is done.
+            await trio.sleep_forever()
+        return event
+
+    async def answer(self, answer: Answer) -> None:
+        for event in answer.as_events():
+            await self.send(event)
 
 
 def _path_of(target: str) -> str | None:
@@ -104,11 +140,3 @@ def _path_of(target: str) -> str | None:
     except ValueError:
         return None
     return path if path.startswith("/") and "://" in target else None
-
-
-async def _refuse(send: ASGISendCallable, problem: Problem) -> None:
-    body = problem.body()
-    headers = {**problem.all_headers(), "Content-Length": str(len(body))}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send(cast("ASGISendEvent", {"type": "http.response.start", "status": problem.status, "headers": encoded}))
-    await send({"type": "http.response.body", "body": body, "more_body": False})

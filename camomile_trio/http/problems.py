@@ -92,6 +92,9 @@ class Problem:
         return {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", **dict(self.headers)}
 
 
+BUG = Problem(500, "Bug", "the node made a mistake, and has logged it", "please report it")
+
+
 def problem_of(error: CamomileError) -> Problem:
     """The refusal that stands for one of Camomile's errors."""
     status, title = next((status, title) for kind, status, title in _STATUSES if isinstance(error, kind))
@@ -118,7 +121,7 @@ def _problem_of_http(error: HTTPException) -> Problem:
             (("Allow", allowed),),
         )
     if status >= 500:
-        return Problem(status, "Bug", "the node made a mistake, and has logged it", "please report it")
+        return attrs.evolve(BUG, status=status)
     title = HTTPStatus(status).phrase.capitalize()
     return Problem(status, title, _one_line(error.description or title), "GET / says how requests look")
 

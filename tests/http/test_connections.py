@@ -14,7 +14,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from structlog.testing import capture_logs
 
 from camomile_trio.http import connections
-from camomile_trio.http.connections import ClientStream, Connections
+from camomile_trio.http.clients import ClientStream
+from camomile_trio.http.connections import Connections
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.serve import bind_http, serve
 from camomile_trio.http.settings import HttpSettings

@@ -1,0 +1,202 @@
+"""The connection of one client: no wait on it is without end, and an answer leaves in as few pieces as it can.
+
+Rules of this file: it knows a socket, and of HTTP only that one request at a time is served over HTTP/1. It may be cut
+at any time, by whom and in whatever state.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+from hypercorn.trio.worker_context import TrioSingleTask
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Event, Scope, TaskGroup
+
+from camomile_trio.http.short_way import CLIENT
+
+# How long a client may take to read a piece of an answer, and how large a piece is.
+_READ_PATIENCE = 30.0
+_PIECE = 64 * 1024
+
+
+class ClientStream(trio.abc.HalfCloseableStream):
+    """A connection on which no send waits for ever, and which can be cut at any time, shielded tasks or not."""
+
+    def __init__(self, stream: trio.SocketStream, *, patience: float = _READ_PATIENCE) -> None:
+        self._stream = stream
+        self._patience = patience
+        self._held = b""
+        self._hold = False
+        self._request = self._idling = trio.CancelScope()
+        self.is_gone = False
+        self.socket = stream.socket  # Hypercorn asks it for addresses
+
+    def hold_next(self) -> None:
+        """What is sent next waits for what is sent after it, and goes out with that."""
+        self._hold = True
+
+    def while_there(self) -> trio.CancelScope:
+        """A scope that is cancelled once the client is gone. One at a time: HTTP/1 serves one request after another."""
+        scope = self._request = trio.CancelScope()
+        if self.is_gone:
+            scope.cancel()
+        return scope
+
+    def while_idle(self, *, until: float) -> trio.CancelScope:
+        """A scope that is cancelled at a time of Trio's clock, or before that once the client is gone."""
+        scope = self._idling = trio.CancelScope(deadline=until)
+        if self.is_gone:
+            scope.cancel()
+        return scope
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends; cut off, and BrokenResourceError, if the client does not read a piece of it within its time."""
+        if self._hold:
+            self._hold = False
+            self._held += data
+            return
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        view = memoryview(data)
+        # Most answers are smaller than the socket's buffer has room for: no timer, no turn of the event loop.
+        start = self._send_now(view[:_PIECE]) if view else 0
+        for begin in range(start, len(view), _PIECE):
+            with trio.move_on_after(self._patience) as patience:
+                await self._stream.send_all(view[begin : begin + _PIECE])
+            if patience.cancelled_caught:
+                self.cut()
+                raise trio.BrokenResourceError("the client does not read its answer")
+
+    def _send_now(self, data: memoryview) -> int:
+        """How many bytes the system took at once."""
+        try:
+            return os.write(self.socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if self.socket.fileno() < 0:
+                raise trio.ClosedResourceError("the connection was cut") from None
+            raise trio.BrokenResourceError("the client is gone") from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._receive(_PIECE if max_bytes is None else max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._note_gone()
+            raise
+        if not data:
+            self._note_gone()
+        return data
+
+    async def _receive(self, most: int) -> bytes:
+        while True:
+            if self.socket.fileno() < 0:
+                raise trio.ClosedResourceError("the connection was cut")
+            # A client sends its next request once it has the answer, hardly ever before: a first try would fail.
+            await trio.lowlevel.wait_readable(self.socket)
+            try:
+                return os.read(self.socket.fileno(), most)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError("the client is gone") from error
+
+    async def send_eof(self) -> None:
+        if self._held:
+            await self.send_all(b"")
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        self._note_gone()
+        await self._stream.aclose()
+
+    def cut(self) -> None:
+        """Closes it now; whoever waits on it hears ClosedResourceError."""
+        self._note_gone()
+        self.socket.close()
+
+    def _note_gone(self) -> None:
+        self.is_gone = True
+        self._request.cancel()
+        self._idling.cancel()
+
+
+@attrs.frozen
+class AppForClient:
+    """The application as one connection has it: told who the client is, as an extension of ASGI."""
+
+    app: ASGIFramework
+    client: ClientStream
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Callable[..., object],
+        call_soon: Callable[..., object],
+    ) -> None:
+        if scope["type"] == "http":
+            scope["extensions"][CLIENT] = self.client  # type: ignore[assignment]
+        await self.app(scope, receive, send)
+
+
+class SendLock:
+    """Hypercorn's lock around each send, without a turn of the event loop each time that it is free."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class IdleTimer(TrioSingleTask):
+    """When an idle connection is closed. Stands in for Hypercorn's own, which starts and cancels a task per request.
+
+    This one starts one task per connection, which looks now and then how long the connection has been idle. It ends
+    with the client: Hypercorn's would keep a connection that the client has closed until its time is over.
+    """
+
+    def __init__(self, seconds: float, client: ClientStream, terminated: Event) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._client = client
+        self._terminated = terminated
+        self._until = math.inf  # when it has been idle for long enough; infinite while it serves a request
+        self._runs = False
+
+    async def restart(self, task_group: TaskGroup, action: Callable[[], Awaitable[None]]) -> None:
+        """The connection is idle from now on. `action` closes it; it is the same each time."""
+        self._until = trio.current_time() + self._seconds
+        if not self._runs:
+            self._runs = True
+            task_group.spawn(self._run, action)
+
+    async def stop(self) -> None:
+        """The connection serves a request."""
+        self._until = math.inf
+
+    async def _run(self, close: Callable[[], Awaitable[None]]) -> None:
+        now = trio.current_time()
+        while self._until > now and not self._client.is_gone and not self._terminated.is_set():
+            # A connection that serves when its time comes is looked at again a while later, not at each request.
+            with self._client.while_idle(until=min(self._until, now + self._seconds)):
+                await self._terminated.wait()
+            now = trio.current_time()
+        self._runs = False
+        if self._until < math.inf and not self._client.is_gone:
+            await close()
