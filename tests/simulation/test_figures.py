@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import pytest
 import trio
 
 from camomile_trio.kademlia.ids import Key
@@ -78,7 +79,7 @@ def test_tables_and_load_are_those_of_the_nodes_at_the_end() -> None:
     assert (tables["nodes"], tables["sampled"]) == (NODES, NODES)
     fill = numbers(tables["bucket_fill"])
     assert K - 0.5 <= fill[0] <= K  # of the far half, which is larger than a bucket
-    assert sum(fill) == number(tables["contacts_mean"])
+    assert sum(fill) == pytest.approx(number(tables["contacts_mean"]), abs=0.1)
     received = section(outcome, "load", "received")
     assert number(received["mean"]) * NODES <= outcome.messages
     assert number(received["p50"]) <= number(received["p99"]) <= number(received["max"])
