@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from camomile_trio.config import Config
-from camomile_trio.errors import NotJoined
+from camomile_trio.errors import NotJoined, StorageError
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId
@@ -85,6 +85,7 @@ class Core:
     nursery: trio.Nursery | None = None
     # Nobody else was ever heard of, or the operator said that this node stands alone.
     stands_alone: bool = False
+    background_failures: int = 0  # of what went on after its caller had left, since the disk failed
 
     @property
     def id(self) -> NodeId:
@@ -111,9 +112,15 @@ class Core:
         return peer is None or not peer.stores_nothing
 
     def background(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Goes on with something after its caller has left, as long as the node lives."""
+        """Goes on with something after its caller has left, as long as the node lives. The disk may fail meanwhile."""
         if self.nursery is not None:
-            self.nursery.start_soon(task)
+            self.nursery.start_soon(self._run_guarded, task)
+
+    async def _run_guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except* StorageError:
+            self.background_failures += 1
 
     def jittered(self, seconds: float) -> float:
         """Between 0.75 and 1.25 of it, so that nodes that started together do not move together."""

@@ -45,7 +45,7 @@ class Maintenance:
     @property
     def failures(self) -> int:
         """Times that the disk failed in the middle of something."""
-        return self._failures + self.refreshing.failures
+        return self._failures + self.refreshing.failures + self._core.background_failures
 
     async def run(self) -> None:
         """Until cancelled."""
