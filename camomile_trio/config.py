@@ -66,7 +66,8 @@ class Kademlia:
 class Requests:
     """Deadlines and bounds of requests to peers (docs/protocol.md, Requests)."""
 
-    # Retransmission timeout before a first sample, and the bounds of the measured one.
+    # Retransmission timeout before a first sample, and the bounds of the measured one. The least is also the least
+    # slack over the smoothed round trip. Short: who is a little late counts as overdue. Long: the dead are waited for.
     first_rto: float = attrs.field(default=0.25, validator=_between(0.001, 10, "s"))
     least_rto: float = attrs.field(default=0.05, validator=_between(0.001, 10, "s"))
     most_rto: float = attrs.field(default=1.0, validator=_between(0.001, 60, "s"))

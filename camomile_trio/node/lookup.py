@@ -19,7 +19,8 @@ from camomile_trio.kademlia.ids import distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, Value
 from camomile_trio.kademlia.shortlist import Shortlist
 from camomile_trio.node.events import LookupEnded
-from camomile_trio.node.rpc import Pending, Rpc
+from camomile_trio.node.pending import Pending
+from camomile_trio.node.rpc import Rpc
 
 # How many times k known contacts a lookup starts from.
 START = 3

@@ -45,6 +45,10 @@ class Peer:
         self.first_request_at = (newer, now)
         return True
 
+    def was_asked_since(self, time: float) -> bool:
+        """Whether the later of its first requests was sent after `time`."""
+        return self.first_request_at[1] > time
+
     def is_suspect(self, now: float) -> bool:
         """It missed a deadline within the last minute: overdue at once in every lookup."""
         return now - self.missed_at < MISSED_FOR
@@ -106,8 +110,10 @@ class Peers:
             else:
                 peer.smoothed = round_trip
                 peer.variation = round_trip / 2
-            wanted = peer.smoothed + 4 * peer.variation
-            peer.rto = min(max(wanted, self._settings.least_rto), self._settings.most_rto)
+            # The floor is on the variation (§2.3's max(G, K*RTTVAR)), not on the sum: where round trips hardly differ,
+            # a sum without slack calls a peer overdue for the first packet that waits its turn somewhere.
+            slack = max(4 * peer.variation, self._settings.least_rto)
+            peer.rto = min(peer.smoothed + slack, self._settings.most_rto)
         return peer
 
     def on_retransmitted(self, endpoint: Endpoint) -> None:

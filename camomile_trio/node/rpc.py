@@ -45,6 +45,7 @@ from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.deadlines import Clock, Deadlines
 from camomile_trio.node.events import Events, RoundTrip
 from camomile_trio.node.peers import Peer, Peers
+from camomile_trio.node.pending import HeldBack, OnNothing, OnReply, Pending
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
@@ -67,30 +68,6 @@ _ANSWERS: dict[type, tuple[type, ...]] = {
     Have: (HaveResult, TooLarge),
 }
 ANSWER_TYPES = (NodeList, StoreResult, Value, Pong, HaveResult, TooLarge)
-
-OnReply = Callable[[Packet], None]
-OnNothing = Callable[[], None]
-
-
-@attrs.define(eq=False)
-class Pending:
-    """One request under way. `detach` when nobody waits for it any more: its answer still teaches us about the peer."""
-
-    endpoint: Endpoint
-    node: NodeId | None
-    packet: Packet
-    datagram: bytes
-    sent_at: float
-    by_stream: bool
-    is_suspect: bool  # the endpoint missed a deadline lately: whoever waits should not
-    on_reply: OnReply | None
-    on_overdue: OnNothing | None
-    on_failed: OnNothing | None
-    resent: bool = False
-    done: bool = False
-
-    def detach(self) -> None:
-        self.on_reply = self.on_overdue = self.on_failed = None
 
 
 @attrs.define
@@ -144,6 +121,7 @@ class Rpc:
         self._rng = rng
         self.events = events
         self._pending: dict[bytes, Pending] = {}
+        self._held_back = HeldBack()
         self._unjudged: dict[NodeId, Contact] = {}
         self._asked_around_at = -CHECKED_AGAIN_AFTER
         self._nursery: trio.Nursery | None = None
@@ -179,21 +157,22 @@ class Rpc:
     ) -> Pending | None:
         """Sends a request now. Exactly one of `on_reply` and `on_failed` is called later, `on_overdue` before at most
         once (after one RTO). None, and no call, if it may not be sent: too many under way, or the endpoint has not
-        proven itself in two requests this minute (`named` lifts that, for addresses the operator gave)."""
+        proven itself in two requests this minute (`named` lifts that, for addresses the operator gave). While one of
+        these two may still be answered, the request is held back until it is."""
         now = self.clock()
         peer = self.peers.get(endpoint)
         if len(self._pending) >= self.settings.max_pending:
             self.statistics.dropped["too_many_pending"] += 1
             return None
-        if not (peer.is_proven or named or peer.may_ask_first(now)):
+        may_send = peer.is_proven or named or peer.may_ask_first(now)
+        if not (may_send or peer.was_asked_since(now - self.settings.deadline)):
             self.statistics.dropped["unproven_endpoint"] += 1
             return None
         packet = self._packet(message, peer)
         datagram = encode_padded(packet, PADDED_BYTES) if self._is_padded(message, peer) else encode(packet)
         by_stream = len(datagram) > MAX_SENT_DATAGRAM and peer.version > 0
-        pending = Pending(
-            endpoint, node, packet, datagram, now, by_stream, peer.is_suspect(now), on_reply, on_overdue, on_failed
-        )
+        is_suspect = peer.is_suspect(now) or not (may_send or peer.was_asked_since(now - self.settings.first_rto))
+        pending = Pending(endpoint, node, packet, datagram, now, by_stream, is_suspect, on_reply, on_overdue, on_failed)
         if by_stream and self._nursery is None:
             return None
         self._pending[packet.session] = pending
@@ -201,7 +180,10 @@ class Rpc:
         if by_stream:
             self._start_stream(pending)
         else:
-            self.transport.send(datagram, endpoint)
+            if may_send:
+                self.transport.send(datagram, endpoint)
+            else:
+                self._held_back.add(pending)
             patience = min(peer.rto, self.settings.deadline)
             self.deadlines.set(now + patience, functools.partial(self._overdue, pending), awaited=pending)
         return pending
@@ -286,11 +268,15 @@ class Rpc:
     def _overdue(self, pending: Pending) -> None:
         if pending.done or pending.by_stream:
             return
+        if self.clock() < pending.overdue_from:
+            self.deadlines.set(pending.overdue_from, functools.partial(self._overdue, pending), awaited=pending)
+            return
         if not pending.resent:
             pending.resent = True
-            self.statistics.retransmitted += 1
-            self.peers.on_retransmitted(pending.endpoint)
-            self.transport.send(pending.datagram, pending.endpoint)
+            if not pending.held_back:
+                self.statistics.retransmitted += 1
+                self.peers.on_retransmitted(pending.endpoint)
+                self.transport.send(pending.datagram, pending.endpoint)
             self.deadlines.set(
                 pending.sent_at + self.settings.deadline, functools.partial(self._overdue, pending), awaited=pending
             )
@@ -307,7 +293,10 @@ class Rpc:
         self.statistics.failed[kind_of(pending.packet.message)] += 1
         now = self.clock()
         contact = Contact(pending.node, pending.endpoint) if pending.node is not None else None
-        if pending.by_stream:
+        if pending.held_back:
+            self._held_back.drop(pending)
+            self.statistics.dropped["unproven_endpoint"] += 1
+        elif pending.by_stream:
             # A stream has reasons of its own to fail: a ping tells whether the node is there.
             if contact is not None:
                 self.prove(contact, again_after=CHECKED_AGAIN_AFTER)
@@ -453,6 +442,9 @@ class Rpc:
         peer.stores_nothing = bool(packet.flags & STORES_NOTHING)
         if round_trip is not None and self.events.watched:
             self.events.emit(RoundTrip(kind_of(pending.packet.message), round_trip))
+        for held in self._held_back.release(pending.endpoint):
+            held.sent_at, held.overdue_from = now, now + peer.rto
+            self.transport.send(held.datagram, held.endpoint)
         message = packet.message
         if isinstance(message, NodeList | Value) and message.token:
             peer.token = message.token

@@ -20,7 +20,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import FindValue, Have, HaveResult, Packet, Value
 from camomile_trio.kademlia.records import PublisherKey, Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.rpc import Pending
+from camomile_trio.node.pending import Pending
 
 
 class Survey:

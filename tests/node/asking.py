@@ -14,7 +14,8 @@ from camomile_trio.kademlia.messages import (
     Ping,
     Store,
 )
-from camomile_trio.node.rpc import Pending, Rpc
+from camomile_trio.node.pending import Pending
+from camomile_trio.node.rpc import Rpc
 from tests.node.line import Line, Peer
 
 TARGET = NodeId(bytes(32))

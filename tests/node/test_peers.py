@@ -33,12 +33,20 @@ def test_round_trips_are_smoothed_as_rfc_6298_says() -> None:
     for _ in range(200):
         peers.on_answer(BOB, 2.0, round_trip=0.2, version=1)
     assert peer.smoothed == pytest.approx(0.2)
-    assert peer.rto == pytest.approx(0.2, abs=1e-3)
+    assert peer.rto == pytest.approx(0.25, abs=1e-3)
+
+
+def test_a_peer_that_never_varies_may_still_be_a_little_late() -> None:
+    """§2.3: SRTT + max(G, 4 RTTVAR). Without the floor the first answer that waits its turn comes after the timeout."""
+    peers = Peers(Requests(least_rto=0.05))
+    for _ in range(200):
+        peers.on_answer(BOB, 0.0, round_trip=0.08, version=1)
+    assert peers.get(BOB).rto == pytest.approx(0.08 + 0.05)
 
 
 def test_the_timeout_stays_within_its_bounds() -> None:
     peers = Peers(Requests())
-    assert peers.on_answer(BOB, 0.0, round_trip=0.0001, version=1).rto == 0.05
+    assert peers.on_answer(BOB, 0.0, round_trip=0.0001, version=1).rto == pytest.approx(0.0501)
     assert peers.on_answer(endpoint(1), 0.0, round_trip=1.9, version=1).rto == 1.0
 
 

@@ -250,16 +250,54 @@ async def test_only_so_many_requests_are_under_way(autojump_clock: trio.testing.
 async def test_an_endpoint_that_never_answered_is_asked_twice_a_minute(autojump_clock: trio.testing.MockClock) -> None:
     async with one_node() as (node, line):
         rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
-        sent = []
         for _ in range(60):
-            sent.append(ask(rpc, bob, FindNode(TARGET)).pending is not None)
+            ask(rpc, bob, FindNode(TARGET))
             await trio.sleep(1)
-        assert sum(sent) == 2
+        assert len({packet.session for packet in bob.heard()}) == 2
         assert rpc.statistics.dropped["unproven_endpoint"] == 58
         await trio.sleep(1)
         assert ask(rpc, bob, FindNode(TARGET)).pending is not None
         # The operator's own word counts for more.
         assert rpc.request(bob.endpoint, FindNode(TARGET), node=None, named=True) is not None
+
+
+async def test_a_third_question_waits_until_the_stranger_has_answered(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+        asked = [ask(rpc, bob, FindNode(TARGET)) for _ in range(4)]
+        first, _ = bob.heard()
+        assert all(each.is_open for each in asked)
+        await trio.sleep(0.2)
+        bob.answer(first, NodeList())
+        held_back = bob.heard()
+        assert len(held_back) == 2
+        # What was held back has its own time: it is not overdue 0.25 s after it was asked for.
+        await trio.sleep(0.2)
+        assert [each.overdue_at for each in asked[2:]] == [[], []]
+        for packet in held_back:
+            bob.answer(packet, NodeList())
+        assert [len(each.replies) for each in asked] == [1, 0, 1, 1]
+        assert not rpc.statistics.dropped["unproven_endpoint"]
+
+
+async def test_what_waits_for_a_stranger_who_says_nothing_ends_as_any_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+        began = trio.current_time()
+        asked = [ask(rpc, bob, FindNode(TARGET)) for _ in range(3)]
+        await trio.sleep(0.5)
+        late = ask(rpc, bob, FindNode(TARGET))
+        # Who comes when the stranger is overdue already does not wait for it.
+        assert late.request.is_suspect
+        assert not asked[2].request.is_suspect
+        await trio.sleep(4)
+        assert asked[2].overdue_at == [pytest.approx(began + 0.25)]
+        assert asked[2].failed_at == [pytest.approx(began + 2.0)]
+        assert len({packet.session for packet in bob.heard()}) == 2
+        assert rpc.pending == 0
+        assert rpc.statistics.dropped["unproven_endpoint"] == 2
 
 
 async def test_leaving_an_ask_leaves_no_waiter(autojump_clock: trio.testing.MockClock) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from camomile_trio.node.core import Core
 from camomile_trio.node.node import Node
-from camomile_trio.node.rpc import Pending
+from camomile_trio.node.pending import Pending
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
 
