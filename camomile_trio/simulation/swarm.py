@@ -19,6 +19,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.machine import Condition, Machine
+from camomile_trio.simulation.properties.promises import lasting_holders
 from camomile_trio.simulation.world import World
 from camomile_trio.storage.medium import DiskFaults
 from camomile_trio.transport.links import LinkConditions
@@ -122,7 +123,7 @@ class Swarm:
             await self._strike(nursery)
         world.progress.begin("recovering")
         await self._recover()
-        await self._ask_for_everything()
+        await self.ask_for_everything()
 
     def _new_machine(self) -> Machine:
         rng = self._rng
@@ -315,16 +316,25 @@ class Swarm:
         await trio.sleep(1.25 * 2 * records.replicate_interval + records.cache_life + 60.0)
         world.claim("all machines serve again", all(each.serves for each in world.machines), _not_serving(world))
 
-    async def _ask_for_everything(self) -> None:
-        """What is promised and has a holder is read; what was forgotten is not."""
+    async def ask_for_everything(self) -> None:
+        """What is promised and has a holder is read; what was forgotten is not.
+
+        A holder counts if its lease outlives the question by everybody's clock: where the last put has gone with all
+        who had it, what is left is an older one, which nobody renews and which ends for one machine before another.
+        """
         world = self._world
-        promised = [key for key in world.ledger.keys_that_are(Standing.PROMISED) if world.live_holders(key)]
+        patience = self._conditions.config.requests.operation_deadline
+        promised = [
+            key for key in world.ledger.keys_that_are(Standing.PROMISED) if lasting_holders(world, key, patience)
+        ]
         forgotten = world.ledger.keys_that_are(Standing.FORGOTTEN)
         world.progress.begin("asking", len(promised) + len(forgotten))
         unread: list[str] = []
         undead: list[str] = []
         for key in promised + forgotten:
             for machine in self._rng.sample(world.up, min(len(world.up), ASKED_AT_END)):
+                if key in promised and not lasting_holders(world, key, patience):
+                    continue  # its lease has come too near to its end meanwhile
                 operation = await world.users.get(key, at=machine)
                 is_read = operation is not None and operation.outcome == OK
                 if is_read != (key in promised):

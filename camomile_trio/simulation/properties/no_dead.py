@@ -28,7 +28,7 @@ class NoDead(Looking):
     """Looks through the tables of `MACHINES_A_LOOK` machines.
 
     The time of a dead member begins when a look first finds it in the table, dead; so one that was promoted from the
-    replacements begins anew.
+    replacements begins anew, and so does one that has lived in between.
     """
 
     name = "no table keeps the dead"
@@ -67,9 +67,13 @@ class NoDead(Looking):
         dead = [contact for contact in core.table if contact.id in self._died]
         if not dead or not core.readiness.is_joined or self._is_cut_off(world, machine):
             return
-        found = self._found[place] = {each.id: before.get(each.id, world.now) for each in dead}
+        found = self._found[place] = {}
         for contact in dead:
-            since = found[contact.id]
+            since = before.get(contact.id, world.now)
+            if since < self._died[contact.id]:
+                # It came back, and has died again; nobody may have looked while it lived.
+                since = world.now
+            found[contact.id] = since
             heard = core.table.last_answer
             if world.now - since > bound(machine) and heard is not None and heard > since:
                 world.violated(

@@ -40,19 +40,20 @@ def leases_of(state: KeyState) -> list[Record]:
     return [register.record for register in state.registers if not register.record.is_tombstone]
 
 
-def durable_holders(world: World, key: Key) -> list[Machine]:
-    """The machines that run on a disk, have joined, and hold the value under a lease that lives by everybody's clock.
+def lasting_holders(world: World, key: Key, seconds: float) -> list[Machine]:
+    """The machines that run and hold the value under a lease that lives for `seconds` yet by everybody's clock.
 
     Not by their own alone: where a lease is short and a clock is wrong, whoever asks may find that it has ended.
     """
     found = []
-    now = max((each.clock() for each in world.machines), default=0)
+    until = max((each.clock() for each in world.machines), default=0) + 1000 * seconds
     for machine in running(world):
-        if machine.disk is None or not machine.serves:
-            continue
         state = stored(machine, key)
-        if state is None or state.size is None:
-            continue
-        if any(lease.expires > now for lease in leases_of(state)):
+        if state is not None and state.size is not None and any(each.expires > until for each in leases_of(state)):
             found.append(machine)
     return found
+
+
+def durable_holders(world: World, key: Key) -> list[Machine]:
+    """Those that hold it now by everybody's clock, on a disk, and have joined."""
+    return [each for each in lasting_holders(world, key, 0.0) if each.disk is not None and each.serves]

@@ -53,6 +53,21 @@ def test_who_comes_back_under_another_id_is_dead_under_the_old_one() -> None:
         assert broken_rules(run_world(story, NoDead())) == [NoDead.name]
 
 
+def test_who_lived_in_between_begins_anew() -> None:
+    """Nobody else is dead meanwhile, so that no look is needed until it dies again."""
+
+    async def story(world: World, machines: list[Machine]) -> None:
+        *_, mayfly = machines
+        await world.crash(mayfly)
+        await trio.sleep(5)  # it is found in tables, dead
+        await world.start(mayfly)
+        await trio.sleep(bound(mayfly) + 60)
+        await world.crash(mayfly)
+        await trio.sleep(5)
+
+    assert not broken_rules(run_world(story, NoDead()))
+
+
 def test_who_is_alone_is_not_blamed() -> None:
     async def story(world: World, machines: list[Machine]) -> None:
         await world.crash_all(machines[1:])
