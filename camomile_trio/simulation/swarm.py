@@ -51,7 +51,7 @@ class Conditions:
         drawn = min(60, 3 + int(rng.expovariate(1 / 12)))
         size = nodes or drawn
         # Many runs find more than long ones: the larger the network, the shorter its story and the rarer its rounds.
-        seconds = rng.choice((300.0, 600.0, 1200.0) if size <= 10 else (300.0, 600.0) if size <= 20 else (300.0,))
+        seconds = rng.choice((300.0, 600.0) if size <= 20 else (300.0,))
         has_wrong_clocks = rng.random() < 0.4
         replicate = rng.choice((60.0, 120.0, 300.0) if size <= 20 else (120.0, 300.0))
         config = Config(
@@ -86,9 +86,9 @@ class Conditions:
             publishers=rng.choice((1, 1, 1, 2, 3)),
             ephemeral=rng.choice((0.0, 0.0, 0.3, 1.0)),
             has_wrong_clocks=has_wrong_clocks,
-            puts=rng.choice((0.05, 0.1, 0.2)),
-            gets=rng.choice((0.2, 0.5)),
-            forgets=rng.choice((0.0, 0.02, 0.05, 0.1)),
+            puts=rng.choice((0.03, 0.06, 0.12)),
+            gets=rng.choice((0.15, 0.3)),
+            forgets=rng.choice((0.0, 0.02, 0.04, 0.06)),
         )
 
 
