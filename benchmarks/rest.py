@@ -150,9 +150,7 @@ async def lay_records(world: World, machines: list[Machine], count: int) -> list
         issued = now - rng.randrange(half_life)
         publisher = rng.choice(machines)
         assert publisher.node is not None
-        unsigned = Record(
-            key, Kind.LEASE, RENEWABLE, world.publisher.public, issued, issued, issued + 2 * half_life
-        )
+        unsigned = Record(key, Kind.LEASE, RENEWABLE, world.publisher.public, issued, issued, issued + 2 * half_life)
         record = sign_record(unsigned, world.publisher, publisher.node.core.network)
         register = Register(record, record.expires, had_lease=True)
         holders = {by_id[each].number: by_id[each] for each in closest(key, by_id, world.config.kademlia.k)}
