@@ -21,6 +21,7 @@ SESSION_BYTES: Final = 32
 CHALLENGE_BYTES: Final = 32
 MAX_CONTACTS: Final = 128
 MAX_RECORDS: Final = 4
+MAX_KEYS: Final = 32  # in one HAVE
 STORES_NOTHING: Final = 1  # Packet.flags, bit 0
 
 
@@ -134,10 +135,15 @@ class StoreResult:
 
 @attrs.frozen
 class Have:
-    """What do you hold of these keys? Answered by HaveResult with one Holding per key, in the same order."""
+    """What do you hold of these keys? Answered by HaveResult with one Holding per key, in the same order.
+
+    With `digests` (`registers.digest`) the asker says what it holds itself, of all keys or of none.
+    """
 
     keys: tuple[Key, ...]  # 1 to 32
     publisher: PublisherKey | None = None  # its register comes first
+    digests: tuple[bytes, ...] = ()
+    is_round: bool = False  # all holders of these keys are asked: who holds the same need not ask them for a while
 
 
 @attrs.frozen
@@ -150,7 +156,10 @@ class Holding:
 
 @attrs.frozen
 class HaveResult:
+    """Where digests were sent, `holdings` are of keys of which something else is held, as many as fit."""
+
     holdings: tuple[Holding, ...]
+    alike: int = 0  # bit n: of key n this node holds just what the digest says, and the value of a live lease
 
 
 @attrs.frozen

@@ -8,12 +8,18 @@ asks, where anything is stored, or what the value says. Source: docs/protocol.md
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import attrs
 
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import PublisherKey, Record
 
 _HOUR = 3_600_000
+
+# Of what is known of a key, as one node tells it to another. So many that nobody can make two records for one digest.
+DIGEST_BYTES = 16
+NOTHING = bytes(DIGEST_BYTES)
 
 
 @attrs.frozen
@@ -114,6 +120,23 @@ def offered(state: KeyState, now: int) -> list[Record]:
     """The unexpired records, as they are offered to another holder: tombstones first, so that none is left out."""
     live = [r.record for r in state.registers if r.record.expires > now]
     return sorted(live, key=lambda record: (not record.is_tombstone, -record.expires))
+
+
+def digest(state: KeyState, now: int) -> bytes:
+    """The same at two nodes exactly when their unexpired records are the same; NOTHING if there are none."""
+    rows = b"".join([r.record.row() for r in state.registers if r.record.expires > now])
+    return blake2b(rows, digest_size=DIGEST_BYTES).digest() if rows else NOTHING
+
+
+def is_alike(state: KeyState, theirs: bytes, now: int) -> bool:
+    """Whether a node whose digest is `theirs` has nothing to tell us, nor we it: the same records, and the value too
+    where it is live."""
+    return digest(state, now) == theirs != NOTHING and (state.size is not None or not is_live(state, now))
+
+
+def was_forgotten_since(state: KeyState, since: int) -> bool:
+    """Whether somebody has forgotten the value later than at `since`."""
+    return any(r.record.is_tombstone and r.record.issued > since for r in state.registers)
 
 
 def settled(state: KeyState, now: int) -> KeyState:

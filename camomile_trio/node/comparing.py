@@ -12,7 +12,7 @@ import trio
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.core import Core
-from camomile_trio.node.repair import KEYS_AT_ONCE, Repair
+from camomile_trio.node.repair import Repair
 
 # How many neighbours are asked about a key, and how many times others where none of them answered.
 COMPARED_WITH = 3
@@ -70,14 +70,11 @@ class Comparing:
                 return
 
     async def _compare_with(self, contact: Contact, keys: list[Key], *, is_urgent: bool) -> bool:
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            batch = tuple(keys[start : start + KEYS_AT_ONCE])
-            holdings = await self._repair.ask(contact, batch, is_urgent=is_urgent)
+        for batch in self._repair.batches(keys):
+            holdings = await self._repair.compare(contact, batch, is_urgent=is_urgent)
             if holdings is None:
                 return False
             for holding in holdings:
-                if holding.key not in batch:
-                    continue
                 if self._repair.is_behind(holding):
                     await self._repair.settle(contact, holding)
                 else:

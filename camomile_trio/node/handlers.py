@@ -39,6 +39,9 @@ from camomile_trio.node.tokens import Tokens
 # A value of this many bytes fits into a datagram with one record; each more takes so much of it.
 HIT_WITH_ONE_RECORD = 1000
 ROW_ON_THE_WIRE = 126
+# Beside its records a holding takes so much, and an answer to digests has room for so much of holdings.
+HOLDING_ON_THE_WIRE = 42
+ROOM_FOR_HOLDINGS = 1000
 
 
 class Handlers:
@@ -139,18 +142,33 @@ class Handlers:
             self._holdings.store_classic(key, value, message.kind, done)
 
     def have(self, request: Request, message: Have) -> None:
-        holdings = []
+        holdings: list[Holding] = []
         now = self._holdings.wall_clock()
-        for key in message.keys:
+        is_round = message.is_round and self._is_member(request)
+        alike, room = 0, ROOM_FOR_HOLDINGS
+        for number, key in enumerate(message.keys):
             try:
                 state = self._holdings.state(key)
             except StorageError:
                 continue
+            if message.digests and registers.is_alike(state, message.digests[number], now):
+                alike |= 1 << number
+                if is_round:
+                    self._holdings.heard_in_round(state)
+                continue
             records = registers.answer(state, now, publisher=message.publisher, ended=True)
             rows = tuple(record.row() for record in records)
+            room -= HOLDING_ON_THE_WIRE + len(rows) * ROW_ON_THE_WIRE
+            if message.digests and holdings and room < 0:
+                continue  # it is asked for again
             is_classic = registers.is_served(state, now) and not registers.is_live(state, now)
             holdings.append(Holding(key, state.size is not None, rows, is_classic))
-        request.answer(HaveResult(tuple(holdings)))
+        request.answer(HaveResult(tuple(holdings), alike))
+
+    def _is_member(self, request: Request) -> bool:
+        """Whether it comes from a member of our table: what somebody unknown says lets no holder rest."""
+        known = self._rpc.table.get(request.packet.sender)
+        return request.is_proven and known is not None and known.endpoint in (request.source, request.packet.advertised)
 
     def leave(self, request: Request) -> None:
         # A hint from an address that anybody could have forged: see whether the node is still there.

@@ -32,6 +32,8 @@ from camomile_trio.storage.base import Done, Storage, Timetable
 WallClock = Callable[[], int]
 OnStored = Callable[[StoreResult], None]
 
+# For how many rounds of replication after a forget each holder makes sure by itself that all others know of it.
+YOUNG_FOR = 3
 # How many keys' news from other holders are remembered, and how many ended registers make room at a time.
 MAX_NEWS = 200_000
 EVICTED_AT_ONCE = 64
@@ -89,6 +91,7 @@ class Holdings:
         self.settings = settings
         self.refused: Counter[str] = Counter()
         self.damaged = 0
+        self.changes = 0  # records written so far
         # Records that came from before this start are compared with the neighbours before they are served.
         self.may_sleep = True  # whether a lease of a publication may have ended here (rule 12); not known at the start
         self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
@@ -157,6 +160,16 @@ class Holdings:
         self._news.move_to_end(key)
         while len(self._news) > MAX_NEWS:
             self._news.popitem(last=False)
+
+    def heard_in_round(self, state: KeyState) -> None:
+        """Another holder, which has just what we have, asks all the others too: one round does for all of us."""
+        if not self.was_forgotten_lately(state):
+            self.heard_from_holder(state.key)
+
+    def was_forgotten_lately(self, state: KeyState) -> bool:
+        """Whether there may still be a holder who has missed it: each one that finds out counts."""
+        since = self.wall_clock() - int(YOUNG_FOR * self.settings.replicate_interval * 1000)
+        return registers.was_forgotten_since(state, since)
 
     def heard_at(self, key: Key) -> float | None:
         return self._news.get(key)
@@ -342,6 +355,9 @@ class Holdings:
             else:
                 done(StoreResult(StoreStatus.STORED, outcome, winners))
 
+        self.changes += 1
+        # What others have shown was about what was here before.
+        self._news.pop(key, None)
         is_new_value = state.size is not None and before.size is None
         try:
             self._hand_over(state, value if is_new_value else None, committed, even_if_full=even_if_full)

@@ -22,6 +22,7 @@ from camomile_trio.node.refreshing import Refreshing
 from camomile_trio.node.renewing import IDLE, Renewing
 from camomile_trio.node.repair import PAGE, Repair
 from camomile_trio.node.replication import Replication
+from camomile_trio.node.rounds import Rounds
 
 # How many newcomers wait for their records; replication reaches the others.
 MAX_NEWCOMERS = 256
@@ -33,6 +34,7 @@ class Maintenance:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.repair = Repair(core)
+        self.rounds = Rounds(core, self.repair)
         self.replication = Replication(core, self.repair)
         self.renewing = Renewing(core, self.repair)
         self.refreshing = Refreshing(core)
@@ -82,11 +84,9 @@ class Maintenance:
 
     async def _replicate(self) -> None:
         """Offers every record to the other holders, but for what another holder has shown within the interval."""
-        core = self._core
-        interval = core.config.records.replicate_interval
         while True:
-            await trio.sleep(core.jittered(interval))
-            await self._guard(functools.partial(self.replication.replicate, interval))
+            await trio.sleep(self.rounds.pause())
+            await self._guard(self.rounds.next_part)
 
     async def _welcome(self) -> None:
         """Gives a newcomer the records that it is now among the k closest to, if we are the closest of the others."""

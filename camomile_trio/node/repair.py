@@ -18,16 +18,20 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.kademlia.registers import RULES
+from camomile_trio.kademlia.registers import NOTHING, RULES
 from camomile_trio.node.classic import MAX_CLASSIC_VALUE
 from camomile_trio.node.core import Core
 from camomile_trio.node.storing import PASSING, Storing, store_at_classic
 
-# Keys in one HAVE: with a record each, the answer still fits into a datagram.
+# Keys in one HAVE: with a record each, the answer still fits into a datagram. With digests of what we hold ourselves
+# nearly all of an answer is bits, and it is the question that has to fit.
 KEYS_AT_ONCE = 6
+KEYS_COMPARED = 23
 PAGE = 64
-# What a record costs on the wire beside its value.
+# What a record costs on the wire beside its value; what a HAVE costs and its answer, and each key with a digest in it.
 OFFER_OVERHEAD = 350
+COMPARE_OVERHEAD = 200
+COMPARE_A_KEY = 48
 
 
 class Repair:
@@ -46,6 +50,11 @@ class Repair:
             yield page
             after = page[-1]
 
+    def is_worth_keeping(self, key: Key) -> bool:
+        """Whether what we hold of the key is anything that others should hold too."""
+        state, wall = self._core.holdings.state(key), self._core.wall_clock()
+        return registers.is_served(state, wall) or registers.has_tombstone(state, wall)
+
     async def offer(self, contact: Contact, keys: Sequence[Key], *, declined: set[Key] | None = None) -> bool:
         """Makes sure that `contact` holds what we hold of `keys`. False as soon as it does not answer.
 
@@ -62,15 +71,59 @@ class Repair:
             if answer.version == 0:
                 await self._offer_classic(contact, keys)
                 return True
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            batch = tuple(keys[start : start + KEYS_AT_ONCE])
-            holdings = await self.ask(contact, batch)
+        for batch in self.batches(keys):
+            holdings = await self.compare(contact, batch)
             if holdings is None:
                 return False
             for holding in holdings:
-                if holding.key in batch and not await self.settle(contact, holding, declined=declined):
+                if not await self.settle(contact, holding, declined=declined):
                     return False
         return True
+
+    @staticmethod
+    def batches(keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
+        """As `compare` takes them."""
+        for start in range(0, len(keys), KEYS_COMPARED):
+            yield tuple(keys[start : start + KEYS_COMPARED])
+
+    async def compare(
+        self, contact: Contact, keys: tuple[Key, ...], *, is_round: bool = False, is_urgent: bool = False
+    ) -> list[Holding] | None:
+        """What `contact` holds of up to KEYS_COMPARED keys where that is not what we hold; None if it does not answer.
+
+        `is_round`: all the other holders are asked too, so who holds the same may rest. Urgent: a user waits for it.
+        """
+        core = self._core
+        if not is_urgent:
+            await self._pace(COMPARE_OVERHEAD + len(keys) * COMPARE_A_KEY)
+        digests = {key: self.digest(key) for key in keys}
+        changes = core.holdings.changes
+        have = Have(keys, core.publisher.public, tuple(digests.values()), is_round)
+        answer = await core.rpc.ask(contact.endpoint, have, node=contact.id)
+        if answer is None or not isinstance(answer.message, HaveResult):
+            return None
+        bits = answer.message.alike
+        alike = {key for at, (key, own) in enumerate(digests.items()) if bits >> at & 1 and own != NOTHING}
+        if core.holdings.changes != changes:
+            alike = {key for key in alike if self.digest(key) == digests[key]}
+        for key in alike:
+            core.holdings.heard_from_holder(key)
+        told = {each.key: each for each in answer.message.holdings if each.key in digests and each.key not in alike}
+        left = [key for key in keys if key not in alike and key not in told]
+        for start in range(0, len(left), KEYS_AT_ONCE):
+            batch = tuple(left[start : start + KEYS_AT_ONCE])
+            more = await self.ask(contact, batch, is_urgent=is_urgent)
+            if more is None:
+                return None
+            told |= {each.key: each for each in more if each.key in batch}
+        return list(told.values())
+
+    def digest(self, key: Key) -> bytes:
+        """Of what we hold of the key; NOTHING also if the disk fails."""
+        try:
+            return registers.digest(self._core.holdings.state(key), self._core.wall_clock())
+        except StorageError:
+            return NOTHING
 
     async def ask(
         self, contact: Contact, keys: tuple[Key, ...], *, is_urgent: bool = False

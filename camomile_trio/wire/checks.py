@@ -12,10 +12,10 @@ from typing import Final
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
-from camomile_trio.kademlia.messages import Durability, StoreKind, StoreStatus
+from camomile_trio.kademlia.messages import MAX_KEYS, Durability, StoreKind, StoreStatus
 from camomile_trio.kademlia.records import FORMAT, RENEWABLE, ROW_BYTES, Kind, PublisherKey, RecordRow
+from camomile_trio.kademlia.registers import DIGEST_BYTES
 
-MAX_KEYS: Final = 32  # in one `have`
 MAX_TOKEN_BYTES: Final = 16
 NETWORK_BYTES: Final = 8
 PUBLIC_KEY_BYTES: Final = 32
@@ -57,6 +57,22 @@ def check_keys(packed: bytes) -> tuple[Key, ...]:
     if rest or not 1 <= count <= MAX_KEYS:
         raise MalformedPacket("keys")
     return tuple(Key(packed[start : start + ID_BYTES]) for start in range(0, len(packed), ID_BYTES))
+
+
+def check_digests(packed: bytes, keys: int) -> tuple[bytes, ...]:
+    """None, or one for each of so many keys."""
+    if not packed:
+        return ()
+    if len(packed) != keys * DIGEST_BYTES:
+        raise MalformedPacket("digests")
+    return tuple(packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES))
+
+
+def check_alike(bits: int) -> int:
+    """A bit for each key that may be asked for."""
+    if bits >> MAX_KEYS:
+        raise MalformedPacket("alike")
+    return bits
 
 
 def check_publisher(field: bytes) -> PublisherKey | None:

@@ -35,6 +35,8 @@ from camomile_trio.kademlia.records import SIGNATURE_BYTES, RecordRow
 from camomile_trio.wire.checks import (
     NETWORK_BYTES,
     PUBLIC_KEY_BYTES,
+    check_alike,
+    check_digests,
     check_endpoint,
     check_key,
     check_key_or_none,
@@ -103,11 +105,13 @@ def _message_of_ours(raw: schema.Packet) -> Message:
     if raw.store_result is not None:
         return _store_result(raw.store_result)
     if raw.have is not None:
-        return Have(check_keys(raw.have.keys), check_publisher(raw.have.publisher))
+        keys = check_keys(raw.have.keys)
+        digests = check_digests(raw.have.digests, len(keys))
+        return Have(keys, check_publisher(raw.have.publisher), digests, raw.have.is_round)
     if raw.have_result is not None:
-        if not raw.have_result.holdings:
+        if not raw.have_result.holdings and not raw.have_result.alike:
             raise MalformedPacket("holdings")
-        return HaveResult(tuple(map(_holding, raw.have_result.holdings)))
+        return HaveResult(tuple(map(_holding, raw.have_result.holdings)), check_alike(raw.have_result.alike))
     if raw.too_large is not None:
         return TooLarge(raw.too_large.size)
     if raw.leave is not None:

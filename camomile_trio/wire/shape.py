@@ -15,8 +15,7 @@ from typing import Final
 import attrs
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.messages import MAX_CONTACTS, MAX_RECORDS
-from camomile_trio.wire.checks import MAX_KEYS
+from camomile_trio.kademlia.messages import MAX_CONTACTS, MAX_KEYS, MAX_RECORDS
 
 # A list of the most contacts, each a message of three fields, and room for everything around it.
 MAX_FIELDS: Final = 4 * MAX_CONTACTS + 48
@@ -53,9 +52,9 @@ VALUE: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: Field(LENGTH, NODE_LIST), 10: 
 FIND_NODE: Final[_Fields] = {1: _BYTES}
 FIND_VALUE: Final[_Fields] = {1: _BYTES, 10: _BYTES}
 STORE_RESULT: Final[_Fields] = {1: _NUMBER, 2: _NUMBER, 3: _RECORDS}
-HAVE: Final[_Fields] = {1: _BYTES, 2: _BYTES}
+HAVE: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: _BYTES, 4: _NUMBER}
 HOLDING: Final[_Fields] = {1: _BYTES, 2: _NUMBER, 3: _RECORDS, 4: _NUMBER}
-HAVE_RESULT: Final[_Fields] = {1: Field(LENGTH, HOLDING, most=MAX_KEYS)}
+HAVE_RESULT: Final[_Fields] = {1: Field(LENGTH, HOLDING, most=MAX_KEYS), 2: _NUMBER}
 TOO_LARGE: Final[_Fields] = {1: _NUMBER}
 LEAVE: Final[_Fields] = {}
 

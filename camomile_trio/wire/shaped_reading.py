@@ -16,6 +16,7 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
     CHALLENGE_BYTES,
     MAX_CONTACTS,
+    MAX_KEYS,
     MAX_RECORDS,
     FindNode,
     FindValue,
@@ -33,9 +34,9 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import ROW_BYTES, SIGNATURE_BYTES, RecordRow
 from camomile_trio.wire.checks import (
-    MAX_KEYS,
     NETWORK_BYTES,
     PUBLIC_KEY_BYTES,
+    check_digests,
     check_endpoint,
     check_key,
     check_key_or_none,
@@ -312,14 +313,22 @@ def _have(content: bytes) -> Message | None:
     fields = _split(content, 0)
     if fields is None:
         return None
-    have = Have(check_keys(fields.pop(0x0A, b"")), check_publisher(fields.pop(0x12, b"")))
+    keys = check_keys(fields.pop(0x0A, b""))
+    publisher = check_publisher(fields.pop(0x12, b""))
+    have = Have(keys, publisher, check_digests(fields.pop(0x1A, b""), len(keys)), bool(_number(fields.pop(0x20, b""))))
     return None if fields else have
 
 
 def _have_result(content: bytes) -> Message | None:
     holdings: list[Holding] = []
-    at, end = 0, len(content)
+    alike, at, end = 0, 0, len(content)
     while at < end:
+        if content[at] == 0x10 and at + 1 < end <= at + 6:
+            # The bits of the keys that are alike, behind all holdings.
+            alike = _number(content[at + 1 :])
+            if content[-1] >= 0x80 or min(content[at + 1 : end - 1], default=0x80) < 0x80 or alike >> MAX_KEYS:
+                return None
+            break
         # A tag of one byte, and a length of one or two.
         if content[at] != 0x0A or at + 3 > end or len(holdings) == MAX_KEYS:
             return None
@@ -335,7 +344,7 @@ def _have_result(content: bytes) -> Message | None:
             return None
         holdings.append(holding)
         at += length
-    return HaveResult(tuple(holdings)) if holdings else None
+    return HaveResult(tuple(holdings), alike) if holdings or alike else None
 
 
 def _holding(content: bytes) -> Holding | None:

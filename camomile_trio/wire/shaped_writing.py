@@ -48,11 +48,11 @@ def encode_shaped(packet: Packet) -> bytes | None:
             message = _bytes(b"\x42", _bytes(b"\x0a", key) + _bytes(b"\x52", publisher or b""), is_there=True)
         case Value() as value:
             message = _bytes(b"\x32", _value(value), is_there=True)
-        case Have(keys, publisher):
-            have = _bytes(b"\x0a", b"".join(keys)) + _bytes(b"\x12", publisher or b"")
-            return head + _envelope(packet) + _bytes(b"\x8a\x01", have, is_there=True)
-        case HaveResult(holdings):
+        case Have() as have:
+            return head + _envelope(packet) + _bytes(b"\x8a\x01", _have(have), is_there=True)
+        case HaveResult(holdings, alike):
             rows = b"".join([_bytes(b"\x0a", _holding(each), is_there=True) for each in holdings])
+            rows += _number(b"\x10", alike)
             return head + _envelope(packet) + _bytes(b"\x92\x01", rows, is_there=True)
         case Ping(challenge):
             message = _bytes(b"\x1a", _bytes(b"\x0a", challenge), is_there=True)
@@ -120,6 +120,17 @@ def _pong(pong: Pong) -> bytes:
             _bytes(b"\x62", pong.observed or b""),
             # A clock at 0 is written; other zeros are left out.
             b"" if pong.clock is None else b"\x68" + _varint(pong.clock),
+        )
+    )
+
+
+def _have(have: Have) -> bytes:
+    return b"".join(
+        (
+            _bytes(b"\x0a", b"".join(have.keys)),
+            _bytes(b"\x12", have.publisher or b""),
+            _bytes(b"\x1a", b"".join(have.digests)),
+            b"\x20\x01" if have.is_round else b"",
         )
     )
 

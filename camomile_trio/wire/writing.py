@@ -87,10 +87,13 @@ def _message_of_ours(message: StoreResult | Have | HaveResult | TooLarge | Leave
                     records=list[bytes](records),
                 )
             )
-        case Have(keys, publisher):
-            return schema.Packet(have=schema.Have(keys=b"".join(keys), publisher=publisher or b""))
-        case HaveResult(holdings):
-            return schema.Packet(have_result=schema.HaveResult(holdings=list(map(_holding, holdings))))
+        case Have(keys, publisher, digests, is_round):
+            have = schema.Have(
+                keys=b"".join(keys), publisher=publisher or b"", digests=b"".join(digests), is_round=is_round
+            )
+            return schema.Packet(have=have)
+        case HaveResult(holdings, alike):
+            return schema.Packet(have_result=schema.HaveResult(holdings=list(map(_holding, holdings)), alike=alike))
         case TooLarge(size):
             return schema.Packet(too_large=schema.TooLarge(size=size))
         case Leave():

@@ -36,6 +36,7 @@ from camomile_trio.kademlia.records import FORMAT, RENEWABLE, Kind, PublisherKey
 _words = st.integers(0, 2**32 - 1).map(lambda number: number.to_bytes(4, "big") * 8)
 node_ids = _words.map(NodeId)
 keys = _words.map(Key)
+digests = st.binary(min_size=16, max_size=16)
 publishers = _words.map(PublisherKey)
 ports = st.integers(1, 65535) | st.sampled_from([1, 255, 256, 512, 8118, 65280, 65535])
 endpoints4 = st.builds(Endpoint.of, st.binary(min_size=4, max_size=4), ports)
@@ -124,7 +125,17 @@ messages: st.SearchStrategy[Message] = st.one_of(
     stores_without_value,
     st.builds(StoreResult, st.sampled_from(StoreStatus), st.sampled_from(Durability), records),
     st.builds(Have, st.lists(keys, min_size=1, max_size=32).map(tuple), st.none() | publishers),
-    st.builds(HaveResult, st.lists(holdings, min_size=1, max_size=6).map(tuple)),
+    st.lists(st.tuples(keys, digests), min_size=1, max_size=23).flatmap(
+        lambda rows: st.builds(
+            Have,
+            st.just(tuple(key for key, _ in rows)),
+            st.none() | publishers,
+            st.just(tuple(digest for _, digest in rows)),
+            st.booleans(),
+        )
+    ),
+    st.builds(HaveResult, st.lists(holdings, min_size=1, max_size=6).map(tuple), st.integers(0, 2**32 - 1)),
+    st.builds(HaveResult, st.just(()), st.integers(1, 2**32 - 1)),
     st.builds(TooLarge, st.integers(0, 2**64 - 1)),
     st.just(Leave()),
 )

@@ -62,6 +62,9 @@ HOT: list[Message] = [
     StoreResult(StoreStatus.STORED, Durability.SYSTEM),
     Have((KEY, Key(b"l" * 32)), PublisherKey(b"p" * 32)),
     Have((KEY,)),
+    Have((KEY, Key(b"l" * 32)), PublisherKey(b"p" * 32), (b"d" * 16, bytes(16)), True),
+    HaveResult((), 1),
+    HaveResult((Holding(KEY, True, (ROW,)), Holding(Key(b"l" * 32), False)), 2**32 - 1),
     HaveResult((Holding(KEY, True, (ROW,)), Holding(Key(b"l" * 32), False))),
     HaveResult((Holding(KEY, True, (), True), Holding(KEY, False, (ROW, ROW)))),
 ]

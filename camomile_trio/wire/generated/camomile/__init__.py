@@ -191,6 +191,16 @@ class Have(betterproto2.Message):
     The publisher whose register is to come first, 32 bytes.
     """
 
+    digests: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    What the asker holds of each key, in the same order: digests of 16 bytes, one behind the other, zeros for nothing.
+    """
+
+    is_round: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    The asker asks all holders of these keys: who holds the same need not ask them for a while.
+    """
+
 
 default_message_pool.register_message("camomile", "Have", Have)
 
@@ -199,7 +209,13 @@ default_message_pool.register_message("camomile", "Have", Have)
 class HaveResult(betterproto2.Message):
     holdings: "list[Holding]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    One for each key that was asked for, in the same order.
+    One for each key that was asked for, in the same order. To digests: only where something else is held, and as many
+    as fit.
+    """
+
+    alike: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    Bit n: of key n the answerer holds just what the digest says, and its value.
     """
 
 
