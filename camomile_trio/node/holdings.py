@@ -338,7 +338,8 @@ class Holdings:
             landed()
             if isinstance(outcome, StorageError):
                 self._count_classic(state, before)
-                self._refuse(StoreStatus.FAILED, done)
+                # A disk without room is as full as a storage that holds all it may, and the caller is told so.
+                self._refuse(StoreStatus.FULL if isinstance(outcome, StorageFull) else StoreStatus.FAILED, done)
             else:
                 done(StoreResult(StoreStatus.STORED, outcome, winners))
 
