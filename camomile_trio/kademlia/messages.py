@@ -22,6 +22,7 @@ CHALLENGE_BYTES: Final = 32
 MAX_CONTACTS: Final = 128
 MAX_RECORDS: Final = 4
 STORES_NOTHING: Final = 1  # Packet.flags, bit 0
+IS_LEAVING: Final = 2  # bit 1
 
 
 @attrs.frozen

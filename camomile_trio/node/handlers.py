@@ -110,6 +110,9 @@ class Handlers:
         if not request.is_proven and not self._tokens.is_valid(message.token, request.source.ip, self._rpc.clock()):
             self._refuse(request, StoreStatus.NO_TOKEN)
             return
+        if self._holdings.takes_nothing:
+            self._refuse(request, StoreStatus.BUSY)
+            return
         value = message.value
         if value is not None and len(value) > self._max_value_size:
             self._refuse(request, StoreStatus.TOO_LARGE)
