@@ -140,6 +140,8 @@ class HandOver:
         for _ in range(ROUNDS):
             wanted: dict[Contact, list[Key]] = {}
             for place in places.values():
+                if place.heard >= ASKED:
+                    continue
                 unasked = [each for each in self._heirs(place.key) if each.id not in place.asked]
                 for contact in unasked[: ASKED - place.heard]:
                     place.asked.add(contact.id)
