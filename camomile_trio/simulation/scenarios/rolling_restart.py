@@ -10,7 +10,7 @@ from camomile_trio.simulation.readings import claim_all_read, claim_share
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
 
-# Between a node that is ready again and the next that leaves, as orchestrators do it. A hasty one waits for nothing more.
+# Between a node that is ready again and the next that leaves, as orchestrators do it; a hasty one has none.
 PAUSE = 5.0
 
 
