@@ -112,7 +112,7 @@ class Core:
         return peer is None or not peer.stores_nothing
 
     def is_leaving(self, contact: Contact) -> bool:
-        """Whether the contact has said in its last answer that it is about to leave."""
+        """Whether the contact has said that it is about to leave."""
         peer = self.rpc.peers.known(contact.endpoint)
         return peer is not None and peer.is_leaving
 

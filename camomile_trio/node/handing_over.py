@@ -80,6 +80,11 @@ class HandOver:
         return max(self._core.storage.statistics.keys - self._walked, 0)
 
     @property
+    def somebody_stays(self) -> bool:
+        """Not all others have said that they leave too: whoever ends a whole network need not be told what ends."""
+        return any(not self._core.is_leaving(each) for each in self._core.table)
+
+    @property
     def named(self) -> list[Key]:
         """Some of the unplaced keys, at most NAMED."""
         return [*self._named, *self._open][:NAMED]

@@ -159,6 +159,7 @@ class Handlers:
         # A hint from an address that anybody could have forged: see whether the node is still there.
         known = self._rpc.table.get(request.packet.sender)
         if known is not None and known.endpoint == request.source:
+            self._rpc.peers.get(request.source).is_leaving = True  # until it answers otherwise
             self._rpc.prove(known, again_after=CHECKED_AGAIN_AFTER)
 
     def _store_cached(self, request: Request, key: Key, message: Store) -> None:

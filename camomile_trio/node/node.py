@@ -254,7 +254,7 @@ async def _leave(core: Core, maintenance: Maintenance) -> None:
                 why = str(error)
         if scope.cancelled_caught:
             why = f"the time was up, {deadline:g} s"
-        if hand_over.unplaced or hand_over.unseen:
+        if hand_over.somebody_stays and (hand_over.unplaced or hand_over.unseen):
             log.warning(
                 "left without handing all records over",
                 because=why,

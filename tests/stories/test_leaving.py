@@ -171,6 +171,26 @@ async def test_what_nobody_takes_is_told(autojump_clock: trio.testing.MockClock)
         assert set(told["some"]) <= {key.hex() for key in keys}
 
 
+async def test_the_end_of_a_whole_network_is_no_news(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(4, config=small(cache_life=0)) as place:
+        await put_many(place[0], 10)
+        with structlog.testing.capture_logs() as logs:
+            await leave(place, *place.inhabitants[:2])
+            for each in list(place.inhabitants):
+                await leave(place, each)
+        assert LEFT not in [each["event"] for each in logs]
+
+
+async def test_nobody_who_answers_is_news(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(3, config=small(cache_life=0)) as place:
+        await put_many(place[0], 10)
+        leaver = place.inhabitants[2]
+        place.network.partition([[leaver.endpoint]])
+        with structlog.testing.capture_logs() as logs:
+            await leave(place, leaver)
+        assert LEFT in [each["event"] for each in logs]
+
+
 async def test_what_there_was_no_time_for_is_told(autojump_clock: trio.testing.MockClock) -> None:
     config: Config = small(cache_life=0, hand_over_deadline=0.03)
     async with village(4, config=config, network=far_apart()) as place:
