@@ -253,7 +253,8 @@ class HandOver:
             wanted: dict[Contact, list[Key]] = {}
             for key in keys:
                 nearest = self._core.table.closest(key, k + len(self._out))
-                for contact in [each for each in nearest if each.id not in self._out][:k][-1:]:
+                there = [each for each in nearest if each.id not in self._out and self._core.is_storing(each)]
+                for contact in there[:k][-1:]:
                     wanted.setdefault(contact, []).append(key)
             keys = []
             for contact, theirs in wanted.items():
