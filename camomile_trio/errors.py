@@ -140,7 +140,7 @@ class StorageError(CamomileError):
 
 
 class StorageFull(StorageError):
-    """The storage holds as much as it may (`max_storage`)."""
+    """The storage holds as much as it may (`max_storage`), or its disk has no room left."""
 
     default_remedy = "raise --max-storage, or add nodes"
 

@@ -68,6 +68,11 @@ class Acknowledgements:
         return sum(durability >= Durability.SYSTEM for durability in self._acknowledged.values())
 
     @property
+    def refusals(self) -> Counter[StoreStatus]:
+        """How many have refused so far, by their reason."""
+        return Counter(status for status in self._declined.values() if status is not None)
+
+    @property
     def outcome(self) -> Outcome | None:
         """How it ended; None while it is open."""
         return self._outcome

@@ -23,6 +23,7 @@ MAX_CONTACTS: Final = 128
 MAX_RECORDS: Final = 4
 MAX_KEYS: Final = 32  # in one HAVE
 STORES_NOTHING: Final = 1  # Packet.flags, bit 0
+IS_LEAVING: Final = 2  # bit 1
 
 
 @attrs.frozen

@@ -111,6 +111,16 @@ class Core:
         peer = self.rpc.peers.known(contact.endpoint)
         return peer is None or not peer.stores_nothing
 
+    def is_leaving(self, contact: Contact) -> bool:
+        """Whether the contact has said that it is about to leave."""
+        peer = self.rpc.peers.known(contact.endpoint)
+        return peer is not None and peer.is_leaving
+
+    def is_doubtful(self, contact: Contact, now: float) -> bool:
+        """Whether it may be gone: it has missed a deadline lately, or has said that it is about to leave."""
+        peer = self.rpc.peers.known(contact.endpoint)
+        return peer is not None and (peer.is_leaving or peer.is_suspect(now))
+
     def background(self, task: Callable[[], Awaitable[None]]) -> None:
         """Goes on with something after its caller has left, as long as the node lives. The disk may fail meanwhile."""
         if self.nursery is not None:

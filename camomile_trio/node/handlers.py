@@ -113,6 +113,9 @@ class Handlers:
         if not request.is_proven and not self._tokens.is_valid(message.token, request.source.ip, self._rpc.clock()):
             self._refuse(request, StoreStatus.NO_TOKEN)
             return
+        if self._holdings.takes_nothing:
+            self._refuse(request, StoreStatus.BUSY)
+            return
         value = message.value
         if value is not None and len(value) > self._max_value_size:
             self._refuse(request, StoreStatus.TOO_LARGE)
@@ -174,6 +177,7 @@ class Handlers:
         # A hint from an address that anybody could have forged: see whether the node is still there.
         known = self._rpc.table.get(request.packet.sender)
         if known is not None and known.endpoint == request.source:
+            self._rpc.peers.get(request.source).is_leaving = True  # until it answers otherwise
             self._rpc.prove(known, again_after=CHECKED_AGAIN_AFTER)
 
     def _store_cached(self, request: Request, key: Key, message: Store) -> None:

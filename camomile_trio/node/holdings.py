@@ -37,6 +37,8 @@ YOUNG_FOR = 3
 # How many keys' news from other holders are remembered, and how many ended registers make room at a time.
 MAX_NEWS = 200_000
 EVICTED_AT_ONCE = 64
+# Keys that a leaving node takes before it takes no more: it has to hand each of them over.
+MAX_ARRIVALS = 65_536
 # The share of max_storage that values of classic nodes, which nobody signed, may fill.
 CLASSIC_SHARE = 10
 
@@ -99,6 +101,8 @@ class Holdings:
         self._table = table
         self._in_flight: Counter[Key] = Counter()
         self._news: OrderedDict[Key, float] = OrderedDict()
+        self._arrivals: dict[Key, None] | None = None  # what was written since this node began to leave
+        self.takes_nothing = False  # from others: it is as good as gone
         self._started = clock()
         self._uptime_before = storage.note("uptime")
         self._classic_bytes = storage.note("classic_bytes")
@@ -269,6 +273,21 @@ class Holdings:
         self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life))
         return True
 
+    def begin_to_leave(self) -> None:
+        """From now on it is noted what comes in."""
+        self._arrivals = {}
+
+    @property
+    def arrived(self) -> int:
+        """How many keys have come in since, and were not taken out by `take_nothing_more`."""
+        return len(self._arrivals or ())
+
+    def take_nothing_more(self) -> list[Key]:
+        """The keys that have come in since. What others want to store from now on is refused."""
+        self.takes_nothing = True
+        arrived, self._arrivals = list(self._arrivals or ()), None
+        return arrived
+
     def unpublish(self, key: Key) -> None:
         """Gives up the publication: its put came to nothing, or it was forgotten. A copy stays as at any holder."""
         try:
@@ -351,7 +370,8 @@ class Holdings:
             landed()
             if isinstance(outcome, StorageError):
                 self._count_classic(state, before)
-                self._refuse(StoreStatus.FAILED, done)
+                # A disk without room is as full as a storage that holds all it may, and the caller is told so.
+                self._refuse(StoreStatus.FULL if isinstance(outcome, StorageFull) else StoreStatus.FAILED, done)
             else:
                 done(StoreResult(StoreStatus.STORED, outcome, winners))
 
@@ -368,6 +388,9 @@ class Holdings:
             return
         self._count_classic(before, state)
         self.comparisons.on_stored(key)
+        if self._arrivals is not None:
+            self._arrivals[key] = None
+            self.takes_nothing = len(self._arrivals) >= MAX_ARRIVALS
 
     def _hand_over(self, state: KeyState, value: bytes | None, done: Done | None, *, even_if_full: bool) -> None:
         now = self.wall_clock()

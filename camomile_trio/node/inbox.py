@@ -14,7 +14,7 @@ import trio
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
-from camomile_trio.kademlia.messages import VERSION, Message, Packet, Ping, TooLarge, Value
+from camomile_trio.kademlia.messages import IS_LEAVING, VERSION, Message, Packet, Ping, TooLarge, Value
 from camomile_trio.node.rpc import ANSWER_TYPES, Rpc, kind_of
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_within
@@ -148,6 +148,7 @@ class Inbox:
             min(VERSION, packet.version),
             rpc.network_prefix,
             rpc.advertise if is_ours else None,
+            IS_LEAVING if is_ours and rpc.is_leaving else 0,
         )
 
     def _answer(self, packet: Packet, source: Endpoint, message: Message, allowance: float) -> int:

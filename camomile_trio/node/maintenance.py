@@ -18,6 +18,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.comparing import Comparing
 from camomile_trio.node.core import Core
+from camomile_trio.node.handing_over import HandOver
 from camomile_trio.node.refreshing import Refreshing
 from camomile_trio.node.renewing import IDLE, Renewing
 from camomile_trio.node.repair import PAGE, Repair
@@ -74,9 +75,9 @@ class Maintenance:
         else:
             self.newcomers_left += 1
 
-    async def hand_over(self) -> int:
-        """Before this node leaves. Returns how many keys could not be placed."""
-        return await self.replication.hand_over()
+    def new_hand_over(self) -> HandOver:
+        """To be run before this node leaves."""
+        return HandOver(self._core, self.repair)
 
     def lasting_contacts(self) -> list[Contact]:
         """Contacts worth trying at the next start."""

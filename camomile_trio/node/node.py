@@ -245,16 +245,23 @@ async def _leave(core: Core, maintenance: Maintenance) -> None:
     """Hands records over within its time, and remembers whom to ask at the next start."""
     deadline = core.config.records.hand_over_deadline
     if deadline and core.readiness.is_joined and len(core.table):
+        hand_over = maintenance.new_hand_over()
+        why = "nobody else took them"
         with trio.move_on_after(deadline) as scope:
             try:
-                unplaced = await maintenance.hand_over()
+                await hand_over.run()
             except StorageError as error:
-                log.warning("left before all records were handed over", reason=str(error))
-            else:
-                if unplaced:
-                    log.warning("left without placing all records", keys=unplaced)
+                why = str(error)
         if scope.cancelled_caught:
-            log.warning("left before all records were handed over", seconds=deadline)
+            why = f"the time was up, {deadline:g} s"
+        if hand_over.somebody_stays and (hand_over.unplaced or hand_over.unseen):
+            log.warning(
+                "left without handing all records over",
+                because=why,
+                unplaced=hand_over.unplaced,
+                some=[key.hex() for key in hand_over.named],
+                not_asked_about=hand_over.unseen,
+            )
     try:
         core.storage.save_contacts(maintenance.lasting_contacts())
         core.holdings.save_uptime()

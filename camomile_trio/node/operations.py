@@ -32,7 +32,7 @@ from camomile_trio.errors import (
 )
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
-from camomile_trio.kademlia.acknowledgement import Failed, Outcome, Refused, Success
+from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused, Success
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import StoreStatus
@@ -89,7 +89,7 @@ class Operations:
             if not is_accepted:
                 if isinstance(spread.acknowledgements.outcome, Refused) and not seen:
                     core.background(functools.partial(self._withdraw, key, found.contacts))
-                raise _error_of(spread.acknowledgements.outcome, "put")
+                raise _error_of(spread.acknowledgements, "put")
             return Stored(key, spread.acknowledgements.replicas, spread.acknowledgements.durable)
 
     async def get(self, key: Key) -> Found:
@@ -128,7 +128,7 @@ class Operations:
             spread = await self._spread(sign, seen, None, survey.closest, holders=survey.holders, silent=silent)
             core.holdings.cache.drop(key)
             if not isinstance(spread.acknowledgements.outcome, Success):
-                raise _error_of(spread.acknowledgements.outcome, "forget")
+                raise _error_of(spread.acknowledgements, "forget")
             return ForgetResult(key, spread.acknowledgements.replicas, others)
 
     async def ping(self, node: NodeId) -> Pinged:
@@ -265,13 +265,18 @@ class Operations:
         raise NotFound(f"no node knows {key.hex()[:16]}…")
 
 
-def _error_of(outcome: Outcome | None, what: str) -> CamomileError:
+def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
+    outcome = acknowledgements.outcome
     if isinstance(outcome, Refused):
         match outcome.status:
             case StoreStatus.TOO_LARGE:
                 return ValueTooLarge("most of the holders do not take values of this size")
             case StoreStatus.FULL | StoreStatus.QUOTA:
                 return StorageFull("most of the holders are full")
+            case StoreStatus.FAILED:
+                return NoMajority(
+                    "the storage of most of the holders fails", remedy="look at the nodes' disks, then repeat"
+                )
             case StoreStatus.TOO_MANY_PUBLISHERS:
                 return TooManyPublishers("the value has as many publishers as its holders keep")
             case StoreStatus.NOT_YET:
@@ -280,7 +285,12 @@ def _error_of(outcome: Outcome | None, what: str) -> CamomileError:
                     remedy="set the clocks right, then repeat",
                 )
             case status:
-                return NoMajority(f"most of the holders refused the {what}: {status.name.lower().replace('_', ' ')}")
+                return NoMajority(f"most of the holders refused the {what}: {_in_words(status)}")
     if isinstance(outcome, Failed) and outcome.alone:
         return Unreachable("no other node answered")
-    return NoMajority(f"too few holders acknowledged the {what}")
+    said = ", ".join(f"{count} said {_in_words(status)}" for status, count in acknowledgements.refusals.most_common())
+    return NoMajority(f"too few holders acknowledged the {what}" + (f"; {said}" if said else ""))
+
+
+def _in_words(status: StoreStatus) -> str:
+    return status.name.lower().replace("_", " ")

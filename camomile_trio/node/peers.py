@@ -30,6 +30,7 @@ class Peer:
     knows_us: bool = False  # we have answered its ping, so it need not hold its answers short
     version: int = 0  # shown in a reply that we matched
     stores_nothing: bool = False  # it said so: nothing is stored there
+    is_leaving: bool = False  # it has said so, and has not answered otherwise since
     token: bytes = b""  # lets us store there
     answered_at: float = -math.inf
     missed_at: float = -math.inf  # a deadline passed, and no answer came since

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import attrs
 import trio
 
 from camomile_trio.errors import StorageError
@@ -16,7 +17,7 @@ from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult
+from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import NOTHING, RULES
 from camomile_trio.node.classic import MAX_CLASSIC_VALUE
@@ -32,6 +33,14 @@ PAGE = 64
 OFFER_OVERHEAD = 350
 COMPARE_OVERHEAD = 200
 COMPARE_A_KEY = 48
+
+
+@attrs.frozen
+class Lack:
+    """What somebody who was asked does not have of a key."""
+
+    rows: tuple[RecordRow, ...]  # all of ours where it lacks only the value
+    value: bool
 
 
 class Repair:
@@ -164,41 +173,59 @@ class Repair:
         known = {each.record.publisher: each.record for each in state.registers}
         return any(each.publisher in known and known[each.publisher].rank > each.rank for each in records)
 
+    def lack_of(self, holding: Holding) -> Lack | None:
+        """Takes over what is newer in `holding`; what of ours is lacking there, if anything is. StorageError."""
+        holdings = self._core.holdings
+        is_latest = self.adopt(holding)
+        state = holdings.state(holding.key)
+        now = self._core.wall_clock()
+        # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
+        mine = [record.row() for record in registers.offered(state, now)]
+        missing = [row for row in mine if row not in holding.records]
+        lacks_value = registers.is_served(state, now) and not holding.has_value
+        # Without a record of ours it is a classic node's value, which nobody of ours would take.
+        if missing or (lacks_value and mine):
+            return Lack(tuple(missing or mine), lacks_value)
+        if holding.records and is_latest:
+            holdings.heard_from_holder(holding.key)
+        return None
+
     async def settle(self, contact: Contact, holding: Holding, *, declined: set[Key] | None = None) -> bool:
         """Takes over what is newer in `holding`, and sends what is missing there. False if no answer came to that."""
-        core, key = self._core, holding.key
         try:
-            is_latest = self.adopt(holding)
-            state = core.holdings.state(key)
-            now = core.wall_clock()
-            # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
-            mine = [record.row() for record in registers.offered(state, now)]
-            missing = [row for row in mine if row not in holding.records]
-            lacks_value = registers.is_served(state, now) and not holding.has_value
-            if not missing and not lacks_value:
-                if holding.records and is_latest:
-                    core.holdings.heard_from_holder(key)
-                return True
-            value = core.holdings.value(key) if lacks_value else None
+            lack = self.lack_of(holding)
+            value = self._core.holdings.value(holding.key) if lack is not None and lack.value else None
         except StorageError:
             return True
-        rows = missing or mine
+        if lack is None:
+            return True
+        result = await self._send(contact, holding.key, value, lack.rows)
+        if result in PASSING and declined is not None:
+            declined.add(holding.key)
+        return result is not None
+
+    async def give(self, contact: Contact, key: Key, lack: Lack) -> StoreStatus | None:
+        """Sends what is lacking, and says how that was taken; None: no answer came. StorageError."""
+        return await self._send(contact, key, self._core.holdings.value(key) if lack.value else None, lack.rows)
+
+    async def _send(
+        self, contact: Contact, key: Key, value: bytes | None, rows: Sequence[RecordRow]
+    ) -> StoreStatus | None:
+        """All rows, as many as fit at a time: the first refusal, or STORED; None as soon as no answer comes."""
+        refused: StoreStatus | None = None
         for start in range(0, len(rows), RULES.max_answer_records):
             batch = tuple(rows[start : start + RULES.max_answer_records])
-            if not await self.store(contact, key, value, batch, declined=declined):
-                return False
-        return True
+            status = await self.store(contact, key, value, batch)
+            if status is None:
+                return None
+            if status is not StoreStatus.STORED:
+                refused = refused or status
+        return refused or StoreStatus.STORED
 
     async def store(
-        self,
-        contact: Contact,
-        key: Key,
-        value: bytes | None,
-        rows: tuple[RecordRow, ...],
-        *,
-        declined: set[Key] | None = None,
-    ) -> bool:
-        """Sends one key's records, and waits for the answer. False if there was none."""
+        self, contact: Contact, key: Key, value: bytes | None, rows: tuple[RecordRow, ...]
+    ) -> StoreStatus | None:
+        """Sends some of one key's records, and waits for the answer. None if there was none. StorageError."""
         await self._pace(OFFER_OVERHEAD + len(value or b""))
         results: list[StoreResult | None] = []
         done = trio.Event()
@@ -213,13 +240,12 @@ class Repair:
         storing.start()
         await done.wait()
         result = results[0]
-        if result is not None:
-            self.sent += 1
-            if result.records:
-                self.adopt(Holding(key, False, result.records))
-            if result.status in PASSING and declined is not None:
-                declined.add(key)
-        return result is not None
+        if result is None:
+            return None
+        self.sent += 1
+        if result.records:
+            self.adopt(Holding(key, False, result.records))
+        return result.status
 
     async def _offer_classic(self, contact: Contact, keys: Sequence[Key]) -> None:
         core = self._core

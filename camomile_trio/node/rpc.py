@@ -24,6 +24,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import (
     CHALLENGE_BYTES,
+    IS_LEAVING,
     SESSION_BYTES,
     STORES_NOTHING,
     VERSION,
@@ -115,6 +116,7 @@ class Rpc:
         self.deadlines = Deadlines(clock)
         self.statistics = RpcStatistics()
         self.max_answer = max_value_size + STREAM_OVERHEAD
+        self.is_leaving = False  # every answer says so
         # Told of every contact that enters the table.
         self.on_new_contact: Callable[[Contact], None] = lambda contact: None
         self.observed: Endpoint | None = None  # where the last pong of ours says that we are seen
@@ -440,6 +442,7 @@ class Rpc:
         round_trip = now - pending.sent_at if sampled else None
         peer = self.peers.on_answer(pending.endpoint, now, round_trip=round_trip, version=packet.version)
         peer.stores_nothing = bool(packet.flags & STORES_NOTHING)
+        peer.is_leaving = bool(packet.flags & IS_LEAVING)
         if round_trip is not None and self.events.watched:
             self.events.emit(RoundTrip(kind_of(pending.packet.message), round_trip))
         for held in self._held_back.release(pending.endpoint):

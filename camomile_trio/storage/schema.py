@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from camomile_trio.errors import StorageDamaged, StorageError, StorageUnknown
+from camomile_trio.errors import StorageDamaged, StorageError, StorageFull, StorageUnknown
 
 # How far a commit goes before it is acknowledged: to the operating system, or to the disk.
 SyncMode = Literal["os", "full"]
@@ -57,12 +57,17 @@ _BUSY_SECONDS = 1.0
 # A log that grew beyond this is cut back when it starts over.
 _LOG_BYTES = 64 * 2**20
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# The second is what SQLite says when the index of its log cannot grow.
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
 def translated(error: sqlite3.Error, path: Path) -> StorageError:
     """What SQLite says, as an error of ours."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _DAMAGE:
         return damaged(path, str(error))
+    if code in _NO_ROOM:
+        return StorageFull(f"the disk of the database {path} is full: {error}", remedy="make room on the disk")
     return StorageError(
         f"the database {path} failed: {error}", remedy="look for a full or failing disk, and for its permissions"
     )

@@ -11,6 +11,7 @@ from tools.cluster.deployment import Replica
 
 STOPS_WITHIN = 10.0  # seconds from SIGTERM to the end
 RETURNS_WITHIN = 60.0  # seconds until a replica that came back is ready
+TOLD_WITHIN = 120.0  # seconds from then until it has heard of what it missed
 VALUES = 60
 
 
@@ -82,6 +83,28 @@ def test_a_replica_cut_off_from_the_network_finds_the_others_again(network: Netw
     assert network.missed(got_at([back], values + during)) == []
     key = network.put(back, b"put by the one that was away")
     assert network.missed([(replica, key, b"put by the one that was away") for replica in network.replicas()]) == []
+
+
+def test_what_was_forgotten_while_a_third_was_cut_off_does_not_come_back_with_it(network: Network) -> None:
+    values = put_everywhere(network, "before a third was cut off")
+    kept, forgotten = values[: VALUES // 3], values[VALUES // 3 :]
+    away = network.replicas()[-(network.deployment.nodes // 3) :]
+    for replica in away:
+        network.deployment.cut_off(replica)
+    there = network.replicas()
+    for number, (key, _) in enumerate(forgotten):
+        assert network.forget(there[number % len(there)], key).status == 204
+
+    for replica in away:
+        network.deployment.bring_back(replica)
+    network.wait_until_ready(within=RETURNS_WITHIN)
+    keys = [key for key, _ in forgotten]
+    everybody = network.replicas()
+    # Whoever missed the forget is told when it is heard of again; until then only its own users may see the value.
+    wait_until(lambda: network.still_there(keys, everybody) == {}, within=TOLD_WITHIN)
+    time.sleep(CACHE_LIFE)
+    assert network.still_there(keys, everybody) == {}
+    assert network.missed(got_at(everybody, kept)) == []
 
 
 def test_a_replica_told_to_stop_ends_in_order_and_its_values_stay(network: Network) -> None:

@@ -154,6 +154,15 @@ def test_a_reason_that_may_still_find_a_majority_is_waited_for() -> None:
     assert acknowledgements.outcome == Refused(StoreStatus.TOO_LARGE)
 
 
+def test_refusals_are_counted_by_their_reason() -> None:
+    acknowledgements = looked_up(4, ours=[1, 2, 3, 4])
+    acknowledgements.on_refused(node(1), StoreStatus.FULL)
+    acknowledgements.on_refused(node(2), StoreStatus.FULL)
+    acknowledgements.on_refused(node(3), StoreStatus.QUOTA)
+    acknowledgements.on_failed(node(4))
+    assert acknowledgements.refusals == {StoreStatus.FULL: 2, StoreStatus.QUOTA: 1}
+
+
 def test_refusals_for_several_reasons_are_a_failure_without_a_reason() -> None:
     acknowledgements = looked_up(3, ours=[1, 2, 3])
     acknowledgements.on_refused(node(1), StoreStatus.FULL)

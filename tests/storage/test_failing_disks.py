@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from camomile_trio.errors import StorageError
+from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage import sqlite
 from camomile_trio.storage.base import Timetable
@@ -66,7 +66,7 @@ async def test_a_full_disk_refuses_what_is_larger_and_takes_it_again_once_there_
         assert await write(storage, 1, bytes(1000)) is Durability.SYSTEM
         (disk / "somebody-elses").write_bytes(bytes(6 * MIB + MIB // 2))
         refused = await write(storage, 2, bytes(3 * MIB))
-        assert isinstance(refused, StorageError)
+        assert isinstance(refused, StorageFull)
         assert "full" in str(refused)
         assert "full" in storage.failing
         assert storage.read(key(2)) is None

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camomile_trio.errors import DataDirectoryInUse, StorageError
+from camomile_trio.errors import DataDirectoryInUse, StorageError, StorageFull
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
@@ -207,7 +207,7 @@ async def test_a_commit_that_fails_while_closing_is_heard(open_storage: Open, tm
     outcomes = Outcomes()
     storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
     storage.close()
-    assert [type(outcome) for outcome in outcomes.heard] == [StorageError]
+    assert [type(outcome) for outcome in outcomes.heard] == [StorageFull]
     assert on_disk(tmp_path) == set()
 
 

@@ -10,11 +10,11 @@ from camomile_trio.simulation.readings import claim_all_read, claim_share
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
 
-# Between a node that is ready again and the next that leaves, as orchestrators do it.
+# Between a node that is ready again and the next that leaves, as orchestrators do it; a hasty one has none.
 PAUSE = 5.0
 
 
-async def run(world: World, nodes: int, *, is_ephemeral: bool) -> None:
+async def run(world: World, nodes: int, *, is_ephemeral: bool, pause: float) -> None:
     """All nodes of it, once. An ephemeral node comes back with another id and nothing else."""
     machines = await world.settle(nodes, is_ephemeral=is_ephemeral)
     keys = await world.users.put_many(5 * nodes)
@@ -26,7 +26,7 @@ async def run(world: World, nodes: int, *, is_ephemeral: bool) -> None:
             await world.leave(machine)
             await world.start(machine)
             await world.wait_ready([machine], 60.0)
-            await trio.sleep(PAUSE)
+            await trio.sleep(pause)
             world.progress.advance(1)
         nursery.cancel_scope.cancel()
     claim_share(world, "every get succeeded", "get", before, least=1.0)
@@ -37,11 +37,15 @@ async def run(world: World, nodes: int, *, is_ephemeral: bool) -> None:
 SCENARIOS = tuple(
     Scenario(
         name=f"rolling-restart-{kind}",
-        summary=f"One {kind} node after another leaves and starts again, while users put and get.",
+        summary=f"One {what} node after another leaves and starts again, while users put and get.",
         passes="no operation fails at the nodes that are up, and every value is read afterwards",
-        run=functools.partial(run, is_ephemeral=kind == "ephemeral"),
+        run=functools.partial(run, is_ephemeral=kind != "durable", pause=pause),
         nodes=20,
         tick=0.001,
     )
-    for kind in ("durable", "ephemeral")
+    for kind, what, pause in (
+        ("durable", "durable", PAUSE),
+        ("ephemeral", "ephemeral", PAUSE),
+        ("hasty", "ephemeral", 0.0),
+    )
 )

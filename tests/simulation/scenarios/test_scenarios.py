@@ -24,6 +24,7 @@ SMALL = {
     "mass-crash-50": 8,
     "rolling-restart-durable": 5,
     "rolling-restart-ephemeral": 5,
+    "rolling-restart-hasty": 5,
     "one-way-cuts": 5,
     "loss-5": 5,
     "damaged-links": 6,

@@ -355,7 +355,7 @@ class Packet(betterproto2.Message):
 
     flags: "int" = betterproto2.field(13, betterproto2.TYPE_UINT32)
     """
-    Bit 0: stores nothing.
+    Bit 0: stores nothing. Bit 1, in answers: is about to leave.
     """
 
     padding: "bytes" = betterproto2.field(14, betterproto2.TYPE_BYTES)

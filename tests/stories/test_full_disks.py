@@ -1,0 +1,54 @@
+"""Disks without room under whole nodes: whoever puts hears the reason, all the more so when most of them are full."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.errors import NoMajority, StorageFull
+from camomile_trio.storage.medium import DiskFaults
+from camomile_trio.storage.simulated import SimulatedDisk
+from tests.stories.village import Village, small, village
+
+VALUE = b"larger than the room that is left"
+
+
+async def settle_with_disks(place: Village, count: int) -> list[SimulatedDisk]:
+    disks = [SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(number)) for number in range(count)]
+    for disk in disks:
+        await place.open(storage=disk.open())
+    return disks
+
+
+async def test_when_most_disks_are_full_the_caller_hears_that(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(0, config=small(cache_life=0)) as place:
+        disks = await settle_with_disks(place, 5)
+        for disk in disks[:3]:
+            disk.set_faults(DiskFaults(is_full=True))
+        for node in place.nodes:
+            with pytest.raises(StorageFull):
+                await node.put(VALUE)
+        for disk in disks:
+            disk.set_faults()
+        assert (await place[0].put(VALUE)).replicas >= 3
+
+
+async def test_reasons_of_fewer_than_most_are_said_too(autojump_clock: trio.testing.MockClock) -> None:
+    """Half is enough to leave no majority, and not enough to speak for all."""
+    async with village(0, config=small(cache_life=0)) as place:
+        disks = await settle_with_disks(place, 4)
+        for disk in disks[:2]:
+            disk.set_faults(DiskFaults(is_full=True))
+        with pytest.raises(NoMajority, match="2 said full"):
+            await place[3].put(VALUE)
+
+
+async def test_disks_that_fail_are_not_called_full(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(0, config=small(cache_life=0)) as place:
+        for disk in await settle_with_disks(place, 4):
+            disk.set_faults(DiskFaults(fails_writes=True))
+        with pytest.raises(NoMajority, match="the storage of most of the holders fails"):
+            await place[1].put(VALUE)
