@@ -19,6 +19,7 @@ RIGHT_BYTES = "values have the right bytes"
 AMPLIFICATION = "forged addresses get three times their bytes at most"
 LEFT_BEHIND = "nothing is left behind"
 NO_DEAD = "no table keeps the dead"
+NOT_EVERYWHERE = "what is promised is read everywhere"
 
 
 @attrs.frozen(kw_only=True)
@@ -158,6 +159,27 @@ MUTANTS = (
         caught_by=("no table has a dead node", NO_DEAD),
         scenario="quiet-deaths",
         seeds=2,
+    ),
+    Mutant(
+        what="who misses a deadline keeps its seat",
+        edits=(
+            Edit(
+                "kademlia/routing.py", "if self._failed(seating.members.get(number), endpoint, asked_at):", "if False:"
+            ),
+        ),
+        caught_by=(NO_DEAD,),
+    ),
+    Mutant(
+        what="no replication",
+        edits=(
+            Edit(
+                "node/maintenance.py",
+                "await self._guard(functools.partial(self.replication.replicate, interval))",
+                "pass",
+            ),
+        ),
+        caught_by=(READABLE, NOT_EVERYWHERE),
+        first_seed=3,
     ),
     Mutant(
         what="a renewal raises seq",
