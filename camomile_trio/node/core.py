@@ -20,10 +20,11 @@ from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.deadlines import Clock
 from camomile_trio.node.events import Events, ReadyChanged
-from camomile_trio.node.holdings import Holdings, WallClock
+from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.node.reminders import Reminders
 from camomile_trio.node.rpc import Rpc
+from camomile_trio.node.writes import WallClock
 from camomile_trio.storage.base import Storage
 
 

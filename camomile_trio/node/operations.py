@@ -270,8 +270,13 @@ def _error_of(outcome: Outcome | None, what: str) -> CamomileError:
         match outcome.status:
             case StoreStatus.TOO_LARGE:
                 return ValueTooLarge("most of the holders do not take values of this size")
-            case StoreStatus.FULL | StoreStatus.QUOTA:
+            case StoreStatus.FULL:
                 return StorageFull("most of the holders are full")
+            case StoreStatus.QUOTA:
+                return StorageFull(
+                    "most of the holders keep no more of this publisher, or of what comes from this node's network",
+                    remedy="forget some values, raise --max-storage at the holders, or give them the publisher's key",
+                )
             case StoreStatus.TOO_MANY_PUBLISHERS:
                 return TooManyPublishers("the value has as many publishers as its holders keep")
             case StoreStatus.NOT_YET:

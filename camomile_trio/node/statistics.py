@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from camomile_trio.errors import StorageError
 from camomile_trio.node.core import Core
 from camomile_trio.node.maintenance import Maintenance
 from camomile_trio.node.operations import Operations
 from camomile_trio.node.results import Statistics
+from camomile_trio.storage.accounts import Sort
 
 
 def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Statistics:
@@ -30,6 +32,12 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
 
     def outcome(kind: str, name: str, count: int) -> None:
         result.counters["rpc_outcomes_total", (("kind", kind), ("outcome", name))] = count
+
+    def largest(sort: Sort) -> int:
+        try:
+            return core.storage.largest(sort)
+        except StorageError:
+            return 0  # the disk cannot be read, which other figures say
 
     by("rpc_requests_total", "kind", rpc.requests)
     by("rpc_received_total", "kind", rpc.received)
@@ -79,6 +87,9 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("stored_values", stored.values),
         ("stored_bytes", stored.bytes),
         ("max_stored_bytes", stored.max_bytes),
+        ("largest_publisher_bytes", largest(Sort.PUBLISHER)),
+        ("largest_network_bytes", largest(Sort.NETWORK)),
+        ("largest_carrier_bytes", largest(Sort.CARRIER)),
         ("storage_writes_pending", stored.pending),
         ("reminders_waiting", core.reminders.keys),
         ("cached_values", len(holdings.cache)),

@@ -56,10 +56,9 @@ def charges(state: KeyState | None) -> Charges:
 
 def differences(before: KeyState | None, after: KeyState | None) -> Charges:
     """What changes in the accounts when `after` takes the place of `before`: only what is not 0."""
-    if before is not None and after is not None:
-        # Most writes of a key that is here already only move its times.
-        if before.size == after.size and before.registers == after.registers:
-            return {}
+    # Most writes of a key that is here already only move its times.
+    if before and after and before.size == after.size and before.registers == after.registers:
+        return {}
     was, now = charges(before), charges(after)
     changes = {account: now.get(account, 0) - was.get(account, 0) for account in {**was, **now}}
     return {account: change for account, change in changes.items() if change}

@@ -56,7 +56,9 @@ class Database:
             self._connections = stack.pop_all()
 
     def read(self, key: Key) -> KeyState | None:
-        rows = self._rows("SELECT size, registers, classic_until, published, brought_by FROM keys WHERE key = ?", (key,))
+        rows = self._rows(
+            "SELECT size, registers, classic_until, published, brought_by FROM keys WHERE key = ?", (key,)
+        )
         if not rows:
             return None
         try:
@@ -149,7 +151,9 @@ class Database:
             self._writer.execute("DELETE FROM contacts")
             self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", group.contacts)
         self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*group.notes.items()])
-        self._each("INSERT OR REPLACE INTO accounts VALUES (?, ?)", [each for each in group.accounts.items() if each[1]])
+        self._each(
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?)", [each for each in group.accounts.items() if each[1]]
+        )
         self._each("DELETE FROM accounts WHERE account = ?", [(a,) for a, held in group.accounts.items() if not held])
         tally = group.tally
         self._writer.execute(

@@ -82,6 +82,6 @@ def key_row(write: Write) -> KeyRow:
 
 
 def state_of(key: Key, row: StateRow) -> KeyState:
-    """The state from the columns size, registers, classic_until, published, brought_by; ValueError if they make no sense."""
+    """The state from the columns size, registers, classic_until, published, brought_by. ValueError: nonsense."""
     size, registers, classic_until, published, brought_by = row
     return KeyState(key, size, unpack_registers(registers, brought_by, key), classic_until, bool(published))

@@ -57,18 +57,21 @@ _TABLES = (
 # are set with it. A version that ever was released keeps its way here, and its schema in tests/storage/schemas.
 # A register of version 1 has its kind in its second byte, its publisher from the fourth, and had_lease in the last of
 # its 140; a key has at most 32 of them.
-_REGISTERS_1 = """(WITH RECURSIVE place (at) AS (SELECT 0 UNION ALL SELECT at + 140 FROM place WHERE at < 140 * 31)
-    SELECT substr(registers, at + 4, 32) AS publisher, substr(registers, at + 2, 1) = x'01' AS is_lease,
-        substr(registers, at + 140, 1) = x'01' AS had_lease, size FROM keys JOIN place ON at < length(registers))"""
 _MIGRATIONS: dict[int, tuple[str, ...]] = {
     # Who brought what was not known: only the publishers' accounts can be made.
     1: (
         "ALTER TABLE keys ADD COLUMN brought_by BLOB NOT NULL DEFAULT x''",
         *_ACCOUNTS,
-        f"""INSERT INTO accounts SELECT CAST('p' || publisher AS BLOB),
-            SUM(256 + 140 + is_lease * coalesce(size, 0)) FROM {_REGISTERS_1} GROUP BY publisher""",
-        f"""INSERT INTO accounts SELECT CAST('t' || publisher AS BLOB), SUM(256 + 140)
-            FROM {_REGISTERS_1} WHERE NOT is_lease AND NOT had_lease GROUP BY publisher""",
+        """CREATE TEMP VIEW registers_of_1 AS
+            WITH RECURSIVE place (at) AS (SELECT 0 UNION ALL SELECT at + 140 FROM place WHERE at < 140 * 31)
+            SELECT substr(registers, at + 4, 32) AS publisher, substr(registers, at + 2, 1) = x'01' AS is_lease,
+                substr(registers, at + 140, 1) = x'01' AS had_lease, size
+            FROM main.keys JOIN place ON at < length(registers)""",
+        """INSERT INTO accounts SELECT CAST('p' || publisher AS BLOB),
+            SUM(256 + 140 + is_lease * coalesce(size, 0)) FROM registers_of_1 GROUP BY publisher""",
+        """INSERT INTO accounts SELECT CAST('t' || publisher AS BLOB), SUM(256 + 140)
+            FROM registers_of_1 WHERE NOT is_lease AND NOT had_lease GROUP BY publisher""",
+        "DROP VIEW registers_of_1",
     ),
 }
 # One row of each is read when the file is opened: damage that shows there is better heard of at the start.
