@@ -18,6 +18,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.deadlines import Clock
 from camomile_trio.node.events import Events, ReadyChanged
 from camomile_trio.node.holdings import Holdings
@@ -82,11 +83,16 @@ class Core:
     wall_clock: WallClock
     rng: random.Random
     reminders: Reminders = attrs.field(factory=Reminders)
+    confirmations: Confirmations = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
     # Nobody else was ever heard of, or the operator said that this node stands alone.
     stands_alone: bool = False
     background_failures: int = 0  # of what went on after its caller had left, since the disk failed
+
+    def __attrs_post_init__(self) -> None:
+        # A holder asks the others every other of its rounds at the latest, each with its jitter.
+        self.confirmations = Confirmations(2.5 * self.config.records.replicate_interval)
 
     @property
     def id(self) -> NodeId:

@@ -16,7 +16,7 @@ from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult
+from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import RULES
 from camomile_trio.node.classic import MAX_CLASSIC_VALUE
@@ -119,7 +119,11 @@ class Repair:
             state = core.holdings.state(key)
             now = core.wall_clock()
             # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
-            mine = [record.row() for record in registers.offered(state, now)]
+            offered = registers.offered(state, now)
+            mine = [record.row() for record in offered]
+            for record, row in zip(offered, mine, strict=True):
+                if row in holding.records and (holding.has_value or record.is_tombstone):
+                    core.confirmations.confirm(row, contact.id, core.clock())
             missing = [row for row in mine if row not in holding.records]
             lacks_value = registers.is_served(state, now) and not holding.has_value
             if not missing and not lacks_value:
@@ -162,6 +166,8 @@ class Repair:
         result = results[0]
         if result is not None:
             self.sent += 1
+            if result.status is StoreStatus.STORED and len(rows) == 1:
+                self._core.confirmations.confirm(rows[0], contact.id, self._core.clock())
             if result.records:
                 self.adopt(Holding(key, False, result.records))
             if result.status in PASSING and declined is not None:

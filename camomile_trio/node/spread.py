@@ -112,6 +112,7 @@ class Spread:
             self.acknowledgements.on_failed(contact.id)
         elif result.status is StoreStatus.STORED:
             self.acknowledgements.on_acknowledged(contact.id, result.durability)
+            self._core.confirmations.confirm(self._record.row(), contact.id, self._core.clock())
         else:
             self.acknowledgements.on_refused(contact.id, result.status)
             self._note_winners(result)
