@@ -77,6 +77,7 @@ class Operations:
             raise ValueTooLarge(f"the value has {len(value)} bytes; this node takes up to {records.max_value_size}")
         async with self._operation("put"):
             core.require_ready()
+            core.require_clock()
             key = Key.of(value)
             life = int((records.lease if ttl is None else ttl) * 1000)
             found = await self._closest(key)
@@ -111,6 +112,7 @@ class Operations:
         core = self._core
         async with self._operation("forget"):
             core.require_ready()
+            core.require_clock()
             survey = Survey(core, key)
             await survey.run()
             own = survey.best.get(core.publisher.public)

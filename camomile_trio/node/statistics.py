@@ -71,6 +71,8 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("newcomers_left_to_replication_total", maintenance.newcomers_left),
         ("reminders_told_total", core.reminders.told),
         ("reminders_dropped_total", core.reminders.dropped),
+        ("clock_jumps_total", core.clocks.jumps),
+        ("clock_disagreements_total", core.clocks.disagreements),
         ("leases_woken_total", maintenance.renewing.woken),
         ("peers_forgotten_total", core.rpc.peers.forgotten),
         ("verdicts_dropped_total", core.rpc.statistics.verdicts_dropped),
@@ -94,6 +96,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("reminders_waiting", core.reminders.keys),
         ("cached_values", len(holdings.cache)),
         ("cached_bytes", holdings.cache.bytes),
+        ("clock_ahead", int(core.clocks.is_ahead())),
         ("ready", int(not core.readiness.reason)),
     ):
         result.gauges[name, ()] = amount
