@@ -207,7 +207,8 @@ class Holdings:
                 continue
             state = admission.state
             if status is not StoreStatus.STORED:
-                refusals.append((status, ""))
+                # On the wire both are `expired`; whoever looks for the cause wants to know which.
+                refusals.append((status, "bad_terms" if admission.verdict is Verdict.BAD_TERMS else ""))
         if len(refusals) == len(records):
             if state != before:
                 # A refused record is remembered for as long as it could come back.
