@@ -26,6 +26,8 @@ PATIENCE = 180.0
 LONGEST_HOLD = 24 * 3600.0
 # Pongs come by themselves where strangers are; among old friends somebody is asked so often, in seconds.
 ASK_EVERY = 3600.0
+# For the first time so long after the start, when there are neighbours.
+FIRST_ASKED = 60.0
 MAX_PEERS = 256
 # At most one warning in so many seconds, that names so many peers.
 WARN_EVERY = 600.0
@@ -45,7 +47,7 @@ class Clocks:
         # Until when nothing is believed before a peer has spoken; old records may meet a machine without a clock.
         self._in_doubt_until = clock() + PATIENCE if has_records else -math.inf
         self._has_leapt = False  # it was set ahead by more than max_skew, and nobody has spoken since
-        self._heard_at = -math.inf
+        self._heard_at = clock() + FIRST_ASKED - ASK_EVERY
         self._ahead_since: float | None = None
         self._wrong: dict[NodeId, int] = {}  # those of them to be named in the next warning
         self._warned_at = -math.inf

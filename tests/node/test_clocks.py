@@ -6,7 +6,16 @@ import attrs
 import pytest
 
 from camomile_trio.kademlia.ids import NodeId
-from camomile_trio.node.clocks import ASK_EVERY, LONGEST_HOLD, MAX_PEERS, NAMED, PATIENCE, WARN_EVERY, Clocks
+from camomile_trio.node.clocks import (
+    ASK_EVERY,
+    FIRST_ASKED,
+    LONGEST_HOLD,
+    MAX_PEERS,
+    NAMED,
+    PATIENCE,
+    WARN_EVERY,
+    Clocks,
+)
 from tests.node.line import EPOCH
 
 HOUR = 3_600_000
@@ -46,8 +55,9 @@ def test_time_that_passes_is_no_jump_nor_is_a_clock_that_is_put_right_slowly() -
     assert (watch.clocks.jumps, watch.clocks.may_end()) == (0, True)
 
 
-def test_peers_are_asked_at_the_start_and_when_none_has_spoken_for_an_hour() -> None:
+def test_peers_are_asked_soon_after_the_start_and_when_none_has_spoken_for_an_hour() -> None:
     watch = Watch()
+    watch.now += FIRST_ASKED + 1
     asked = [watch.clocks.asks]
     watch.hear(1)
     for seconds in (ASK_EVERY, 1):
