@@ -41,8 +41,8 @@ BATCH_BYTES, BATCH_ENTRIES = 2**20, 16
 def records(as_json: bool, socket: Path | None, data_dir: Path | None) -> None:
     """List the records that this machine's node holds.
 
-    COPIES counts the one here and, where another holder has shown since the start that it has the record, one more:
-    a node does not keep count of all others.
+    COPIES is how many other nodes have confirmed lately that they hold the very same record; "-" if none has, as after
+    a start: the next round of replication asks them.
     """
     path = socket_to_call(socket, data_dir, os.environ, os.getuid())
     from camomile_trio.cli.client import control_client, read_json, require
@@ -70,8 +70,8 @@ def _row(record: dict[str, object]) -> str:
     ends = datetime.fromtimestamp(_number(record.get("expires")) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     publisher, size = record.get("publisher"), record.get("size")
     who, length = "-" if publisher is None else str(publisher)[:16], "-" if size is None else str(size)
-    copies = record.get("copies_known")
-    cells = f"{record.get('key')}", f"{record.get('kind')!s:9}", ends, f"{who:16}", f"{length:>9}", f"{copies} or more"
+    copies = "-" if record.get("copies_known") is None else record.get("copies_known")
+    cells = f"{record.get('key')}", f"{record.get('kind')!s:9}", ends, f"{who:16}", f"{length:>9}", f"{copies!s:>6}"
     return "  ".join(cells)
 
 

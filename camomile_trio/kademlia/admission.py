@@ -45,13 +45,14 @@ def admit(
     now: int,
     value_size: int | None,
     own: PublisherKey | None = None,
+    brought_by: bytes = b"",
     rules: NetworkRules = RULES,
 ) -> Admission:
     """Merges `record`, whose signature has been checked, into what is known of its key (rules 2, 3, 4, 6 and 8).
 
     `value_size` is the size in bytes of the value that came along and hashes to the key, None if none came. `own` is
-    this node's publisher key: its tombstone ends the publication here. The bytes are to be stored exactly when the
-    new state has a size and the old one had none.
+    this node's publisher key: its tombstone ends the publication here. `brought_by` is written into a register that is
+    new here. The bytes are to be stored exactly when the new state has a size and the old one had none.
     """
     refusal = _refuse_terms(record, now, rules)
     if refusal is not None:
@@ -75,6 +76,7 @@ def admit(
         record,
         remembered_until=max(record.expires, old.remembered_until if old is not None else 0),
         had_lease=not record.is_tombstone or (old is not None and old.had_lease),
+        brought_by=brought_by if old is None else old.brought_by,
     )
     merged = KeyState(
         state.key,

@@ -49,6 +49,8 @@ class Register:
     # Whether a lease of this publisher was ever stored here: only then does it count as a publisher (rule 4). It is to
     # be stored like the rest, and has no default so that nobody forgets it.
     had_lease: bool = attrs.field(kw_only=True)
+    # To whose account it goes who first brought it here: 8 bytes that mean nothing in this storey, empty for nobody's.
+    brought_by: bytes = attrs.field(default=b"", kw_only=True)
 
 
 @attrs.frozen

@@ -12,19 +12,26 @@ import attrs
 import trio
 
 from camomile_trio.config import Config
-from camomile_trio.errors import NotJoined, StorageError
+from camomile_trio.errors import NoMajority, NotJoined, StorageError
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.clocks import Clocks
+from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.deadlines import Clock
 from camomile_trio.node.events import Events, ReadyChanged
-from camomile_trio.node.holdings import Holdings, WallClock
+from camomile_trio.node.holdings import Holdings
+from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.node.reminders import Reminders
-from camomile_trio.node.rpc import Rpc
+from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER, Rpc
+from camomile_trio.node.writes import WallClock
 from camomile_trio.storage.base import Storage
+
+# How many peers are asked what their clocks show.
+CLOCKS_ASKED = 3
 
 
 class Readiness:
@@ -81,11 +88,20 @@ class Core:
     wall_clock: WallClock
     rng: random.Random
     reminders: Reminders = attrs.field(factory=Reminders)
+    confirmations: Confirmations = attrs.field(init=False)
+    clocks: Clocks = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
     # Nobody else was ever heard of, or the operator said that this node stands alone.
     stands_alone: bool = False
     background_failures: int = 0  # of what went on after its caller had left, since the disk failed
+
+    def __attrs_post_init__(self) -> None:
+        # A holder asks the others every other of its rounds at the latest, each with its jitter.
+        self.confirmations = Confirmations(2.5 * self.config.records.replicate_interval)
+        has_records = self.storage.statistics.keys > 0
+        self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records)
+        self.rpc.on_pong = self.clocks.on_pong
 
     @property
     def id(self) -> NodeId:
@@ -94,6 +110,30 @@ class Core:
     def require_ready(self) -> None:
         if not self.readiness.is_joined:
             raise NotJoined(f"this node is not ready: {self.readiness.reason}")
+
+    def require_clock(self) -> None:
+        """Nothing is signed under a clock that is ahead: others would refuse it, and what comes after it too."""
+        self.watch_clock()
+        if self.clocks.is_ahead():
+            raise NoMajority(
+                "this node's clock is ahead of most others, or was just set",
+                remedy="set the clock right; it is compared with the peers' within a minute",
+            )
+
+    def watch_clock(self) -> None:
+        """Notices a jump of the wall clock, and asks peers for theirs when that matters."""
+        moved = self.clocks.look()
+        if moved:
+            log.warning("the wall clock was set, or this machine slept", seconds=round(moved / 1000, 1))
+        if self.clocks.asks:
+            for contact in self.table.closest(self.id, CLOCKS_ASKED):
+                self.rpc.prove(contact, again_after=0.0 if moved else CHECKED_AGAIN_AFTER)
+        wrong = self.clocks.to_warn_of()
+        if wrong:
+            log.warning(
+                "clocks of peers differ from this node's by more than they may",
+                seconds_ahead={peer.hex()[:16]: round(ms / 1000, 1) for peer, ms in wrong},
+            )
 
     async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
         """The k closest nodes to `target` that answer, this node not included."""

@@ -167,7 +167,7 @@ class HandOver:
             unheard.remove(holding.key)
             place = places[holding.key]
             try:
-                lack = self._repair.lack_of(holding)
+                lack = self._repair.lack_of(contact, holding)
             except StorageError:
                 continue  # the key stays unplaced
             if lack is None:
@@ -221,7 +221,7 @@ class HandOver:
         others = [each for each in self._heirs(place.key) if each.id not in place.asked]
         for contact in others[:OTHERS_TRIED]:
             try:
-                lack = self._repair.lack_of(Holding(place.key, False, ()))
+                lack = self._repair.lack_of(contact, Holding(place.key, False, ()))
             except StorageError:
                 return False
             if lack is not None and await self._is_placed(contact, place.key, lack):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature, KeyPair, sign_pong
 from camomile_trio.kademlia import registers
-from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.contacts import Contact, source_network
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import (
     Durability,
@@ -33,6 +33,7 @@ from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.classic import is_for_classic
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Request
+from camomile_trio.node.quotas import Bringer
 from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER, Rpc
 from camomile_trio.node.tokens import Tokens
 
@@ -140,7 +141,7 @@ class Handlers:
         if message.records and message.cached:
             self._store_cached(request, key, message)
         elif message.records:
-            self._holdings.store(key, value, message.records, done)
+            self._holdings.store(key, value, message.records, done, bringer=self._bringer(request, key, message.kind))
         elif value is not None:
             self._holdings.store_classic(key, value, message.kind, done)
 
@@ -179,6 +180,19 @@ class Handlers:
         if known is not None and known.endpoint == request.source:
             self._rpc.peers.get(request.source).is_leaving = True  # until it answers otherwise
             self._rpc.prove(known, again_after=CHECKED_AGAIN_AFTER)
+
+    def _bringer(self, request: Request, key: Key, kind: StoreKind) -> Bringer:
+        """Whose account is charged: a stranger's network, or that of another holder for what it replicates.
+
+        Anybody can say REPLICATE, so only a member of our table counts, at the address it answered from, and if it is
+        one of the closest to the key.
+        """
+        is_fellow_holder = False
+        if kind is StoreKind.REPLICATE:
+            known = self._rpc.table.get(request.packet.sender)
+            is_at_home = known is not None and known.endpoint.ip == request.source.ip
+            is_fellow_holder = is_at_home and known in self._rpc.table.closest(key)
+        return Bringer(source_network(request.source.ip), is_fellow_holder)
 
     def _store_cached(self, request: Request, key: Key, message: Store) -> None:
         if message.value is None:

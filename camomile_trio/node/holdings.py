@@ -8,17 +8,16 @@ when there is nothing to commit.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import attrs
 
 from camomile_trio.config import Records
-from camomile_trio.errors import StorageError, StorageFull
+from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia import leases, registers
-from camomile_trio.kademlia.admission import Admission, Verdict, admit, admit_classic, is_acceptable
+from camomile_trio.kademlia.admission import Verdict, admit, admit_classic, is_acceptable
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
@@ -27,16 +26,14 @@ from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.cache import Cache, CachedCopy
 from camomile_trio.node.comparisons import Comparisons
 from camomile_trio.node.deadlines import Clock
-from camomile_trio.storage.base import Done, Storage, Timetable
-
-WallClock = Callable[[], int]
-OnStored = Callable[[StoreResult], None]
+from camomile_trio.node.quotas import NO_STRANGER, Bringer, Quotas
+from camomile_trio.node.writes import OnStored, WallClock, Writes, nobody_waits
+from camomile_trio.storage.base import Storage, Timetable
 
 # For how many rounds of replication after a forget each holder makes sure by itself that all others know of it.
 YOUNG_FOR = 3
-# How many keys' news from other holders are remembered, and how many ended registers make room at a time.
+# How many keys' news from other holders are remembered.
 MAX_NEWS = 200_000
-EVICTED_AT_ONCE = 64
 # Keys that a leaving node takes before it takes no more: it has to hand each of them over.
 MAX_ARRIVALS = 65_536
 # The share of max_storage that values of classic nodes, which nobody signed, may fill.
@@ -52,10 +49,6 @@ _STATUS = {
     Verdict.VALUE_NEEDED: StoreStatus.VALUE_NEEDED,
     Verdict.TOO_MANY_PUBLISHERS: StoreStatus.TOO_MANY_PUBLISHERS,
 }
-
-
-def _nobody_waits(result: StoreResult) -> None:
-    """For writes whose outcome nobody asked for: a failed one shows in the storage's statistics."""
 
 
 @attrs.frozen
@@ -91,7 +84,7 @@ class Holdings:
         self.clock = clock
         self.wall_clock = wall_clock
         self.settings = settings
-        self.refused: Counter[str] = Counter()
+        self.writes = Writes(storage, wall_clock, self._timetable)
         self.damaged = 0
         self.changes = 0  # records written so far
         # Records that came from before this start are compared with the neighbours before they are served.
@@ -99,13 +92,17 @@ class Holdings:
         self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
         self._network = network
         self._table = table
-        self._in_flight: Counter[Key] = Counter()
         self._news: OrderedDict[Key, float] = OrderedDict()
         self._arrivals: dict[Key, None] | None = None  # what was written since this node began to leave
         self.takes_nothing = False  # from others: it is as good as gone
         self._started = clock()
         self._uptime_before = storage.note("uptime")
-        self._classic_bytes = storage.note("classic_bytes")
+        self._quotas = Quotas(storage, publisher)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """What was refused here, by the reason."""
+        return self.writes.refused
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -188,10 +185,12 @@ class Holdings:
         done: OnStored,
         *,
         is_published: bool = False,
+        bringer: Bringer = NO_STRANGER,
     ) -> None:
         """Merges records, with or without the value, into what is stored. The value's hash has been checked.
 
-        `is_published`: a user's put was accepted here, so the value stays until it is forgotten.
+        `is_published`: a user's put was accepted here, so the value stays until it is forgotten. `bringer`: who
+        is charged with what is new, beside its publisher, and how strictly its quotas are meant.
         """
         try:
             if value is not None and self.state(key).size is not None:
@@ -199,47 +198,62 @@ class Holdings:
             state = before = self.state(key)
             records = self.check(rows_untrusted, key, state)
         except BadSignature:
-            self._refuse(StoreStatus.BAD_SIGNATURE, done)
+            self.writes.refuse(StoreStatus.BAD_SIGNATURE, done)
             return
         except StorageError:
-            self._refuse(StoreStatus.FAILED, done)
+            self.writes.refuse(StoreStatus.FAILED, done)
             return
         now = self.wall_clock()
         size = len(value) if value is not None else None
-        admissions: list[Admission] = []
+        winners: list[RecordRow] = []
+        refusals: list[tuple[StoreStatus, str]] = []
         for record in records:
-            admission = admit(state, record, now=now, value_size=size, own=self.publisher)
-            admissions.append(admission)
+            brought_by = self._quotas.brought_by(record, bringer)
+            admission = admit(state, record, now=now, value_size=size, own=self.publisher, brought_by=brought_by)
+            status, over = _STATUS[admission.verdict], ""
+            if admission.winner is not None:
+                winners.append(admission.winner.row())
+            if admission.verdict is Verdict.STORED:
+                try:
+                    over = self._quotas.refusal(record, before, admission.state, bringer)
+                except StorageError:
+                    self.writes.refuse(StoreStatus.FAILED, done)
+                    return
+            if over:
+                refusals.append((StoreStatus.QUOTA, over))
+                continue
             state = admission.state
-        accepted = [each for each in admissions if _STATUS[each.verdict] is StoreStatus.STORED]
-        winners = tuple(each.winner.row() for each in admissions if each.winner is not None)
-        if not accepted:
+            if status is not StoreStatus.STORED:
+                # On the wire both are `expired`; whoever looks for the cause wants to know which.
+                refusals.append((status, "bad_terms" if admission.verdict is Verdict.BAD_TERMS else ""))
+        if len(refusals) == len(records):
             if state != before:
                 # A refused record is remembered for as long as it could come back.
-                self._write(before, state, None, _nobody_waits, ())
-            self._refuse(_STATUS[admissions[0].verdict], done, winners)
+                self._write(before, state, None, nobody_waits)
+            status, over = refusals[0]
+            self.writes.refuse(status, done, tuple(winners), reason=over)
             return
         if is_published and state.size is not None:
             state = attrs.evolve(state, published=True)
         if not registers.is_live(state, now):
             self.cache.drop(key)
-        if state == before and not self._in_flight[key]:
-            done(StoreResult(StoreStatus.STORED, self.durability, winners))
+        if state == before and not self.writes.in_flight[key]:
+            done(StoreResult(StoreStatus.STORED, self.durability, tuple(winners)))
             return
         is_tombstone = any(record.is_tombstone for record in records)
         must = is_tombstone and (before.size is not None or bool(before.registers))
-        self._write(before, state, value, done, winners, even_if_full=must)
+        self._write(before, state, value, done, tuple(winners), even_if_full=must)
 
     def store_classic(self, key: Key, value: bytes, kind: StoreKind, done: OnStored) -> None:
         """A value from a classic node, without a lease (rule 10), under a quota of its own."""
         try:
             before = self.state(key)
         except StorageError:
-            self._refuse(StoreStatus.FAILED, done)
+            self.writes.refuse(StoreStatus.FAILED, done)
             return
         quota = self.storage.statistics.max_bytes // CLASSIC_SHARE
-        if before.size is None and self._classic_bytes + len(value) > quota:
-            self._refuse(StoreStatus.QUOTA, done)
+        if before.size is None and self.writes.classic_bytes + len(value) > quota:
+            self.writes.refuse(StoreStatus.QUOTA, done)
             return
         now = self.wall_clock()
         admission = admit_classic(
@@ -252,12 +266,12 @@ class Holdings:
         )
         if _STATUS[admission.verdict] is not StoreStatus.STORED:
             if admission.changed:
-                self._write(before, admission.state, None, _nobody_waits, ())
-            self._refuse(_STATUS[admission.verdict], done)
-        elif admission.state == before and not self._in_flight[key]:
+                self._write(before, admission.state, None, nobody_waits)
+            self.writes.refuse(_STATUS[admission.verdict], done)
+        elif admission.state == before and not self.writes.in_flight[key]:
             done(StoreResult(StoreStatus.STORED, self.durability))
         else:
-            self._write(before, admission.state, value, done, ())
+            self._write(before, admission.state, value, done)
 
     def keep_cached(self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId) -> bool:
         """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease."""
@@ -297,7 +311,7 @@ class Holdings:
             return
         if state.published:
             left = registers.forgotten(state, self.wall_clock())
-            self._write(state, left, None, _nobody_waits, ())
+            self._write(state, left, None, nobody_waits)
 
     def expire(self, key: Key) -> None:
         """Lets go of what has ended about a key, or moves its time if nothing has."""
@@ -305,26 +319,26 @@ class Holdings:
         if state is None:
             return
         left = registers.expire(state, now=self.wall_clock(), uptime=self.uptime)
-        self._count_classic(state, left)
+        self.writes.count_classic(state, left)
         self.may_sleep |= left is not None and left.published
         if left is None:
             self.storage.remove(key)
             self._news.pop(key, None)
         else:
-            self._hand_over(left, None, None, even_if_full=True)
+            self.writes.hand_over(left, None, None, even_if_full=True)
 
     def reschedule(self, key: Key) -> None:
         """Computes anew when the key needs attention: the neighbourhood has changed."""
         state = self.storage.read(key)
         if state is not None:
-            self._hand_over(state, None, None, even_if_full=True)
+            self.writes.hand_over(state, None, None, even_if_full=True)
 
     def drop_copy(self, key: Key) -> None:
         """Gives up the copy of a value that others hold now; its registers stay."""
         state = self.state(key)
         if state.size is not None:
             left = registers.without_value(state)
-            self._hand_over(left, None, None, even_if_full=True)
+            self.writes.hand_over(left, None, None, even_if_full=True)
 
     @property
     def durability(self) -> Durability:
@@ -333,7 +347,7 @@ class Holdings:
 
     def save_uptime(self) -> None:
         self.storage.set_note("uptime", self.uptime)
-        self.storage.set_note("classic_bytes", self._classic_bytes)
+        self.storage.set_note("classic_bytes", self.writes.classic_bytes)
 
     def renewal_time(self, state: KeyState) -> int:
         """When this node should renew a lease of its publisher's (wall ms); 0 for never."""
@@ -354,73 +368,18 @@ class Holdings:
         state: KeyState,
         value: bytes | None,
         done: OnStored,
-        winners: tuple[RecordRow, ...],
+        winners: tuple[RecordRow, ...] = (),
         *,
         even_if_full: bool = False,
     ) -> None:
-        key = state.key
-        self._in_flight[key] += 1
-
-        def landed() -> None:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
-
-        def committed(outcome: Durability | StorageError) -> None:
-            landed()
-            if isinstance(outcome, StorageError):
-                self._count_classic(state, before)
-                # A disk without room is as full as a storage that holds all it may, and the caller is told so.
-                self._refuse(StoreStatus.FULL if isinstance(outcome, StorageFull) else StoreStatus.FAILED, done)
-            else:
-                done(StoreResult(StoreStatus.STORED, outcome, winners))
-
         self.changes += 1
         # What others have shown was about what was here before.
-        self._news.pop(key, None)
-        is_new_value = state.size is not None and before.size is None
-        try:
-            self._hand_over(state, value if is_new_value else None, committed, even_if_full=even_if_full)
-        except StorageError as error:
-            landed()
-            status = StoreStatus.FULL if isinstance(error, StorageFull) else StoreStatus.BUSY
-            self._refuse(status, done)
-            return
-        self._count_classic(before, state)
-        self.comparisons.on_stored(key)
-        if self._arrivals is not None:
-            self._arrivals[key] = None
-            self.takes_nothing = len(self._arrivals) >= MAX_ARRIVALS
+        self._news.pop(state.key, None)
+        if self.writes.write(before, state, value, done, winners, even_if_full=even_if_full):
+            self.comparisons.on_stored(state.key)
+            if self._arrivals is not None:
+                self._arrivals[state.key] = None
+                self.takes_nothing = len(self._arrivals) >= MAX_ARRIVALS
 
-    def _hand_over(self, state: KeyState, value: bytes | None, done: Done | None, *, even_if_full: bool) -> None:
-        now = self.wall_clock()
-        timetable = Timetable(due=registers.due(state, now=now, uptime=self.uptime), renew=self.renewal_time(state))
-        write = functools.partial(
-            self.storage.write,
-            state,
-            timetable,
-            value=value,
-            even_if_full=even_if_full,
-            evictable=registers.is_evictable(state, now),
-            done=done,
-        )
-        try:
-            write()
-        except StorageFull:
-            # What has ended and is only remembered makes room, then it is tried once more.
-            ended = [key for key in self.storage.evictable(EVICTED_AT_ONCE) if key != state.key]
-            if not ended:
-                raise
-            for key in ended:
-                self.storage.remove(key)
-            write()
-
-    def _count_classic(self, before: KeyState, after: KeyState | None) -> None:
-        def weight(state: KeyState | None) -> int:
-            return (state.size or 0) if state is not None and state.classic_until and not state.registers else 0
-
-        self._classic_bytes = max(self._classic_bytes + weight(after) - weight(before), 0)
-
-    def _refuse(self, status: StoreStatus, done: OnStored, winners: tuple[RecordRow, ...] = ()) -> None:
-        self.refused[status.name.lower()] += 1
-        done(StoreResult(status, Durability.NONE, winners))
+    def _timetable(self, state: KeyState, now: int) -> Timetable:
+        return Timetable(due=registers.due(state, now=now, uptime=self.uptime), renew=self.renewal_time(state))

@@ -158,6 +158,7 @@ class Inventory:
                 seq=record.seq,
                 issued=record.issued,
                 expires=record.expires,
+                copies_known=core.confirmations.count(record.row(), core.clock()),
             )
             for record in (register.record for register in state.registers)
         ]

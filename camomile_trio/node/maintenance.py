@@ -24,6 +24,7 @@ from camomile_trio.node.renewing import IDLE, Renewing
 from camomile_trio.node.repair import PAGE, Repair
 from camomile_trio.node.replication import Replication
 from camomile_trio.node.rounds import Rounds
+from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER
 
 # How many newcomers wait for their records; replication reaches the others.
 MAX_NEWCOMERS = 256
@@ -140,8 +141,11 @@ class Maintenance:
             await trio.sleep(self._until_next())
 
     async def expire(self) -> None:
-        """One round of it: everything that is due now."""
+        """One round of it: everything that is due now, unless the clock that says so may be wrong."""
         core = self._core
+        core.watch_clock()
+        if not core.clocks.may_end():
+            return
         before: list[Key] = []
         while (keys := core.storage.due(core.wall_clock(), PAGE)) and keys != before:
             for key in keys:
@@ -157,7 +161,9 @@ class Maintenance:
         except StorageError:
             self._failures += 1
             return IDLE
-        if due is None:
+        if core.clocks.is_in_doubt:
+            return CHECKED_AGAIN_AFTER
+        if due is None or core.clocks.is_ahead():
             return core.jittered(IDLE)
         return min(max((due - core.wall_clock()) / 1000 + 0.01, 1.0), IDLE)
 

@@ -28,7 +28,7 @@ from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.core import Core, Readiness
 from camomile_trio.node.events import Events
 from camomile_trio.node.handlers import Handlers
-from camomile_trio.node.holdings import Holdings, WallClock
+from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Inbox
 from camomile_trio.node.inventory import Inventory
 from camomile_trio.node.join import Join, Resolver, resolve
@@ -51,6 +51,7 @@ from camomile_trio.node.results import (
 from camomile_trio.node.rpc import STREAM_OVERHEAD, Rpc
 from camomile_trio.node.statistics import collect
 from camomile_trio.node.tokens import Tokens
+from camomile_trio.node.writes import WallClock
 from camomile_trio.storage.base import Storage
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.sqlite import open_sqlite

@@ -77,6 +77,7 @@ class Operations:
             raise ValueTooLarge(f"the value has {len(value)} bytes; this node takes up to {records.max_value_size}")
         async with self._operation("put"):
             core.require_ready()
+            core.require_clock()
             key = Key.of(value)
             life = int((records.lease if ttl is None else ttl) * 1000)
             found = await self._closest(key)
@@ -111,6 +112,7 @@ class Operations:
         core = self._core
         async with self._operation("forget"):
             core.require_ready()
+            core.require_clock()
             survey = Survey(core, key)
             await survey.run()
             own = survey.best.get(core.publisher.public)
@@ -271,11 +273,16 @@ def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
         match outcome.status:
             case StoreStatus.TOO_LARGE:
                 return ValueTooLarge("most of the holders do not take values of this size")
-            case StoreStatus.FULL | StoreStatus.QUOTA:
+            case StoreStatus.FULL:
                 return StorageFull("most of the holders are full")
             case StoreStatus.FAILED:
                 return NoMajority(
                     "the storage of most of the holders fails", remedy="look at the nodes' disks, then repeat"
+                )
+            case StoreStatus.QUOTA:
+                return StorageFull(
+                    "most of the holders keep no more of this publisher, or of what comes from this node's network",
+                    remedy="forget some values, raise --max-storage at the holders, or give them the publisher's key",
                 )
             case StoreStatus.TOO_MANY_PUBLISHERS:
                 return TooManyPublishers("the value has as many publishers as its holders keep")

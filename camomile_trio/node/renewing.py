@@ -46,8 +46,11 @@ class Renewing:
     # Renewals ------------------------------------------------------------------------------------------------------
 
     async def renew_all(self) -> None:
-        """One round of it: up to a page of leases that are due now."""
+        """One round of it: up to a page of leases that are due now; none under a clock that is ahead."""
         core = self._core
+        core.watch_clock()
+        if core.clocks.is_ahead():
+            return
         for key in core.storage.renewable(core.wall_clock(), PAGE):
             await self.renew(key)
 
@@ -210,7 +213,7 @@ class Renewing:
         if core.id in nearest:
             reported = [*reported, ended]
         now = core.wall_clock()
-        if leases.revival(ended, reported, group=self._group(), now=now):
+        if not core.clocks.is_ahead() and leases.revival(ended, reported, group=self._group(), now=now):
             self.woken += 1
             await self._spread(
                 leases.revived(ended, now=now, life_ms=self._life(ended)), contacts, silent, with_value=True

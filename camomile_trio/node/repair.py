@@ -173,14 +173,21 @@ class Repair:
         known = {each.record.publisher: each.record for each in state.registers}
         return any(each.publisher in known and known[each.publisher].rank > each.rank for each in records)
 
-    def lack_of(self, holding: Holding) -> Lack | None:
-        """Takes over what is newer in `holding`; what of ours is lacking there, if anything is. StorageError."""
-        holdings = self._core.holdings
+    def lack_of(self, contact: Contact, holding: Holding) -> Lack | None:
+        """Takes over what is newer in `contact`'s `holding`; what of ours is lacking there, if anything is.
+
+        StorageError.
+        """
+        core, holdings = self._core, self._core.holdings
         is_latest = self.adopt(holding)
         state = holdings.state(holding.key)
-        now = self._core.wall_clock()
+        now = core.wall_clock()
         # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
-        mine = [record.row() for record in registers.offered(state, now)]
+        offered = registers.offered(state, now)
+        mine = [record.row() for record in offered]
+        for record, row in zip(offered, mine, strict=True):
+            if row in holding.records and (holding.has_value or record.is_tombstone):
+                core.confirmations.confirm(row, contact.id, core.clock())
         missing = [row for row in mine if row not in holding.records]
         lacks_value = registers.is_served(state, now) and not holding.has_value
         # Without a record of ours it is a classic node's value, which nobody of ours would take.
@@ -193,7 +200,7 @@ class Repair:
     async def settle(self, contact: Contact, holding: Holding, *, declined: set[Key] | None = None) -> bool:
         """Takes over what is newer in `holding`, and sends what is missing there. False if no answer came to that."""
         try:
-            lack = self.lack_of(holding)
+            lack = self.lack_of(contact, holding)
             value = self._core.holdings.value(holding.key) if lack is not None and lack.value else None
         except StorageError:
             return True
@@ -243,6 +250,8 @@ class Repair:
         if result is None:
             return None
         self.sent += 1
+        if result.status is StoreStatus.STORED and len(rows) == 1:
+            self._core.confirmations.confirm(rows[0], contact.id, self._core.clock())
         if result.records:
             self.adopt(Holding(key, False, result.records))
         return result.status

@@ -65,11 +65,7 @@ class RecordStatus:
     published_here: bool
     is_holder: bool  # whether this node knows fewer than k nodes that are closer to the key
     heard_from_holder: float | None  # seconds since another holder showed that it has the latest; None: not since start
-
-    @property
-    def copies_known(self) -> int:
-        """At least so many: the one here, and another one if its holder was heard of. Nodes do not count further."""
-        return 1 + (self.heard_from_holder is not None)
+    copies_known: int | None = None  # other holders that have confirmed this very record lately; None: not known
 
 
 @attrs.frozen

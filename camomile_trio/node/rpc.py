@@ -119,6 +119,8 @@ class Rpc:
         self.is_leaving = False  # every answer says so
         # Told of every contact that enters the table.
         self.on_new_contact: Callable[[Contact], None] = lambda contact: None
+        # Told of the wall clock (ms) that a peer's true pong shows.
+        self.on_pong: Callable[[NodeId, int], None] = lambda node, wall: None
         self.observed: Endpoint | None = None  # where the last pong of ours says that we are seen
         self._rng = rng
         self.events = events
@@ -451,8 +453,10 @@ class Rpc:
         message = packet.message
         if isinstance(message, NodeList | Value) and message.token:
             peer.token = message.token
-        elif isinstance(message, Pong) and message.observed is not None:
-            self.observed = message.observed
+        elif isinstance(message, Pong):
+            self.observed = message.observed or self.observed
+            if message.clock is not None:
+                self.on_pong(packet.sender, message.clock)
         if packet.sender == self.own:
             return
         contact = Contact(packet.sender, pending.endpoint)

@@ -14,6 +14,7 @@ import trio
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia.acknowledgement import Acknowledgements, Success
+from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId, closest
 from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
@@ -112,6 +113,7 @@ class Spread:
             self.acknowledgements.on_failed(contact.id)
         elif result.status is StoreStatus.STORED:
             self.acknowledgements.on_acknowledged(contact.id, result.durability)
+            self._core.confirmations.confirm(self._record.row(), contact.id, self._core.clock())
         else:
             self.acknowledgements.on_refused(contact.id, result.status)
             self._note_winners(result)
@@ -130,6 +132,8 @@ class Spread:
         for winner in winners:
             if winner.publisher != self._record.publisher or winner.rank <= self._record.rank:
                 continue
+            if not is_acceptable(winner, self._core.wall_clock()):
+                continue  # nobody may be above a seq that no holder would take, and there is none above the last one
             if self.beaten_by is None or winner.rank > self.beaten_by.rank:
                 is_first = self.beaten_by is None
                 self.beaten_by = winner

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from camomile_trio.errors import StorageError
 from camomile_trio.node.core import Core
 from camomile_trio.node.maintenance import Maintenance
 from camomile_trio.node.operations import Operations
 from camomile_trio.node.results import Statistics
+from camomile_trio.storage.accounts import Sort
 
 
 def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Statistics:
@@ -30,6 +32,12 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
 
     def outcome(kind: str, name: str, count: int) -> None:
         result.counters["rpc_outcomes_total", (("kind", kind), ("outcome", name))] = count
+
+    def largest(sort: Sort) -> int:
+        try:
+            return core.storage.largest(sort)
+        except StorageError:
+            return 0  # the disk cannot be read, which other figures say
 
     by("rpc_requests_total", "kind", rpc.requests)
     by("rpc_received_total", "kind", rpc.received)
@@ -63,6 +71,8 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("newcomers_left_to_replication_total", maintenance.newcomers_left),
         ("reminders_told_total", core.reminders.told),
         ("reminders_dropped_total", core.reminders.dropped),
+        ("clock_jumps_total", core.clocks.jumps),
+        ("clock_disagreements_total", core.clocks.disagreements),
         ("leases_woken_total", maintenance.renewing.woken),
         ("peers_forgotten_total", core.rpc.peers.forgotten),
         ("verdicts_dropped_total", core.rpc.statistics.verdicts_dropped),
@@ -79,10 +89,14 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("stored_values", stored.values),
         ("stored_bytes", stored.bytes),
         ("max_stored_bytes", stored.max_bytes),
+        ("largest_publisher_bytes", largest(Sort.PUBLISHER)),
+        ("largest_network_bytes", largest(Sort.NETWORK)),
+        ("largest_carrier_bytes", largest(Sort.CARRIER)),
         ("storage_writes_pending", stored.pending),
         ("reminders_waiting", core.reminders.keys),
         ("cached_values", len(holdings.cache)),
         ("cached_bytes", holdings.cache.bytes),
+        ("clock_ahead", int(core.clocks.is_ahead())),
         ("ready", int(not core.readiness.reason)),
     ):
         result.gauges[name, ()] = amount

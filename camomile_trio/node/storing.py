@@ -25,7 +25,7 @@ from camomile_trio.node.classic import is_for_classic
 from camomile_trio.node.rpc import Rpc
 
 # Refusals that may be over in a moment.
-PASSING = frozenset({StoreStatus.FAILED, StoreStatus.BUSY, StoreStatus.FULL, StoreStatus.NO_TOKEN})
+PASSING = frozenset({StoreStatus.FAILED, StoreStatus.BUSY, StoreStatus.FULL, StoreStatus.QUOTA, StoreStatus.NO_TOKEN})
 
 # None: no answer came.
 OnResult = Callable[[Contact, StoreResult | None], None]

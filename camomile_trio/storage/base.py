@@ -18,6 +18,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Sort
 
 # Called after the commit with how far it got, or with why it failed.
 Done = Callable[[Durability | StorageError], None]
@@ -101,6 +102,12 @@ class Storage(Protocol):
 
     def evictable(self, limit: int) -> list[Key]:
         """Up to `limit` keys that were marked evictable, those with the earliest due first, never last."""
+
+    def held(self, account: Account) -> int:
+        """The bytes that are charged to an account (`accounts.charges`), 0 for one that nobody has heard of."""
+
+    def largest(self, sort: Sort) -> int:
+        """The bytes of the account of this sort that holds most."""
 
     def next_due(self) -> int | None:
         """The earliest due or renew time of all keys, None if there is none."""

@@ -16,18 +16,22 @@ from typing import Any
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Charges, Sort
 from camomile_trio.storage.group import Group
 from camomile_trio.storage.rows import LAST_MOMENT, key_row, state_of
 from camomile_trio.storage.schema import SyncMode, connect, damaged, open_database, pragma, set_sync, translated
 from camomile_trio.storage.tally import Tally
 from camomile_trio.storage.uncommitted import Moments
 
-_PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+_PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, registers = excluded.registers, classic_until = excluded.classic_until,
-    published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable"""
+    published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable,
+    brought_by = excluded.brought_by"""
 # A partial index is used only where the query repeats its condition.
 _DUE = "SELECT due, key FROM keys WHERE due > 0 AND due <= ? ORDER BY due, key LIMIT ?"
 _RENEWABLE = "SELECT renew, key FROM keys WHERE renew > 0 AND renew <= ? ORDER BY renew, key LIMIT ?"
+# As the index on it is written.
+_LARGEST = "SELECT account, bytes FROM accounts WHERE substr(account, 1, 1) = ? ORDER BY bytes DESC LIMIT ?"
 _EVICTABLE = "SELECT due, key FROM keys WHERE evictable = 1 ORDER BY due = 0, due, key LIMIT ?"
 
 
@@ -52,7 +56,9 @@ class Database:
             self._connections = stack.pop_all()
 
     def read(self, key: Key) -> KeyState | None:
-        rows = self._rows("SELECT size, registers, classic_until, published FROM keys WHERE key = ?", (key,))
+        rows = self._rows(
+            "SELECT size, registers, classic_until, published, brought_by FROM keys WHERE key = ?", (key,)
+        )
         if not rows:
             return None
         try:
@@ -79,6 +85,14 @@ class Database:
     def evictable(self, limit: int) -> Moments:
         """Up to `limit` evictable keys, each after the time when it is due (0: never), earliest first, never last."""
         return _moments(self._rows(_EVICTABLE, (limit,)))
+
+    def held(self, account: Account) -> int:
+        rows = self._rows("SELECT bytes FROM accounts WHERE account = ?", (account,))
+        return int(rows[0][0]) if rows else 0
+
+    def largest(self, sort: Sort, limit: int) -> Charges:
+        """The accounts of this sort that hold most, up to `limit` of them."""
+        return dict(self._rows(_LARGEST, (sort.value, limit)))
 
     def contacts(self) -> list[Contact]:
         rows = self._rows("SELECT id, endpoint FROM contacts ORDER BY position", ())
@@ -137,6 +151,10 @@ class Database:
             self._writer.execute("DELETE FROM contacts")
             self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", group.contacts)
         self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*group.notes.items()])
+        self._each(
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?)", [each for each in group.accounts.items() if each[1]]
+        )
+        self._each("DELETE FROM accounts WHERE account = ?", [(a,) for a, held in group.accounts.items() if not held])
         tally = group.tally
         self._writer.execute(
             "UPDATE counters SET keys = ?, stored_values = ?, bytes = ?", (tally.keys, tally.values, tally.bytes)

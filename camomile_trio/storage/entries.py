@@ -13,6 +13,7 @@ import attrs
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Charges, Sort, differences
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.tally import cost
 
@@ -39,6 +40,7 @@ class Entries:
     bytes: int = 0  # what all keys count for
     contacts: list[Contact] = attrs.Factory(list)
     notes: dict[str, int] = attrs.Factory(dict)
+    accounts: Charges = attrs.Factory(dict)
     _by_key: dict[Key, Entry] = attrs.Factory(dict)
     _keys: list[Key] = attrs.Factory(list)
     _due: _Schedule = attrs.Factory(list)
@@ -66,9 +68,17 @@ class Entries:
         elif old is not None:
             del self._by_key[key]
             del self._keys[bisect.bisect_left(self._keys, key)]
+        changes = differences(None if old is None else old.state, None if entry is None else entry.state)
+        for account, change in changes.items():
+            held = self.accounts.pop(account, 0) + change
+            if held:
+                self.accounts[account] = held
         _move(self._due, key, _due(old), _due(entry))
         _move(self._renewable, key, _renew(old), _renew(entry))
         _move(self._evictable, key, _evict(old), _evict(entry))
+
+    def largest(self, sort: Sort) -> int:
+        return max((held for account, held in self.accounts.items() if account.startswith(sort.value)), default=0)
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         """The lists are those of `Storage`."""

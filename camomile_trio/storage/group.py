@@ -11,6 +11,7 @@ import attrs
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Charges
 from camomile_trio.storage.base import Done, Timetable
 from camomile_trio.storage.tally import Tally
 
@@ -39,6 +40,7 @@ class Group:
     dones: list[Done] = attrs.Factory(list)
     contacts: list[Contact] | None = None
     notes: dict[str, int] = attrs.Factory(dict)
+    accounts: Charges = attrs.Factory(dict)  # those that change: what each holds once this group is committed
     count: int = 0  # writes handed over, replaced ones included
     value_bytes: int = 0
 

@@ -16,6 +16,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Sort
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.entries import Entries, Entry
 from camomile_trio.storage.tally import MAX_CONTACTS, MAX_PENDING_WRITES, busy, check_value, closed, cost, full
@@ -111,6 +112,14 @@ class MemoryStorage:
     def evictable(self, limit: int) -> list[Key]:
         self._check_open()
         return self._entries.evictable(limit)
+
+    def held(self, account: Account) -> int:
+        self._check_open()
+        return self._entries.accounts.get(account, 0)
+
+    def largest(self, sort: Sort) -> int:
+        self._check_open()
+        return self._entries.largest(sort)
 
     def next_due(self) -> int | None:
         self._check_open()

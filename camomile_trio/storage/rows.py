@@ -21,8 +21,11 @@ LAST_MOMENT = 2**63 - 1
 _REGISTER = struct.Struct(f">{ROW_BYTES}sQq?")
 assert _REGISTER.size == REGISTER_BYTES
 
-KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool]
-StateRow = tuple[int | None, bytes, int, int]
+KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool, bytes]
+StateRow = tuple[int | None, bytes, int, int, bytes]
+# Who brought a register; nobody is all zeros, and a key of which nobody brought any has an empty column.
+_BROUGHT_BYTES = 8
+_NOBODY = bytes(_BROUGHT_BYTES)
 
 
 def pack_registers(registers: Iterable[Register]) -> bytes:
@@ -32,13 +35,33 @@ def pack_registers(registers: Iterable[Register]) -> bytes:
     )
 
 
-def unpack_registers(packed: bytes, key: Key) -> tuple[Register, ...]:
+def pack_brought(registers: tuple[Register, ...]) -> bytes:
+    """Who brought each of the registers."""
+    if not any(register.brought_by for register in registers):
+        return b""
+    return b"".join(register.brought_by or _NOBODY for register in registers)
+
+
+def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Register, ...]:
     """The registers of `key`; ValueError if the bytes are not some."""
     if len(packed) % REGISTER_BYTES:
         raise ValueError(f"{len(packed)} bytes are no row of registers")
+    count = len(packed) // REGISTER_BYTES
+    brought_by = brought_by or _NOBODY * count
+    if len(brought_by) != _BROUGHT_BYTES * count:
+        raise ValueError(f"{len(brought_by)} bytes are not who brought {count} registers")
+    bringers = (brought_by[start : start + _BROUGHT_BYTES] for start in range(0, len(brought_by), _BROUGHT_BYTES))
     return tuple(
-        Register(Record.from_row(row, key), remembered_until, None if ended_at < 0 else ended_at, had_lease=had_lease)
-        for row, remembered_until, ended_at, had_lease in _REGISTER.iter_unpack(packed)
+        Register(
+            Record.from_row(row, key),
+            remembered_until,
+            None if ended_at < 0 else ended_at,
+            had_lease=had_lease,
+            brought_by=b"" if bringer == _NOBODY else bringer,
+        )
+        for (row, remembered_until, ended_at, had_lease), bringer in zip(
+            _REGISTER.iter_unpack(packed), bringers, strict=True
+        )
     )
 
 
@@ -54,10 +77,11 @@ def key_row(write: Write) -> KeyRow:
         min(timetable.due, LAST_MOMENT),
         min(timetable.renew, LAST_MOMENT),
         write.evictable,
+        pack_brought(state.registers),
     )
 
 
 def state_of(key: Key, row: StateRow) -> KeyState:
-    """The state from the columns size, registers, classic_until, published; ValueError if they make no sense."""
-    size, registers, classic_until, published = row
-    return KeyState(key, size, unpack_registers(registers, key), classic_until, bool(published))
+    """The state from the columns size, registers, classic_until, published, brought_by. ValueError: nonsense."""
+    size, registers, classic_until, published, brought_by = row
+    return KeyState(key, size, unpack_registers(registers, brought_by, key), classic_until, bool(published))

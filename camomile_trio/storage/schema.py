@@ -19,11 +19,16 @@ SyncMode = Literal["os", "full"]
 
 DATABASE_FILE = "camomile.db"
 APPLICATION_ID = 0x43614D6F  # "CaMo", in the header of the file
-VERSION = 1
+VERSION = 2
 
 # The keys' rows are small and move often, values are large and never change, so each has a table. Half of SQLite's
 # usual page halves what a commit writes into the log; the indexes hold the key, so that a list needs no other page.
 _PAGE_BYTES = 2048
+# The names are those of accounts.py.
+_ACCOUNTS = (
+    "CREATE TABLE accounts (account BLOB PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX accounts_largest ON accounts (substr(account, 1, 1), bytes)",
+)
 _TABLES = (
     """CREATE TABLE keys (
         key BLOB PRIMARY KEY NOT NULL,
@@ -33,7 +38,8 @@ _TABLES = (
         published INTEGER NOT NULL,
         due INTEGER NOT NULL,
         renew INTEGER NOT NULL,
-        evictable INTEGER NOT NULL
+        evictable INTEGER NOT NULL,
+        brought_by BLOB NOT NULL DEFAULT x''  -- 8 bytes for each register, or none at all, see rows.py
     )""",
     "CREATE INDEX keys_due ON keys (due, key) WHERE due > 0",
     "CREATE INDEX keys_renew ON keys (renew, key) WHERE renew > 0",
@@ -41,6 +47,7 @@ _TABLES = (
     "CREATE TABLE contents (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)",
     "CREATE TABLE counters (id INTEGER PRIMARY KEY CHECK (id = 1), keys INTEGER, stored_values INTEGER, bytes INTEGER)",
     "INSERT INTO counters VALUES (1, 0, 0, 0)",
+    *_ACCOUNTS,
     "CREATE TABLE contacts (position INTEGER PRIMARY KEY, id BLOB NOT NULL, endpoint BLOB NOT NULL)",
     "CREATE TABLE notes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",
@@ -48,7 +55,25 @@ _TABLES = (
 )
 # What makes a file of the version after out of one of each older version. The application's id and the version itself
 # are set with it. A version that ever was released keeps its way here, and its schema in tests/storage/schemas.
-_MIGRATIONS: dict[int, tuple[str, ...]] = {}
+# A register of version 1 has its kind in its second byte, its publisher from the fourth, and had_lease in the last of
+# its 140; a key has at most 32 of them.
+_MIGRATIONS: dict[int, tuple[str, ...]] = {
+    # Who brought what was not known: only the publishers' accounts can be made.
+    1: (
+        "ALTER TABLE keys ADD COLUMN brought_by BLOB NOT NULL DEFAULT x''",
+        *_ACCOUNTS,
+        """CREATE TEMP VIEW registers_of_1 AS
+            WITH RECURSIVE place (at) AS (SELECT 0 UNION ALL SELECT at + 140 FROM place WHERE at < 140 * 31)
+            SELECT substr(registers, at + 4, 32) AS publisher, substr(registers, at + 2, 1) = x'01' AS is_lease,
+                substr(registers, at + 140, 1) = x'01' AS had_lease, size
+            FROM main.keys JOIN place ON at < length(registers)""",
+        """INSERT INTO accounts SELECT CAST('p' || publisher AS BLOB),
+            SUM(256 + 140 + is_lease * coalesce(size, 0)) FROM registers_of_1 GROUP BY publisher""",
+        """INSERT INTO accounts SELECT CAST('t' || publisher AS BLOB), SUM(256 + 140)
+            FROM registers_of_1 WHERE NOT is_lease AND NOT had_lease GROUP BY publisher""",
+        "DROP VIEW registers_of_1",
+    ),
+}
 # One row of each is read when the file is opened: damage that shows there is better heard of at the start.
 _SAMPLED = ("keys", "contents", "contacts", "notes")
 

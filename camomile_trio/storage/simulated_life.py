@@ -18,6 +18,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Sort
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.changes import Changes
 from camomile_trio.storage.entries import Entries, Entry
@@ -118,6 +119,12 @@ class SimulatedStorage:
 
     def evictable(self, limit: int) -> list[Key]:
         return self._readable().evictable(limit)
+
+    def held(self, account: Account) -> int:
+        return self._readable().accounts.get(account, 0)
+
+    def largest(self, sort: Sort) -> int:
+        return self._readable().largest(sort)
 
     def next_due(self) -> int | None:
         return self._readable().next_due()

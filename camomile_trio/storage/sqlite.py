@@ -11,6 +11,7 @@ earlier ones: every `done` hears it, and what is readable is again what the disk
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Charges, Sort, differences
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.damage import contacts_in, is_marked, mark, set_aside
 from camomile_trio.storage.data_directory import DataDirectory
@@ -50,6 +52,8 @@ LONG_LOG_FRAMES = 16_384
 # Seconds until what failed is tried again, and the bytes that must find room before a full disk counts as well.
 RETRY_AFTER = 2.0
 ROOM = 2**20
+# How many accounts are remembered, besides being in the database.
+MAX_ACCOUNTS = 1024
 
 Read = TypeVar("Read")
 
@@ -99,6 +103,8 @@ class SqliteStorage:
         self._waiting = Uncommitted(self._committed)
         # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
         self._last_read: tuple[Key, KeyState | None] | None = None
+        # What some accounts hold by what is committed: the same few publishers come again and again.
+        self._accounts: Charges = {}
         self._health = Health()
         self._handed_over = trio.Event()
         self._unsynced = trio.Event()
@@ -170,7 +176,9 @@ class SqliteStorage:
         if group.tally.bytes < tally.bytes > self._statistics.max_bytes and not even_if_full:
             self._statistics.refused += 1
             raise full(self._statistics.max_bytes)
-        group.add(Write(state, timetable, evictable, value, pack_registers(state.registers)), done)
+        write = Write(state, timetable, evictable, value, pack_registers(state.registers))
+        self._charge(before, state)
+        group.add(write, done)
         group.tally = tally
         self._handed_over.set()
 
@@ -178,6 +186,7 @@ class SqliteStorage:
         # Never refused as busy: a key that is stored is removed once, so these are bounded by what is stored.
         before = self.read(key)
         if before is not None:
+            self._charge(before, None)
             group = self._waiting.filling
             group.remove(key)
             group.tally = group.tally.with_change(before, None)
@@ -198,6 +207,23 @@ class SqliteStorage:
     def evictable(self, limit: int) -> list[Key]:
         self._check_open()
         return self._waiting.evictable(self._database.evictable, limit)
+
+    def held(self, account: Account) -> int:
+        self._check_open()
+        for group in self._waiting.groups:
+            if account in group.accounts:
+                return group.accounts[account]
+        held = self._accounts.get(account)
+        if held is None:
+            held = self._from_disk(functools.partial(self._database.held, account))
+            self._remember({account: held})
+        return held
+
+    def largest(self, sort: Sort) -> int:
+        self._check_open()
+        waiting = self._waiting.accounts()
+        found = {**self._from_disk(functools.partial(self._database.largest, sort, 1 + len(waiting))), **waiting}
+        return max((held for account, held in found.items() if account.startswith(sort.value)), default=0)
 
     def next_due(self) -> int | None:
         self._check_open()
@@ -258,6 +284,16 @@ class SqliteStorage:
             self._database.close()
             self._directory.release()
 
+    def _charge(self, before: KeyState | None, after: KeyState | None) -> None:
+        changes = differences(before, after)
+        # All are read before any is changed: a read that fails leaves them as they were.
+        self._waiting.filling.accounts |= {each: self.held(each) + change for each, change in changes.items()}
+
+    def _remember(self, accounts: Charges) -> None:
+        if len(self._accounts) + len(accounts) > MAX_ACCOUNTS:
+            self._accounts.clear()
+        self._accounts |= dict(itertools.islice(accounts.items(), MAX_ACCOUNTS))
+
     def _commit(self, group: Group) -> None:
         try:
             self._database.commit(group)
@@ -280,6 +316,7 @@ class SqliteStorage:
         self._waiting.committing = None
         self._last_read = None
         self._committed = group.tally
+        self._remember(group.accounts)
         self._health.commit = ""
         self._statistics.commits += 1
         self._statistics.committed_writes += group.count

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.storage.accounts import Charges
 from camomile_trio.storage.group import Group, Write, Writes
 from camomile_trio.storage.tally import Tally
 
@@ -76,6 +77,12 @@ class Uncommitted:
     def note(self, name: str) -> int | None:
         """The note that waits to be saved; None if it does not."""
         return next((group.notes[name] for group in self.groups if name in group.notes), None)
+
+    def accounts(self) -> Charges:
+        """What the accounts hold that these groups speak of."""
+        if self.committing is None:
+            return self.filling.accounts
+        return {**self.committing.accounts, **self.filling.accounts}
 
     # Of each list the database gives as many entries more as there are keys here, since these do not count.
 

@@ -92,7 +92,7 @@ async def test_leaving_at_any_moment_leaves_nothing_behind(
         for each in place.nodes:
             assert each._core.rpc.pending == 0
         assert tasks() == before
-        assert not node._core.holdings._in_flight
+        assert not node._core.holdings.writes.in_flight
         # And it works on.
         key = (await node.put(b"afterwards")).key
         assert (await place[2].get(key)).value == b"afterwards"

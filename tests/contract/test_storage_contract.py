@@ -16,6 +16,7 @@ from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
+from camomile_trio.storage.accounts import Sort, of_publisher
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
@@ -249,6 +250,35 @@ async def test_what_is_counted_follows_every_change(storage: Storage, settle: Se
     storage.remove(key(2))
     await settle()
     assert counted() == (1, 0, KEY_BYTES + REGISTER_BYTES)
+
+
+async def test_accounts_follow_every_change(storage: Storage, settle: Settle) -> None:
+    """Each publisher is charged with the whole value, and so is the network that brought its record."""
+    network = b"n\x04\x08\x08\x08\0\0\0"
+    alice, bob = lease(1, 1), attrs.evolve(lease(1, 2), brought_by=network)
+    of_alice, of_bob = of_publisher(alice.record.publisher), of_publisher(bob.record.publisher)
+    unseen = attrs.evolve(tombstone(2, 2), brought_by=network, had_lease=False)
+    each = KEY_BYTES + REGISTER_BYTES
+
+    def held() -> list[int]:
+        return [storage.held(account) for account in (of_alice, of_bob, network)]
+
+    storage.write(state(1, 100, alice, bob), NEVER, value=bytes(100))
+    for _ in range(2):
+        assert held() == [each + 100, each + 100, each + 100]
+        await settle()
+    storage.write(state(2, None, unseen), NEVER)
+    for _ in range(2):
+        assert held() == [each + 100, 2 * each + 100, 2 * each + 100]
+        assert storage.held(b"t" + bob.record.publisher) == storage.held(b"u" + network[1:]) == each
+        assert (storage.largest(Sort.PUBLISHER), storage.largest(Sort.CARRIER)) == (2 * each + 100, 0)
+        await settle()
+    storage.write(state(1, None, alice, bob), NEVER)
+    storage.remove(key(2))
+    for _ in range(2):
+        assert held() == [each, each, each]
+        assert storage.largest(Sort.UNSEEN_OF_NETWORK) == 0
+        await settle()
 
 
 async def test_a_full_storage_takes_the_last_byte_and_refuses_the_next(open_storage: OpenStorage) -> None:

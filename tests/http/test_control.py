@@ -66,7 +66,7 @@ async def test_the_node_describes_itself(node: FakeNode, tmp_path: Path) -> None
 async def test_records_and_exports_are_asked_for_page_by_page(node: FakeNode, tmp_path: Path) -> None:
     status = RecordStatus(
         key=Key(bytes(32)), publisher=b"p" * 32, kind="lease", renewable=True, seq=1, issued=2, expires=3, size=4,
-        published_here=True, is_holder=False, heard_from_holder=1.23456,
+        published_here=True, is_holder=False, heard_from_holder=1.23456, copies_known=2,
     )  # fmt: skip
     node.pages.append(RecordPage((status,), OTHER_KEY, 1))
     node.exports.append(ExportPage(b"{}\n", 1, OTHER_KEY, 2, 3))

@@ -341,7 +341,7 @@ async def test_a_request_that_comes_twice_does_nothing_twice(autojump_clock: tri
         answers = [packet.message for packet in bob.heard()]
         assert answers == [StoreResult(StoreStatus.STORED, Durability.MEMORY)] * 2
         assert node._core.storage.statistics.keys == 1
-        assert not node._core.holdings._in_flight
+        assert not node._core.holdings.writes.in_flight
 
 
 async def test_only_a_good_replica_is_news_of_a_holder(autojump_clock: trio.testing.MockClock) -> None:

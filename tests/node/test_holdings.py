@@ -4,87 +4,29 @@ from __future__ import annotations
 
 import random
 
-import attrs
 import pytest
-import trio
-import trio.testing
 
-from camomile_trio.config import Records
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import KeyPair
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
-from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node.holdings import Holdings
 from camomile_trio.storage.base import Done
 from camomile_trio.storage.memory import MemoryStorage
-from tests.node.line import EPOCH, NETWORK, lease_of, tombstone_of
+from tests.node.line import EPOCH, lease_of, tombstone_of
+from tests.node.shelf import ALICE, KEY, VALUE, Shelf
 
-ALICE, BOB = KeyPair.new(random.Random("alice")), KeyPair.new(random.Random("bob"))
-VALUE = b"a value"
-KEY = Key.of(VALUE)
+BOB = KeyPair.new(random.Random("bob"))
 HOUR = 3_600_000
-
-
-@attrs.define
-class Clock:
-    """Both clocks of a node: seconds since it started, and the wall."""
-
-    now: float = 0.0
-
-    def seconds(self) -> float:
-        return self.now
-
-    def wall(self) -> int:
-        return EPOCH + round(self.now * 1000)
-
-
-@attrs.define(eq=False)
-class Shelf:
-    """Holdings on a memory storage whose writer runs when a test says so."""
-
-    clock: Clock = attrs.field(factory=Clock)
-    storage: MemoryStorage = attrs.field(factory=lambda: MemoryStorage(max_bytes=2**20))
-    results: list[StoreResult] = attrs.field(factory=list)
-    holdings: Holdings = attrs.field(init=False)
-
-    @holdings.default
-    def _make_holdings(self) -> Holdings:
-        own = NodeId(bytes(31) + b"1")
-        return Holdings(
-            own=own,
-            network=NETWORK,
-            publisher=ALICE.public,
-            storage=self.storage,
-            table=RoutingTable(own, 20),
-            settings=Records(),
-            clock=self.clock.seconds,
-            wall_clock=self.clock.wall,
-        )
-
-    async def commit(self) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.storage.run)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-
-    async def store(
-        self, value: bytes | None, *rows: RecordRow, key: Key = KEY, published: bool = False
-    ) -> StoreStatus:
-        self.holdings.store(key, value, rows, self.results.append, is_published=published)
-        await self.commit()
-        return self.results[-1].status
 
 
 async def test_a_store_is_acknowledged_after_its_commit() -> None:
     shelf = Shelf()
     shelf.holdings.store(KEY, VALUE, (lease_of(ALICE, KEY).row(),), shelf.results.append)
     assert not shelf.results
-    assert shelf.holdings._in_flight == {KEY: 1}
+    assert shelf.holdings.writes.in_flight == {KEY: 1}
     await shelf.commit()
     assert shelf.results == [StoreResult(StoreStatus.STORED, Durability.MEMORY)]
-    assert not shelf.holdings._in_flight
+    assert not shelf.holdings.writes.in_flight
 
 
 async def test_the_same_again_is_acknowledged_at_once_but_not_before_the_first() -> None:
@@ -124,7 +66,7 @@ async def test_a_full_storage_refuses_and_remembers_nothing_of_it() -> None:
     assert statuses.count(StoreStatus.FULL) > 50
     assert statuses[0] is StoreStatus.STORED
     assert shelf.holdings.refused["full"] == statuses.count(StoreStatus.FULL)
-    assert len(shelf.holdings._in_flight) == 0  # or strangers could fill the memory with keys that were refused
+    assert len(shelf.holdings.writes.in_flight) == 0  # or strangers could fill the memory with keys that were refused
 
 
 async def test_a_full_storage_takes_a_tombstone_for_what_it_holds() -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from camomile_trio.errors import StorageError, StorageUnknown
-from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.records import Kind, PublisherKey, Record
+from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.storage import schema
+from camomile_trio.storage.accounts import Charges, Sort, charges
+from camomile_trio.storage.rows import pack_registers
 from camomile_trio.storage.schema import DATABASE_FILE, VERSION
 from camomile_trio.storage.sqlite import open_sqlite
+from camomile_trio.storage.tally import KEY_BYTES, REGISTER_BYTES
 from tests.storage.kept import MIB, NOW, key
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -94,3 +99,39 @@ def test_a_version_without_a_way_to_this_one_is_refused_and_left_alone(tmp_path:
         StorageUnknown, match=f"is of version {VERSION}, and this Camomile knows version {next_version}"
     ):
         open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+
+
+def test_the_publishers_of_version_1_have_their_accounts_afterwards(tmp_path: Path) -> None:
+    """What they hold is counted from what is stored, their 32 bytes with zeros in them like any other."""
+    file = database_of(tmp_path, 1)
+    alice, bob = PublisherKey(bytes(range(32))), PublisherKey(b"\xff" * 16 + bytes(16))
+    states = [
+        KeyState(key(2), 100, (register(key(2), alice, Kind.LEASE), register(key(2), bob, Kind.LEASE))),
+        KeyState(key(3), None, (register(key(3), alice, Kind.TOMBSTONE, had_lease=True),)),
+        KeyState(key(4), None, (register(key(4), bob, Kind.TOMBSTONE),)),
+        KeyState(key(5), None, tuple(register(key(5), PublisherKey(bytes([n]) * 32), Kind.LEASE) for n in range(32))),
+    ]
+    connection = sqlite3.connect(file)
+    for state in states:
+        connection.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, 0, 0, 0, 0, 0)", (state.key, state.size, pack_registers(state.registers))
+        )
+    connection.commit()
+    connection.close()
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    expected: Charges = {}
+    for state in states:
+        assert storage.read(state.key) == state
+        for account, held in charges(state).items():
+            expected[account] = expected.get(account, 0) + held
+    assert len(expected) == 2 + 32 + 1
+    assert {account: storage.held(account) for account in expected} == expected
+    assert storage.largest(Sort.UNSEEN_OF_PUBLISHER) == KEY_BYTES + REGISTER_BYTES
+    storage.remove(key(4))
+    assert storage.held(Sort.UNSEEN_OF_PUBLISHER.value + bob) == 0
+    storage.close()
+
+
+def register(of: Key, publisher: PublisherKey, kind: Kind, *, had_lease: bool = False) -> Register:
+    record = Record(of, kind, 0, publisher, NOW, NOW, NOW + 1000, bytes(64))
+    return Register(record, NOW + 1000, had_lease=had_lease or kind is Kind.LEASE)

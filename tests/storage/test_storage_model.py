@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from camomile_trio.errors import StorageFull
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Sort, charges
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
@@ -25,6 +27,7 @@ NUMBERS = st.integers(0, 7)
 MOMENTS = st.integers(0, 6)
 REGISTERS = st.sampled_from([(), (1,), (1, 2), (-1,), (2, -3)])
 MAX_BYTES = 2600
+ACCOUNTS: set[Account] = set()  # all that were ever charged: what nobody holds any more is 0
 
 
 @attrs.frozen
@@ -60,6 +63,7 @@ class StorageAndDictionary(RuleBasedStateMachine):
         renew=MOMENTS,
         evictable=st.booleans(),
         even_if_full=st.booleans(),
+        brought_by=st.sampled_from([b"", b"n\x04\x08\x08\x08\0\0\0", b"c\x04\x08\x08\x08\0\0\0"]),
     )
     def write(
         self,
@@ -70,13 +74,17 @@ class StorageAndDictionary(RuleBasedStateMachine):
         renew: int,
         evictable: bool,
         even_if_full: bool,
+        brought_by: bytes,
     ) -> None:
         before = self.kept.get(key(number))
         stored = before.value if before is not None else None
         value = bytes([number]) * size if isinstance(size, int) else stored if size == "kept" else None
         told = attrs.evolve(
             state(number, None if value is None else len(value)),
-            registers=tuple(lease(number, each) if each > 0 else tombstone(number, -each) for each in registers),
+            registers=tuple(
+                attrs.evolve(lease(number, each) if each > 0 else tombstone(number, -each), brought_by=brought_by)
+                for each in registers
+            ),
         )
         total = sum(cost(kept.state) for kept in self.kept.values())
         growth = cost(told) - (cost(before.state) if before is not None else 0)
@@ -131,6 +139,18 @@ class StorageAndDictionary(RuleBasedStateMachine):
             assert statistics.keys == len(self.kept)
             assert statistics.values == sum(kept.value is not None for kept in self.kept.values())
             assert statistics.bytes == sum(cost(kept.state) for kept in self.kept.values())
+
+    @invariant()
+    def they_charge_the_same(self) -> None:
+        expected: Counter[Account] = Counter()
+        for kept in self.kept.values():
+            expected.update(charges(kept.state))
+        for storage in self.storages:
+            for account in ACCOUNTS | expected.keys():
+                assert storage.held(account) == expected[account]
+            for sort in Sort:
+                assert storage.largest(sort) == max((expected[a] for a in expected if a[:1] == sort), default=0)
+        ACCOUNTS.update(expected)
 
     @invariant()
     def they_list_the_same(self) -> None:

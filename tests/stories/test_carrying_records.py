@@ -154,8 +154,24 @@ async def test_the_list_says_whose_a_record_is_and_what_is_known_of_other_copies
         assert (mine.key, mine.kind, mine.size, mine.published_here) == (key, "lease", 17, True)
         assert (mine.renewable, theirs.renewable) == (True, False)
         assert theirs.expires - theirs.issued == 600_000
-        assert (mine.copies_known, mine.heard_from_holder) == (1, None)
+        # The put's acknowledgements say who has the one; of the other, only that it came here.
+        assert (mine.copies_known, theirs.copies_known, mine.heard_from_holder) == (4, None, None)
         await trio.sleep(2 * 3600)
         (later,) = place[0].records().records
         assert later.publisher == place.publisher.public
-        assert later.copies_known == 2
+        assert later.copies_known == 4
+
+
+async def test_copies_are_known_by_asking_and_forgotten_when_nobody_answers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(4, config=small(k=5, replicate=600)) as place:
+        await place[0].put(b"kept")
+        assert [node.records().records[0].copies_known for node in place.nodes] == [3, None, None, None]
+        await trio.sleep(1500)
+        # Each has asked the others by itself.
+        assert [node.records().records[0].copies_known for node in place.nodes] == [3, 3, 3, 3]
+        for inhabitant in place.inhabitants[1:]:
+            await inhabitant.crash()
+        await trio.sleep(1500 + 600)
+        assert place[0].records().records[0].copies_known is None

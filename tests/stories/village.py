@@ -19,6 +19,16 @@ from camomile_trio.transport.memory import MemoryNetwork
 EPOCH = 1_800_000_000_000  # ms; when virtual time begins
 
 
+@attrs.define
+class WallClock:
+    """A clock that somebody may set."""
+
+    error: int = 0  # ms that it is off
+
+    def __call__(self) -> int:
+        return EPOCH + round(trio.current_time() * 1000) + self.error
+
+
 @attrs.define(eq=False)
 class Inhabitant:
     """A node of the village, and the ways in which it can go."""
@@ -29,7 +39,7 @@ class Inhabitant:
     _leave: trio.Event
     _gone: trio.Event
     _life: trio.CancelScope
-    clock_error: int = 0  # ms that its wall clock is off
+    wall_clock: WallClock
 
     async def leave(self) -> None:
         """In good order: it hands its records over first."""
@@ -86,8 +96,7 @@ class Village:
         rng = random.Random(self.rng.getrandbits(64))
         leave, gone, life = trio.Event(), trio.Event(), trio.CancelScope()
 
-        def wall_clock() -> int:
-            return EPOCH + round(trio.current_time() * 1000) + clock_error
+        wall_clock = WallClock(clock_error)
 
         async def live(task_status: trio.TaskStatus[Node]) -> None:
             with life:
@@ -105,7 +114,7 @@ class Village:
             gone.set()
 
         node = await self._nursery.start(live)
-        inhabitant = Inhabitant(node, endpoint, self.network, leave, gone, life, clock_error)
+        inhabitant = Inhabitant(node, endpoint, self.network, leave, gone, life, wall_clock)
         self.inhabitants.append(inhabitant)
         self._built += 1
         if wait:

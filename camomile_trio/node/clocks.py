@@ -1,0 +1,128 @@
+"""Whether this node's wall clock can be believed: its jumps, and what peers' pongs say of it.
+
+Rules of this file: plain state without I/O; the caller asks the peers and writes the log. Nobody's clock is the right
+one, so what counts is a majority of those heard. Only a clock that is *ahead* does harm: it ends what still lives, and
+signs what others refuse for as long as it is ahead; so then nothing is let go of, and nothing signed. A clock that is
+behind only does things late. Bounded: the peer heard of longest ago is forgotten first, and a majority that never
+agrees holds nothing up for longer than a day. Source: docs/protocol.md, Clocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.registers import RULES
+
+# Milliseconds by which the wall clock has to part from the steady one to be noticed: daylight for adjusting it slowly.
+NOTICED = 10_000
+# Milliseconds that clocks may be apart as a pong shows it, which was under way for up to a request's deadline.
+MOST = RULES.max_skew + 2_000
+# Seconds in which peers have to answer after a jump, or after a start with records; then the clock is believed.
+PATIENCE = 180.0
+# A lease lasts no longer: whatever a day of Trio's clock has not confirmed has ended.
+LONGEST_HOLD = 24 * 3600.0
+# Pongs come by themselves where strangers are; among old friends somebody is asked so often, in seconds.
+ASK_EVERY = 3600.0
+# For the first time so long after the start, when there are neighbours.
+FIRST_ASKED = 60.0
+MAX_PEERS = 256
+# At most one warning in so many seconds, that names so many peers.
+WARN_EVERY = 600.0
+NAMED = 5
+
+
+class Clocks:
+    """Of one node. `clock` is Trio's, in seconds; wall clocks are in milliseconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], int], *, has_records: bool) -> None:
+        self.jumps = 0
+        self.disagreements = 0  # pongs of peers whose clocks are further from ours than they may be
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._skews: OrderedDict[NodeId, int] = OrderedDict()  # ms by which each peer's clock is ahead of ours
+        self._looked_at = clock(), wall_clock()
+        # Until when nothing is believed before a peer has spoken; old records may meet a machine without a clock.
+        self._in_doubt_until = clock() + PATIENCE if has_records else -math.inf
+        self._has_leapt = False  # it was set ahead by more than max_skew, and nobody has spoken since
+        self._heard_at = clock() + FIRST_ASKED - ASK_EVERY
+        self._ahead_since: float | None = None
+        self._wrong: dict[NodeId, int] = {}  # those of them to be named in the next warning
+        self._warned_at = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._skews)
+
+    def on_pong(self, peer: NodeId, wall: int) -> None:
+        """A peer has said what its clock shows."""
+        skew = wall - self._wall_clock()
+        self._skews[peer] = skew
+        self._skews.move_to_end(peer)
+        if len(self._skews) > MAX_PEERS:
+            self._skews.popitem(last=False)
+        if abs(skew) > MOST:
+            self.disagreements += 1
+            if len(self._wrong) < MAX_PEERS:
+                self._wrong[peer] = skew
+        self._has_leapt = False
+        self._heard_at = self._clock()
+
+    def look(self) -> int:
+        """By how many ms the wall clock was set since the last look, or 0. What peers said before is void then.
+
+        A machine that slept looks the same: its wall clock went on without it.
+        """
+        now, wall = self._clock(), self._wall_clock()
+        then, wall_then = self._looked_at
+        self._looked_at = now, wall
+        moved = wall - wall_then - round((now - then) * 1000)
+        if abs(moved) <= NOTICED:
+            return 0
+        self.jumps += 1
+        self._skews.clear()
+        self._wrong.clear()
+        self._in_doubt_until = now + PATIENCE
+        self._has_leapt = moved > RULES.max_skew
+        return moved
+
+    @property
+    def asks(self) -> bool:
+        """Whether peers should be asked for their clocks: nobody has said anything that counts, or not for long."""
+        return self.is_in_doubt or self._clock() - self._heard_at > ASK_EVERY
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether peers are waited for before anything is let go of."""
+        return self._clock() < self._in_doubt_until and not self._skews
+
+    def is_ahead(self) -> bool:
+        """Whether most peers say that this clock is ahead of theirs by more than max_skew, or it leapt a moment ago."""
+        if not self._skews:
+            return self._has_leapt and self._clock() < self._in_doubt_until
+        behind_us = sum(skew < -MOST for skew in self._skews.values())
+        return 2 * behind_us > len(self._skews)
+
+    def may_end(self) -> bool:
+        """Whether what has ended by this clock may be let go of."""
+        now = self._clock()
+        if not self.is_ahead():
+            self._ahead_since = None
+            return not self.is_in_doubt
+        if self._ahead_since is None:
+            self._ahead_since = now
+        return now - self._ahead_since > LONGEST_HOLD
+
+    def to_warn_of(self) -> list[tuple[NodeId, int]]:
+        """The peers to be named in a warning now, with the ms by which they are ahead; those who differ most first.
+
+        Each call that names any is the warning: they are named again when they have said it again, and not soon.
+        """
+        now = self._clock()
+        if now - self._warned_at < WARN_EVERY:
+            return []
+        wrong, self._wrong = self._wrong, {}
+        if wrong:
+            self._warned_at = now
+        return sorted(wrong.items(), key=lambda each: -abs(each[1]))[:NAMED]
