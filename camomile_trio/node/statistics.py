@@ -44,6 +44,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("datagrams_received_total", moved.datagrams_in),
         ("datagrams_sent_total", moved.datagrams_out),
         ("datagrams_dropped_total", moved.dropped_out),
+        ("datagrams_unseen_total", moved.dropped_in),
         ("datagram_errors_total", moved.send_errors),
         ("transport_received_bytes_total", moved.bytes_in),
         ("transport_sent_bytes_total", moved.bytes_out),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -210,6 +211,41 @@ async def test_the_memory_of_addresses_is_bounded(world: World, monkeypatch: pyt
     assert {source for _datagram, source in alice.inbound.datagrams} == {peer.endpoint for peer in peers}
     assert len(alice.transport._sources) <= 3
     assert len(alice.transport._sockaddrs) <= 3
+
+
+async def test_a_flood_is_dropped_unseen_once_it_has_spent_its_share_and_others_come_through(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile, peer = ("10.0.0.66", 8118), ("10.0.0.1", 8118)
+    arrived = [(b"flood", hostile)] * 3000 + [(b"please", peer)] + [(b"flood", hostile)] * 3000
+
+    class Flooded:
+        def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+            if not arrived:
+                raise BlockingIOError
+            return arrived.pop(0)
+
+    processor = 0.0
+
+    def costs_a_millisecond(_datagram: bytes, _source: Endpoint) -> None:
+        nonlocal processor
+        processor += 0.001
+
+    monkeypatch.setattr(time, "thread_time", lambda: processor)
+    alice = await world.join()
+    assert isinstance(alice.transport, UdpTransport)
+    real = alice.transport._udp
+    alice.transport._udp = Flooded()  # type: ignore[assignment]
+    alice.inbound.react = costs_a_millisecond
+    turns = 0
+    while not alice.transport._drain(alice.inbound):
+        turns += 1
+    alice.transport._udp = real
+    assert alice.inbound.payloads.count(b"please") == 1
+    assert turns < 12
+    seen = alice.inbound.payloads.count(b"flood")
+    assert seen < 500
+    assert alice.transport.statistics.dropped_in == 6000 - seen
 
 
 async def test_what_arrives_before_serving_waits_in_the_socket() -> None:
