@@ -1,8 +1,8 @@
-"""One hostile peer: sends datagrams of one kind at a rate, for a while. Run in a host of its own; prints how many left a second.
+"""One hostile peer: sends datagrams of one kind at a rate, for a while. Prints how many left in a second.
 
-Rules of this file: it knows the wire and nothing of a node's insides. It sends in batches by sendmmsg(2), since a call
-for each datagram would take more of the processor than the node that is measured. It aims at one address, given by the
-harness, which is on the harness's own bridge.
+Rules of this file: run in a host of its own. It knows the wire and nothing of a node's insides. It sends in batches by
+sendmmsg(2), since a call for each datagram would take more of the processor than the node that is measured. It aims at
+one address, given by the harness, which is on the harness's own bridge.
 """
 
 from __future__ import annotations

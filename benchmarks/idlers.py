@@ -19,14 +19,14 @@ HEAD_AT_ONCE = 40  # bytes that a slow client sends before it slows down: some a
 CONNECTING_AT_ONCE = 20
 
 
-async def slow(host: str, port: int, number: int, connecting: trio.CapacityLimiter, connected: list[int]) -> None:
+async def slow(host: str, port: int, number: int, connecting: trio.CapacityLimiter, connected: trio.Semaphore) -> None:
     """A byte a second; again from the start when the server has had enough of it."""
     count = 0
     while True:
         async with connecting:
             stream = await trio.open_tcp_stream(host, port)
         if not count:
-            connected[0] += 1
+            connected.release()
         count += 1
         request = SLOW_REQUEST + bytes(10000)
         at = HEAD_AT_ONCE if number % 2 else len(SLOW_REQUEST)
@@ -41,25 +41,25 @@ async def slow(host: str, port: int, number: int, connecting: trio.CapacityLimit
             await trio.sleep(1.0)
 
 
-async def idle(host: str, port: int, connecting: trio.CapacityLimiter, connected: list[int]) -> None:
+async def idle(host: str, port: int, connecting: trio.CapacityLimiter, connected: trio.Semaphore) -> None:
     async with connecting:
         stream = await trio.open_tcp_stream(host, port)
         await stream.send_all(IDLE_REQUEST)
         await stream.receive_some()
-    connected[0] += 1
+    connected.release()
     await trio.sleep_forever()
 
 
 async def run(host: str, port: int, slow_ones: int, idle_ones: int) -> None:
     connecting = trio.CapacityLimiter(CONNECTING_AT_ONCE)
-    connected = [0]
+    connected = trio.Semaphore(0)
     async with trio.open_nursery() as nursery:
         for number in range(slow_ones):
             nursery.start_soon(slow, host, port, number, connecting, connected)
         for _ in range(idle_ones):
             nursery.start_soon(idle, host, port, connecting, connected)
-        while connected[0] < slow_ones + idle_ones:
-            await trio.sleep(0.1)
+        for _ in range(slow_ones + idle_ones):
+            await connected.acquire()
         print("connected", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
         nursery.cancel_scope.cancel()

@@ -1,8 +1,8 @@
 """`make bench-overload`: one node with twice as much to do as it can, with clients that idle, and under a flood.
 
-Rules of this file: each figure stands beside the same one taken without the load, in the same run on the same hosts. The
-flood's own cost on a machine that everybody shares is shown by the same flood sent to a host where nobody listens. What
-is asked for is in docs/performance.md; whether it was reached is said for each line, and the exit code is 1 if not.
+Rules of this file: each figure stands beside the same one taken without the load, in the same run on the same hosts.
+The flood's own cost on a machine that everybody shares is shown by the same flood sent to a host where nobody listens.
+What is asked for stands in each line, and whether it was reached; the exit code is 1 if something was not.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Who may begin a put now, who waits for a while, and who is better told at once to come again later.
 
 Rules of this file: what is taken on is answered in a time that makes sense. So few are under way at once, past which
-only the tail grows; the others wait in the order in which they came, and only as long as their turn is near: once those
-before them take longer than `PATIENCE` puts of an idle node, the next one is refused. Nothing waits without a bound, and
-leaving by cancellation leaves no turn taken.
+only the tail grows; the others wait in the order in which they came, and only while their turn is near: once those
+before them take longer than `PATIENCE` puts of an idle node, the next one is refused. Nothing waits without a bound,
+and leaving by cancellation leaves no turn taken.
 """
 
 from __future__ import annotations

@@ -22,13 +22,22 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.base import Inbound, TransportStatistics
 from camomile_trio.transport.pool import StreamPool
-from camomile_trio.transport.shares import UNMEASURED, Share, Shares
+from camomile_trio.transport.shares import Moment, Share, Shares
+from camomile_trio.transport.sieve import hold_back
 from camomile_trio.transport.sockaddr import SocketAddress, from_sockaddr, to_sockaddr
 from camomile_trio.transport.stream import DEFAULT_LIMITS, StreamLimits, StreamServer
 
-_TURN = 64  # datagrams handled before the other tasks have their turn
-# And read: a flood that is dropped unseen must not fill the socket's buffer, where it would displace what others send.
+# Datagrams handled before the other tasks have their turn, and seconds: some datagrams cost a hundred times as much as
+# others. The clock is read once for every few.
+_TURN = 64
+_TURN_SECONDS = 0.005
+_TIMED = 8
+# Datagrams read in a turn: a flood that is dropped unseen must not fill the socket's buffer, where it would displace
+# what others send.
 _READ_IN_TURN = 1024
+# A turn of as many datagrams is charged even if the socket was empty after it: what is handled as fast as it comes can
+# take nearly all of the time as well. What a node has under way to one other is less: `max_puts` requests of a kind.
+_CHARGED = 32
 _LARGEST = 65_536  # above MAX_DATAGRAM: nothing is cut short, and what is too large is the decoder's to see
 _MAX_ADDRESSES = 4096  # kept in each direction; a cleared cache costs a microsecond per address
 _RECEIVE_BUFFER = 4 * 2**20  # a burst of all that k nodes answer at once; the system may allow less
@@ -133,10 +142,11 @@ class UdpTransport:
         receive, on_datagram, sources = self._udp.recvfrom, inbound.on_datagram, self._sources
         statistics, shares = self._statistics, self._shares
         taken: list[Share] = []
-        began = 0.0
+        # Reading the processor's clock costs as much as some datagrams: a turn of a few is not measured.
+        began = ended = 0.0
         is_empty = False
-        if shares.any_spent:
-            shares.refill(trio.current_time())
+        if shares.any_spent and shares.refill(Moment(trio.current_time(), time.thread_time())):
+            hold_back(self._udp, shares.held_back)
         for _ in range(_READ_IN_TURN):
             try:
                 datagram, address = receive(_LARGEST)
@@ -161,11 +171,17 @@ class UdpTransport:
             statistics.datagrams_in += 1
             statistics.bytes_in += len(datagram)
             on_datagram(datagram, endpoint)
-            if len(taken) == UNMEASURED:
-                began = time.thread_time()
-            elif len(taken) == _TURN:
-                break
-        shares.charge(taken, began, time.thread_time, trio.current_time)
+            if len(taken) % _TIMED == 0:
+                ended = time.thread_time()
+                if len(taken) == _TIMED:
+                    began = ended
+                elif len(taken) == _TURN or ended - began > _TURN_SECONDS:
+                    break
+        if len(taken) >= _CHARGED or (len(taken) >= 2 * _TIMED and not is_empty):
+            measured = (len(taken) // _TIMED - 1) * _TIMED
+            cost = (ended - began) / measured * len(taken)
+            if shares.charge(taken, cost, Moment(trio.current_time(), ended)):
+                hold_back(self._udp, shares.held_back)
         return is_empty
 
     def _remember(self, to: Endpoint) -> tuple[str, int] | None:

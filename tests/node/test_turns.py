@@ -46,8 +46,8 @@ async def test_no_more_than_so_many_are_under_way_and_the_others_go_in_order(aut
 
     async def put(number: int) -> None:
         async with gate.turn():
-            await begin.wait()
             order.append(number)
+            await begin.wait()
             assert gate.under_way <= 2
             await trio.sleep(number)
 

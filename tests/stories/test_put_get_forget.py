@@ -45,23 +45,21 @@ async def test_a_node_that_is_asked_too_much_says_so_at_once_and_does_what_it_to
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     busy = attrs.evolve(small(), requests=Requests(max_puts=1, max_operations=4))
-    stored, refused = [], []
-
+    stored: list[Key] = []
+    refused: list[float] = []
     async with village(5, config=busy) as place:
 
         async def put(number: int) -> None:
             began = trio.current_time()
             try:
                 stored.append((await place[1].put(b"value %d" % number)).key)
-            except Overloaded as error:
-                refused.append(number)
-                assert trio.current_time() == began
-                assert error.retry_after > 0
+            except Overloaded:
+                refused.append(trio.current_time() - began)
 
         async with trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(put, number)
-        assert (len(stored), len(refused)) == (3, 5)
+        assert (len(stored), refused) == (3, [0.0] * 5)
         for key in stored:
             assert (await place[4].get(key)).live
         await put(99)  # and then all is as before

@@ -2,93 +2,102 @@
 
 from __future__ import annotations
 
-from camomile_trio.transport.shares import BURST, FLOOD, RATE, UNMEASURED, Share, Shares
+from camomile_trio.transport.shares import BURST, OF_A_PROCESSOR, OF_THE_NODE, Moment, Shares
 
 HOSTILE, PEER = ("10.0.0.66", 8118), ("10.0.0.1", 8118)
-TURN = 64
 
 
-class Table:
-    """Shares, and both clocks."""
+class Node:
+    """A node's shares, and its time: what it does for others than the sources takes processor time as well."""
 
     def __init__(self, most: int = 100) -> None:
         self.shares = Shares(most)
-        self.now = 1000.0
-        self.spent_on_last_turn = 0.0
+        self.clock, self.processor = 1000.0, 10.0
 
-    def turn(self, *sources: tuple[str, int], seconds: float, per: int = TURN) -> None:
-        """A turn of `per` datagrams from each source, of which those behind the unmeasured ones took `seconds`."""
-        taken: list[Share] = [self.shares.of(source) for source in sources for _ in range(per)]
-        self.shares.charge(taken, 5.0, lambda: 5.0 + seconds, lambda: self.now)
-        self.now += seconds
+    @property
+    def now(self) -> Moment:
+        return Moment(self.clock, self.processor)
 
-    def is_heard(self, source: tuple[str, int]) -> bool:
+    def pass_time(self, seconds: float, *, busy: bool) -> None:
+        self.clock += seconds
+        self.processor += seconds * busy
+
+    def turn(self, *sources: tuple[str, int], seconds: float, each: int = 64) -> None:
+        """A turn of so many datagrams from each source, which took so long."""
+        taken = [self.shares.of(source) for source in sources for _ in range(each)]
+        self.pass_time(seconds, busy=True)
+        self.shares.charge(taken, seconds, self.now)
+
+    def hears(self, source: tuple[str, int]) -> bool:
         self.shares.refill(self.now)
         return not self.shares.of(source).is_spent
 
+    def given(self, source: tuple[str, int], seconds: float, *, busy: bool) -> float:
+        """What a source gets that floods for so long, while the node has other things to do or not."""
+        given, until = 0.0, self.clock + seconds
+        while self.clock < until:
+            if self.hears(source):
+                self.turn(source, seconds=0.004)
+                given += 0.004
+            self.pass_time(0.001, busy=busy)
+        return given
+
 
 def test_a_source_that_floods_spends_its_share_and_nobody_elses() -> None:
-    table = Table()
-    while table.is_heard(HOSTILE):
-        table.turn(HOSTILE, seconds=BURST / 3)
-    assert table.is_heard(PEER)
-    assert table.now - 1000.0 < 3 * BURST
+    node = Node()
+    node.given(HOSTILE, 1.0, busy=True)
+    node.turn(HOSTILE, seconds=BURST)
+    assert not node.hears(HOSTILE)
+    assert node.hears(PEER)
+    assert node.shares.held_back == [bytes([10, 0, 0, 66])]
 
 
-def test_over_a_while_a_flood_gets_its_rate_of_the_processor() -> None:
-    table = Table()
-    given = 0.0
-    while table.now < 1010.0:
-        if table.is_heard(HOSTILE):
-            table.turn(HOSTILE, seconds=0.004 * (TURN - UNMEASURED) / TURN)
-            given += 0.004
-        else:
-            table.now += 0.001
-    assert 0.9 * RATE < given / 10.0 < 1.2 * RATE
+def test_over_a_while_a_flood_gets_its_part_of_what_a_busy_node_spends() -> None:
+    assert 0.9 * OF_THE_NODE < Node().given(HOSTILE, 20.0, busy=True) / 20.0 < 1.1 * OF_THE_NODE
 
 
-def test_a_source_that_sends_few_at_a_time_is_never_charged() -> None:
-    table = Table()
-    for _ in range(1000):
-        table.turn(PEER, seconds=0.004, per=FLOOD - 1)
-    assert table.is_heard(PEER)
+def test_a_node_that_gets_little_of_a_processor_gives_little_to_a_flood() -> None:
+    given = Node().given(HOSTILE, 20.0, busy=False) / 20.0
+    assert 0.9 * OF_A_PROCESSOR < given < 1.2 * OF_A_PROCESSOR
 
 
 def test_in_a_mixed_turn_each_pays_for_its_own_datagrams() -> None:
-    table = Table()
-    shares = [table.shares.of(HOSTILE)] * 60 + [table.shares.of(PEER)] * 4
+    node = Node()
+    shares = [node.shares.of(HOSTILE)] * 60 + [node.shares.of(PEER)] * 4
     for _ in range(4):
-        table.shares.charge(shares, 0.0, lambda: BURST / 3, lambda: table.now)
-    assert table.shares.of(HOSTILE).is_spent
-    assert table.shares.of(PEER).left > BURST / 2
+        node.shares.charge(shares, BURST / 3, node.now)
+    assert node.shares.of(HOSTILE).is_spent
+    assert node.shares.of(PEER).left > BURST / 2
 
 
-def test_those_that_were_not_measured_count_as_the_others() -> None:
-    table = Table()
-    measured = TURN - UNMEASURED
-    table.turn(PEER, seconds=measured * 1e-5)
-    assert abs(BURST - table.shares.of(PEER).left - TURN * 1e-5) < 1e-9
+def test_who_became_spent_or_is_heard_again_is_told_once() -> None:
+    node = Node()
+    taken = [node.shares.of(HOSTILE)]
+    assert [node.shares.charge(taken, BURST, node.now) for _ in range(3)] == [False, True, False]
+    assert not node.shares.refill(node.now)
+    node.pass_time(3600.0, busy=False)
+    assert [node.shares.refill(node.now) for _ in range(2)] == [True, False]
+    assert not node.shares.any_spent
+    assert node.shares.held_back == []
 
 
-def test_a_share_is_heard_again_after_a_pause_and_saves_no_more_than_a_burst() -> None:
-    table = Table()
-    table.turn(HOSTILE, seconds=2 * BURST)
-    assert not table.is_heard(HOSTILE)
-    table.now += 3600.0
-    assert table.is_heard(HOSTILE)
-    assert not table.shares.any_spent
-    table.turn(HOSTILE, seconds=2 * BURST)
-    assert not table.is_heard(HOSTILE)
+def test_a_share_saves_no_more_than_a_burst() -> None:
+    node = Node()
+    node.turn(HOSTILE, seconds=BURST / 2)
+    node.pass_time(3600.0, busy=True)
+    node.turn(HOSTILE, seconds=1.1 * BURST)
+    assert not node.hears(HOSTILE)
 
 
 def test_ports_of_one_ip_share_but_for_loopback_where_a_whole_network_may_live() -> None:
     of = Shares(100).of
     assert of(("10.0.0.1", 1)) is of(("10.0.0.1", 2))
+    assert of(("10.0.0.1", 1)) is of(("::ffff:10.0.0.1", 2, 0, 0))
     assert of(("10.0.0.1", 1)) is not of(("10.0.0.2", 1))
     assert of(("127.0.0.1", 1)) is not of(("127.0.0.1", 2))
     assert of(("::1", 1, 0, 0)) is not of(("::1", 2, 0, 0))
     assert of(("::ffff:127.0.0.1", 1, 0, 0)) is not of(("::ffff:127.0.0.1", 2, 0, 0))
-    assert of(("::ffff:10.0.0.1", 1, 0, 0)) is not of(("::ffff:10.0.0.2", 1, 0, 0))
+    assert of(("127.0.0.1", 1)).prefix is None
 
 
 def test_of_ipv6_one_network_is_one_source() -> None:
@@ -96,19 +105,20 @@ def test_of_ipv6_one_network_is_one_source() -> None:
     assert of(("2001:db8::1", 1, 0, 0)) is of(("2001:db8::ffff:2", 2, 0, 0))
     assert of(("fe80::1%eth0", 1, 0, 0)) is of(("fe80::2%eth0", 1, 0, 0))
     assert of(("2001:db8::1", 1, 0, 0)) is not of(("2001:db8:0:1::1", 1, 0, 0))
+    assert of(("2001:db8::1", 1, 0, 0)).prefix == bytes.fromhex("20010db800000000")
 
 
 def test_the_table_is_bounded_and_who_owes_is_not_forgotten_for_others() -> None:
-    table = Table(most=10)
-    table.turn(HOSTILE, seconds=2 * BURST)
+    node = Node(most=10)
+    node.turn(HOSTILE, seconds=2 * BURST)
     for number in range(1000):
-        table.shares.of((f"10.1.{number // 250}.{number % 250}", 1))
-        assert len(table.shares) <= 10
-    assert table.shares.of(HOSTILE).is_spent
+        node.shares.of((f"10.1.{number // 250}.{number % 250}", 1))
+        assert len(node.shares) <= 10
+    assert node.shares.of(HOSTILE).is_spent
 
 
 def test_where_all_owe_there_is_nobody_to_be_told_apart_and_the_table_stays_bounded() -> None:
-    table = Table(most=3)
+    node = Node(most=3)
     for number in range(5):
-        table.turn((f"10.1.0.{number}", 1), seconds=2 * BURST)
-    assert len(table.shares) <= 3
+        node.turn((f"10.1.0.{number}", 1), seconds=2 * BURST)
+    assert len(node.shares) <= 3
