@@ -3,7 +3,7 @@
 Rules of this file: the storage is the real one, driven as a node drives it; only signatures are invented, which no
 storage looks at. Each size is measured in a process of its own, on the database that the size before has left. Figures
 are medians or percentiles of single operations, one at a time, commit included, on the disk of the checkout. Nothing is
-judged here: `growth.json` is read by `picture.py`, and by who wants to know how it grows.
+judged here: `build/growth.json` is read by `benchmarks.picture`, and by who wants to know how it grows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import json
 import os
 import platform
 import random
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import trio
@@ -32,6 +32,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.records import RENEWABLE, Kind, PublisherKey, Record
 from camomile_trio.kademlia.registers import KeyState, Register
+from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
 
@@ -86,13 +87,23 @@ def note(figures: Figures, name: str, times: list[float]) -> None:
         figures[f"{name}/{what}"] = found
 
 
-async def grow(storage: SqliteStorage, rng: random.Random, records: int, figures: Figures) -> None:
-    """Fills the storage to `records` and measures it there."""
+async def fill(storage: SqliteStorage, rng: random.Random, records: int) -> None:
+    """Up to so many."""
     now = time.time_ns() // 1_000_000
     async with trio.open_nursery() as nursery:
         await nursery.start(storage.run)
-        while (missing := records - OPERATIONS - storage.statistics.keys) > 0:
+        while (missing := records - storage.statistics.keys) > 0:
             await write(storage, [entry(rng, now) for _ in range(min(missing, FILLED_AT_ONCE))])
+        # What the first start of a node on these records would find out, and note for the next ones.
+        storage.set_note(SLEEPERS, NOBODY_SLEEPS)
+        nursery.cancel_scope.cancel()
+
+
+async def operate(storage: SqliteStorage, rng: random.Random, figures: Figures) -> None:
+    """Measures single operations."""
+    now = time.time_ns() // 1_000_000
+    async with trio.open_nursery() as nursery:
+        await nursery.start(storage.run)
         present = some_keys(storage, rng)
         puts = []
         for _ in range(OPERATIONS):
@@ -125,9 +136,12 @@ def some_keys(storage: Storage, rng: random.Random) -> list[Key]:
 def measure(directory: Path, records: int) -> Figures:
     """The figures of one size, in this process."""
     figures: Figures = {"records": records}
+    rng = random.Random(records)
+    with closing(open_sqlite(directory, sync="os", max_bytes=2**40)) as storage:
+        trio.run(fill, storage, rng, records - OPERATIONS)
     storage = open_sqlite(directory, sync="os", max_bytes=2**40)
     try:
-        trio.run(grow, storage, random.Random(records), records, figures)
+        trio.run(operate, storage, rng, figures)
     finally:
         figures["close"] = timed(storage.close)
     figures["bytes on disk"] = float(sum(each.stat().st_size for each in directory.iterdir()))
@@ -138,7 +152,6 @@ def measure(directory: Path, records: int) -> Figures:
         opening.append(time.perf_counter() - began)
         again.close()
     note(figures, "open", opening)
-    figures["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
     figures.update(started(directory))
     return figures
 
