@@ -6,7 +6,7 @@ Rules of this file: no process, no network.
 from __future__ import annotations
 
 import random
-from xml.etree import ElementTree
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_the_bad_signature_is_all_that_is_wrong_with_such_a_store() -> None:
 
 def test_the_picture_has_a_line_for_each_figure_and_one_for_what_is_linear() -> None:
     sizes = [dict.fromkeys(SERIES, 1e-4 * grown) | {"records": 10_000.0 * grown} for grown in (1, 10, 100)]
-    root = ElementTree.fromstring(draw(sizes))
+    root = ET.fromstring(draw(sizes))
     lines = [each for each in root.iter() if each.get("fill") == "none"]
     assert len(lines) == len(SERIES) + 1
     words = {each.text for each in root.iter()}
