@@ -113,7 +113,7 @@ class Bench:
     def too_much(self, name: str, send: Callable[[int, int, int, float | None], load.Load]) -> None:
         """Twice what the victim can carry, while somebody asks another node for a little."""
         unloaded = send(VICTIM, 1, self.seconds, None)
-        capacity = max(send(VICTIM, concurrent, self.seconds, None).per_second for concurrent in (4, 16))
+        capacity = max(_rate(send(VICTIM, concurrent, self.seconds, None)) for concurrent in (4, 16))
         p50 = _at(unloaded.times, 0.5)
         self.note(f"{name}, unloaded", f"p50 {p50 * 1e3:.1f} ms; at most {capacity:.0f} a second")
         at_rest = self.processes[VICTIM].memory().rss
@@ -193,7 +193,7 @@ class Bench:
         for kind in kinds:
             with flooding(hostile, self.processes[VICTIM].host, kind) as sent:
                 here, there = self.rates(VICTIM), self.rates(OTHER)
-            kept = min(one.per_second / two.per_second for one, two in zip(here, calm, strict=True))
+            kept = min(map(_kept, here, calm))
             failed = sum(each.failed for each in here)
             self.note(
                 f"flood: {kind}",
@@ -202,7 +202,7 @@ class Bench:
                 ">= 50 %, none",
                 kept >= 0.5 and not failed,
             )
-            kept = min(one.per_second / two.per_second for one, two in zip(there, control_other, strict=True))
+            kept = min(map(_kept, there, control_other))
             failed = sum(each.failed for each in there)
             self.note(
                 "  at another node",
@@ -240,9 +240,19 @@ def _at(times: Sequence[float], share: float) -> float:
     return percentile(times, share) or 0.0
 
 
+def _rate(done: load.Load) -> float:
+    """0 where nothing was answered at all."""
+    return done.per_second if done.times else 0.0
+
+
+def _kept(one: load.Load, before: load.Load) -> float:
+    """What is left of a rate."""
+    return _rate(one) / _rate(before) if before.times else 0.0
+
+
 def _rates(loads: Sequence[load.Load]) -> str:
-    puts, gets = loads
-    return f"{puts.per_second:.0f} puts and {gets.per_second:.0f} gets a second"
+    puts, gets = map(_rate, loads)
+    return f"{puts:.0f} puts and {gets:.0f} gets a second"
 
 
 @contextmanager
