@@ -14,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check proto check-proto test-mutants test-kills test-cluster test-faults simulate \
-    simulate-mutants bench bench-quick bench-full bench-check lock clean
+    simulate-mutants bench bench-quick bench-full bench-check bench-overload bench-growth lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -68,6 +68,13 @@ bench-full: $(VENV)/dev.stamp  ## every size and number of concurrent requests
 
 bench-check: $(VENV)/dev.stamp  ## counts of messages, bytes and calls beside the committed ones; ACCEPT=1 takes them
 	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts $(if $(ACCEPT),--accept)
+
+bench-overload: $(VENV)/dev.stamp  ## too much to do, clients that idle, floods: what they do to a node and to others
+	$(BIN)/python -m benchmarks.overload
+
+bench-growth: $(VENV)/dev.stamp  ## SQLite and a node's start from ten thousand records to a million, and the picture
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.picture
 
 lock: $(VENV)/dev.stamp  ## pin the dependencies anew (needs Python 3.11 and a package registry)
 	tools/lock.sh $(BIN)/python --upgrade

@@ -21,7 +21,7 @@ def is_inside() -> bool:
     return os.environ.get(INSIDE) == "1"
 
 
-def enter(arguments: Sequence[str]) -> str:
+def enter(arguments: Sequence[str], module: str = "benchmarks") -> str:
     """Why this program cannot start again inside. If it can, it does, and this never returns."""
     if not all(shutil.which(each) for each in ("unshare", "nsenter", "ip")):
         return "unshare, nsenter or ip is missing (Debian: apt-get install util-linux iproute2)"
@@ -35,7 +35,7 @@ def enter(arguments: Sequence[str]) -> str:
     )
     if trial.returncode == 0:
         os.environ[INSIDE] = "1"
-        os.execvp(command[0], [*command, sys.executable, "-m", "benchmarks", *arguments])
+        os.execvp(command[0], [*command, sys.executable, "-m", module, *arguments])
     return f"namespaces are not allowed here ({' '.join(trial.stderr.split()[-12:]) or 'no reason given'})"
 
 

@@ -1,7 +1,9 @@
 -- What wrk sends, and what it notes. Rules of this file: one connection a thread, so that a request and its answer are
 -- of the same thread and the time between them is exact. (wrk's own percentiles are not used: it adds samples that it
 -- thinks were omitted.) Thread i of n sends the plan's lines i, i + n, …; every answer's status is noted, and that of a
--- GET which lacks the value is noted as 0. A plan that is not repeated ends the run once a thread has nothing left.
+-- GET which lacks the value is noted as 0, that of a 503 which lacks Retry-After as 1. A plan that is not repeated ends
+-- the run once a thread has nothing left. With a pace each thread sends one request every so many seconds, or at once
+-- when it is late.
 local ffi = require("ffi")
 ffi.cdef [[
 typedef struct { long seconds; long nanoseconds; } bench_time;
@@ -41,6 +43,16 @@ function init(args)
       number = number + 1
    end
    plan:close()
+   pace = tonumber(args[4]) * 1e6
+   if pace > 0 then
+      function delay()
+         -- Threads begin at different times, or all would send in the same moment.
+         due = due or now() + pace * index / count
+         local left = due - now()
+         due = math.max(due, now() - pace) + pace
+         return math.max(0, math.floor(left / 1e3 + 0.5))
+      end
+   end
    sent, noted, first, last = 0, {}, 0, 0
 end
 
@@ -57,6 +69,7 @@ end
 function response(status, headers, body)
    last = now()
    if method == "GET" and not body:find(heads[current], 1, true) then status = 0 end
+   if status == 503 and not headers["retry-after"] then status = 1 end
    noted[#noted + 1] = string.format("%d %d %d", numbers[current], status, last - began)
    if not repeats and sent >= #paths then
       ffi.C.kill(ffi.C.getpid(), SIGINT)

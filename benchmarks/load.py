@@ -8,6 +8,7 @@ with another status than the wanted ones, or without the value, is counted and n
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import attrs
 SCRIPT = Path(__file__).with_name("load.lua")
 MARK = "BENCH "
 PATIENCE = 60.0  # s beyond its duration that wrk may take to end
+REFUSED = 503
 HEAD_BYTES = 24  # a multiple of 3: base64 of head and tail is that of both
 
 
@@ -51,6 +53,7 @@ class Load:
     times: Sequence[float]
     done: Sequence[int]
     failed: int
+    refused: Sequence[float] = ()  # seconds of each 503 with Retry-After (sorted); each is among the failed
 
     @property
     def per_second(self) -> float:
@@ -71,23 +74,42 @@ def parse(output: str, wanted: Collection[int]) -> Load:
         raise ValueError(f"wrk said nothing that can be read: {output[-300:]!r}")
     broken, microseconds = map(int, lines[0].split())
     times: list[tuple[float, int]] = []
+    refused: list[float] = []
     for line in lines[1:]:
         number, status, taken = map(int, line.split())
         if status in wanted:
             times.append((taken / 1e6, number))
+        elif status == REFUSED:
+            refused.append(taken / 1e6)
     return Load(
         seconds=microseconds / 1e6,
         times=sorted(taken for taken, _ in times),
         done=[number for _, number in times],
         failed=broken + len(lines) - 1 - len(times),
+        refused=sorted(refused),
     )
 
 
-def send(plan: Plan, url: str, *, concurrent: int, seconds: int, wanted: Collection[int], directory: Path) -> Load:
-    """Sends it, `concurrent` requests at a time, for `seconds` or until there is nothing left."""
-    path = directory / "plan.txt"
-    path.write_text(plan.text(), encoding="ascii")
-    command = ["wrk", f"-t{concurrent}", f"-c{concurrent}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
-    command += [url, "--", str(path), "repeat" if plan.repeats else "once", str(concurrent)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + PATIENCE)
+def send(
+    plan: Plan,
+    url: str,
+    *,
+    concurrent: int,
+    seconds: int,
+    wanted: Collection[int],
+    directory: Path,
+    per_second: float | None = None,
+) -> Load:
+    """Sends it, `concurrent` requests at a time, for `seconds` or until there is nothing left.
+
+    With `per_second` all connections together send so many, as long as they are answered in time; else as many as can
+    be.
+    """
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", prefix="plan-", dir=directory) as file:
+        file.write(plan.text())
+        file.flush()
+        pace = concurrent / per_second if per_second else 0.0
+        command = ["wrk", f"-t{concurrent}", f"-c{concurrent}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
+        command += [url, "--", file.name, "repeat" if plan.repeats else "once", str(concurrent), f"{pace:.6f}"]
+        said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + PATIENCE)
     return parse(said.stdout, wanted)

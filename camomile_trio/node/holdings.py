@@ -36,6 +36,9 @@ YOUNG_FOR = 3
 MAX_NEWS = 200_000
 # Keys that a leaving node takes before it takes no more: it has to hand each of them over.
 MAX_ARRIVALS = 65_536
+# The note about leases that ended and may be woken, and what it says; 0, where there is none, is that nobody looked.
+SLEEPERS = "sleepers"
+NOBODY_SLEEPS, SOMEBODY_SLEEPS = 1, 2
 # The share of max_storage that values of classic nodes, which nobody signed, may fill.
 CLASSIC_SHARE = 10
 
@@ -88,7 +91,8 @@ class Holdings:
         self.damaged = 0
         self.changes = 0  # records written so far
         # Records that came from before this start are compared with the neighbours before they are served.
-        self.may_sleep = True  # whether a lease of a publication may have ended here (rule 12); not known at the start
+        # Whether a lease of a publication may have ended here (rule 12); unknown until it was looked for once.
+        self.may_sleep = storage.note(SLEEPERS) != NOBODY_SLEEPS
         self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
         self._network = network
         self._table = table
@@ -320,7 +324,9 @@ class Holdings:
             return
         left = registers.expire(state, now=self.wall_clock(), uptime=self.uptime)
         self.writes.count_classic(state, left)
-        self.may_sleep |= left is not None and left.published
+        if left is not None and left.published and not self.may_sleep:
+            # In the same commit as what ended, so that no start overlooks it.
+            self.note_sleepers(are_some=True)
         if left is None:
             self.storage.remove(key)
             self._news.pop(key, None)
@@ -348,6 +354,13 @@ class Holdings:
     def save_uptime(self) -> None:
         self.storage.set_note("uptime", self.uptime)
         self.storage.set_note("classic_bytes", self.writes.classic_bytes)
+
+    def note_sleepers(self, *, are_some: bool) -> None:
+        """Remembers, over starts too, whether a lease of a publication may have ended here and wait to be woken."""
+        self.may_sleep = are_some
+        note = SOMEBODY_SLEEPS if are_some else NOBODY_SLEEPS
+        if self.storage.note(SLEEPERS) != note:
+            self.storage.set_note(SLEEPERS, note)
 
     def renewal_time(self, state: KeyState) -> int:
         """When this node should renew a lease of its publisher's (wall ms); 0 for never."""

@@ -44,6 +44,7 @@ from camomile_trio.node.results import ForgetResult, Found, Pinged, Stored
 from camomile_trio.node.retrieval import Retrieval
 from camomile_trio.node.spread import Spread
 from camomile_trio.node.survey import Survey
+from camomile_trio.node.turns import Turns
 
 OperationName = Literal["put", "get", "forget", "ping"]
 
@@ -62,6 +63,8 @@ class Operations:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.under_way = 0
+        requests = core.config.requests
+        self.turns = Turns(at_once=requests.max_puts, waiting=requests.max_operations // 2, clock=core.clock)
         self._publications: dict[Key, _Publication] = {}  # of the puts that are under way
 
     async def put(self, value: bytes, ttl: float | None) -> Stored:
@@ -75,7 +78,7 @@ class Operations:
             )
         if len(value) > records.max_value_size:
             raise ValueTooLarge(f"the value has {len(value)} bytes; this node takes up to {records.max_value_size}")
-        async with self._operation("put"):
+        async with self._operation("put"), self.turns.turn():
             core.require_ready()
             core.require_clock()
             key = Key.of(value)

@@ -26,6 +26,8 @@ IDLE = 60.0
 # Seconds from one walk over the leases that sleep to the next: the first follow each other closely, since nodes that
 # slept together wake together. Whoever comes back later starts anew.
 PAUSES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+# Seconds until what ended before a start should have been seen; then every record is looked at.
+EXPIRED_WITHIN = 30
 # The note under which the number of contacts is kept that counts for a majority.
 GROUP = "neighbourhood"
 
@@ -105,11 +107,14 @@ class Renewing:
         """
         core, holdings = self._core, self._core.holdings
         tries = 0
+        await self._see_what_has_ended()
         while True:
             try:
                 if holdings.may_sleep:
                     holdings.may_sleep = False
-                    holdings.may_sleep |= await self.wake_all()
+                    is_any = await self.wake_all()
+                    # What ended during the walk may have been walked past.
+                    holdings.note_sleepers(are_some=is_any or holdings.may_sleep)
                 self.note_group(has_sleepers=holdings.may_sleep)
             except StorageError:
                 holdings.may_sleep = True  # for all that we know: the next walk finds out
@@ -121,6 +126,22 @@ class Renewing:
                 # A moment, so that many who come at once are asked in one walk.
                 await trio.sleep(core.jittered(PAUSES[0]))
             self._somebody_came = trio.Event()
+
+    async def _see_what_has_ended(self) -> None:
+        """Waits until `expire` has seen what ended while this node was away: what may be woken of that it notes.
+
+        So a start need not look at every record.
+        """
+        core = self._core
+        began = core.wall_clock()
+        for _ in range(EXPIRED_WITHIN):
+            try:
+                if self._core.holdings.may_sleep or not core.storage.due(began, 1):
+                    return
+            except StorageError:
+                pass
+            await trio.sleep(1.0)
+        core.holdings.may_sleep = True
 
     async def wake_all(self) -> bool:
         """One walk. Whether there are leases that go on sleeping."""

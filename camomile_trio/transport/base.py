@@ -27,6 +27,7 @@ class TransportStatistics:
     datagrams_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    dropped_in: int = 0  # unseen: their source had cost more than its share
     dropped_out: int = 0  # the socket's buffer was full, or the system refused the address
     streams_in: int = 0
     streams_out: int = 0

@@ -2,8 +2,9 @@
 
 Rules of this file: the socket is drained with plain non-blocking calls and each datagram goes straight into the node,
 since an awaited call, a queue or a task per datagram would cost more than all the rest. A turn of draining is bounded,
-so that the other tasks get theirs. What the network reports about a datagram (ICMP) never ends the loop and is never
-raised at a sender. What cannot be bound is a TransportError of one line, with its remedy.
+so that the other tasks get theirs, and so is what one source may cost (`shares.py`), so that a flood leaves time for
+them and for everybody else's datagrams. What the network reports about a datagram (ICMP) never ends the loop and is
+never raised at a sender. What cannot be bound is a TransportError of one line, with its remedy.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import trio
@@ -20,10 +22,22 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.base import Inbound, TransportStatistics
 from camomile_trio.transport.pool import StreamPool
+from camomile_trio.transport.shares import Moment, Share, Shares
+from camomile_trio.transport.sieve import hold_back
 from camomile_trio.transport.sockaddr import SocketAddress, from_sockaddr, to_sockaddr
 from camomile_trio.transport.stream import DEFAULT_LIMITS, StreamLimits, StreamServer
 
-_TURN = 64  # datagrams handled before the other tasks have their turn
+# Datagrams handled before the other tasks have their turn, and seconds: some datagrams cost a hundred times as much as
+# others. The clock is read once for every few.
+_TURN = 64
+_TURN_SECONDS = 0.005
+_TIMED = 8
+# Datagrams read in a turn: a flood that is dropped unseen must not fill the socket's buffer, where it would displace
+# what others send.
+_READ_IN_TURN = 1024
+# A turn of as many datagrams is charged even if the socket was empty after it: what is handled as fast as it comes can
+# take nearly all of the time as well. What a node has under way to one other is less: `max_puts` requests of a kind.
+_CHARGED = 32
 _LARGEST = 65_536  # above MAX_DATAGRAM: nothing is cut short, and what is too large is the decoder's to see
 _MAX_ADDRESSES = 4096  # kept in each direction; a cleared cache costs a microsecond per address
 _RECEIVE_BUFFER = 4 * 2**20  # a burst of all that k nodes answer at once; the system may allow less
@@ -64,7 +78,8 @@ class UdpTransport:
         self._server = StreamServer(self._listener, limits, self._statistics)
         self._pool = StreamPool(None if bound_ip in _WILDCARDS else bound_ip, limits, self._statistics)
         self._sockaddrs: dict[Endpoint, tuple[str, int] | None] = {}
-        self._sources: dict[SocketAddress, Endpoint] = {}
+        self._sources: dict[SocketAddress, tuple[Endpoint, Share]] = {}
+        self._shares = Shares(_MAX_ADDRESSES)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -125,12 +140,19 @@ class UdpTransport:
     def _drain(self, inbound: Inbound) -> bool:
         """One turn. True when the socket is empty, False when the turn was over first."""
         receive, on_datagram, sources = self._udp.recvfrom, inbound.on_datagram, self._sources
-        statistics = self._statistics
-        for _ in range(_TURN):
+        statistics, shares = self._statistics, self._shares
+        taken: list[Share] = []
+        # Reading the processor's clock costs as much as some datagrams: a turn of a few is not measured.
+        began = ended = 0.0
+        is_empty = False
+        if shares.any_spent and shares.refill(Moment(trio.current_time(), time.thread_time())):
+            hold_back(self._udp, shares.held_back)
+        for _ in range(_READ_IN_TURN):
             try:
                 datagram, address = receive(_LARGEST)
             except BlockingIOError:
-                return True
+                is_empty = True
+                break
             except OSError as error:
                 if error.errno not in _REPORTED_BY_NETWORK:
                     raise
@@ -140,11 +162,27 @@ class UdpTransport:
             if source is None:
                 if len(sources) >= _MAX_ADDRESSES:
                     sources.clear()
-                source = sources[address] = from_sockaddr(address)
+                source = sources[address] = from_sockaddr(address), shares.of(address)
+            endpoint, share = source
+            if share.is_spent:
+                statistics.dropped_in += 1
+                continue
+            taken.append(share)
             statistics.datagrams_in += 1
             statistics.bytes_in += len(datagram)
-            on_datagram(datagram, source)
-        return False
+            on_datagram(datagram, endpoint)
+            if len(taken) % _TIMED == 0:
+                ended = time.thread_time()
+                if len(taken) == _TIMED:
+                    began = ended
+                elif len(taken) == _TURN or ended - began > _TURN_SECONDS:
+                    break
+        if len(taken) >= _CHARGED or (len(taken) >= 2 * _TIMED and not is_empty):
+            measured = (len(taken) // _TIMED - 1) * _TIMED
+            cost = (ended - began) / measured * len(taken)
+            if shares.charge(taken, cost, Moment(trio.current_time(), ended)):
+                hold_back(self._udp, shares.held_back)
+        return is_empty
 
     def _remember(self, to: Endpoint) -> tuple[str, int] | None:
         if len(self._sockaddrs) >= _MAX_ADDRESSES:

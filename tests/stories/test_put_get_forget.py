@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 import trio.testing
 
-from camomile_trio.errors import Forgotten, NotFound
+from camomile_trio.config import Requests
+from camomile_trio.errors import Forgotten, NotFound, Overloaded
 from camomile_trio.kademlia.ids import Key
-from tests.stories.village import village
+from tests.stories.village import small, village
 
 VALUE = "ABC, du är mina tankar".encode()
 KEY = Key.parse("bde0e9f6e9d3fabd5bf6849e179f0aee485630f6d5c1c4398517cc1543fb9386")
@@ -37,3 +39,28 @@ async def test_what_nobody_put_is_not_found(autojump_clock: trio.testing.MockClo
             await place[2].get(Key.of(b"nobody put this"))
         with pytest.raises(NotFound):
             await place[2].forget(Key.of(b"nobody put this"))
+
+
+async def test_a_node_that_is_asked_too_much_says_so_at_once_and_does_what_it_took_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    busy = attrs.evolve(small(), requests=Requests(max_puts=1, max_operations=4))
+    stored: list[Key] = []
+    refused: list[float] = []
+    async with village(5, config=busy) as place:
+
+        async def put(number: int) -> None:
+            began = trio.current_time()
+            try:
+                stored.append((await place[1].put(b"value %d" % number)).key)
+            except Overloaded:
+                refused.append(trio.current_time() - began)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(put, number)
+        assert (len(stored), refused) == (3, [0.0] * 5)
+        for key in stored:
+            assert (await place[4].get(key)).live
+        await put(99)  # and then all is as before
+        assert len(stored) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -210,6 +211,54 @@ async def test_the_memory_of_addresses_is_bounded(world: World, monkeypatch: pyt
     assert {source for _datagram, source in alice.inbound.datagrams} == {peer.endpoint for peer in peers}
     assert len(alice.transport._sources) <= 3
     assert len(alice.transport._sockaddrs) <= 3
+
+
+async def test_a_flood_is_dropped_unseen_once_it_has_spent_its_share_and_others_come_through(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile, peer = ("10.0.0.66", 8118), ("10.0.0.1", 8118)
+    arrived = [(b"flood", hostile)] * 3000 + [(b"please", peer)] + [(b"flood", hostile)] * 3000
+    held_back: list[list[bytes]] = []
+    processor = 0.0
+
+    class Flooded:
+        def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+            if not arrived:
+                raise BlockingIOError
+            return arrived.pop(0)
+
+    def costs_a_millisecond(_datagram: bytes, _source: Endpoint) -> None:
+        nonlocal processor
+        processor += 0.001
+
+    monkeypatch.setattr(time, "thread_time", lambda: processor)
+    monkeypatch.setattr(udp, "hold_back", lambda _socket, prefixes: held_back.append(prefixes))
+    alice = await world.join()
+    assert isinstance(alice.transport, UdpTransport)
+    real = alice.transport._udp
+    alice.transport._udp = Flooded()  # type: ignore[assignment]
+    alice.inbound.react = costs_a_millisecond
+    turns = 1
+    while not alice.transport._drain(alice.inbound):
+        turns += 1
+        assert len(alice.inbound.datagrams) <= 16 * turns
+    alice.transport._udp = real
+    assert alice.inbound.payloads.count(b"please") == 1
+    seen = alice.inbound.payloads.count(b"flood")
+    assert 50 <= seen < 500
+    assert alice.transport.statistics.dropped_in == 6000 - seen
+    assert held_back[0] == [bytes([10, 0, 0, 66])]
+
+
+async def test_a_turn_of_a_few_datagrams_is_not_measured(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_wanted() -> float:
+        raise AssertionError("the processor's clock was read")
+
+    monkeypatch.setattr(time, "thread_time", not_wanted)
+    alice, bob = await world.join(), await world.join()
+    for _ in range(100):
+        alice.send(b"hello", bob)
+        await bob.inbound.until(datagrams=len(bob.inbound.datagrams) + 1)
 
 
 async def test_what_arrives_before_serving_waits_in_the_socket() -> None:

@@ -1,0 +1,114 @@
+"""What each source of datagrams may cost: one that floods loses its own datagrams, and nobody else's.
+
+Rules of this file: plain state without I/O; the clocks are the caller's. What counts is time of the processor, and only
+turns after which more is waiting: whoever waits for answers before it sends more, as every node does, makes none of
+these. A source is an ip (of IPv6 the first 64 bits, which one host may vary below), on loopback an ip and a port, since
+a whole network may live there. Bounded: when there are too many sources, those that owe nothing are forgotten.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Collection
+
+import attrs
+
+from camomile_trio.transport.sockaddr import SocketAddress
+
+# What a source that floods may cost: this part of what the whole node spends, or of a processor, whichever is more. The
+# first leaves clients their part where many processes share a processor, the second lets somebody in where all is idle.
+OF_THE_NODE, OF_A_PROCESSOR = 0.2, 0.05
+# Seconds that it may cost at once after it was quiet, and how much of them it has saved when it is heard again.
+BURST, AGAIN_AT = 0.05, 0.02
+
+
+@attrs.frozen
+class Moment:
+    """Seconds of two clocks: of the world, and of what this node has spent."""
+
+    clock: float
+    processor: float
+
+
+@attrs.define(eq=False)
+class Share:
+    """One source's. `is_spent`: nothing of it is looked at for now."""
+
+    prefix: bytes | None  # its address, or the part of it that counts; None for one of many on loopback
+    left: float = BURST  # seconds
+    at: Moment | None = None  # when that was
+    is_spent: bool = False
+
+    def saved(self, now: Moment) -> float:
+        if self.at is None:
+            return self.left
+        by_node = (now.processor - self.at.processor) * OF_THE_NODE
+        by_clock = (now.clock - self.at.clock) * OF_A_PROCESSOR
+        return min(self.left + max(by_node, by_clock), BURST)
+
+
+class Shares:
+    """The shares of all sources of one socket."""
+
+    def __init__(self, most: int) -> None:
+        self.any_spent = False
+        self._most = most
+        self._shares: dict[str | SocketAddress, Share] = {}
+        self._spent: list[Share] = []
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    @property
+    def held_back(self) -> list[bytes]:
+        """The prefixes of all that have spent their share, for a sieve."""
+        return [share.prefix for share in self._spent if share.prefix is not None]
+
+    def of(self, address: SocketAddress) -> Share:
+        """The share that datagrams from a socket's address are on."""
+        source, prefix = _source(address)
+        share = self._shares.get(source)
+        if share is None:
+            if len(self._shares) >= self._most:
+                # Whoever has spent its share stays spent, however many others it pretends to be. If all are, the
+                # flood comes from everywhere, and there is nobody to be told apart.
+                kept = {each: known for each, known in self._shares.items() if known.is_spent}
+                self._shares = kept if len(kept) < self._most else {}
+            share = self._shares[source] = Share(prefix)
+        return share
+
+    def charge(self, taken: Collection[Share], seconds: float, now: Moment) -> bool:
+        """A turn is over, with more waiting: the datagrams in it, on these shares, took so long together.
+
+        Whether somebody has spent its share by that.
+        """
+        each_costs = seconds / len(taken)
+        before = len(self._spent)
+        for share, count in Counter(taken).items():
+            share.left = share.saved(now) - each_costs * count
+            share.at = now
+            if share.left < 0 and not share.is_spent:
+                share.is_spent = self.any_spent = True
+                self._spent.append(share)
+        return len(self._spent) > before
+
+    def refill(self, now: Moment) -> bool:
+        """A turn begins: those that have saved enough are heard again. Whether there are such."""
+        before = self._spent
+        self._spent = [share for share in before if share.saved(now) < AGAIN_AT]
+        for share in before:
+            share.is_spent = share.saved(now) < AGAIN_AT
+        self.any_spent = bool(self._spent)
+        return len(self._spent) < len(before)
+
+
+def _source(address: SocketAddress) -> tuple[str | SocketAddress, bytes | None]:
+    """What tells a source from others, and its prefix."""
+    ip = address[0].removeprefix("::ffff:").partition("%")[0]
+    if ip.startswith("127.") or ip == "::1":
+        return address[:2], None
+    if ":" in ip:
+        prefix = socket.inet_pton(socket.AF_INET6, ip)[:8]
+        return prefix.hex(), prefix
+    return ip, socket.inet_aton(ip)

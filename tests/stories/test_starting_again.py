@@ -1,0 +1,72 @@
+"""A node that starts again with what it held looks at what may have changed, not at every record that it has."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
+from camomile_trio.node.renewing import Renewing
+from camomile_trio.storage.simulated import SimulatedDisk
+from tests.stories.village import small, village
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When somebody walked over all its records to find leases that sleep."""
+    seen: list[float] = []
+    wake_all = Renewing.wake_all
+
+    async def noted(renewing: Renewing) -> bool:
+        seen.append(trio.current_time())
+        return await wake_all(renewing)
+
+    monkeypatch.setattr(Renewing, "wake_all", noted)
+    return seen
+
+
+async def test_a_start_after_a_short_while_walks_over_nothing(
+    autojump_clock: trio.testing.MockClock, walks: list[float]
+) -> None:
+    async with village(4, config=small()) as place:
+        disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
+        node = await place.open(storage=disk.open())
+        await node.node.put(b"stays")
+        await trio.sleep(60)
+        assert node.node.core.storage.note(SLEEPERS) == NOBODY_SLEEPS
+        await place.lose(node)
+        disk.crash()
+        walks.clear()
+        again = await place.open(storage=disk.open())
+        await trio.sleep(120)
+        assert walks == []
+        assert (await again.node.get(Key.of(b"stays"))).live
+
+
+async def test_a_lease_that_ended_meanwhile_is_found_at_once_and_woken(
+    autojump_clock: trio.testing.MockClock, walks: list[float]
+) -> None:
+    async with village(1, config=small()) as place:
+        disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
+        node = await place.open(storage=disk.open())
+        await node.node.put(b"sleeps")
+        await trio.sleep(60)
+        await place.lose(node)
+        await place.lose(place.inhabitants[0])  # and with it the network
+        disk.crash()
+        await trio.sleep(30 * DAY)
+        walks.clear()
+        again = await place.open(storage=disk.open(), config=attrs.evolve(small(), first=True))
+        began = trio.current_time()
+        await trio.sleep(60)
+        assert walks
+        assert walks[0] - began < 2.0
+        assert again.node.core.storage.note(SLEEPERS) == SOMEBODY_SLEEPS
+        assert again.node.core.holdings.state(Key.of(b"sleeps")).published
