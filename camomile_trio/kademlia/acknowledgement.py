@@ -8,7 +8,7 @@ can acknowledge. Source: docs/protocol.md, Records, "Acknowledgement".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -43,6 +43,8 @@ class Acknowledgements:
 
     `own` is this node; its copy counts as that of any other of our nodes if it is among the k closest to `target`.
     `alone` says that this node may count without any other: it never had a contact, or stands alone on purpose.
+    `candidates`, while a lookup goes on beside the STOREs, tells its k closest candidates, who have answered or may be
+    hoped for: one that has not answered yet keeps those behind it from counting before the lookup's end.
     """
 
     def __init__(self, k: int, *, target: bytes, own: NodeId, alone: bool = False) -> None:
@@ -56,6 +58,7 @@ class Acknowledgements:
         self._declined: dict[NodeId, StoreStatus | None] = {}  # None: no answer before the deadline
         self._counted: frozenset[NodeId] | None = None  # ours among the k closest; fixed when the lookup ends
         self._outcome: Outcome | None = None
+        self.candidates: Callable[[], Iterable[NodeId]] = tuple
 
     @property
     def replicas(self) -> int:
@@ -131,12 +134,14 @@ class Acknowledgements:
             self._outcome = self._judge_early() if self._counted is None else self._judge_counted(self._counted)
 
     def _judge_early(self) -> Outcome | None:
-        """While the lookup goes on there is only success: a majority of k, among the closest that answered so far."""
+        """While the lookup goes on there is only success: a majority of k, among the closest so far."""
         needed = self._k // 2 + 1
         # Cheap before exact: this is called for every answer of every put.
         if len(self._acknowledged) < needed or self._is_cut_off():
             return None
-        counted = sum(node in self._acknowledged for node in self._nearest(self._answered))
+        distances = {node: distance(self._target, node) for node in self.candidates()} | self._answered
+        nearest = sorted(distances, key=distances.__getitem__)[: self._k]
+        counted = sum(node in self._acknowledged for node in nearest)
         return Success() if counted >= needed else None
 
     def _judge_counted(self, counted: frozenset[NodeId]) -> Outcome | None:

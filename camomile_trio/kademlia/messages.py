@@ -96,6 +96,7 @@ class Store:
     records: tuple[RecordRow, ...] = ()
     token: bytes = b""
     cached: bool = False
+    names_contacts: bool = False  # the result is to name the closest contacts: a lookup asks by this STORE
 
 
 class StoreStatus(enum.IntEnum):
@@ -132,6 +133,8 @@ class StoreResult:
     status: StoreStatus
     durability: Durability = Durability.NONE
     records: tuple[RecordRow, ...] = ()  # with STALE: the winners, for the request's key
+    contacts: tuple[Contact, ...] = ()  # the closest to the key, if the STORE asked for them
+    dropped: int = 0
 
 
 @attrs.frozen

@@ -30,6 +30,7 @@ import attrs
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId, as_int
 from camomile_trio.kademlia.messages import MAX_CONTACTS
+from camomile_trio.kademlia.vicinity import NOBODY
 
 MAX_CANDIDATES: Final = 512
 """How many contacts one lookup remembers, and so how many it can ever be made to ask.
@@ -81,18 +82,24 @@ class Shortlist:
         for contact in start:
             self._learn(contact, hops=1)
 
-    def next_queries(self) -> list[Contact]:
-        """Whom to ask now, closest first; they are taken as asked. Often none: then an event has to come first."""
+    def next_queries(self, reach: int = NOBODY) -> list[Contact]:
+        """Whom to ask now, closest first; they are taken as asked. Often none: then an event has to come first.
+
+        Those within `reach` of the target will be asked in any case (see `vicinity.py`), so they need no free slot.
+        Nobody else is asked meanwhile: what they say may bring the others within reach.
+        """
         queries: list[Contact] = []
         free = self.alpha - self._counts[PeerState.ASKED]
-        if free <= 0:
+        if free <= 0 and reach < 0:
             return queries
-        for _, candidate in self._hopeful[: self.k]:
-            if len(queries) >= free:
+        for distance, candidate in self._hopeful[: self.k]:
+            is_certain = distance <= reach
+            if not is_certain and free <= 0:
                 break
             if candidate.state is PeerState.UNASKED:
                 self._become(candidate, PeerState.ASKED)
                 queries.append(candidate.contact)
+                free -= 1
         self.asked += len(queries)
         return queries
 
@@ -163,6 +170,19 @@ class Shortlist:
     def result(self) -> list[Contact]:
         """The k closest that have answered so far, closest first."""
         return [candidate.contact for candidate in self._closest_answered()]
+
+    def answered_within(self, reach: int) -> list[Contact]:
+        """Those of the k closest candidates within `reach` of the target that have answered."""
+        nearest = self._hopeful[: self.k] if reach >= 0 else []
+        return [
+            candidate.contact
+            for distance, candidate in nearest
+            if distance <= reach and candidate.state is PeerState.ANSWERED
+        ]
+
+    def closest_ids(self) -> list[NodeId]:
+        """The k closest candidates that have answered or may be hoped for."""
+        return [candidate.contact.id for _, candidate in self._hopeful[: self.k]]
 
     def silent(self) -> list[Contact]:
         """Those that would be among the result if they had answered, closest first: at most k."""

@@ -7,6 +7,8 @@ what `inbox.Request` says is proven. Classic peers get classic answers.
 
 from __future__ import annotations
 
+import attrs
+
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature, KeyPair, sign_pong
 from camomile_trio.kademlia import registers
@@ -119,7 +121,7 @@ class Handlers:
             return
         value = message.value
         if value is not None and len(value) > self._max_value_size:
-            self._refuse(request, StoreStatus.TOO_LARGE)
+            self._refuse(request, StoreStatus.TOO_LARGE, key=Key.of(value) if message.names_contacts else None)
             return
         key = message.key
         if value is not None:
@@ -135,8 +137,7 @@ class Handlers:
         def done(result: StoreResult) -> None:
             if result.status is StoreStatus.STORED and message.records and message.kind is StoreKind.REPLICATE:
                 self._holdings.heard_from_holder(key)
-            if not request.is_classic:
-                request.answer(result)
+            self._answer_store(request, result, key if message.names_contacts else None)
 
         if message.records and message.cached:
             self._store_cached(request, key, message)
@@ -228,7 +229,16 @@ class Handlers:
             return b""
         return self._tokens.token(request.source.ip, self._rpc.clock())
 
-    def _refuse(self, request: Request, status: StoreStatus, winners: tuple[RecordRow, ...] = ()) -> None:
+    def _refuse(
+        self, request: Request, status: StoreStatus, winners: tuple[RecordRow, ...] = (), *, key: Key | None = None
+    ) -> None:
         self._holdings.refused[status.name.lower()] += 1
-        if not request.is_classic:
-            request.answer(StoreResult(status, Durability.NONE, winners))
+        self._answer_store(request, StoreResult(status, Durability.NONE, winners), key)
+
+    def _answer_store(self, request: Request, result: StoreResult, key: Key | None) -> None:
+        """With a key, the STORE was the question of a lookup for it: the closest contacts are named too."""
+        if request.is_classic:
+            return
+        if key is not None:
+            result = attrs.evolve(result, contacts=self._closest(request, key))
+        request.answer(result)

@@ -123,7 +123,7 @@ class Inventory:
                 found = await core.find_node(record.key)
                 if not found.answered and not core.stands_alone:
                     raise Unreachable("no node answered")
-                await spread.run(found.contacts, publish=False)
+                await spread.run(found.contacts)
             if patience.cancelled_caught:
                 raise NoMajority("too few holders acknowledged in time")
         except CamomileError as error:

@@ -16,7 +16,7 @@ import trio
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import distance
-from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, Value
+from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, StoreResult, Value
 from camomile_trio.kademlia.shortlist import Shortlist
 from camomile_trio.node.events import LookupEnded
 from camomile_trio.node.pending import Pending
@@ -132,15 +132,7 @@ class Lookup:
 
     def _replied(self, contact: Contact, packet: Packet) -> None:
         del self._open[contact.id]
-        message = packet.message
-        if isinstance(message, NodeList | Value):
-            may_contact = functools.partial(self._rpc.may_contact, told_by=contact.endpoint)
-            senseless = message.dropped + self.shortlist.on_reply(contact.id, message.contacts, may_contact)
-            if senseless:
-                self._rpc.statistics.dropped["senseless_contact"] += senseless
-        else:
-            # Too large even for a stream: a peer that cannot answer is as good as none.
-            self.shortlist.on_failed(contact.id)
+        learn_from(self._rpc, self.shortlist, contact, packet.message)
         if self._on_answer is not None and self._on_answer(contact, packet):
             self._done.set()
         self._pump()
@@ -153,3 +145,15 @@ class Lookup:
         self._open.pop(contact.id, None)
         self.shortlist.on_failed(contact.id)
         self._pump()
+
+
+def learn_from(rpc: Rpc, shortlist: Shortlist, contact: Contact, answer: Message) -> None:
+    """`contact` has answered: what it named goes into the shortlist, what makes no sense of it is counted."""
+    if not isinstance(answer, NodeList | Value | StoreResult):
+        # Too large even for a stream: a peer that cannot answer is as good as none.
+        shortlist.on_failed(contact.id)
+        return
+    may_contact = functools.partial(rpc.may_contact, told_by=contact.endpoint)
+    senseless = answer.dropped + shortlist.on_reply(contact.id, answer.contacts, may_contact)
+    if senseless:
+        rpc.statistics.dropped["senseless_contact"] += senseless

@@ -8,7 +8,7 @@ holders has acknowledged; less is `NoMajority`, never a quiet success.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Literal
 
@@ -39,7 +39,7 @@ from camomile_trio.kademlia.messages import StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
 from camomile_trio.node.events import OperationEnded
-from camomile_trio.node.lookup import LookupResult
+from camomile_trio.node.placing import Placing
 from camomile_trio.node.results import ForgetResult, Found, Pinged, Stored
 from camomile_trio.node.retrieval import Retrieval
 from camomile_trio.node.spread import Spread
@@ -83,16 +83,15 @@ class Operations:
             core.require_clock()
             key = Key.of(value)
             life = int((records.lease if ttl is None else ttl) * 1000)
-            found = await self._closest(key)
             sign = functools.partial(self._new_lease, key, life, ttl is None)
             seen = self._seen(key)
             with self._publishing(key) as publication:
-                spread = await self._spread(sign, seen, value, found.contacts, silent=found.silent)
+                spread = await self._place(sign, seen, key, value)
                 is_accepted = isinstance(spread.acknowledgements.outcome, Success)
                 publication.is_kept |= is_accepted
             if not is_accepted:
                 if isinstance(spread.acknowledgements.outcome, Refused) and not seen:
-                    core.background(functools.partial(self._withdraw, key, found.contacts))
+                    core.background(functools.partial(self._withdraw, key, tuple(spread.told.values())))
                 raise _error_of(spread.acknowledgements, "put")
             return Stored(key, spread.acknowledgements.replicas, spread.acknowledgements.durable)
 
@@ -130,7 +129,7 @@ class Operations:
                 return standing if standing is not None and above == seen else self._new_tombstone(key, above)
 
             silent = [*survey.silent, *survey.unheard()]
-            spread = await self._spread(sign, seen, None, survey.closest, holders=survey.holders, silent=silent)
+            spread = await self._take_back(sign, seen, survey, silent)
             core.holdings.cache.drop(key)
             if not isinstance(spread.acknowledgements.outcome, Success):
                 raise _error_of(spread.acknowledgements, "forget")
@@ -177,12 +176,6 @@ class Operations:
             self.under_way -= 1
             core.events.emit(OperationEnded(name, outcome, core.clock() - began))
 
-    async def _closest(self, key: Key) -> LookupResult:
-        found = await self._core.find_node(key)
-        if not found.answered and not self._core.stands_alone:
-            raise Unreachable("no node answered")
-        return found
-
     @contextmanager
     def _publishing(self, key: Key) -> Iterator[_Publication]:
         """A put is under way. Once the last of those of one value has ended, and none was accepted, the publication is
@@ -205,27 +198,38 @@ class Operations:
         register = self._core.holdings.state(key).register(self._core.publisher.public)
         return register.record.seq if register is not None else 0
 
-    async def _spread(
-        self,
-        sign: Callable[[int], Record],
-        seen: int,
-        value: bytes | None,
-        contacts: Sequence[Contact],
-        *,
-        holders: Sequence[Contact] = (),
-        silent: Sequence[Contact] = (),
-    ) -> Spread:
-        """Spreads the record that `sign` makes above the seq `seen`; once more if a holder knows a greater one."""
+    async def _place(self, sign: Callable[[int], Record], seen: int, key: Key, value: bytes) -> Spread:
+        """Looks for the k closest nodes and stores the value at them meanwhile."""
+        core = self._core
         late = functools.partial(self._spread_later, sign, value)
 
-        async def once(above: int) -> Spread:
-            spread = Spread(self._core, sign(above), value, with_value=value is not None, on_late_defeat=late)
-            await spread.run(contacts, holders=holders, silent=silent, publish=value is not None)
+        async def once(record: Record) -> Spread:
+            spread = Spread(core, record, value, with_value=True, publish=True, on_late_defeat=late)
+            await Placing(core, key, spread).run()
             return spread
 
-        spread = await once(seen)
+        return await self._above(seen, sign, once)
+
+    async def _take_back(
+        self, sign: Callable[[int], Record], seen: int, survey: Survey, silent: Sequence[Contact]
+    ) -> Spread:
+        """Tells the k closest nodes, and all that hold anything, that the value is forgotten."""
+        core = self._core
+        late = functools.partial(self._spread_later, sign, None)
+
+        async def once(record: Record) -> Spread:
+            spread = Spread(core, record, None, with_value=False, on_late_defeat=late)
+            await spread.run(survey.closest, holders=survey.holders, silent=silent)
+            return spread
+
+        return await self._above(seen, sign, once)
+
+    @staticmethod
+    async def _above(seen: int, sign: Callable[[int], Record], once: Callable[[Record], Awaitable[Spread]]) -> Spread:
+        """Sends the record that `sign` makes above the seq `seen`; once more if a holder knows a greater one."""
+        spread = await once(sign(seen))
         if spread.beaten_by is not None:
-            spread = await once(max(seen, spread.beaten_by.seq))
+            spread = await once(sign(max(seen, spread.beaten_by.seq)))
         return spread
 
     def _spread_later(self, sign: Callable[[int], Record], value: bytes | None, winner: Record) -> None:
@@ -235,8 +239,9 @@ class Operations:
         async def again() -> None:
             with trio.move_on_after(core.config.requests.operation_deadline):
                 found = await core.find_node(winner.key)
-                spread = Spread(core, sign(winner.seq), value, with_value=value is not None)
-                await spread.run(found.contacts, silent=found.silent, publish=value is not None)
+                is_put = value is not None
+                spread = Spread(core, sign(winner.seq), value, with_value=is_put, publish=is_put)
+                await spread.run(found.contacts, silent=found.silent)
 
         core.background(again)
 
@@ -244,7 +249,7 @@ class Operations:
         """The holders' majority refused the value for good: the few that took it are told to forget it."""
         with trio.move_on_after(self._core.config.requests.operation_deadline):
             tombstone = self._new_tombstone(key, self._seen(key))
-            await Spread(self._core, tombstone, None, with_value=False).run(contacts, publish=False)
+            await Spread(self._core, tombstone, None, with_value=False).run(contacts)
 
     def _new_lease(self, key: Key, life: int, is_renewable: bool, seen: int) -> Record:
         core = self._core

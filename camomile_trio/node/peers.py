@@ -17,6 +17,7 @@ from camomile_trio.kademlia.ids import NodeId
 
 MISSED_FOR = 60.0  # how long a missed deadline makes an endpoint overdue at once, in seconds
 FIRST_REQUESTS_PER_MINUTE = 2
+TOKEN_LIFE = 3600.0  # the least time that a write token is good for, in seconds
 
 
 @attrs.define(eq=False)
@@ -32,6 +33,7 @@ class Peer:
     stores_nothing: bool = False  # it said so: nothing is stored there
     is_leaving: bool = False  # it has said so, and has not answered otherwise since
     token: bytes = b""  # lets us store there
+    token_at: float = -math.inf  # when we were given it
     answered_at: float = -math.inf
     missed_at: float = -math.inf  # a deadline passed, and no answer came since
     pinged_at: float = -math.inf
@@ -49,6 +51,12 @@ class Peer:
     def was_asked_since(self, time: float) -> bool:
         """Whether the later of its first requests was sent after `time`."""
         return self.first_request_at[1] > time
+
+    def takes_stores(self, now: float) -> bool:
+        """Whether a STORE by datagram would not be refused: one of ours that stores, knows us or gave us a token."""
+        if not self.version or self.stores_nothing or self.is_leaving or self.is_suspect(now):
+            return False
+        return self.knows_us or (bool(self.token) and now - self.token_at < TOKEN_LIFE)
 
     def is_suspect(self, now: float) -> bool:
         """It missed a deadline within the last minute: overdue at once in every lookup."""

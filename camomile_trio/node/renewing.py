@@ -90,7 +90,7 @@ class Renewing:
         record = sign_record(unsigned, core.publisher, core.network)
         spread = Spread(core, record, core.holdings.value(key), with_value=with_value, kind=StoreKind.REPLICATE)
         with trio.move_on_after(core.config.requests.operation_deadline):
-            await spread.run(contacts, silent=silent, publish=False)
+            await spread.run(contacts, silent=silent)
         if spread.beaten_by is not None:
             core.holdings.store(key, None, (spread.beaten_by.row(),), lambda result: None)
 

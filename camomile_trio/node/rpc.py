@@ -196,6 +196,11 @@ class Rpc:
         """Whether an endpoint that a peer named makes sense, and is not our own."""
         return is_sensible(endpoint, told_by=told_by) and endpoint not in (self.transport.endpoint, self.advertise)
 
+    def fits_datagram(self, message: Message) -> bool:
+        """Whether a request of this kind and size goes to one of ours by a datagram."""
+        packet = Packet(bytes(SESSION_BYTES), self.own, message, VERSION, self.network_prefix, self.advertise)
+        return len(encode(packet)) <= MAX_SENT_DATAGRAM
+
     def tell(self, endpoint: Endpoint, message: Message) -> None:
         """Sends what nobody answers: a STORE to a classic peer, a leave."""
         packet = self._packet(message, self.peers.get(endpoint))
@@ -452,7 +457,7 @@ class Rpc:
             self.transport.send(held.datagram, held.endpoint)
         message = packet.message
         if isinstance(message, NodeList | Value) and message.token:
-            peer.token = message.token
+            peer.token, peer.token_at = message.token, now
         elif isinstance(message, Pong):
             self.observed = message.observed or self.observed
             if message.clock is not None:

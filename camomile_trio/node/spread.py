@@ -1,13 +1,14 @@
 """Takes one record of our publisher to the k closest nodes and waits for a majority of them.
 
-Rules of this file: one STORE to each, all at once; the caller sleeps on one event and leaves at the majority, while
-the rest goes on as callbacks. A holder that knows a greater record of ours ends the wait: `beaten_by` says which.
-Source: docs/protocol.md, Records, "Acknowledgement".
+Rules of this file: one STORE to each, as soon as somebody says to whom: all at once after a lookup, or one by one while
+`placing.py` still looks. The caller sleeps on one event and leaves at the majority, while the rest goes on as
+callbacks. A holder that knows a greater record of ours ends the wait: `beaten_by` says which. Source: docs/protocol.md,
+Records, "Acknowledgement".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -17,15 +18,19 @@ from camomile_trio.kademlia.acknowledgement import Acknowledgements, Success
 from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId, closest
-from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import PASSING, Storing, store_at_classic
+from camomile_trio.node.storing import PASSING, Asking, Storing, store_at_classic
+from camomile_trio.wire.checks import MAX_TOKEN_BYTES
 
 
 class Spread:
     """One record on its way. `on_late_defeat` is called once if, after a majority took this record, an older one turns
-    up that is greater: one that the user had meant to overrule. A younger one is somebody's later word, and stands."""
+    up that is greater: one that the user had meant to overrule. A younger one is somebody's later word, and stands.
+
+    `publish`: this node accepted a user's put and keeps its own copy, wherever it stands.
+    """
 
     def __init__(
         self,
@@ -35,66 +40,77 @@ class Spread:
         *,
         with_value: bool,
         kind: StoreKind = StoreKind.PUBLISH,
+        publish: bool = False,
         on_late_defeat: Callable[[Record], None] | None = None,
     ) -> None:
         self._core = core
         self._record = record
+        self._row = (record.row(),)
         self._value = value
         self._with_value = with_value
         self._kind = kind
+        self._publish = publish
         self._on_late_defeat = on_late_defeat
-        self._is_accepted = False
+        self._is_stored_here = False
         self._changed = trio.Event()
+        self.is_accepted = False
+        self.told: dict[bytes, Contact] = {}  # to whom a STORE has gone, by id
         self.beaten_by: Record | None = None
         self.acknowledgements = Acknowledgements(
             core.config.kademlia.k, target=record.key, own=core.id, alone=core.stands_alone
         )
+        # A peer need not have answered us in this put to be asked by a STORE; over a stream it should, since one that
+        # is gone would be found out seconds later.
+        self._fits = core.rpc.fits_datagram(
+            Store(kind, record.key, value, self._row, bytes(MAX_TOKEN_BYTES), False, True)
+        )
 
     async def run(
-        self,
-        contacts: Sequence[Contact],
-        *,
-        holders: Iterable[Contact] = (),
-        silent: Iterable[Contact] = (),
-        publish: bool,
+        self, contacts: Iterable[Contact], *, holders: Iterable[Contact] = (), silent: Iterable[Contact] = ()
     ) -> None:
-        """Stores at `contacts`, the k closest that answered, and at `holders` beyond them.
+        """Stores at `contacts`, the k closest that answered, and at `holders` beyond them; `silent` as in `settle`.
+
+        Returns when the outcome of the acknowledgements is there, or `beaten_by` is.
+        """
+        self.settle(contacts, silent)
+        for contact in holders:
+            self.store_at(contact)
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Until the outcome of the acknowledgements is there, or `beaten_by` is."""
+        await self._changed.wait()
+        self.is_accepted = self.beaten_by is None and isinstance(self.acknowledgements.outcome, Success)
+
+    def settle(self, contacts: Iterable[Contact], silent: Iterable[Contact]) -> None:
+        """The lookup has ended: `contacts` are the k closest that answered. Who was not told yet is told now.
 
         `silent` should have been among them: they are told later, as are those of the others that cannot store now.
-        `publish`: this node accepted a user's put and keeps its own copy, wherever it stands. Returns when the outcome
-        of the acknowledgements is there, or `beaten_by` is.
         """
         core, key, acknowledgements = self._core, self._record.key, self.acknowledgements
         contacts = [contact for contact in contacts if core.is_storing(contact)]
         ids: list[bytes] = [contact.id for contact in contacts]
         nearest = [NodeId(each) for each in closest(key, [*ids, core.id], core.config.kademlia.k)]
-        is_holder = core.id in nearest
-        if is_holder:
+        if core.id in nearest:
             acknowledgements.on_answered(core.id, ours=True)
         for contact in contacts:
             acknowledgements.on_answered(contact.id, ours=core.is_ours(contact))
         acknowledgements.on_lookup_end(nearest)
-        self._store_here(publish)
+        self.store_here()
         for contact in silent:
             self._remember(contact)
-        row = (self._record.row(),)
-        asked = set()
-        for contact in [*contacts, *holders]:
-            if contact.id in asked or contact.id == core.id:
-                continue
-            asked.add(contact.id)
-            if not core.is_ours(contact):
-                if self._value is not None and not self._record.is_tombstone:
-                    store_at_classic(core.rpc, contact, self._value, self._kind)
-                continue
-            Storing(
-                core.rpc, contact, key, self._value, row, self._kind, self._answered, with_value=self._with_value
-            ).start()
+        for contact in contacts:
+            self.store_at(contact)
         self._look()
-        await self._changed.wait()
-        self._is_accepted = self.beaten_by is None and isinstance(acknowledgements.outcome, Success)
 
-    def _store_here(self, publish: bool) -> None:
+    def give_up(self) -> None:
+        """The lookup has ended, and nobody answered."""
+        self.acknowledgements.on_lookup_end(())
+        self._look()
+
+    def store_here(self) -> None:
+        """Stores this node's own copy, once."""
+
         def done(result: StoreResult) -> None:
             if result.status is StoreStatus.STORED:
                 self.acknowledgements.on_own_copy(result.durability)
@@ -103,8 +119,46 @@ class Spread:
             self._note_winners(result)
             self._look()
 
-        record = self._record
-        self._core.holdings.store(record.key, self._value, (record.row(),), done, is_published=publish)
+        if not self._is_stored_here:
+            self._is_stored_here = True
+            self._core.holdings.store(self._record.key, self._value, self._row, done, is_published=self._publish)
+
+    def may_ask(self, contact: Contact) -> bool:
+        """Whether a STORE, sent as the question of a lookup, would be taken, by a datagram, and tell us something."""
+        peer = self._core.rpc.peers.known(contact.endpoint)
+        return self._fits and peer is not None and peer.takes_stores(self._core.clock())
+
+    def store_at(self, contact: Contact, *, asking: Asking | None = None) -> None:
+        """Sends the record to `contact`, once. With `asking` the STORE is the question of a lookup too."""
+        core = self._core
+        if contact.id in self.told or contact.id == core.id or not core.is_storing(contact):
+            return
+        if self.is_accepted and self._is_overruled():
+            return
+        self.told[contact.id] = contact
+        if not core.is_ours(contact):
+            if self._value is not None and not self._record.is_tombstone:
+                store_at_classic(core.rpc, contact, self._value, self._kind)
+            return
+        Storing(
+            core.rpc,
+            contact,
+            self._record.key,
+            self._value,
+            self._row,
+            self._kind,
+            self._answered,
+            with_value=self._with_value,
+            asking=asking,
+        ).start()
+
+    def _is_overruled(self) -> bool:
+        """Whether this node itself has stored a greater record since this one was accepted."""
+        try:
+            register = self._core.holdings.state(self._record.key).register(self._record.publisher)
+        except StorageError:
+            return False
+        return register is not None and register.record.rank > self._record.rank
 
     def _answered(self, contact: Contact, result: StoreResult | None) -> None:
         if result is None or result.status in PASSING:
@@ -138,7 +192,7 @@ class Spread:
                 is_first = self.beaten_by is None
                 self.beaten_by = winner
                 is_older = winner.issued < self._record.issued
-                if self._is_accepted and is_first and is_older and self._on_late_defeat is not None:
+                if self.is_accepted and is_first and is_older and self._on_late_defeat is not None:
                     self._on_late_defeat(winner)
 
     def _look(self) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, Value
+from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, StoreResult, Value
 from camomile_trio.wire.reading import decode_reference
 from camomile_trio.wire.shaped_reading import decode_shaped
 from camomile_trio.wire.shaped_writing import encode_shaped, padding_field
@@ -47,14 +47,14 @@ def encode_padded(packet: Packet, least: int) -> bytes:
 
 
 def encode_within(packet: Packet, limit: int) -> bytes | None:
-    """The bytes of a packet, in at most `limit` bytes: the last contacts of a NodeList or a Value are left out until
-    it fits. None if it does not fit even so.
+    """The bytes of a packet, in at most `limit` bytes: the last contacts of a NodeList, a Value or a StoreResult are
+    left out until it fits. None if it does not fit even so.
     """
     whole = encode(packet)
     if len(whole) <= limit:
         return whole
     message = packet.message
-    if not isinstance(message, NodeList | Value):
+    if not isinstance(message, NodeList | Value | StoreResult):
         return None
 
     def with_contacts(count: int) -> bytes:

@@ -154,7 +154,7 @@ def _value(raw: schema.Value, is_classic: bool) -> Value:
 
 def _store(raw: schema.Store, is_classic: bool) -> Store:
     if is_classic:
-        _refuse_if(raw.records, raw.write_token, raw.cached)
+        _refuse_if(raw.records, raw.write_token, raw.cached, raw.name_contacts)
     if not raw.value and not (raw.key and raw.records):
         raise MalformedPacket("empty_store")
     return Store(
@@ -164,11 +164,19 @@ def _store(raw: schema.Store, is_classic: bool) -> Store:
         records=_records(raw.records),
         token=check_token(raw.write_token),
         cached=raw.cached,
+        names_contacts=raw.name_contacts,
     )
 
 
 def _store_result(raw: schema.StoreResult) -> StoreResult:
-    return StoreResult(known_status(int(raw.status)), known_durability(int(raw.durability)), _records(raw.records))
+    contacts, dropped = _rows(raw.contacts4, raw.contacts6)
+    return StoreResult(
+        known_status(int(raw.status)),
+        known_durability(int(raw.durability)),
+        _records(raw.records),
+        contacts,
+        dropped,
+    )
 
 
 def _holding(raw: schema.Holding) -> Holding:
@@ -179,14 +187,21 @@ def _contacts(raw: schema.NodeList, is_classic: bool) -> tuple[tuple[Contact, ..
     """The sensible contacts of a list, in whichever of its three forms, and how many others there were."""
     if is_classic:
         _refuse_if(raw.contacts4, raw.contacts6, raw.write_token)
-    contacts = [contact for node in raw.nodes if (contact := _contact(node)) is not None]
-    dropped = len(raw.nodes) - len(contacts)
-    for rows, dropped_rows in (split_contacts4(raw.contacts4), split_contacts6(raw.contacts6)):
-        contacts += rows
-        dropped += dropped_rows
-    if len(contacts) + dropped > MAX_CONTACTS:
+    nodes = tuple(contact for node in raw.nodes if (contact := _contact(node)) is not None)
+    rows, dropped = _rows(raw.contacts4, raw.contacts6)
+    if len(raw.nodes) + len(rows) + dropped > MAX_CONTACTS:
         raise MalformedPacket("too_many_contacts")
-    return tuple(contacts), dropped
+    return nodes + rows, dropped + len(raw.nodes) - len(nodes)
+
+
+def _rows(rows4_untrusted: bytes, rows6_untrusted: bytes) -> tuple[tuple[Contact, ...], int]:
+    """The sensible contacts in packed rows, and how many others there were."""
+    contacts, dropped = split_contacts4(rows4_untrusted)
+    contacts6, dropped6 = split_contacts6(rows6_untrusted)
+    dropped += dropped6
+    if len(contacts) + len(contacts6) + dropped > MAX_CONTACTS:
+        raise MalformedPacket("too_many_contacts")
+    return (*contacts, *contacts6), dropped
 
 
 def _contact(raw: schema.NodeInfo) -> Contact | None:

@@ -47,11 +47,11 @@ NODE_INFO: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: _NUMBER}
 NODE_LIST: Final[_Fields] = {1: Field(LENGTH, NODE_INFO, most=MAX_CONTACTS), 10: _BYTES, 11: _BYTES, 12: _BYTES}
 PING: Final[_Fields] = {1: _BYTES}
 PONG: Final[_Fields] = {1: _BYTES, 10: _BYTES, 11: _BYTES, 12: _BYTES, 13: _NUMBER}
-STORE: Final[_Fields] = {1: _NUMBER, 2: _BYTES, 3: _BYTES, 10: _RECORDS, 11: _BYTES, 12: _NUMBER}
+STORE: Final[_Fields] = {1: _NUMBER, 2: _BYTES, 3: _BYTES, 10: _RECORDS, 11: _BYTES, 12: _NUMBER, 13: _NUMBER}
 VALUE: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: Field(LENGTH, NODE_LIST), 10: _RECORDS, 11: _NUMBER, 12: _BYTES}
 FIND_NODE: Final[_Fields] = {1: _BYTES}
 FIND_VALUE: Final[_Fields] = {1: _BYTES, 10: _BYTES}
-STORE_RESULT: Final[_Fields] = {1: _NUMBER, 2: _NUMBER, 3: _RECORDS}
+STORE_RESULT: Final[_Fields] = {1: _NUMBER, 2: _NUMBER, 3: _RECORDS, 10: _BYTES, 11: _BYTES}
 HAVE: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: _BYTES, 4: _NUMBER}
 HOLDING: Final[_Fields] = {1: _BYTES, 2: _NUMBER, 3: _RECORDS, 4: _NUMBER}
 HAVE_RESULT: Final[_Fields] = {1: Field(LENGTH, HOLDING, most=MAX_KEYS), 2: _NUMBER}

@@ -292,6 +292,7 @@ def _store(content: bytes) -> Message | None:
         _record(fields, 0x52),
         check_token(fields.pop(0x5A, b"")),
         bool(_number(fields.pop(0x60, b""))),
+        bool(_number(fields.pop(0x68, b""))),
     )
     if store.value is None and (store.key is None or not store.records):
         return None
@@ -305,7 +306,10 @@ def _store_result(content: bytes) -> Message | None:
     status, durability = _small_number(fields.pop(0x08, b"")), _small_number(fields.pop(0x10, b""))
     if status is None or durability is None:
         return None
-    result = StoreResult(known_status(status), known_durability(durability), _record(fields, 0x1A))
+    contacts = _contacts(fields, 0x52, 0x5A)
+    if contacts is None:
+        return None
+    result = StoreResult(known_status(status), known_durability(durability), _record(fields, 0x1A), *contacts)
     return None if fields else result
 
 

@@ -38,8 +38,10 @@ def encode_shaped(packet: Packet) -> bytes | None:
             message = _bytes(b"\x4a", _contacts(contacts) + _bytes(b"\x62", token), is_there=True)
         case FindNode(target):
             message = _bytes(b"\x3a", _bytes(b"\x0a", target), is_there=True)
-        case StoreResult(status, durability, records):
+        case StoreResult(status, durability, records, contacts):
             result = _number(b"\x08", status) + _number(b"\x10", durability) + _records(b"\x1a", records)
+            if contacts:
+                result += _contacts(contacts)
             # Field 16 comes behind those of the envelope.
             return head + _envelope(packet) + _bytes(b"\x82\x01", result, is_there=True)
         case Store() as store:
@@ -95,6 +97,7 @@ def _store(store: Store) -> bytes:
             _records(b"\x52", store.records),
             _bytes(b"\x5a", store.token),
             b"\x60\x01" if store.cached else b"",
+            b"\x68\x01" if store.names_contacts else b"",
         )
     )
 

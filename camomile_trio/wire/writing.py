@@ -79,12 +79,15 @@ def _add_classic_message(
 
 def _message_of_ours(message: StoreResult | Have | HaveResult | TooLarge | Leave) -> schema.Packet:
     match message:
-        case StoreResult(status, durability, records):
+        case StoreResult(status, durability, records, contacts):
+            contacts4, contacts6 = pack_contacts(contacts)
             return schema.Packet(
                 store_result=schema.StoreResult(
                     status=schema.StoreStatus(status),
                     durability=schema.Durability(durability),
                     records=list[bytes](records),
+                    contacts4=contacts4,
+                    contacts6=contacts6,
                 )
             )
         case Have(keys, publisher, digests, is_round):
@@ -125,6 +128,7 @@ def _store(store: Store, is_classic: bool) -> schema.Store:
     raw.records = list(store.records)
     raw.write_token = store.token
     raw.cached = store.cached
+    raw.name_contacts = store.names_contacts
     return raw
 
 

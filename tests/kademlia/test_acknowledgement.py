@@ -279,3 +279,22 @@ def test_the_outcome_is_that_of_all_words_in_whatever_order_they_come(
         assert acknowledgements.outcome == Refused(agreed[0])
     else:
         assert acknowledgements.outcome == Success()
+
+
+def test_before_the_end_a_candidate_that_has_not_answered_keeps_those_behind_it_from_counting() -> None:
+    acknowledgements = tally(3)
+    candidates = [node(1), node(2), node(5)]
+    acknowledgements.candidates = lambda: candidates
+    acknowledge(acknowledgements, 5, 9)
+    assert acknowledgements.outcome is None  # 9 is none of the three closest
+    candidates.remove(node(2))
+    acknowledgements.on_answered(node(12), ours=True)
+    assert acknowledgements.outcome == Success()
+
+
+def test_after_the_end_candidates_count_no_more() -> None:
+    acknowledgements = tally(3)
+    acknowledgements.candidates = lambda: [node(1), node(2)]
+    acknowledge(acknowledgements, 5, 9)
+    acknowledgements.on_lookup_end([node(5), node(9), node(12)])
+    assert acknowledgements.outcome == Success()

@@ -470,3 +470,32 @@ def test_once_as_many_were_asked_as_may_be_nobody_new_is_admitted() -> None:
 def never(endpoint: Endpoint) -> bool:
     """Who is asked about an endpoint that is no news."""
     raise AssertionError(f"{endpoint} is known")
+
+
+# Those that are certain
+
+
+def test_those_within_reach_are_asked_at_once_and_nobody_else_beside_them() -> None:
+    lookup = lookup_from(1, 3, 5, 9, 12, k=4, alpha=2)
+    assert lookup.next_queries(reach=5) == peers(1, 3, 5)
+    assert lookup.next_queries(reach=5) == []
+    answers(lookup, 1)
+    assert lookup.next_queries(reach=5) == []
+    answers(lookup, 3)
+    assert lookup.next_queries(reach=5) == peers(9)
+
+
+def test_a_wide_reach_asks_no_more_than_the_k_closest() -> None:
+    lookup = lookup_from(1, 3, 5, 9, k=2, alpha=1)
+    assert lookup.next_queries(reach=100) == peers(1, 3)
+
+
+def test_those_that_have_answered_are_told_apart_by_reach() -> None:
+    lookup = lookup_from(1, 3, 5, k=2, alpha=3)
+    lookup.next_queries()
+    answers(lookup, 3)
+    assert lookup.answered_within(-1) == []
+    assert lookup.answered_within(2) == []
+    assert lookup.answered_within(3) == peers(3)
+    lookup.on_overdue(peer(1).id)
+    assert lookup.closest_ids() == [peer(3).id, peer(5).id]

@@ -233,6 +233,29 @@ async def test_a_stranger_needs_a_token(autojump_clock: trio.testing.MockClock) 
         assert state_size(node) == len(VALUE)
 
 
+async def test_a_store_that_is_a_question_too_is_told_the_closest_contacts(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Whatever becomes of it."""
+    async with one_node() as (node, line):
+        bob, carol = a_peer(line), Peer.at(line, "carol", "10.9.0.3:8118")
+        carol.introduce()
+        question = attrs.evolve(store(), names_contacts=True)
+        older = lease_of(PUBLISHER, KEY, issued=EPOCH - 1000)
+        too_large = attrs.evolve(question, value=bytes(node._core.config.records.max_value_size + 1))
+        for message, expected in (
+            (question, StoreStatus.STORED),
+            (attrs.evolve(question, records=(older.row(),)), StoreStatus.STALE),
+            (too_large, StoreStatus.TOO_LARGE),
+        ):
+            result = await told(bob, message)
+            assert isinstance(result, StoreResult)
+            assert (result.status, result.contacts) == (expected, (carol.contact,))
+        result = await told(bob, store())
+        assert isinstance(result, StoreResult)
+        assert not result.contacts
+
+
 @pytest.mark.parametrize(
     ("later", "expected"),
     [(0, StoreStatus.STORED), (3600, StoreStatus.STORED), (7200, StoreStatus.NO_TOKEN)],

@@ -124,3 +124,23 @@ def test_the_one_used_least_recently_is_forgotten_first() -> None:
     assert peers.known(endpoint(1000)) is not None
     assert peers.known(endpoint(1001)) is None
     assert len(peers) <= 128
+
+
+def test_a_store_goes_only_to_who_would_take_it() -> None:
+    peers = Peers(Requests())
+    peer = peers.on_answer(BOB, 0.0, round_trip=None, version=1)
+    assert not peer.takes_stores(0.0)  # neither has it a proof of us, nor did it give us a token
+    peer.token, peer.token_at = b"token", 0.0
+    assert peer.takes_stores(3599.0)
+    assert not peer.takes_stores(3600.0)
+    peer.knows_us = True
+    assert peer.takes_stores(3600.0)
+    peer.stores_nothing = True
+    assert not peer.takes_stores(3600.0)
+    peer.stores_nothing = False
+    peer.version = 0
+    assert not peer.takes_stores(3600.0)
+    peer.version = 1
+    peers.on_missed(BOB, 3600.0)
+    peer.knows_us = True
+    assert not peer.takes_stores(3601.0)

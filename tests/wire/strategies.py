@@ -92,7 +92,14 @@ classic_messages: st.SearchStrategy[Message] = st.one_of(
 )
 
 stores_with_value = st.builds(
-    Store, st.sampled_from(StoreKind), st.none(), values, records=records, token=tokens, cached=st.booleans()
+    Store,
+    st.sampled_from(StoreKind),
+    st.none(),
+    values,
+    records=records,
+    token=tokens,
+    cached=st.booleans(),
+    names_contacts=st.booleans(),
 )
 stores_without_value = st.builds(
     Store,
@@ -102,6 +109,7 @@ stores_without_value = st.builds(
     records=records.filter(bool),
     token=tokens,
     cached=st.booleans(),
+    names_contacts=st.booleans(),
 )
 holdings = st.builds(Holding, keys, st.booleans(), records, st.booleans())
 
@@ -123,7 +131,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     ),
     stores_with_value,
     stores_without_value,
-    st.builds(StoreResult, st.sampled_from(StoreStatus), st.sampled_from(Durability), records),
+    st.builds(StoreResult, st.sampled_from(StoreStatus), st.sampled_from(Durability), records, packed_contacts),
     st.builds(Have, st.lists(keys, min_size=1, max_size=32).map(tuple), st.none() | publishers),
     st.lists(st.tuples(keys, digests), min_size=1, max_size=23).flatmap(
         lambda rows: st.builds(

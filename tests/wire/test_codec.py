@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
+    Durability,
     FindNode,
     FindValue,
     Have,
@@ -198,6 +199,7 @@ def test_a_put_of_1000_bytes_with_a_lease_and_a_token_fits_into_one_datagram() -
         (Value(None, b"v" * 1000, records=(a_row(),)), 1201),
         (Store(StoreKind.REPLICATE, KEY, None, (a_row(),), b"t" * 8), 244),
         (StoreResult(StoreStatus.STORED), 75),
+        (StoreResult(StoreStatus.STORED, Durability.SYSTEM, (), tuple(contact(n) for n in range(1, 21))), 841),
         (Have((KEY,) * 32), 1101),
         (HaveResult((Holding(KEY, has_value=True, records=(a_row(),)),)), 238),
         (TooLarge(1400), 76),
@@ -253,6 +255,16 @@ def test_a_hit_gives_up_its_contacts_before_it_gives_up() -> None:
     bare = encode(from_alice(Value(KEY, b"v" * 500)))
     assert encode_within(hit, len(bare)) == bare
     assert encode_within(hit, len(bare) - 1) is None
+
+
+def test_a_result_gives_up_its_contacts_before_it_gives_up() -> None:
+    result = StoreResult(StoreStatus.STORED, Durability.SYSTEM, (), (contact(1), contact(2)))
+    bare = encode(from_alice(attrs.evolve(result, contacts=())))
+    assert encode_within(from_alice(result), len(bare) + 40) == encode(
+        from_alice(attrs.evolve(result, contacts=(contact(1),)))
+    )
+    assert encode_within(from_alice(result), len(bare)) == bare
+    assert encode_within(from_alice(result), len(bare) - 1) is None
 
 
 @given(

@@ -429,6 +429,11 @@ class Store(betterproto2.Message):
 
     cached: "bool" = betterproto2.field(12, betterproto2.TYPE_BOOL)
 
+    name_contacts: "bool" = betterproto2.field(13, betterproto2.TYPE_BOOL)
+    """
+    Name the closest contacts in the result: this store is a question of a lookup too.
+    """
+
 
 default_message_pool.register_message("camomile", "Store", Store)
 
@@ -442,6 +447,16 @@ class StoreResult(betterproto2.Message):
     records: "list[bytes]" = betterproto2.field(3, betterproto2.TYPE_BYTES, repeated=True)
     """
     With STALE: the records that won, at most 4.
+    """
+
+    contacts4: "bytes" = betterproto2.field(10, betterproto2.TYPE_BYTES)
+    """
+    If the store asked for them: rows of 38 bytes, id, ip, port.
+    """
+
+    contacts6: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
+    """
+    Rows of 50 bytes: id, ip, port.
     """
 
 

@@ -1,0 +1,60 @@
+"""How far from a key a candidate may be and still be as good as certain to be one of the k closest to it.
+
+Rules of this file: pure. It judges answers by what they name and remembers two distances. What is told is untrusted, so
+two nodes have to vouch. If they lie we store at up to k candidates that turn out not to be the closest: copies too
+many, while the lookup goes on and finds the right ones. Source: Kademlia (2002), §2.3; docs/protocol.md, "Lookups".
+
+What a node is sure to know are the k nodes closest to itself: it looked for them when it joined. Let the target and
+the node differ in their last b bits only. Cut the id space into blocks of 2^b ids: a block is as far from the target as
+it is from the node. So its k closest fill the same blocks as the target's, but for the last one, and whoever is in a
+block nearer than that of the k-th contact that it names has been named.
+
+Before anybody has answered there is the density of ids around ourselves. Ids are hashes, so about k nodes are as close
+to the target as our k-th neighbour is to us, and within half of that distance nearly all are among the k closest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import ID_BITS, NodeId, as_int
+
+NOBODY: Final = -1
+EVERYBODY: Final = 1 << ID_BITS
+
+
+class Vicinity:
+    """What one lookup of `target` by the node `own` knows of the `k` closest."""
+
+    def __init__(self, target: bytes, *, k: int, own: NodeId) -> None:
+        self._number = as_int(target)
+        self._k = k
+        self._own = own
+        self._widest = NOBODY  # what one node vouches for
+        self.reach = NOBODY  # whoever is no farther from the target is among the k closest, as good as certainly
+
+    def on_neighbours(self, contacts: Sequence[Contact]) -> None:
+        """These are the k closest to ourselves that we know. Fewer than k are all that there is, for all we know."""
+        if len(contacts) < self._k:
+            self.reach = EVERYBODY
+        else:
+            self.reach = max(as_int(contact.id) ^ as_int(self._own) for contact in contacts) // 2
+
+    def holds(self, node: NodeId) -> bool:
+        """Whether `node` is within reach."""
+        return as_int(node) ^ self._number <= self.reach
+
+    def on_answer(self, node: NodeId, contacts: Iterable[Contact]) -> None:
+        """`node` has named these contacts as the closest that it knows. Fewer than k: the answer may have been cut."""
+        distances = [as_int(contact.id) ^ self._number for contact in contacts]
+        if len(distances) < self._k:
+            return
+        # It knows us too, for all that we know, and does not name us to ourselves.
+        distances.append(as_int(self._own) ^ self._number)
+        bits = (as_int(node) ^ self._number).bit_length()
+        block = sorted(distances)[self._k - 1] >> bits
+        reach = (block << bits) - 1
+        self.reach = max(self.reach, min(reach, self._widest))
+        self._widest = max(self._widest, reach)

@@ -1,0 +1,157 @@
+"""The lookup of a put, which stores while it looks: its questions are STOREs wherever they can be.
+
+Rules of this file: callbacks only, and no rounds. A candidate that is as good as certain to be one of the k closest is
+asked at once, by a STORE if it would take one from us, else by a FIND_NODE with a STORE behind it; any other by
+FIND_NODE, alpha at a time. A STORE's answer is that peer's answer in the lookup. One that is overdue is followed by a
+FIND_NODE, so that a peer that lives and does not store stays in the base of the majority. The caller leaves at the
+outcome, and the rest goes on without it. Source: docs/protocol.md, "Lookups" and "Acknowledgement".
+"""
+
+from __future__ import annotations
+
+import functools
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import FindNode, NodeList, Packet, StoreResult
+from camomile_trio.kademlia.shortlist import PeerState, Shortlist
+from camomile_trio.kademlia.vicinity import Vicinity
+from camomile_trio.node.core import Core
+from camomile_trio.node.events import LookupEnded
+from camomile_trio.node.lookup import START, learn_from
+from camomile_trio.node.pending import Pending
+from camomile_trio.node.spread import Spread
+
+
+class Placing:
+    """One record, with its value, on its way to the k closest nodes to `key`."""
+
+    def __init__(self, core: Core, key: Key, spread: Spread) -> None:
+        settings = core.config.kademlia
+        start = core.table.closest(key, START * settings.k)
+        self._core = core
+        self._key = key
+        self._spread = spread
+        self._shortlist = Shortlist(key, k=settings.k, alpha=settings.alpha, own=core.id, start=start)
+        self._vicinity = Vicinity(key, k=settings.k, own=core.id)
+        self._vicinity.on_neighbours(core.table.closest(core.id, settings.k))
+        self._open: dict[bytes, Pending] = {}  # FIND_NODEs under way
+        self._checked: set[bytes] = set()  # those whose STORE is overdue, while their FIND_NODE is not
+        self._began = 0.0
+        self._is_over = False
+        self._is_pumping = False
+        spread.acknowledgements.candidates = self._shortlist.closest_ids
+
+    async def run(self) -> None:
+        """Returns when the outcome of the acknowledgements is there, or the spread is beaten."""
+        self._began = self._core.clock()
+        self._core.table.touch(self._key, self._began)
+        try:
+            self._pump()
+            await self._spread.wait()
+        finally:
+            if not self._spread.is_accepted:
+                self._stop()
+
+    # What a STORE that is a question comes to; see `storing.Asking`.
+
+    def on_store_answer(self, contact: Contact, packet: Packet) -> None:
+        self._checked.discard(contact.id)
+        check = self._open.pop(contact.id, None)
+        if check is not None:
+            check.detach()
+        self._learn(contact, packet)
+
+    def on_store_overdue(self, contact: Contact) -> None:
+        if self._is_over or self._shortlist.state(contact.id) is not PeerState.ASKED:
+            return
+        self._shortlist.on_overdue(contact.id)
+        self._checked.add(contact.id)
+        self._find(contact)
+        self._pump()
+
+    def on_store_failed(self, contact: Contact) -> None:
+        self._shortlist.on_failed(contact.id)
+        self._pump()
+
+    # Parts ---------------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        if self._is_pumping or self._is_over:
+            return
+        if self._spread.beaten_by is not None:
+            self._stop()
+            return
+        self._is_pumping = True
+        while queries := self._shortlist.next_queries(self._vicinity.reach):
+            for contact in queries:
+                if self._vicinity.holds(contact.id) and self._spread.may_ask(contact):
+                    self._spread.store_at(contact, asking=self)
+                else:
+                    self._find(contact)
+        for contact in self._shortlist.answered_within(self._vicinity.reach):
+            self._spread.store_at(contact)
+        self._is_pumping = False
+        if self._shortlist.finished and not self._checked:
+            self._end()
+
+    def _find(self, contact: Contact) -> None:
+        pending = self._core.rpc.request(
+            contact.endpoint,
+            FindNode(NodeId(self._key)),
+            node=contact.id,
+            on_reply=functools.partial(self._replied, contact),
+            on_overdue=functools.partial(self._overdue, contact),
+            on_failed=functools.partial(self._failed, contact),
+        )
+        if pending is None:
+            self._failed(contact)
+            return
+        self._open[contact.id] = pending
+        if pending.is_suspect:
+            self._overdue(contact)
+
+    def _replied(self, contact: Contact, packet: Packet) -> None:
+        del self._open[contact.id]
+        self._checked.discard(contact.id)
+        self._learn(contact, packet)
+
+    def _learn(self, contact: Contact, packet: Packet) -> None:
+        if self._is_over:
+            return
+        message = packet.message
+        if isinstance(message, NodeList | StoreResult):
+            self._spread.store_here()
+            self._spread.acknowledgements.on_answered(contact.id, ours=packet.version > 0)
+            self._vicinity.on_answer(contact.id, message.contacts)
+        learn_from(self._core.rpc, self._shortlist, contact, message)
+        self._pump()
+
+    def _overdue(self, contact: Contact) -> None:
+        self._checked.discard(contact.id)
+        self._shortlist.on_overdue(contact.id)
+        self._pump()
+
+    def _failed(self, contact: Contact) -> None:
+        self._open.pop(contact.id, None)
+        self._checked.discard(contact.id)
+        self._shortlist.on_failed(contact.id)
+        self._pump()
+
+    def _end(self) -> None:
+        self._stop()
+        core, shortlist = self._core, self._shortlist
+        contacts = shortlist.result()
+        if core.events.watched:
+            took = core.clock() - self._began
+            core.events.emit(LookupEnded("node", shortlist.hops, shortlist.asked, took, self._key, tuple(contacts)))
+        if contacts or core.stands_alone:
+            self._spread.settle(contacts, silent=shortlist.silent())
+        else:
+            self._spread.give_up()
+
+    def _stop(self) -> None:
+        self._is_over = True
+        for pending in self._open.values():
+            pending.detach()
+        self._open.clear()
