@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from camomile_trio.cli.garbage import imports_for_good
 from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
 from camomile_trio.cli.option_types import PeerNames, ReachableAddress, Size, SocketAddress, Word, option, size_text
 from camomile_trio.cli.places import default_data_dir, socket_of_node
@@ -199,11 +200,12 @@ def node(
     token = read_token(http_token) if http_token else None
     control = socket_of_node(socket, place, os.environ, os.getuid())
 
-    import trio
+    with imports_for_good():
+        import trio
 
-    from camomile_trio.cli.logs import set_up_logs
-    from camomile_trio.cli.running import run_node
-    from camomile_trio.http.settings import HttpSettings
+        from camomile_trio.cli.logs import set_up_logs
+        from camomile_trio.cli.running import run_node
+        from camomile_trio.http.settings import HttpSettings
 
     set_up_logs(log_level, log_format, sys.stderr)
     trio.run(run_node, config, HttpSettings(listen=http, token=token), control)
