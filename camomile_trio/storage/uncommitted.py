@@ -56,7 +56,8 @@ class Uncommitted:
         return dropped
 
     def speaks_of(self, key: Key) -> bool:
-        return any(key in group.writes for group in self.groups)
+        # Asked several times for every STORE, so without a generator and a tuple of groups for each.
+        return key in self.filling.writes or (self.committing is not None and key in self.committing.writes)
 
     def write_of(self, key: Key) -> Write | None:
         """The latest write of a key that these groups speak of; None if the key is to be removed."""
