@@ -117,6 +117,7 @@ class Repair:
             alike = {key for key in alike if self.digest(key) == digests[key]}
         for key in alike:
             core.holdings.heard_from_holder(key)
+            self._confirm(contact, key)
         told = {each.key: each for each in answer.message.holdings if each.key in digests and each.key not in alike}
         left = [key for key in keys if key not in alike and key not in told]
         for start in range(0, len(left), KEYS_AT_ONCE):
@@ -126,6 +127,16 @@ class Repair:
                 return None
             told |= {each.key: each for each in more if each.key in batch}
         return list(told.values())
+
+    def _confirm(self, contact: Contact, key: Key) -> None:
+        """`contact` holds just what we hold of the key."""
+        core = self._core
+        try:
+            state = core.holdings.state(key)
+        except StorageError:
+            return
+        for record in registers.offered(state, core.wall_clock()):
+            core.confirmations.confirm(record.row(), contact.id, core.clock())
 
     def digest(self, key: Key) -> bytes:
         """Of what we hold of the key; NOTHING also if the disk fails."""

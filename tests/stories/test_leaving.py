@@ -30,9 +30,11 @@ def far_apart() -> MemoryNetwork:
 async def put_many(node: Node, count: int, word: str = "value", size: int = 0) -> list[Key]:
     """The keys, in their order."""
     keys: list[Key] = []
+    few = trio.CapacityLimiter(16)  # more a node would refuse
 
     async def put(number: int) -> None:
-        keys.append((await node.put(f"{word} {number} ".encode().ljust(size, b"."))).key)
+        async with few:
+            keys.append((await node.put(f"{word} {number} ".encode().ljust(size, b"."))).key)
 
     async with trio.open_nursery() as nursery:
         for number in range(count):
