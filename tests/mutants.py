@@ -194,7 +194,7 @@ MUTANTS = (
     Mutant("ack", "holders beyond the closest count", "acknowledgement.py",
            "sum(node in self._acknowledged for node in members)", "len(self._acknowledged)"),
     Mutant("ack", "before the end farther nodes count", "acknowledgement.py",
-           "for node in self._nearest(self._answered))", "for node in self._answered)"),
+           "for node in nearest)", "for node in distances)"),
     Mutant("ack", "before the end a majority of few is enough", "acknowledgement.py",
            "needed = self._k // 2 + 1", "needed = min(self._k, len(self._answered)) // 2 + 1"),
     Mutant("ack", "before the end nothing succeeds", "acknowledgement.py",

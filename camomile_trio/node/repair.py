@@ -112,9 +112,9 @@ class Repair:
         if answer is None or not isinstance(answer.message, HaveResult):
             return None
         bits = answer.message.alike
-        alike = {key for at, (key, own) in enumerate(digests.items()) if bits >> at & 1 and own != NOTHING}
+        alike = [key for at, (key, own) in enumerate(digests.items()) if bits >> at & 1 and own != NOTHING]
         if core.holdings.changes != changes:
-            alike = {key for key in alike if self.digest(key) == digests[key]}
+            alike = [key for key in alike if self.digest(key) == digests[key]]
         for key in alike:
             core.holdings.heard_from_holder(key)
             self._confirm(contact, key)

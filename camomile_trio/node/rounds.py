@@ -40,7 +40,7 @@ class _Offer:
     """Some keys on their way around, and what came of it."""
 
     targets: dict[Key, list[Contact]] = attrs.field(factory=dict)
-    gone: set[Key] = attrs.field(factory=set)  # we are no holder of these
+    gone: list[Key] = attrs.field(factory=list)  # we are no holder of these
     reached: dict[Key, set[bytes]] = attrs.field(factory=dict)  # who holds now what we hold
     silent: set[bytes] = attrs.field(factory=set)
 
@@ -124,7 +124,7 @@ class Rounds:
         for key in await self._without_the_well(keys, silent):
             offer.targets[key] = await self._holders(key)
             if not core.table.is_among_closest(key) and not core.holdings.state(key).published:
-                offer.gone.add(key)
+                offer.gone.append(key)
         before = {key: self._repair.digest(key) for key in offer.targets}
         await self._pass_around(offer, list(offer.targets))
         # What we have learned from one we owe to those whom we asked before.

@@ -127,9 +127,9 @@ MUTANTS = (
         what="a write is acknowledged before its commit",
         edits=(
             Edit(
-                "node/holdings.py",
+                "node/writes.py",
                 "committed, even_if_full=even_if_full)\n",
-                "None, even_if_full=even_if_full)\n            committed(self.durability)\n",
+                "None, even_if_full=even_if_full)\n            committed(self._storage.durability)\n",
             ),
         ),
         caught_by=("with all disks full no put was acknowledged",),
@@ -142,8 +142,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/repair.py",
-                "for record in registers.offered(state, now)]",
-                "for record in registers.offered(state, now) if not record.is_tombstone]",
+                "offered = registers.offered(state, now)",
+                "offered = [each for each in registers.offered(state, now) if not each.is_tombstone]",
             ),
             Edit(
                 "node/repair.py",
@@ -174,7 +174,7 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/maintenance.py",
-                "await self._guard(functools.partial(self.replication.replicate, interval))",
+                "await self._guard(self.rounds.next_part)",
                 "pass",
             ),
         ),

@@ -25,6 +25,7 @@ def test_nothing_is_lost_while_nothing_happens() -> None:
 def test_copies_that_vanish_without_a_fault_are_seen() -> None:
     async def story(world: World, machines: list[Machine]) -> None:
         key = await put(world)
+        await trio.sleep(5)  # until the last holder has it too
         for machine in machines:
             assert machine.disk is not None
             machine.disk.entries.replace(key, None)
