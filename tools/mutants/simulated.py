@@ -48,7 +48,7 @@ MUTANTS = (
                 "node/holdings.py",
                 "                    records = tuple(registers.answer(state, now))\n",
                 "                    longer = attrs.evolve(state, classic_until=now + 600_000)\n"
-                "                    self._hand_over(longer, None, None, even_if_full=True)\n"
+                "                    self.writes.hand_over(longer, None, None, even_if_full=True)\n"
                 "                    records = tuple(registers.answer(state, now))\n",
             ),
         ),
