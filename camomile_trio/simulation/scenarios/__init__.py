@@ -12,6 +12,7 @@ from camomile_trio.simulation.scenarios import (
     disks_full,
     flash_crowd,
     growth,
+    literature,
     lone_return,
     loss,
     mass_crash,
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, Scenario] = {
     for each in (
         *steady.SCENARIOS,
         *true_lookups.SCENARIOS,
+        *literature.SCENARIOS,
         *growth.SCENARIOS,
         *shrinking.SCENARIOS,
         *flash_crowd.SCENARIOS,

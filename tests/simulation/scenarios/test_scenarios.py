@@ -15,6 +15,7 @@ from camomile_trio.simulation.scenarios import SCENARIOS
 
 SMALL = {
     "steady": 8,
+    "literature": 5,
     "shrinking": 6,
     "quiet-deaths": 5,
     "strangers": 5,
