@@ -87,8 +87,8 @@ class Core:
     clock: Clock
     wall_clock: WallClock
     rng: random.Random
+    confirmations: Confirmations
     reminders: Reminders = attrs.field(factory=Reminders)
-    confirmations: Confirmations = attrs.field(init=False)
     clocks: Clocks = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
@@ -97,8 +97,6 @@ class Core:
     background_failures: int = 0  # of what went on after its caller had left, since the disk failed
 
     def __attrs_post_init__(self) -> None:
-        # A holder asks the others every other of its rounds at the latest, each with its jitter.
-        self.confirmations = Confirmations(2.5 * self.config.records.replicate_interval)
         has_records = self.storage.statistics.keys > 0
         self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records)
         self.rpc.on_pong = self.clocks.on_pong

@@ -33,6 +33,7 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.classic import is_for_classic
+from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Request
 from camomile_trio.node.quotas import Bringer
@@ -50,11 +51,21 @@ ROOM_FOR_HOLDINGS = 1000
 class Handlers:
     """The requests that one node serves."""
 
-    def __init__(self, *, identity: KeyPair, rpc: Rpc, holdings: Holdings, tokens: Tokens, max_value_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        identity: KeyPair,
+        rpc: Rpc,
+        holdings: Holdings,
+        tokens: Tokens,
+        confirmations: Confirmations,
+        max_value_size: int,
+    ) -> None:
         self._identity = identity
         self._rpc = rpc
         self._holdings = holdings
         self._tokens = tokens
+        self._confirmations = confirmations
         self._max_value_size = max_value_size
 
     def handle(self, request: Request) -> None:
@@ -160,6 +171,8 @@ class Handlers:
                 alike |= 1 << number
                 if is_round:
                     self._holdings.heard_in_round(state)
+                    for record in registers.offered(state, now):
+                        self._confirmations.confirm(record.row(), request.packet.sender, self._rpc.clock())
                 continue
             records = registers.answer(state, now, publisher=message.publisher, ended=True)
             rows = tuple(record.row() for record in records)
