@@ -162,17 +162,18 @@ class Handlers:
         now = self._holdings.wall_clock()
         is_round = message.is_round and self._is_member(request)
         alike, room = 0, ROOM_FOR_HOLDINGS
+        states = self._holdings.states(message.keys)
         for number, key in enumerate(message.keys):
-            try:
-                state = self._holdings.state(key)
-            except StorageError:
+            state = states.get(key)
+            if state is None:
                 continue
-            if message.digests and registers.is_alike(state, message.digests[number], now):
+            said = registers.said(state, now) if message.digests else None
+            if said is not None and said.is_alike(message.digests[number]):
                 alike |= 1 << number
                 if is_round:
                     self._holdings.heard_in_round(state)
-                    for record in registers.offered(state, now):
-                        self._confirmations.confirm(record.row(), request.packet.sender, self._rpc.clock())
+                    for row in said.rows:
+                        self._confirmations.confirm(row, request.packet.sender, self._rpc.clock())
                 continue
             records = registers.answer(state, now, publisher=message.publisher, ended=True)
             rows = tuple(record.row() for record in records)
