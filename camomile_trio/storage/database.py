@@ -108,6 +108,7 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             self._store(group)
             self._writer.execute("COMMIT")
+            self.tally = group.tally
         except sqlite3.Error as error:
             self._roll_back()
             raise translated(error, self._path) from error
@@ -162,9 +163,11 @@ class Database:
         )
         self._each("DELETE FROM accounts WHERE account = ?", [(a,) for a, held in group.accounts.items() if not held])
         tally = group.tally
-        self._writer.execute(
-            "UPDATE counters SET keys = ?, stored_values = ?, bytes = ?", (tally.keys, tally.values, tally.bytes)
-        )
+        # A renewal leaves them as they are, and one page less goes to the log.
+        if tally != self.tally:
+            self._writer.execute(
+                "UPDATE counters SET keys = ?, stored_values = ?, bytes = ?", (tally.keys, tally.values, tally.bytes)
+            )
 
     def _each(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         # Most groups are one write, for which the empty statements would be half of the cost.
