@@ -15,7 +15,7 @@ from camomile_trio.config import Config
 from camomile_trio.errors import NoMajority, NotJoined, StorageError
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.clocks import Clocks
@@ -143,6 +143,11 @@ class Core:
         """Whether the contact has shown itself to be no classic node."""
         peer = self.rpc.peers.known(contact.endpoint)
         return peer is not None and peer.version > 0
+
+    def other_holders(self, key: Key) -> int:
+        """How many nodes beside this one should hold the key: whoever is no holder gives away what it is given."""
+        k = self.config.kademlia.k
+        return max(1, k - 1) if self.table.is_among_closest(key) else k
 
     def is_storing(self, contact: Contact) -> bool:
         """Whether the contact keeps records at all: it may have said that it does not."""

@@ -198,9 +198,9 @@ class Rounds:
         return [key for key in keys if key not in well or key in ill]
 
     async def _holders(self, key: Key) -> list[Contact]:
-        """The k closest to the key: by our table where it knows them, else by a lookup."""
+        """The k closest to the key, without ourselves: by our table where it knows them, else by a lookup."""
         core = self._core
-        known = core.table.closest(key)
+        known = core.table.closest(key, core.other_holders(key))
         if self._knows_holders(key):
             return known
         await self._repair.pace_lookup()
