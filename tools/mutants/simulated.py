@@ -142,8 +142,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/repair.py",
-                "for record in registers.offered(state, now)]",
-                "for record in registers.offered(state, now) if not record.is_tombstone]",
+                "offered = registers.offered(state, now)\n",
+                "offered = [each for each in registers.offered(state, now) if not each.is_tombstone]\n",
             ),
             Edit(
                 "node/repair.py",
@@ -174,7 +174,7 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/maintenance.py",
-                "await self._guard(functools.partial(self.replication.replicate, interval))",
+                "await self._guard(self.rounds.next_part)",
                 "pass",
             ),
         ),
