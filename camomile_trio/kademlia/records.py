@@ -103,7 +103,8 @@ class Record:
 
     def row(self) -> RecordRow:
         """The 123 bytes in which a record travels and is stored: its body and signature, without key and network."""
-        return RecordRow(self.body + self.signature)
+        kind, flags, publisher, signature = self.kind, self.flags, self.publisher, self.signature
+        return RecordRow(_ROW.pack(FORMAT, kind, flags, publisher, self.seq, self.issued, self.expires, signature))
 
     @classmethod
     def from_row(cls, row_untrusted: bytes, key: Key) -> Record:

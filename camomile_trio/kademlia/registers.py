@@ -13,7 +13,7 @@ from hashlib import blake2b
 import attrs
 
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.records import PublisherKey, Record
+from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 
 _HOUR = 3_600_000
 
@@ -124,16 +124,25 @@ def offered(state: KeyState, now: int) -> list[Record]:
     return sorted(live, key=lambda record: (not record.is_tombstone, -record.expires))
 
 
-def digest(state: KeyState, now: int) -> bytes:
-    """The same at two nodes exactly when their unexpired records are the same; NOTHING if there are none."""
-    rows = b"".join([r.record.row() for r in state.registers if r.record.expires > now])
-    return blake2b(rows, digest_size=DIGEST_BYTES).digest() if rows else NOTHING
+@attrs.frozen
+class Said:
+    """What one node says of a key to all whom it asks, or who ask it whether they have the same."""
+
+    rows: tuple[RecordRow, ...]  # the unexpired records, in the order of their publishers
+    digest: bytes  # of the rows: the same at two nodes exactly when these are; NOTHING if there are none
+    is_whole: bool  # the value is there too, where a record is a live lease
+
+    def is_alike(self, theirs: bytes) -> bool:
+        """Whether a node whose digest is `theirs` has nothing to tell us, nor we it."""
+        return self.digest == theirs != NOTHING and self.is_whole
 
 
-def is_alike(state: KeyState, theirs: bytes, now: int) -> bool:
-    """Whether a node whose digest is `theirs` has nothing to tell us, nor we it: the same records, and the value too
-    where it is live."""
-    return digest(state, now) == theirs != NOTHING and (state.size is not None or not is_live(state, now))
+def said(state: KeyState, now: int) -> Said:
+    """Of a key at one moment."""
+    live = [r.record for r in state.registers if r.record.expires > now]
+    rows = tuple([record.row() for record in live])
+    digest = blake2b(b"".join(rows), digest_size=DIGEST_BYTES).digest() if rows else NOTHING
+    return Said(rows, digest, state.size is not None or all(record.is_tombstone for record in live))
 
 
 def was_forgotten_since(state: KeyState, since: int) -> bool:

@@ -15,7 +15,7 @@ from camomile_trio.config import Config
 from camomile_trio.errors import NoMajority, NotJoined, StorageError
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.clocks import Clocks
@@ -87,8 +87,8 @@ class Core:
     clock: Clock
     wall_clock: WallClock
     rng: random.Random
+    confirmations: Confirmations
     reminders: Reminders = attrs.field(factory=Reminders)
-    confirmations: Confirmations = attrs.field(init=False)
     clocks: Clocks = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
@@ -97,8 +97,6 @@ class Core:
     background_failures: int = 0  # of what went on after its caller had left, since the disk failed
 
     def __attrs_post_init__(self) -> None:
-        # A holder asks the others every other of its rounds at the latest, each with its jitter.
-        self.confirmations = Confirmations(2.5 * self.config.records.replicate_interval)
         has_records = self.storage.statistics.keys > 0
         self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records)
         self.rpc.on_pong = self.clocks.on_pong
@@ -145,6 +143,11 @@ class Core:
         """Whether the contact has shown itself to be no classic node."""
         peer = self.rpc.peers.known(contact.endpoint)
         return peer is not None and peer.version > 0
+
+    def other_holders(self, key: Key) -> int:
+        """How many nodes beside this one should hold the key: whoever is no holder gives away what it is given."""
+        k = self.config.kademlia.k
+        return max(1, k - 1) if self.table.is_among_closest(key) else k
 
     def is_storing(self, contact: Contact) -> bool:
         """Whether the contact keeps records at all: it may have said that it does not."""

@@ -33,6 +33,7 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.classic import is_for_classic
+from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Request
 from camomile_trio.node.quotas import Bringer
@@ -50,11 +51,21 @@ ROOM_FOR_HOLDINGS = 1000
 class Handlers:
     """The requests that one node serves."""
 
-    def __init__(self, *, identity: KeyPair, rpc: Rpc, holdings: Holdings, tokens: Tokens, max_value_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        identity: KeyPair,
+        rpc: Rpc,
+        holdings: Holdings,
+        tokens: Tokens,
+        confirmations: Confirmations,
+        max_value_size: int,
+    ) -> None:
         self._identity = identity
         self._rpc = rpc
         self._holdings = holdings
         self._tokens = tokens
+        self._confirmations = confirmations
         self._max_value_size = max_value_size
 
     def handle(self, request: Request) -> None:
@@ -151,15 +162,18 @@ class Handlers:
         now = self._holdings.wall_clock()
         is_round = message.is_round and self._is_member(request)
         alike, room = 0, ROOM_FOR_HOLDINGS
+        states = self._holdings.states(message.keys)
         for number, key in enumerate(message.keys):
-            try:
-                state = self._holdings.state(key)
-            except StorageError:
+            state = states.get(key)
+            if state is None:
                 continue
-            if message.digests and registers.is_alike(state, message.digests[number], now):
+            said = registers.said(state, now) if message.digests else None
+            if said is not None and said.is_alike(message.digests[number]):
                 alike |= 1 << number
                 if is_round:
                     self._holdings.heard_in_round(state)
+                    for row in said.rows:
+                        self._confirmations.confirm(row, request.packet.sender, self._rpc.clock())
                 continue
             records = registers.answer(state, now, publisher=message.publisher, ended=True)
             rows = tuple(record.row() for record in records)

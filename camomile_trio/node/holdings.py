@@ -9,7 +9,7 @@ when there is nothing to commit.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -89,7 +89,6 @@ class Holdings:
         self.settings = settings
         self.writes = Writes(storage, wall_clock, self._timetable)
         self.damaged = 0
-        self.changes = 0  # records written so far
         # Records that came from before this start are compared with the neighbours before they are served.
         # Whether a lease of a publication may have ended here (rule 12); unknown until it was looked for once.
         self.may_sleep = storage.note(SLEEPERS) != NOBODY_SLEEPS
@@ -113,6 +112,23 @@ class Holdings:
     def state(self, key: Key) -> KeyState:
         """What is known of the key; an empty state if nothing is. StorageError if the disk fails."""
         return self.storage.read(key) or KeyState(key)
+
+    def states(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        """As `state`, of many keys; those are left out that the disk does not give."""
+        try:
+            found = self.storage.read_all(keys)
+        except StorageError:
+            return self._states_one_by_one(keys)
+        return {key: found.get(key) or KeyState(key) for key in keys}
+
+    def _states_one_by_one(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        found: dict[Key, KeyState] = {}
+        for key in keys:
+            try:
+                found[key] = self.state(key)
+            except StorageError:
+                continue
+        return found
 
     def value(self, key: Key) -> bytes | None:
         """The stored value; None if there is none, or if the disk gave back something that is not the value."""
@@ -385,7 +401,6 @@ class Holdings:
         *,
         even_if_full: bool = False,
     ) -> None:
-        self.changes += 1
         # What others have shown was about what was here before.
         self._news.pop(state.key, None)
         if self.writes.write(before, state, value, done, winners, even_if_full=even_if_full):

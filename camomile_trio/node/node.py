@@ -25,6 +25,7 @@ from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key, 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.core import Core, Readiness
 from camomile_trio.node.events import Events
 from camomile_trio.node.handlers import Handlers
@@ -48,6 +49,7 @@ from camomile_trio.node.results import (
     Statistics,
     Stored,
 )
+from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.node.rpc import STREAM_OVERHEAD, Rpc
 from camomile_trio.node.statistics import collect
 from camomile_trio.node.tokens import Tokens
@@ -354,11 +356,14 @@ def _wire(
         clock=clock,
         wall_clock=wall_clock,
     )
+    # Until this node has made a round of its own again, however its jitter falls.
+    confirmations = Confirmations(table, 1.25 * (OWN_ROUND + 1) * config.records.replicate_interval)
     handlers = Handlers(
         identity=identity,
         rpc=rpc,
         holdings=holdings,
         tokens=Tokens(rng),
+        confirmations=confirmations,
         max_value_size=config.records.max_value_size,
     )
     core = Core(
@@ -375,5 +380,6 @@ def _wire(
         clock=clock,
         wall_clock=wall_clock,
         rng=rng,
+        confirmations=confirmations,
     )
     return core, Inbox(rpc, handlers.handle)

@@ -1,4 +1,4 @@
-"""The lookup of a put, which stores while it looks: its questions are STOREs wherever they can be.
+"""The lookup of a put or a renewal, which stores while it looks: its questions are STOREs wherever they can be.
 
 Rules of this file: callbacks only, and no rounds. A candidate that is as good as certain to be one of the k closest is
 asked at once, by a STORE if it would take one from us, else by a FIND_NODE with a STORE behind it; any other by
@@ -24,16 +24,18 @@ from camomile_trio.node.spread import Spread
 
 
 class Placing:
-    """One record, with its value, on its way to the k closest nodes to `key`."""
+    """One record on its way to the k closest nodes to `key`."""
 
-    def __init__(self, core: Core, key: Key, spread: Spread) -> None:
+    def __init__(self, core: Core, key: Key, spread: Spread, *, others: int | None = None) -> None:
+        """`others`: how many nodes beside this one, if not k."""
         settings = core.config.kademlia
+        k = settings.k if others is None else others
         start = core.table.closest(key, START * settings.k)
         self._core = core
         self._key = key
         self._spread = spread
-        self._shortlist = Shortlist(key, k=settings.k, alpha=settings.alpha, own=core.id, start=start)
-        self._vicinity = Vicinity(key, k=settings.k, own=core.id)
+        self._shortlist = Shortlist(key, k=k, alpha=settings.alpha, own=core.id, start=start)
+        self._vicinity = Vicinity(key, k=k, own=core.id)
         self._vicinity.on_neighbours(core.table.closest(core.id, settings.k))
         self._open: dict[bytes, Pending] = {}  # FIND_NODEs under way
         self._checked: set[bytes] = set()  # those whose STORE is overdue, while their FIND_NODE is not

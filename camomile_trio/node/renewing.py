@@ -18,6 +18,7 @@ from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.messages import Holding, StoreKind
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
+from camomile_trio.node.placing import Placing
 from camomile_trio.node.repair import KEYS_AT_ONCE, PAGE, Repair
 from camomile_trio.node.spread import Spread
 
@@ -71,28 +72,28 @@ class Renewing:
         if unsigned is None:
             core.holdings.reschedule(key)
             return
-        found = await core.find_node(key)
-        if not found.answered and not core.stands_alone:
+        spread = self._new_spread(unsigned, with_value=False)
+        with trio.move_on_after(core.config.requests.operation_deadline):
+            await Placing(core, key, spread, others=core.other_holders(key)).run()
+        self._learn_from(spread)
+        if not spread.is_stored_here:
             # Nobody to renew it with: a node that is cut off renews nothing on its own.
             await trio.sleep(core.jittered(min(IDLE, life / 16000)))
-            return
-        await self._spread(unsigned, found.contacts, found.silent, with_value=False)
 
     def _life(self, record: Record) -> int:
         """ms"""
         return max(int(self._core.config.records.lease * 1000), record.expires - record.issued)
 
-    async def _spread(
-        self, unsigned: Record, contacts: tuple[Contact, ...], silent: tuple[Contact, ...], *, with_value: bool
-    ) -> None:
+    def _new_spread(self, unsigned: Record, *, with_value: bool) -> Spread:
         core = self._core
-        key = unsigned.key
         record = sign_record(unsigned, core.publisher, core.network)
-        spread = Spread(core, record, core.holdings.value(key), with_value=with_value, kind=StoreKind.REPLICATE)
-        with trio.move_on_after(core.config.requests.operation_deadline):
-            await spread.run(contacts, silent=silent)
+        value = core.holdings.value(unsigned.key)
+        return Spread(core, record, value, with_value=with_value, kind=StoreKind.REPLICATE)
+
+    def _learn_from(self, spread: Spread) -> None:
+        """What has beaten the record is kept here too."""
         if spread.beaten_by is not None:
-            core.holdings.store(key, None, (spread.beaten_by.row(),), lambda result: None)
+            self._core.holdings.store(spread.beaten_by.key, None, (spread.beaten_by.row(),), lambda result: None)
 
     # Leases that sleep ---------------------------------------------------------------------------------------------
 
@@ -239,6 +240,8 @@ class Renewing:
         now = core.wall_clock()
         if not core.clocks.is_ahead() and leases.revival(ended, reported, group=self._group(), now=now):
             self.woken += 1
-            await self._spread(
-                leases.revived(ended, now=now, life_ms=self._life(ended)), contacts, silent, with_value=True
-            )
+            revived = leases.revived(ended, now=now, life_ms=self._life(ended))
+            spread = self._new_spread(revived, with_value=True)
+            with trio.move_on_after(core.config.requests.operation_deadline):
+                await spread.run(contacts, silent=silent)
+            self._learn_from(spread)

@@ -19,7 +19,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.kademlia.registers import NOTHING, RULES
+from camomile_trio.kademlia.registers import NOTHING, RULES, KeyState, Said
 from camomile_trio.node.classic import MAX_CLASSIC_VALUE
 from camomile_trio.node.core import Core
 from camomile_trio.node.storing import PASSING, Storing, store_at_classic
@@ -27,8 +27,12 @@ from camomile_trio.node.storing import PASSING, Storing, store_at_classic
 # Keys in one HAVE: with a record each, the answer still fits into a datagram. With digests of what we hold ourselves
 # nearly all of an answer is bits, and it is the question that has to fit.
 KEYS_AT_ONCE = 6
-KEYS_COMPARED = 23
+KEYS_COMPARED = 22
 PAGE = 64
+# What we say of this many keys is remembered while all of their holders are asked, for at most so many seconds.
+MAX_SAID = 512
+SAID_FOR = 30.0
+SAID_NOTHING = Said((), NOTHING, is_whole=False)
 # What a record costs on the wire beside its value; what a HAVE costs and its answer, and each key with a digest in it.
 OFFER_OVERHEAD = 350
 COMPARE_OVERHEAD = 200
@@ -49,6 +53,9 @@ class Repair:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._budget_at = core.clock()
+        self._said: dict[Key, Said] = {}
+        self._said_at = 0  # by the writes
+        self._said_since = core.clock()
         self.sent = 0  # records stored at others
         self.adopted = 0  # newer records taken over from others
 
@@ -61,8 +68,13 @@ class Repair:
 
     def is_worth_keeping(self, key: Key) -> bool:
         """Whether what we hold of the key is anything that others should hold too."""
-        state, wall = self._core.holdings.state(key), self._core.wall_clock()
-        return registers.is_served(state, wall) or registers.has_tombstone(state, wall)
+        return _is_worth_keeping(self._core.holdings.state(key), self._core.wall_clock())
+
+    def worth_keeping(self, keys: list[Key]) -> list[Key]:
+        """Those of the keys that are."""
+        wall = self._core.wall_clock()
+        states = self._core.holdings.states(keys) if keys else {}
+        return [key for key, state in states.items() if _is_worth_keeping(state, wall)]
 
     async def offer(self, contact: Contact, keys: Sequence[Key], *, declined: set[Key] | None = None) -> bool:
         """Makes sure that `contact` holds what we hold of `keys`. False as soon as it does not answer.
@@ -105,20 +117,23 @@ class Repair:
         core = self._core
         if not is_urgent:
             await self._pace(COMPARE_OVERHEAD + len(keys) * COMPARE_A_KEY)
-        digests = {key: self.digest(key) for key in keys}
-        changes = core.holdings.changes
-        have = Have(keys, core.publisher.public, tuple(digests.values()), is_round)
+        told_before = self.said(keys)
+        digests = tuple(each.digest for each in told_before.values())
+        have = Have(keys, core.publisher.public, digests, is_round)
         answer = await core.rpc.ask(contact.endpoint, have, node=contact.id)
         if answer is None or not isinstance(answer.message, HaveResult):
             return None
-        bits = answer.message.alike
-        alike = [key for at, (key, own) in enumerate(digests.items()) if bits >> at & 1 and own != NOTHING]
-        if core.holdings.changes != changes:
-            alike = [key for key in alike if self.digest(key) == digests[key]]
-        for key in alike:
-            core.holdings.heard_from_holder(key)
-            self._confirm(contact, key)
-        told = {each.key: each for each in answer.message.holdings if each.key in digests and each.key not in alike}
+        bits, now = answer.message.alike, core.clock()
+        alike: list[Key] = []
+        said = self.said(keys)
+        for at, (key, before) in enumerate(told_before.items()):
+            # Not what has changed while the question was on its way.
+            if bits >> at & 1 and said[key].digest == before.digest != NOTHING:
+                alike.append(key)
+                core.holdings.heard_from_holder(key)
+                for row in before.rows:
+                    core.confirmations.confirm(row, contact.id, now)
+        told = {each.key: each for each in answer.message.holdings if each.key in said and each.key not in alike}
         left = [key for key in keys if key not in alike and key not in told]
         for start in range(0, len(left), KEYS_AT_ONCE):
             batch = tuple(left[start : start + KEYS_AT_ONCE])
@@ -128,22 +143,21 @@ class Repair:
             told |= {each.key: each for each in more if each.key in batch}
         return list(told.values())
 
-    def _confirm(self, contact: Contact, key: Key) -> None:
-        """`contact` holds just what we hold of the key."""
-        core = self._core
-        try:
-            state = core.holdings.state(key)
-        except StorageError:
-            return
-        for record in registers.offered(state, core.wall_clock()):
-            core.confirmations.confirm(record.row(), contact.id, core.clock())
+    def said(self, keys: Sequence[Key]) -> dict[Key, Said]:
+        """What we say of the keys to all whom we ask; of one that the disk does not give, that there is nothing.
 
-    def digest(self, key: Key) -> bytes:
-        """Of what we hold of the key; NOTHING also if the disk fails."""
-        try:
-            return registers.digest(self._core.holdings.state(key), self._core.wall_clock())
-        except StorageError:
-            return NOTHING
+        Read once for all of them, and anew once something was written.
+        """
+        core, known = self._core, self._said
+        changes = core.holdings.writes.changes
+        if self._said_at != changes or core.clock() - self._said_since > SAID_FOR or len(known) > MAX_SAID:
+            known.clear()
+            self._said_at, self._said_since = changes, core.clock()
+        unread = [key for key in keys if key not in known]
+        if unread:
+            wall = core.wall_clock()
+            known |= {key: registers.said(state, wall) for key, state in core.holdings.states(unread).items()}
+        return {key: known.get(key, SAID_NOTHING) for key in keys}
 
     async def ask(
         self, contact: Contact, keys: tuple[Key, ...], *, is_urgent: bool = False
@@ -297,3 +311,7 @@ class Repair:
         self._budget_at = begin + size / core.config.records.repair_rate
         # A second's worth may go out at once.
         await trio.sleep_until(max(now, begin - 1.0))
+
+
+def _is_worth_keeping(state: KeyState, wall: int) -> bool:
+    return registers.is_served(state, wall) or registers.has_tombstone(state, wall)

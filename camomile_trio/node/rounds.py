@@ -79,7 +79,7 @@ class Rounds:
         silent: set[bytes] = set()
         keys: list[Key] = []
         for page in self._next_pages():
-            keys += filter(self._is_due, page)
+            keys += self._repair.worth_keeping(list(filter(self._is_due, page)))
             while len(keys) >= OFFERED_AT_ONCE:
                 await self._offer(keys[:OFFERED_AT_ONCE], silent)
                 del keys[:OFFERED_AT_ONCE]
@@ -116,7 +116,7 @@ class Rounds:
         is_fresh = heard is not None and core.clock() - heard < core.config.records.replicate_interval
         # The nodes take turns, each key at another time.
         is_our_turn = (key[-1] + core.id[-1] + self._number) % OWN_ROUND == 0
-        return (is_our_turn or not is_fresh) and self._repair.is_worth_keeping(key)
+        return is_our_turn or not is_fresh
 
     async def _offer(self, keys: list[Key], silent: set[bytes]) -> None:
         core = self._core
@@ -125,10 +125,10 @@ class Rounds:
             offer.targets[key] = await self._holders(key)
             if not core.table.is_among_closest(key) and not core.holdings.state(key).published:
                 offer.gone.append(key)
-        before = {key: self._repair.digest(key) for key in offer.targets}
+        before = self._repair.said(list(offer.targets))
         await self._pass_around(offer, list(offer.targets))
         # What we have learned from one we owe to those whom we asked before.
-        newer = [key for key, digest in before.items() if self._repair.digest(key) != digest]
+        newer = [key for key, said in self._repair.said(list(offer.targets)).items() if said != before[key]]
         if newer:
             await self._pass_around(offer, newer)
         # Classic nodes last: they are not to be sent what was forgotten.
@@ -174,8 +174,10 @@ class Rounds:
         core = self._core
         asked: dict[Contact, list[Key]] = {}
         for key in keys:
+            if core.table.is_among_closest(key):
+                continue
             state = core.holdings.state(key)
-            if core.table.is_among_closest(key) or not state.published or core.holdings.was_forgotten_lately(state):
+            if not state.published or core.holdings.was_forgotten_lately(state):
                 continue
             nearest = (each for each in core.table.closest(key) if core.is_ours(each) and each.id not in silent)
             for contact in itertools.islice(nearest, PROBED):
@@ -196,9 +198,9 @@ class Rounds:
         return [key for key in keys if key not in well or key in ill]
 
     async def _holders(self, key: Key) -> list[Contact]:
-        """The k closest to the key: by our table where it knows them, else by a lookup."""
+        """The k closest to the key, without ourselves: by our table where it knows them, else by a lookup."""
         core = self._core
-        known = core.table.closest(key)
+        known = core.table.closest(key, core.other_holders(key))
         if self._knows_holders(key):
             return known
         await self._repair.pace_lookup()

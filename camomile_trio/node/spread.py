@@ -51,7 +51,7 @@ class Spread:
         self._kind = kind
         self._publish = publish
         self._on_late_defeat = on_late_defeat
-        self._is_stored_here = False
+        self.is_stored_here = False  # or on its way to the disk: somebody has answered, or this node stands alone
         self._changed = trio.Event()
         self.is_accepted = False
         self.told: dict[bytes, Contact] = {}  # to whom a STORE has gone, by id
@@ -62,7 +62,7 @@ class Spread:
         # A peer need not have answered us in this put to be asked by a STORE; over a stream it should, since one that
         # is gone would be found out seconds later.
         self._fits = core.rpc.fits_datagram(
-            Store(kind, record.key, value, self._row, bytes(MAX_TOKEN_BYTES), False, True)
+            Store(kind, record.key, value if with_value else None, self._row, bytes(MAX_TOKEN_BYTES), False, True)
         )
 
     async def run(
@@ -119,8 +119,8 @@ class Spread:
             self._note_winners(result)
             self._look()
 
-        if not self._is_stored_here:
-            self._is_stored_here = True
+        if not self.is_stored_here:
+            self.is_stored_here = True
             self._core.holdings.store(self._record.key, self._value, self._row, done, is_published=self._publish)
 
     def may_ask(self, contact: Contact) -> bool:

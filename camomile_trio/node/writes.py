@@ -38,6 +38,7 @@ class Writes:
     ) -> None:
         self.refused: Counter[str] = Counter()
         self.in_flight: Counter[Key] = Counter()
+        self.changes = 0  # of what is read here: states handed over, and those that came to nothing
         self.classic_bytes = storage.note("classic_bytes")
         self._storage = storage
         self._wall_clock = wall_clock
@@ -55,6 +56,7 @@ class Writes:
     ) -> bool:
         """Puts `state` in the place of `before`. Returns whether the storage took it for its next commit."""
         key = state.key
+        self.changes += 1
         self.in_flight[key] += 1
 
         def landed() -> None:
@@ -65,6 +67,7 @@ class Writes:
         def committed(outcome: Durability | StorageError) -> None:
             landed()
             if isinstance(outcome, StorageError):
+                self.changes += 1
                 self.count_classic(state, before)
                 # A disk without room is as full as a storage that holds all it may, and the caller is told so.
                 self.refuse(StoreStatus.FULL if isinstance(outcome, StorageFull) else StoreStatus.FAILED, done)

@@ -7,7 +7,7 @@ called once the group is committed, never before, from the event loop. Nothing h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -65,6 +65,10 @@ class Storage(Protocol):
 
     def read(self, key: Key) -> KeyState | None:
         """What is stored about a key. StorageError if the disk fails."""
+
+    def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        """What is stored about each of some keys, of which those are left out that are not there. At one go, since most
+        of what a read costs is its beginning. StorageError if the disk fails for one of them."""
 
     def value(self, key: Key) -> bytes | None:
         """The value's bytes. They are *not* hashed here; StorageError if the disk fails."""

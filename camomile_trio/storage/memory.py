@@ -7,6 +7,7 @@ later step, never inside `write`, so that code which works here does not rely on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 import trio
@@ -58,6 +59,11 @@ class MemoryStorage:
         self._check_open()
         entry = self._entries.get(key)
         return None if entry is None else entry.state
+
+    def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        self._check_open()
+        found = map(self._entries.get, keys)
+        return {key: entry.state for key, entry in zip(keys, found, strict=True) if entry is not None}
 
     def value(self, key: Key) -> bytes | None:
         self._check_open()

@@ -8,6 +8,7 @@ nobody.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 import trio
@@ -70,6 +71,10 @@ class SimulatedStorage:
     def read(self, key: Key) -> KeyState | None:
         entry = self._readable().get(key)
         return None if entry is None else entry.state
+
+    def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        found = map(self._readable().get, keys)
+        return {key: entry.state for key, entry in zip(keys, found, strict=True) if entry is not None}
 
     def value(self, key: Key) -> bytes | None:
         entry = self._readable().get(key)

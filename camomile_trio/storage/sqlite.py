@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -141,6 +141,17 @@ class SqliteStorage:
         state = self._from_disk(functools.partial(self._database.read, key))
         self._last_read = (key, state)
         return state
+
+    def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        self._check_open()
+        waiting = [key for key in keys if self._waiting.speaks_of(key)]
+        on_disk = tuple(key for key in keys if not self._waiting.speaks_of(key)) if waiting else tuple(keys)
+        found = self._from_disk(functools.partial(self._database.read_all, on_disk)) if on_disk else {}
+        for key in waiting:
+            write = self._waiting.write_of(key)
+            if write is not None:
+                found[key] = write.state
+        return found
 
     def value(self, key: Key) -> bytes | None:
         self._check_open()

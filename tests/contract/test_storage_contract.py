@@ -104,6 +104,22 @@ async def test_a_write_is_readable_at_once_and_after_its_commit(storage: Storage
         await commit(storage)
 
 
+async def test_many_keys_are_read_at_one_go(storage: Storage) -> None:
+    """Some committed, some waiting, one of them waiting to be gone, and one that nobody has heard of."""
+    for number in (1, 2, 3):
+        storage.write(state(number, 5, lease(number, 1)), NEVER, value=b"hello")
+    await commit(storage)
+    renewed = state(2, 5, lease(2, 1, seq=7))
+    storage.write(renewed, NEVER)
+    storage.remove(key(3))
+    storage.write(state(4, 2), NEVER, value=b"hi")
+    for _ in range(2):
+        found = storage.read_all([key(number) for number in (5, 4, 3, 2, 1)])
+        assert found == {key(1): state(1, 5, lease(1, 1)), key(2): renewed, key(4): state(4, 2)}
+        assert storage.read_all([]) == storage.read_all([key(5)]) == {}
+        await commit(storage)
+
+
 async def test_everything_about_a_key_comes_back(storage: Storage) -> None:
     registers = (lease(1, 1), tombstone(1, 2), tombstone(1, 3, ended_at=0), lease(1, 4, seq=2**64 - 1))
     told = attrs.evolve(state(1, 0, *registers), classic_until=NOW + HOUR, published=True)

@@ -7,10 +7,12 @@ import random
 import pytest
 
 from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node import confirmations
 from camomile_trio.node.confirmations import MAX_HOLDERS, Confirmations
-from tests.node.line import lease_of
+from tests.node.line import HERE, lease_of
 from tests.node.shelf import ALICE, KEY
 
 ROW = lease_of(ALICE, KEY).row()
@@ -18,12 +20,22 @@ RENEWED = lease_of(ALICE, KEY, life=7200).row()
 OF_ANOTHER = lease_of(KeyPair.new(random.Random("bob")), KEY).row()
 
 
+OWN = NodeId(bytes(31) + b"1")
+
+
 def holder(number: int) -> NodeId:
     return NodeId(number.to_bytes(32, "little"))
 
 
+def a_table(*members: int) -> RoutingTable:
+    table = RoutingTable(OWN, 20)
+    for number in members:
+        table.on_answer(Contact(holder(number), HERE), 1.0)
+    return table
+
+
 def test_each_holder_counts_once_and_for_one_record() -> None:
-    known = Confirmations(life=100)
+    known = Confirmations(a_table(), life=100)
     assert known.count(ROW, 0) is None
     for number in (1, 2, 2, 1):
         known.confirm(ROW, holder(number), 10)
@@ -31,15 +43,41 @@ def test_each_holder_counts_once_and_for_one_record() -> None:
 
 
 def test_what_was_confirmed_long_ago_is_not_known_any_more() -> None:
-    known = Confirmations(life=100)
+    known = Confirmations(a_table(), life=100)
     known.confirm(ROW, holder(1), 10)
     known.confirm(ROW, holder(2), 60)
     assert [known.count(ROW, at) for at in (110, 111, 160, 161)] == [2, 1, 1, None]
 
 
+def test_who_has_lost_his_place_in_the_table_since_does_not_count() -> None:
+    """Only who does not answer loses it. Of a holder that was never in the table nobody knows better."""
+    table = a_table(1, 2)
+    known = Confirmations(table, life=100)
+    for number in (1, 2, 3):
+        known.confirm(ROW, holder(number), 10)
+    assert known.count(ROW, 20) == 3
+    assert table.on_failure(holder(1), HERE, asked_at=1.0, now=20) is False  # nobody has answered since: is it we?
+    assert known.count(ROW, 20) == 3
+    table.on_answer(Contact(holder(2), HERE), 15)
+    assert table.on_failure(holder(1), HERE, asked_at=11, now=20)
+    assert known.count(ROW, 20) == 2
+    table.on_answer(Contact(holder(1), HERE), 30)
+    assert known.count(ROW, 30) == 3  # it was cut off, and is back with its disk
+
+
+def test_who_speaks_again_is_the_last_to_be_forgotten() -> None:
+    """Also where the beginning of one id is found across two others."""
+    known = Confirmations(a_table(), life=100)
+    for number in range(MAX_HOLDERS):
+        known.confirm(ROW, holder(number), 10)
+    known.confirm(ROW, holder(0), 90)
+    known.confirm(ROW, holder(MAX_HOLDERS), 90)
+    assert [known.count(ROW, at) for at in (90, 120)] == [MAX_HOLDERS, 2]
+
+
 def test_holders_and_records_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmations, "MAX_CONFIRMED", 2)
-    known = Confirmations(life=100)
+    known = Confirmations(a_table(), life=100)
     for number in range(2 * MAX_HOLDERS):
         known.confirm(ROW, holder(number), 10)
     assert known.count(ROW, 10) == MAX_HOLDERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +11,7 @@ from camomile_trio.errors import StorageError
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.base import Done
 from camomile_trio.storage.memory import MemoryStorage
 from tests.node.line import EPOCH, lease_of, tombstone_of
@@ -223,3 +225,25 @@ async def test_a_classic_replica_that_has_ended_does_not_come_back() -> None:
         await shelf.commit()
         assert shelf.results[-1].status is not StoreStatus.STORED
         assert shelf.holdings.served(KEY) is None
+
+
+async def test_of_many_keys_only_those_are_left_out_that_the_disk_does_not_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf, unknown, damaged = Shelf(), Key(bytes(32)), Key(b"d" * 32)
+    await shelf.store(VALUE, lease_of(ALICE, KEY).row())
+    read = shelf.storage.read
+
+    def fail_all(keys: Sequence[Key]) -> dict[Key, KeyState]:
+        raise StorageError("one of them is damaged")
+
+    def fail_one(key: Key) -> KeyState | None:
+        if key == damaged:
+            raise StorageError("it is damaged")
+        return read(key)
+
+    keys = [unknown, damaged, KEY]
+    assert set(shelf.holdings.states(keys)) == set(keys)
+    monkeypatch.setattr(shelf.storage, "read_all", fail_all)
+    monkeypatch.setattr(shelf.storage, "read", fail_one)
+    assert shelf.holdings.states(keys) == {unknown: KeyState(unknown), KEY: shelf.holdings.state(KEY)}

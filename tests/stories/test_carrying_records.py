@@ -12,8 +12,9 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key, as_int
 from camomile_trio.node import archive
 from camomile_trio.node.node import Node
+from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.transport.memory import MemoryNetwork
-from tests.stories.village import small, village
+from tests.stories.village import Village, small, village
 
 
 def exported(node: Node) -> list[bytes]:
@@ -167,11 +168,22 @@ async def test_copies_are_known_by_asking_and_forgotten_when_nobody_answers(
 ) -> None:
     async with village(4, config=small(k=5, replicate=600)) as place:
         await place[0].put(b"kept")
-        assert [node.records().records[0].copies_known for node in place.nodes] == [3, None, None, None]
+        assert copies_known(place) == [3, None, None, None]
         await trio.sleep(1500)
+        # One has asked the others, and they have heard who asks; whoever rests knows of nobody else.
+        assert all(known is not None for known in copies_known(place))
+        await trio.sleep(OWN_ROUND * 1.25 * 600)
         # Each has asked the others by itself.
-        assert [node.records().records[0].copies_known for node in place.nodes] == [3, 3, 3, 3]
-        for inhabitant in place.inhabitants[1:]:
-            await inhabitant.crash()
-        await trio.sleep(1500 + 600)
-        assert place[0].records().records[0].copies_known is None
+        assert copies_known(place) == [3, 3, 3, 3]
+        for inhabitant in place.inhabitants[2:]:
+            await place.lose(inhabitant)
+        await trio.sleep(1500)
+        # They are silent in somebody's round, or when the table looks after them.
+        assert copies_known(place) == [1, 1]
+        await place.lose(place.inhabitants[1])
+        await trio.sleep((OWN_ROUND + 2) * 1.25 * 600)
+        assert copies_known(place) == [None]
+
+
+def copies_known(place: Village) -> list[int | None]:
+    return [node.records().records[0].copies_known for node in place.nodes]

@@ -142,8 +142,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/repair.py",
-                "offered = registers.offered(state, now)",
-                "offered = [each for each in registers.offered(state, now) if not each.is_tombstone]",
+                "offered = registers.offered(state, now)\n",
+                "offered = [each for each in registers.offered(state, now) if not each.is_tombstone]\n",
             ),
             Edit(
                 "node/repair.py",
