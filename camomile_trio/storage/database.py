@@ -1,18 +1,21 @@
 """The open database: its reads, and how a group of writes becomes one transaction.
 
 Rules of this file: synchronous SQL with every error translated; it knows no event loop and no pending writes. There
-are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread,
-as `sync` has it), checkpoints (a thread). None of them waits for another one.
+are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread),
+checkpoints (a thread). None of them waits for another one. The log is brought to the disk through a descriptor of its
+own, which SQLite knows nothing of: it locks the database's file and never the log, so closing that one frees no lock.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.registers import KeyState
@@ -51,8 +54,13 @@ class Database:
             except sqlite3.Error as error:
                 raise translated(error, path) from error
             self.tally = self._tally()
+            try:
+                self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise self._log_failed(error) from error
+            stack.callback(os.close, self._log)
             # What a killed process had committed is readable, and perhaps only in the operating system's memory.
-            self.has_log = log.exists() and log.stat().st_size > 0
+            self.log_bytes = os.fstat(self._log).st_size
             self._connections = stack.pop_all()
 
     def read(self, key: Key) -> KeyState | None:
@@ -112,6 +120,13 @@ class Database:
             self._roll_back()
             raise translated(error, self._path) from error
 
+    def sync_log(self) -> None:
+        """Brings what was committed so far to the disk, in the log: a start finds it there. Waits for the disk."""
+        try:
+            os.fdatasync(self._log)
+        except OSError as error:
+            raise self._log_failed(error) from error
+
     def checkpoint(self) -> tuple[int, int]:
         """Brings what was committed so far to the disk, and from the log into the tables as far as it goes while
         commits go on. Waits for the disk. Returns the frames in the log, and how many of them are in the tables."""
@@ -131,6 +146,11 @@ class Database:
             return self._reader.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
+
+    def _log_failed(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"the log of the database {self._path} failed: {error.strerror}", remedy="look for a failing disk"
+        )
 
     def _tally(self) -> Tally:
         rows = self._rows("SELECT keys, stored_values, bytes FROM counters", ())

@@ -124,7 +124,7 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
         pragma(connection, f"page_size = {_PAGE_BYTES}")
         if (mode := pragma(connection, "journal_mode = WAL")) != "wal":
             raise StorageError(
-                f"the file system of {path} knows no shared memory (journal mode {mode})",
+                f"the file system of {path} knows no write-ahead log (journal mode {mode})",
                 remedy="give a --data-dir on a local disk",
             )
         set_sync(connection, sync)
@@ -144,9 +144,19 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """One more connection to the file, without transactions of Python's own; used by one thread at a time."""
+    """One more connection to the file, without transactions of Python's own; used by one thread at a time.
+
+    The first of them locks the file for this process; among its connections locks cost no calls of the system, and the
+    log's index is in memory, not in a file.
+    """
     try:
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?vfs=unix-excl",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return connection
@@ -155,7 +165,8 @@ def connect(path: Path) -> sqlite3.Connection:
 def set_sync(connection: sqlite3.Connection, sync: SyncMode) -> None:
     """How far a commit, or a checkpoint, of this connection goes.
 
-    "full" waits for the disk at every commit. "os" does not, and then no commit may start a checkpoint, for that one
+    "full" waits for the disk at every commit. "os" does not, but for the commit that begins the log anew: no page of it
+    may get to the disk before the header that makes the old pages void. Nor may a commit start a checkpoint then, which
     waits for the disk: somebody else has to checkpoint.
     """
     pragma(connection, f"synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
