@@ -22,14 +22,26 @@ from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.accounts import Account, Charges, Sort
 from camomile_trio.storage.group import Group
 from camomile_trio.storage.rows import LAST_MOMENT, key_row, state_of
-from camomile_trio.storage.schema import SyncMode, connect, damaged, open_database, pragma, set_sync, translated
+from camomile_trio.storage.schema import (
+    INLINE_BYTES,
+    SyncMode,
+    connect,
+    damaged,
+    open_database,
+    pragma,
+    set_sync,
+    translated,
+)
 from camomile_trio.storage.tally import Tally
 from camomile_trio.storage.uncommitted import Moments
 
-_PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+# What keeps its value says nothing of it. A value of another length can take the place of one only in a test.
+_PUT_KEY = f"""INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, registers = excluded.registers, classic_until = excluded.classic_until,
     published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable,
-    brought_by = excluded.brought_by"""
+    brought_by = excluded.brought_by,
+    value = CASE WHEN excluded.size <= {INLINE_BYTES} THEN coalesce(excluded.value, value) END"""  # noqa: S608 (a number)
+_VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE key = ?1)) FROM keys WHERE key = ?1"
 # A partial index is used only where the query repeats its condition.
 _DUE = "SELECT due, key FROM keys WHERE due > 0 AND due <= ? ORDER BY due, key LIMIT ?"
 _RENEWABLE = "SELECT renew, key FROM keys WHERE renew > 0 AND renew <= ? ORDER BY renew, key LIMIT ?"
@@ -75,7 +87,7 @@ class Database:
             raise damaged(self._path, f"the row of key {key} makes no sense ({error})") from error
 
     def value(self, key: Key) -> bytes | None:
-        rows = self._rows("SELECT value FROM contents WHERE key = ?", (key,))
+        rows = self._rows(_VALUE, (key,))
         value: bytes | None = rows[0][0] if rows else None
         return value
 
@@ -165,8 +177,8 @@ class Database:
         self._each(_PUT_KEY, [key_row(write) for write in kept])
         self._each("DELETE FROM keys WHERE key = ?", gone)
         self._each("DELETE FROM contents WHERE key = ?", without_value)
-        values = [(write.state.key, write.value) for write in kept if write.value is not None]
-        self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", values)
+        long = [(w.state.key, w.value) for w in kept if w.value is not None and len(w.value) > INLINE_BYTES]
+        self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", long)
         if group.contacts is not None:
             self._writer.execute("DELETE FROM contacts")
             self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", group.contacts)
