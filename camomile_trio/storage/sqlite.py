@@ -251,9 +251,9 @@ class SqliteStorage:
             nursery.start_soon(self._recover)
             task_status.started()
             while True:
+                # What others write in the pass of the event loop that wakes this task joins the group. To give way once
+                # more would gather little and cost every commit a pass.
                 await self._handed_over.wait()
-                # Whatever else is written in this pass of the event loop joins the group.
-                await trio.lowlevel.checkpoint()
                 if self._log.is_long:
                     await self._log.checkpoint()
                 self._handed_over = trio.Event()
