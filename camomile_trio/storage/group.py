@@ -54,7 +54,7 @@ class Group:
     @property
     def log_bytes(self) -> int:
         """About how long this makes the database's log, at most."""
-        return _LOG_BYTES * (len(self.writes) + 1) + self.value_bytes
+        return _LOG_BYTES * max(len(self.writes), 1) + self.value_bytes
 
     def add(self, write: Write, done: Done | None) -> None:
         """Takes a write; a value that an earlier write of the key brought stays with a later one that keeps it."""

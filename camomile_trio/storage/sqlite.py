@@ -257,6 +257,8 @@ class SqliteStorage:
                 if self._log.is_long:
                     await self._log.checkpoint()
                 self._handed_over = trio.Event()
+                if self._waiting.filling.is_empty:
+                    continue  # it has failed with the group before it
                 group = self._waiting.cut()
                 if self._sync == "full" or self._log.may_begin_anew():
                     await self._commit_in_thread(group)

@@ -305,6 +305,9 @@ async def test_what_was_built_on_a_failed_group_fails_with_it(open_storage: Open
         assert storage.read(key(1)) is None
         assert storage.statistics.bytes == storage.statistics.pending == 0
         assert storage.failing == "the disk went away"
+        # Nothing is left to commit, so nothing more can fail.
+        await wait_all_tasks_blocked()
+        assert storage.statistics.failures == 1
         database.commit = works  # type: ignore[method-assign]
         storage.write(state(2), NEVER, done=outcomes)
         await outcomes.until(3)
