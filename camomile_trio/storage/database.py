@@ -1,32 +1,47 @@
 """The open database: its reads, and how a group of writes becomes one transaction.
 
 Rules of this file: synchronous SQL with every error translated; it knows no event loop and no pending writes. There
-are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread,
-as `sync` has it), checkpoints (a thread). None of them waits for another one.
+are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread),
+checkpoints (a thread). None of them waits for another one. The log is brought to the disk through a descriptor of its
+own, which SQLite knows nothing of: it locks the database's file and never the log, so closing that one frees no lock.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.accounts import Account, Charges, Sort
 from camomile_trio.storage.group import Group
 from camomile_trio.storage.rows import LAST_MOMENT, StateRow, key_row, state_of
-from camomile_trio.storage.schema import SyncMode, connect, damaged, open_database, pragma, set_sync, translated
+from camomile_trio.storage.schema import (
+    INLINE_BYTES,
+    SyncMode,
+    connect,
+    damaged,
+    open_database,
+    pragma,
+    set_sync,
+    translated,
+)
 from camomile_trio.storage.tally import Tally
 from camomile_trio.storage.uncommitted import Moments
 
-_PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+# What keeps its value says nothing of it. A value of another length can take the place of one only in a test.
+_PUT_KEY = f"""INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, registers = excluded.registers, classic_until = excluded.classic_until,
     published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable,
-    brought_by = excluded.brought_by"""
+    brought_by = excluded.brought_by,
+    value = CASE WHEN excluded.size <= {INLINE_BYTES} THEN coalesce(excluded.value, value) END"""  # noqa: S608 (a number)
+_VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE key = ?1)) FROM keys WHERE key = ?1"
 # A key and its `StateRow`.
 _STATES = "SELECT key, size, registers, classic_until, published, brought_by FROM keys WHERE key IN "
 # A partial index is used only where the query repeats its condition.
@@ -53,8 +68,13 @@ class Database:
             except sqlite3.Error as error:
                 raise translated(error, path) from error
             self.tally = self._tally()
+            try:
+                self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise self._log_failed(error) from error
+            stack.callback(os.close, self._log)
             # What a killed process had committed is readable, and perhaps only in the operating system's memory.
-            self.has_log = log.exists() and log.stat().st_size > 0
+            self.log_bytes = os.fstat(self._log).st_size
             self._connections = stack.pop_all()
 
     def read(self, key: Key) -> KeyState | None:
@@ -67,7 +87,7 @@ class Database:
         return {key: self._state(key, by_key[key]) for key in keys if key in by_key}
 
     def value(self, key: Key) -> bytes | None:
-        rows = self._rows("SELECT value FROM contents WHERE key = ?", (key,))
+        rows = self._rows(_VALUE, (key,))
         value: bytes | None = rows[0][0] if rows else None
         return value
 
@@ -113,6 +133,13 @@ class Database:
             self._roll_back()
             raise translated(error, self._path) from error
 
+    def sync_log(self) -> None:
+        """Brings what was committed so far to the disk, in the log: a start finds it there. Waits for the disk."""
+        try:
+            os.fdatasync(self._log)
+        except OSError as error:
+            raise self._log_failed(error) from error
+
     def checkpoint(self) -> tuple[int, int]:
         """Brings what was committed so far to the disk, and from the log into the tables as far as it goes while
         commits go on. Waits for the disk. Returns the frames in the log, and how many of them are in the tables."""
@@ -139,6 +166,11 @@ class Database:
         except ValueError as error:
             raise damaged(self._path, f"the row of key {key} makes no sense ({error})") from error
 
+    def _log_failed(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"the log of the database {self._path} failed: {error.strerror}", remedy="look for a failing disk"
+        )
+
     def _tally(self) -> Tally:
         rows = self._rows("SELECT keys, stored_values, bytes FROM counters", ())
         if len(rows) != 1:
@@ -152,8 +184,8 @@ class Database:
         self._each(_PUT_KEY, [key_row(write) for write in kept])
         self._each("DELETE FROM keys WHERE key = ?", gone)
         self._each("DELETE FROM contents WHERE key = ?", without_value)
-        values = [(write.state.key, write.value) for write in kept if write.value is not None]
-        self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", values)
+        long = [(w.state.key, w.value) for w in kept if w.value is not None and len(w.value) > INLINE_BYTES]
+        self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", long)
         if group.contacts is not None:
             self._writer.execute("DELETE FROM contacts")
             self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", group.contacts)

@@ -15,6 +15,9 @@ from camomile_trio.storage.accounts import Charges
 from camomile_trio.storage.base import Done, Timetable
 from camomile_trio.storage.tally import Tally
 
+# What a write of one key adds to the log beside its value: some 8 pages. Many writes in one group share pages.
+_LOG_BYTES = 16 * 1024
+
 
 @attrs.frozen
 class Write:
@@ -47,6 +50,11 @@ class Group:
     @property
     def is_empty(self) -> bool:
         return not (self.writes or self.notes or self.dones) and self.contacts is None
+
+    @property
+    def log_bytes(self) -> int:
+        """About how long this makes the database's log, at most."""
+        return _LOG_BYTES * max(len(self.writes), 1) + self.value_bytes
 
     def add(self, write: Write, done: Done | None) -> None:
         """Takes a write; a value that an earlier write of the key brought stays with a later one that keeps it."""

@@ -17,7 +17,7 @@ from camomile_trio.errors import StorageDamaged, StorageError
 @attrs.define(eq=False)
 class Health:
     commit: str = ""  # why the last commit failed
-    checkpoint: str = ""
+    sync: str = ""  # why what was committed did not get to the disk
     damage: str = ""
     # The read that failed last, to be tried again.
     failed_read: Callable[[], object] | None = None
@@ -26,7 +26,7 @@ class Health:
 
     @property
     def failing(self) -> str:
-        return self.damage or self.commit or self._read or self.checkpoint
+        return self.damage or self.commit or self._read or self.sync
 
     @property
     def is_worth_a_try(self) -> bool:

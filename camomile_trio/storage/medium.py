@@ -21,7 +21,7 @@ from camomile_trio.storage.schema import SyncMode
 COMMIT_LATENCY: dict[SyncMode, float] = {"os": 0.0002, "full": 0.003}
 # With sync "os" a node that runs brings each commit to the disk within a second. Of a node that was killed before it
 # could, the operating system does it: Linux after 30 s, for which it looks every 5 s.
-CHECKPOINT_WITHIN = 1.0
+SYNC_WITHIN = 1.0
 WRITE_BACK_WITHIN = 35.0
 
 _REMEDY = "switch the simulated fault off"
@@ -138,4 +138,4 @@ class Medium:
     def _next_sync(self) -> float:
         if self.faults.fails_writes:
             return float("inf")
-        return trio.current_time() + (CHECKPOINT_WITHIN if self.is_in_use else WRITE_BACK_WITHIN)
+        return trio.current_time() + (SYNC_WITHIN if self.is_in_use else WRITE_BACK_WITHIN)

@@ -13,6 +13,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import ROW_BYTES, Record
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.storage.group import Write
+from camomile_trio.storage.schema import INLINE_BYTES
 from camomile_trio.storage.tally import REGISTER_BYTES
 
 LAST_MOMENT = 2**63 - 1
@@ -21,7 +22,7 @@ LAST_MOMENT = 2**63 - 1
 _REGISTER = struct.Struct(f">{ROW_BYTES}sQq?")
 assert _REGISTER.size == REGISTER_BYTES
 
-KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool, bytes]
+KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool, bytes, bytes | None]
 StateRow = tuple[int | None, bytes, int, int, bytes]
 # Who brought a register; nobody is all zeros, and a key of which nobody brought any has an empty column.
 _BROUGHT_BYTES = 8
@@ -78,6 +79,7 @@ def key_row(write: Write) -> KeyRow:
         min(timetable.renew, LAST_MOMENT),
         write.evictable,
         pack_brought(state.registers),
+        write.value if state.size is not None and state.size <= INLINE_BYTES else None,
     )
 
 

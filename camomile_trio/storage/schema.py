@@ -19,17 +19,21 @@ SyncMode = Literal["os", "full"]
 
 DATABASE_FILE = "camomile.db"
 APPLICATION_ID = 0x43614D6F  # "CaMo", in the header of the file
-VERSION = 2
+VERSION = 3
 
-# The keys' rows are small and move often, values are large and never change, so each has a table. Half of SQLite's
-# usual page halves what a commit writes into the log; the indexes hold the key, so that a list needs no other page.
+# The keys' rows are small and move often, values may be large and never change, so each has a table; but a value up to
+# this is cheaper to write again with its row than to keep apart, and the row of a key with one publisher then still
+# fits into its page (488 bytes do). Without a rowid there is one page to change, not two. It belongs to the version.
+INLINE_BYTES = 256
+# Half of SQLite's usual page halves what a commit writes into the log; the indexes hold the key, so that a list needs
+# no other page.
 _PAGE_BYTES = 2048
 # The names are those of accounts.py.
 _ACCOUNTS = (
     "CREATE TABLE accounts (account BLOB PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX accounts_largest ON accounts (substr(account, 1, 1), bytes)",
 )
-_TABLES = (
+_KEYS = (
     """CREATE TABLE keys (
         key BLOB PRIMARY KEY NOT NULL,
         size INTEGER,                     -- of the value, NULL without one
@@ -39,11 +43,15 @@ _TABLES = (
         due INTEGER NOT NULL,
         renew INTEGER NOT NULL,
         evictable INTEGER NOT NULL,
-        brought_by BLOB NOT NULL DEFAULT x''  -- 8 bytes for each register, or none at all, see rows.py
-    )""",
+        brought_by BLOB NOT NULL,         -- 8 bytes for each register, or none at all, see rows.py
+        value BLOB                        -- a short one; a longer one is in contents
+    ) WITHOUT ROWID""",
     "CREATE INDEX keys_due ON keys (due, key) WHERE due > 0",
     "CREATE INDEX keys_renew ON keys (renew, key) WHERE renew > 0",
     "CREATE INDEX keys_evictable ON keys (due = 0, due, key) WHERE evictable = 1",
+)
+_TABLES = (
+    *_KEYS,
     "CREATE TABLE contents (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)",
     "CREATE TABLE counters (id INTEGER PRIMARY KEY CHECK (id = 1), keys INTEGER, stored_values INTEGER, bytes INTEGER)",
     "INSERT INTO counters VALUES (1, 0, 0, 0)",
@@ -72,6 +80,16 @@ _MIGRATIONS: dict[int, tuple[str, ...]] = {
         """INSERT INTO accounts SELECT CAST('t' || publisher AS BLOB), SUM(256 + 140)
             FROM registers_of_1 WHERE NOT is_lease AND NOT had_lease GROUP BY publisher""",
         "DROP VIEW registers_of_1",
+    ),
+    2: (
+        "ALTER TABLE keys RENAME TO keys_of_2",
+        *(f"DROP INDEX {index}" for index in ("keys_due", "keys_renew", "keys_evictable")),
+        *_KEYS,
+        """INSERT INTO keys SELECT key, size, registers, classic_until, published, due, renew, evictable, brought_by,
+            (SELECT value FROM contents WHERE contents.key = keys_of_2.key AND size <= 256)
+            FROM keys_of_2 ORDER BY key""",
+        "DELETE FROM contents WHERE length(value) <= 256",
+        "DROP TABLE keys_of_2",
     ),
 }
 # One row of each is read when the file is opened: damage that shows there is better heard of at the start.
@@ -124,7 +142,7 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
         pragma(connection, f"page_size = {_PAGE_BYTES}")
         if (mode := pragma(connection, "journal_mode = WAL")) != "wal":
             raise StorageError(
-                f"the file system of {path} knows no shared memory (journal mode {mode})",
+                f"the file system of {path} knows no write-ahead log (journal mode {mode})",
                 remedy="give a --data-dir on a local disk",
             )
         set_sync(connection, sync)
@@ -144,9 +162,19 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """One more connection to the file, without transactions of Python's own; used by one thread at a time."""
+    """One more connection to the file, without transactions of Python's own; used by one thread at a time.
+
+    The first of them locks the file for this process; among its connections locks cost no calls of the system, and the
+    log's index is in memory, not in a file.
+    """
     try:
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?vfs=unix-excl",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return connection
@@ -155,7 +183,8 @@ def connect(path: Path) -> sqlite3.Connection:
 def set_sync(connection: sqlite3.Connection, sync: SyncMode) -> None:
     """How far a commit, or a checkpoint, of this connection goes.
 
-    "full" waits for the disk at every commit. "os" does not, and then no commit may start a checkpoint, for that one
+    "full" waits for the disk at every commit. "os" does not, but for the commit that begins the log anew: no page of it
+    may get to the disk before the header that makes the old pages void. Nor may a commit start a checkpoint then, which
     waits for the disk: somebody else has to checkpoint.
     """
     pragma(connection, f"synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")

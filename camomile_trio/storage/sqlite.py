@@ -2,10 +2,10 @@
 
 Rules of this file: who may touch the database when. Writes gather in a group; the one writer commits the group and then
 calls its `done`s. Until then reads find it here, laid over what the database says, so that a read never waits and never
-misses a write. Sync "os" commits on the event loop (some 10 µs, without waiting for the disk) and a checkpoint in a
-thread brings it to the disk within a second; sync "full" commits in a thread, one group at a time, and waits for the
-disk there. If a commit fails, all that was handed over and not committed goes with it, since later writes build on
-earlier ones: every `done` hears it, and what is readable is again what the disk has.
+misses a write. Sync "os" commits on the event loop (some 10 µs, without waiting for the disk, see log.py) and a thread
+brings the log to the disk within a second; sync "full" commits in a thread, one group at a time, and waits for the disk
+there. If a commit fails, all that was handed over and not committed goes with it, since later writes build on earlier
+ones: every `done` hears it, and what is readable is again what the disk has.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from camomile_trio.storage.data_directory import DataDirectory
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.group import Group, Write
 from camomile_trio.storage.health import Health
+from camomile_trio.storage.log import Log
 from camomile_trio.storage.rows import LAST_MOMENT, pack_registers
 from camomile_trio.storage.schema import DATABASE_FILE, SyncMode
 from camomile_trio.storage.tally import (
@@ -45,10 +46,6 @@ from camomile_trio.storage.tally import (
 )
 from camomile_trio.storage.uncommitted import Uncommitted
 
-# From the first commit that only the operating system has to the checkpoint: what remains of the second is the disk's.
-CHECKPOINT_AFTER = 0.8
-# A log this long that commits keep ahead of the checkpoints makes commits wait for one, or it would never start over.
-LONG_LOG_FRAMES = 16_384
 # Seconds until what failed is tried again, and the bytes that must find room before a full disk counts as well.
 RETRY_AFTER = 2.0
 ROOM = 2**20
@@ -107,13 +104,9 @@ class SqliteStorage:
         self._accounts: Charges = {}
         self._health = Health()
         self._handed_over = trio.Event()
-        self._unsynced = trio.Event()
-        if database.has_log:
-            self._unsynced.set()
-        self._log_is_long = False
-        # Checkpoints share a connection, so there is one at a time.
-        self._checkpoint_thread = trio.CapacityLimiter(1)
+        self._log = Log(database, self._health, self._statistics)
         self._commit_thread = trio.CapacityLimiter(1)
+        self._scratch_thread = trio.CapacityLimiter(1)
         self._is_closed = False
 
     @property
@@ -265,19 +258,20 @@ class SqliteStorage:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             if self._sync == "os":
-                nursery.start_soon(self._checkpoint_regularly)
+                nursery.start_soon(self._log.sync_regularly)
             nursery.start_soon(self._recover)
             task_status.started()
             while True:
+                # What others write in the pass of the event loop that wakes this task joins the group. To give way once
+                # more would gather little and cost every commit a pass.
                 await self._handed_over.wait()
-                # Whatever else is written in this pass of the event loop joins the group.
-                await trio.lowlevel.checkpoint()
-                if self._log_is_long:
-                    self._log_is_long = False
-                    await self._checkpoint()
+                if self._log.is_long:
+                    await self._log.checkpoint()
                 self._handed_over = trio.Event()
+                if self._waiting.filling.is_empty:
+                    continue  # it has failed with the group before it
                 group = self._waiting.cut()
-                if self._sync == "full":
+                if self._sync == "full" or self._log.may_begin_anew():
                     await self._commit_in_thread(group)
                 else:
                     self._commit(group)
@@ -331,36 +325,19 @@ class SqliteStorage:
         self._health.commit = ""
         self._statistics.commits += 1
         self._statistics.committed_writes += group.count
-        self._unsynced.set()
+        self._log.on_commit(group.log_bytes)
         for done in group.dones:
             done(self.durability)
 
     def _on_failure(self, error: StorageError) -> None:
         dropped = self._waiting.drop(self._committed)
+        self._log.on_failed_commit()
         self._last_read = None
         self._health.on_failed_commit(error)
         self._statistics.failures += 1
         for group in dropped:
             for done in group.dones:
                 done(error)
-
-    async def _checkpoint_regularly(self) -> None:
-        while True:
-            await self._unsynced.wait()
-            await trio.sleep(CHECKPOINT_AFTER)
-            self._unsynced = trio.Event()
-            await self._checkpoint()
-
-    async def _checkpoint(self) -> None:
-        try:
-            in_log, done = await trio.to_thread.run_sync(self._database.checkpoint, limiter=self._checkpoint_thread)
-        except StorageError as error:
-            self._health.checkpoint = str(error)
-            self._statistics.failures += 1
-            self._unsynced.set()  # to try again
-        else:
-            self._health.checkpoint = ""
-            self._log_is_long = done < in_log and in_log > LONG_LOG_FRAMES
 
     async def _recover(self) -> None:
         """Tries again what failed, until it works: a node at rest would not notice that its disk is well again."""
@@ -375,7 +352,7 @@ class SqliteStorage:
             if self._health.commit:
                 try:
                     # A small commit may fit where nothing else does.
-                    await trio.to_thread.run_sync(self._directory.try_to_write, ROOM, limiter=self._checkpoint_thread)
+                    await trio.to_thread.run_sync(self._directory.try_to_write, ROOM, limiter=self._scratch_thread)
                 except StorageError:
                     continue
                 self.set_note("recovered", self.note("recovered") + 1)

@@ -159,21 +159,21 @@ async def test_writes_of_one_moment_are_one_commit_and_acknowledged_in_order(sto
     assert storage.statistics.committed_writes == 4
 
 
-async def test_what_the_next_task_writes_joins_the_group(storage: Storage) -> None:
+async def test_what_several_tasks_write_in_one_pass_of_the_event_loop_is_one_commit(storage: Storage) -> None:
     outcomes = Outcomes()
 
-    async def write_after(first: trio.Event, number: int) -> None:
-        await first.wait()
+    async def write_after(go: trio.Event, number: int) -> None:
+        await go.wait()
         storage.write(state(number), NEVER, done=outcomes)
 
     async with writer_of(storage), trio.open_nursery() as nursery:
         # Trio shuffles the tasks of one pass, so once says little.
         for number in range(0, 20, 2):
-            first = trio.Event()
-            nursery.start_soon(write_after, first, number + 1)
+            go = trio.Event()
+            nursery.start_soon(write_after, go, number)
+            nursery.start_soon(write_after, go, number + 1)
             await wait_all_tasks_blocked()
-            storage.write(state(number), NEVER, done=outcomes)
-            first.set()
+            go.set()
             await outcomes.until(number + 2)
     assert storage.statistics.commits == 10
 

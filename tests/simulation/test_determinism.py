@@ -29,7 +29,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "camomile_trio"
 REAL_WORLD = (
     *("http", "cli", "wire/generated"),
     *("transport/udp.py", "transport/stream.py", "transport/pool.py", "transport/sockaddr.py"),
-    *("storage/sqlite.py", "storage/database.py", "storage/data_directory.py"),
+    *("storage/sqlite.py", "storage/database.py", "storage/log.py", "storage/data_directory.py"),
 )
 ALLOWED = {
     ("identity.py", "uses os.getpid"): "names a temporary key file; machines of a simulation are given their keys",

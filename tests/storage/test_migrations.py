@@ -13,12 +13,13 @@ from camomile_trio.kademlia.records import Kind, PublisherKey, Record
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.storage import schema
 from camomile_trio.storage.accounts import Charges, Sort, charges
-from camomile_trio.storage.rows import pack_registers
+from camomile_trio.storage.rows import pack_brought, pack_registers
 from camomile_trio.storage.schema import DATABASE_FILE, VERSION
 from camomile_trio.storage.sqlite import open_sqlite
 from camomile_trio.storage.tally import KEY_BYTES, REGISTER_BYTES
 from tests.storage.kept import MIB, NOW, key
 
+ALICE = PublisherKey(bytes(range(32)))
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
@@ -132,6 +133,34 @@ def test_the_publishers_of_version_1_have_their_accounts_afterwards(tmp_path: Pa
     storage.close()
 
 
-def register(of: Key, publisher: PublisherKey, kind: Kind, *, had_lease: bool = False) -> Register:
+def test_the_short_values_of_version_2_go_to_their_keys_and_the_long_ones_stay(tmp_path: Path) -> None:
+    file = database_of(tmp_path, 2)
+    values = {key(number): bytes([number]) * size for number, size in ((2, 256), (3, 257), (4, 5000))}
+    states = {of: KeyState(of, len(value), (register(of, ALICE, Kind.LEASE),)) for of, value in values.items()}
+    states[key(5)] = KeyState(key(5), None, (register(key(5), ALICE, Kind.TOMBSTONE, had_lease=True, by=b"n1234567"),))
+    connection = sqlite3.connect(file)
+    for of, state in states.items():
+        connection.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, 0, 0, 9, 8, 1, ?)",
+            (of, state.size, pack_registers(state.registers), pack_brought(state.registers)),
+        )
+        if of in values:
+            connection.execute("INSERT INTO contents VALUES (?, ?)", (of, values[of]))
+    connection.commit()
+    connection.close()
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    for of, state in states.items():
+        assert (storage.read(of), storage.value(of)) == (state, values.get(of))
+    assert storage.keys(None, 10) == [key(1), *states]
+    assert storage.due(9, 10) == [key(1), *states]
+    assert storage.renewable(8, 10) == storage.evictable(10) == [*states]
+    storage.close()
+    connection = sqlite3.connect(file)
+    assert connection.execute("SELECT key FROM contents ORDER BY key").fetchall() == [(key(3),), (key(4),)]
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def register(of: Key, publisher: PublisherKey, kind: Kind, *, had_lease: bool = False, by: bytes = b"") -> Register:
     record = Record(of, kind, 0, publisher, NOW, NOW, NOW + 1000, bytes(64))
-    return Register(record, NOW + 1000, had_lease=had_lease or kind is Kind.LEASE)
+    return Register(record, NOW + 1000, had_lease=had_lease or kind is Kind.LEASE, brought_by=by)

@@ -16,7 +16,7 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.medium import CHECKPOINT_WITHIN, COMMIT_LATENCY, WRITE_BACK_WITHIN, DiskFaults
+from camomile_trio.storage.medium import COMMIT_LATENCY, SYNC_WITHIN, WRITE_BACK_WITHIN, DiskFaults
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.simulated_life import SimulatedStorage
@@ -246,7 +246,7 @@ async def test_with_os_a_power_loss_takes_at_most_the_last_second_and_the_newest
         disk = new_disk("os", seed=seed)
         storage = disk.open()
         await acknowledged(storage, 1, 2)
-        await trio.sleep(CHECKPOINT_WITHIN)
+        await trio.sleep(SYNC_WITHIN)
         await acknowledged(storage, 3, 4, 5)
         async with writer_of(storage):
             storage.remove(key(1))
@@ -267,7 +267,7 @@ async def test_a_power_loss_takes_nothing_a_second_later_nor_a_second_time(autoj
         assert keys_on(disk) == left
         storage = disk.open()
         await acknowledged(storage, 7, 8)
-        await trio.sleep(CHECKPOINT_WITHIN)
+        await trio.sleep(SYNC_WITHIN)
         disk.lose_power()
         assert keys_on(disk) == [*left, 7, 8]
 
@@ -287,8 +287,8 @@ async def test_a_node_that_stopped_in_good_order_has_everything_on_its_disk(auto
     [
         (WRITE_BACK_WITHIN - 1, None, True),  # nobody is there to bring it to the disk
         (WRITE_BACK_WITHIN, None, False),  # the operating system has done it
-        (5.0, CHECKPOINT_WITHIN / 2, True),
-        (5.0, CHECKPOINT_WITHIN, False),  # the next life has done it
+        (5.0, SYNC_WITHIN / 2, True),
+        (5.0, SYNC_WITHIN, False),  # the next life has done it
     ],
 )
 async def test_what_a_killed_node_had_only_in_the_system(
@@ -400,7 +400,7 @@ async def test_a_disk_that_cannot_be_written_keeps_what_the_system_has_at_risk_a
         disk = new_disk("os", seed=seed)
         storage = disk.open()
         await acknowledged(storage, 1)
-        await trio.sleep(CHECKPOINT_WITHIN)
+        await trio.sleep(SYNC_WITHIN)
         await acknowledged(storage, 2)
         disk.set_faults(DiskFaults(fails_writes=True))
         assert "cannot be written" in storage.failing
@@ -421,7 +421,7 @@ async def test_a_disk_that_can_be_written_again_catches_up_within_a_second(autoj
         await trio.sleep(1000)
         disk.set_faults()
         assert storage.failing == ""
-        await trio.sleep(CHECKPOINT_WITHIN)
+        await trio.sleep(SYNC_WITHIN)
         disk.lose_power()
         assert keys_on(disk) == [1]
 

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.medium import CHECKPOINT_WITHIN, DiskFaults
+from camomile_trio.storage.medium import SYNC_WITHIN, DiskFaults
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.tally import cost
@@ -107,7 +107,7 @@ class Story:
     def note_what_is_on_disk(self) -> None:
         """Before what syncs commits changes."""
         for at, when in self.acknowledged:
-            is_synced = trio.current_time() >= max(when, self.syncing_since) + CHECKPOINT_WITHIN
+            is_synced = trio.current_time() >= max(when, self.syncing_since) + SYNC_WITHIN
             if self.sync == "full" or (is_synced and not self.disk.faults.fails_writes):
                 self.on_disk = max(self.on_disk, at)
         self.syncing_since = trio.current_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import stat
 import threading
@@ -16,11 +17,12 @@ from camomile_trio.errors import DataDirectoryInUse, StorageError, StorageFull
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
-from camomile_trio.storage import sqlite, tally
+from camomile_trio.storage import log, sqlite, tally
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.group import Group
-from camomile_trio.storage.schema import DATABASE_FILE, SyncMode, pragma
-from camomile_trio.storage.sqlite import CHECKPOINT_AFTER, SqliteStorage, open_sqlite
+from camomile_trio.storage.log import SYNC_AFTER
+from camomile_trio.storage.schema import DATABASE_FILE, INLINE_BYTES, SyncMode, pragma
+from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
 from tests.storage.kept import MIB, Outcomes, commit, key, lease, state, until, writer_of
 
 NEVER = Timetable()
@@ -125,6 +127,26 @@ async def test_renewing_a_lease_does_not_write_its_value_again(open_storage: Ope
     assert log.stat().st_size - before < 64 * 1024
 
 
+@pytest.mark.parametrize("size", [INLINE_BYTES, INLINE_BYTES + 1])
+async def test_a_value_stays_with_its_key_when_it_is_short_and_apart_when_not(open_storage: Open, size: int) -> None:
+    storage = open_storage()
+    apart = functools.partial(storage._database._reader.execute, "SELECT length(value) FROM contents")
+    storage.write(state(1, size), NEVER, value=bytes(size))
+    await commit(storage)
+    assert apart().fetchall() == ([] if size <= INLINE_BYTES else [(size,)])
+    storage.write(state(1, size, lease(1, seq=2)), NEVER)
+    await commit(storage)
+    assert storage.value(key(1)) == bytes(size)
+    storage.write(state(1), NEVER)
+    await commit(storage)
+    assert storage.value(key(1)) is None
+    storage.write(state(1, size), NEVER, value=bytes(size))
+    storage.remove(key(1))
+    await commit(storage)
+    assert storage.value(key(1)) is None
+    assert apart().fetchall() == []
+
+
 async def test_a_value_of_the_greatest_size_goes_through(open_storage: Open) -> None:
     storage = open_storage()
     value = bytes(range(256)) * (64 * MIB // 256)
@@ -139,8 +161,10 @@ async def test_the_files_are_their_owners_only(open_storage: Open, tmp_path: Pat
     storage = open_storage()
     storage.write(state(1), NEVER)
     await commit(storage)
-    for ending in ("", "-wal", "-shm"):
+    for ending in ("", "-wal"):
         assert stat.S_IMODE((tmp_path / f"{DATABASE_FILE}{ending}").stat().st_mode) == 0o600
+    # The index of the log is in memory, and with it the locks among our own connections.
+    assert not (tmp_path / f"{DATABASE_FILE}-shm").exists()
 
 
 async def test_it_is_locked_until_it_is_closed(open_storage: Open) -> None:
@@ -281,6 +305,9 @@ async def test_what_was_built_on_a_failed_group_fails_with_it(open_storage: Open
         assert storage.read(key(1)) is None
         assert storage.statistics.bytes == storage.statistics.pending == 0
         assert storage.failing == "the disk went away"
+        # Nothing is left to commit, so nothing more can fail.
+        await wait_all_tasks_blocked()
+        assert storage.statistics.failures == 1
         database.commit = works  # type: ignore[method-assign]
         storage.write(state(2), NEVER, done=outcomes)
         await outcomes.until(3)
@@ -330,56 +357,77 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
 ) -> None:
     storage = open_storage()
     finished = trio.Event()
-    checkpoint = storage._database.checkpoint
+    sync_log = storage._database.sync_log
+    synced: list[bytes] = []
 
-    def told() -> tuple[int, int]:
-        result = checkpoint()
+    def told() -> None:
+        synced.append((tmp_path / f"{DATABASE_FILE}-wal").read_bytes())
+        sync_log()
         trio.from_thread.run_sync(finished.set)
-        return result
 
-    storage._database.checkpoint = told  # type: ignore[method-assign]
+    storage._database.sync_log = told  # type: ignore[method-assign]
     async with writer_of(storage):
         storage.write(state(1), NEVER)
         await wait_all_tasks_blocked()
         assert storage.statistics.commits == 1
         assert not finished.is_set()
-        mock_clock.jump(CHECKPOINT_AFTER)
+        mock_clock.jump(SYNC_AFTER)
         await until(finished.is_set)
-        # The file without its log is what the checkpoint has reached.
-        without_log = tmp_path / "alone" / DATABASE_FILE
-        without_log.parent.mkdir()
-        without_log.write_bytes((tmp_path / DATABASE_FILE).read_bytes())
-        assert on_disk(without_log.parent) == {key(1)}
+        # What the sync has reached is enough for the next start: the tables as they were, and the log.
+        after_the_loss = tmp_path / "alone" / DATABASE_FILE
+        after_the_loss.parent.mkdir()
+        after_the_loss.write_bytes((tmp_path / DATABASE_FILE).read_bytes())
+        after_the_loss.with_name(f"{DATABASE_FILE}-wal").write_bytes(synced[0])
+        assert on_disk(after_the_loss.parent) == {key(1)}
         # Nothing more to bring there: it rests.
-        assert not storage._unsynced.is_set()
+        assert storage._log.is_synced
 
 
 @pytest.mark.real_time
-async def test_a_disk_that_a_checkpoint_does_not_reach_is_a_failing_one(
-    open_storage: Open, mock_clock: MockClock
+async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_a_checkpoint_has_written_all_again(
+    open_storage: Open, tmp_path: Path, mock_clock: MockClock
 ) -> None:
     storage = open_storage()
-    works = storage._database.checkpoint
-    storage._database.checkpoint = broken = Gate(works)  # type: ignore[method-assign, assignment]
-    broken.error = StorageError("no disk")
-    broken.open.set()
+    syncs = 0
+
+    def broken() -> None:
+        nonlocal syncs
+        syncs += 1
+        # What the system says once: it may take the pages for written from then on.
+        raise StorageError("no disk")
+
+    checkpoint = storage._database.checkpoint
+    storage._database.sync_log = broken  # type: ignore[method-assign]
+    storage._database.checkpoint = gate = Gate(checkpoint)  # type: ignore[method-assign, assignment]
+    gate.error = StorageError("still no disk")
+    gate.open.set()
     async with writer_of(storage):
         storage.write(state(1), NEVER)
         await wait_all_tasks_blocked()
-        mock_clock.jump(CHECKPOINT_AFTER)
+        mock_clock.jump(SYNC_AFTER)
         await until(lambda: storage.failing)
         assert (storage.failing, storage.statistics.failures) == ("no disk", 1)
-        storage._database.checkpoint = works  # type: ignore[method-assign]
         await wait_all_tasks_blocked()
-        mock_clock.jump(CHECKPOINT_AFTER)
+        mock_clock.jump(SYNC_AFTER)
+        await until(lambda: storage.failing == "still no disk")
+        gate.error = None
+        await wait_all_tasks_blocked()
+        mock_clock.jump(SYNC_AFTER)
         await until(lambda: not storage.failing)
+    assert syncs == 1
+    # The file without its log is what the checkpoint has reached.
+    without_log = tmp_path / "alone" / DATABASE_FILE
+    without_log.parent.mkdir()
+    without_log.write_bytes((tmp_path / DATABASE_FILE).read_bytes())
+    assert on_disk(without_log.parent) == {key(1)}
 
 
 @pytest.mark.real_time
 async def test_a_log_that_commits_keep_ahead_of_starts_over(
     open_storage: Open, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "LONG_LOG_FRAMES", 8)
+    monkeypatch.setattr(log, "LONG_LOG_FRAMES", 8)
+    monkeypatch.setattr(log, "CHECKPOINT_BYTES", MIB)
     storage = open_storage()
     checkpoint = storage._database.checkpoint
     calls: list[tuple[int, int]] = []
@@ -396,14 +444,56 @@ async def test_a_log_that_commits_keep_ahead_of_starts_over(
         storage.write(state(1, MIB), NEVER, value=bytes(MIB), done=outcomes)
         await outcomes.until(1)
         await wait_all_tasks_blocked()
-        mock_clock.jump(CHECKPOINT_AFTER)
-        await until(lambda: storage._log_is_long)
+        mock_clock.jump(SYNC_AFTER)
+        await until(lambda: storage._log.is_long)
         for number in (2, 3):
             storage.write(state(number), NEVER, done=outcomes)
             await outcomes.until(number)
     assert len(calls) == 2
     # The log was begun anew, over its old frames.
     assert checkpoint()[0] < MIB // 2048
+
+
+@pytest.mark.real_time
+async def test_a_commit_that_begins_the_log_anew_does_not_hold_up_the_event_loop(
+    open_storage: Open, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite waits for the disk there: it syncs the header, which is new then, and no other time."""
+    monkeypatch.setattr(log, "CHECKPOINT_BYTES", 1)
+    open_storage().close()
+    storage = open_storage()
+    loop, commit_one = threading.get_ident(), storage._database.commit
+    began: list[bool] = []  # whether it was on the event loop, of each commit that has begun the log anew
+    commits_on_loop = 0
+
+    def watched(group: Group) -> None:
+        nonlocal commits_on_loop
+        on_loop = threading.get_ident() == loop
+        before = log_header(tmp_path)
+        commit_one(group)
+        commits_on_loop += on_loop
+        if log_header(tmp_path) != before:
+            began.append(on_loop)
+
+    storage._database.commit = watched  # type: ignore[method-assign]
+    outcomes = Outcomes()
+    async with writer_of(storage):
+        for round_ in range(1, 6):
+            for _ in range(4):
+                number = len(outcomes.heard) + 1
+                storage.write(state(number), NEVER, done=outcomes)
+                await outcomes.until(number)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(SYNC_AFTER)
+            await until(lambda: storage._log._is_spent)
+            assert len(began) == round_
+    assert not any(began)
+    assert commits_on_loop == 5 * 3
+
+
+def log_header(directory: Path) -> bytes:
+    """It has a salt that is another one each time when the log begins anew."""
+    return (directory / f"{DATABASE_FILE}-wal").read_bytes()[:32]
 
 
 async def test_what_waits_is_bounded_in_bytes_too(open_storage: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,8 +535,9 @@ async def test_the_lists_are_read_from_their_indexes(open_storage: Open) -> None
     for query in asked:
         plans += [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {query}")]
     assert len(plans) == 4
-    for plan, index in zip(plans, ("keys_due", "keys_renew", "keys_evictable", "sqlite_autoindex_keys_1"), strict=True):
-        assert f"INDEX {index}" in plan
+    indexes = ("INDEX keys_due", "INDEX keys_renew", "INDEX keys_evictable", "PRIMARY KEY")
+    for plan, index in zip(plans, indexes, strict=True):
+        assert index in plan
 
 
 def test_an_empty_group_knows_that_it_is_empty() -> None:
