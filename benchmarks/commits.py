@@ -20,6 +20,7 @@ from benchmarks.growth import entry, write
 from camomile_trio.storage.base import Storage
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.sqlite import open_sqlite
+from tools.arguments import amount, whole
 
 FILLED = 2000
 SETTLED = 1.2  # seconds until what was filled in, or written last, has been synced
@@ -48,8 +49,8 @@ async def measure(storage: Storage, *, writes: int, per_second: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.commits", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--writes", type=int, default=400)
-    parser.add_argument("--per-second", type=float, default=20.0, help="0 for back to back (default 20)")
+    parser.add_argument("--writes", type=whole(1, 1_000_000), default=400)
+    parser.add_argument("--per-second", type=amount(0, 1_000_000), default=20.0, help="0 for back to back (default 20)")
     parser.add_argument("--storage", choices=("sqlite", "memory"), default="sqlite")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="commits-", dir=".") as directory:

@@ -35,6 +35,7 @@ from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
+from tools.arguments import whole
 
 BUILD = Path("build")
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -180,7 +181,7 @@ def amount(name: str, value: float) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.growth", description=__doc__)
-    parser.add_argument("--most", type=int, default=SIZES[-1], help="records to grow to")
+    parser.add_argument("--most", type=whole(1, 100_000_000), default=SIZES[-1], help="records to grow to")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)

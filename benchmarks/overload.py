@@ -33,6 +33,7 @@ from benchmarks.hostile import KINDS
 from benchmarks.hosts import Host, bridged
 from benchmarks.processes import Process, ask, running
 from benchmarks.systems import Camomile
+from tools.arguments import whole
 
 BUILD = Path("build")
 VICTIM, OTHER = 1, 2  # the node under load, and one whose clients are to notice nothing
@@ -297,8 +298,10 @@ def show(lines: Sequence[Line], console: Console) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.overload", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=20)
-    parser.add_argument("--seconds", type=int, default=4, help="of each measurement; the overload lasts 15 times that")
+    parser.add_argument("--nodes", type=whole(2, 200), default=20)
+    parser.add_argument(
+        "--seconds", type=whole(1, 600), default=4, help="of each measurement; the overload lasts 15 times that"
+    )
     parser.add_argument("--part", action="append", choices=("puts", "gets", "idlers", "floods"), default=[])
     parser.add_argument("--kind", action="append", choices=KINDS, default=[], help="of datagrams")
     chosen = parser.parse_args(arguments)

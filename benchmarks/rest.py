@@ -19,25 +19,24 @@ from pathlib import Path
 from typing import cast
 
 import attrs
-import structlog
 import trio
 
+from benchmarks.virtual import run_virtually
 from camomile_trio.config import Config, Records
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.records import RENEWABLE, Kind, Record
 from camomile_trio.kademlia.registers import KeyState, Register
-from camomile_trio.simulation.clock import VirtualClock
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.progress import Progress
-from camomile_trio.simulation.scheduling import deterministic_scheduling
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.world import World
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
 from camomile_trio.transport.memory import MemoryNetwork
+from tools.arguments import amount, whole
 
 SEED = 1
 HOUR = 3600.0
@@ -186,28 +185,20 @@ def measure(
 ) -> AtRest:
     """One network at rest. `directory`: where its databases are made; None: disks are simulated."""
     run = _Run(nodes, records, hours, interval, directory)
-    before = structlog.get_config()
-    structlog.configure(processors=[_drop])
-    try:
-        with deterministic_scheduling(SEED):
-            trio.run(run.main, clock=VirtualClock())
-    finally:
-        structlog.configure(**before)
+    run_virtually(run.main, SEED)
     assert run.result is not None
     return run.result
 
 
-def _drop(logger: object, name: str, event: object) -> str:
-    raise structlog.DropEvent
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.rest", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=50)
-    parser.add_argument("--records", type=int, nargs="+", default=[1000, 5000])
-    parser.add_argument("--hours", type=float, default=2.0, help="virtual, that are measured")
+    parser.add_argument("--nodes", type=whole(2, 500), default=50)
+    parser.add_argument("--records", type=whole(1, 1_000_000), nargs="+", default=[1000, 5000])
+    parser.add_argument("--hours", type=amount(0.1, 1000), default=2.0, help="virtual, that are measured")
     parser.add_argument("--sqlite", metavar="DIR", type=Path, help="real databases, in directories made below DIR")
     chosen = parser.parse_args()
+    if chosen.sqlite is not None and not chosen.sqlite.is_dir():
+        parser.error(f"--sqlite: {chosen.sqlite} is no directory")
     print("an hour, all nodes together; messages and bytes are of datagrams, without headers of UDP and IP")
     for records in chosen.records:
         with tempfile.TemporaryDirectory(prefix="rest-", dir=chosen.sqlite) as made:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 
 import attrs
-import structlog
 import trio
 
 from benchmarks.counting import Calls, counted
+from benchmarks.virtual import run_virtually
 from camomile_trio.config import Config
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -33,9 +33,7 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import Kind, PublisherKey, Record
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.simulation.clock import VirtualClock
 from camomile_trio.simulation.progress import Progress
-from camomile_trio.simulation.scheduling import deterministic_scheduling
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.world import World
 from camomile_trio.transport.memory import MemoryNetwork
@@ -171,18 +169,8 @@ class _Region:
 def network(nodes: int = NODES, operations: int = OPERATIONS) -> Counts:
     """Joins, puts, gets and lookups of real nodes."""
     run = _Network(nodes, operations)
-    before = structlog.get_config()
-    structlog.configure(processors=[_drop])
-    try:
-        with deterministic_scheduling(SEED):
-            trio.run(run.main, clock=VirtualClock())
-    finally:
-        structlog.configure(**before)
+    run_virtually(run.main, SEED)
     return run.counts
-
-
-def _drop(logger: object, name: str, event: object) -> str:
-    raise structlog.DropEvent
 
 
 def all_counts() -> Counts:

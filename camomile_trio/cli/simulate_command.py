@@ -23,7 +23,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Run a whole network in virtual time; the same seed gives the same run.")
-@option("--nodes", type=click.IntRange(0), show_default="as the scenario says", help="How many nodes.")
+@option("--nodes", type=click.IntRange(1), show_default="as the scenario says", help="How many nodes.")
 @option("--seed", type=click.IntRange(0), default=1, help="Where all chance comes from.")
 @option("--scenario", "name", default=DEFAULT_SCENARIO, metavar="NAME", help="What happens; see --list.")
 @option("--list", "lists", is_flag=True, help="Print all scenarios and end.")

@@ -89,9 +89,9 @@ class Holdings:
         self.settings = settings
         self.writes = Writes(storage, wall_clock, self._timetable)
         self.damaged = 0
-        # Records that came from before this start are compared with the neighbours before they are served.
         # Whether a lease of a publication may have ended here (rule 12); unknown until it was looked for once.
         self.may_sleep = storage.note(SLEEPERS) != NOBODY_SLEEPS
+        # Records that came from before this start are compared with the neighbours before they are served.
         self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
         self._network = network
         self._table = table

@@ -35,12 +35,12 @@ from camomile_trio.storage.schema import (
 from camomile_trio.storage.tally import Tally
 from camomile_trio.storage.uncommitted import Moments
 
-# What keeps its value says nothing of it. A value of another length can take the place of one only in a test.
-_PUT_KEY = f"""INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+# What keeps its value says nothing of it.
+_PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, registers = excluded.registers, classic_until = excluded.classic_until,
     published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable,
     brought_by = excluded.brought_by,
-    value = CASE WHEN excluded.size <= {INLINE_BYTES} THEN coalesce(excluded.value, value) END"""  # noqa: S608 (a number)
+    value = CASE WHEN excluded.size = size THEN coalesce(excluded.value, value) ELSE excluded.value END"""
 _VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE key = ?1)) FROM keys WHERE key = ?1"
 # A key and its `StateRow`.
 _STATES = "SELECT key, size, registers, classic_until, published, brought_by FROM keys WHERE key IN "

@@ -127,6 +127,7 @@ def test_a_misspelt_scenario_is_met_with_the_nearest_names(run: Run) -> None:
         (("--jobs", "2"), "--jobs goes with --seeds"),
         (("--seeds", "2", "--trace", "t.jsonl"), "--trace is of one run"),
         (("--seeds", "0"), "--seeds"),
+        (("--nodes", "0"), "--nodes"),
         (("--nodes", "-3"), "--nodes"),
         (("--trace", "/nonexistent/t.jsonl"), "No such file"),
     ],

@@ -14,9 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from types import FrameType
 
+from tools.arguments import whole
 from tools.cluster.engine import ROOT, EngineError, check_engine
 from tools.faults import stories
 from tools.faults.figures import Figures, told
@@ -114,22 +114,13 @@ def _too_long(number: int, frame: FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.faults", description="Harm Camomile for real, and look.")
-    parser.add_argument("--nodes", type=_number(LEAST_NODES, MOST_NODES), default=50, help="of the largest network")
+    parser.add_argument("--nodes", type=whole(LEAST_NODES, MOST_NODES), default=50, help="of the largest network")
     parser.add_argument("--only", action="append", choices=STORIES, help="this story; may be given several times")
-    parser.add_argument("--seed", type=_number(0, 2**32), default=1, help="chooses who is harmed (default 1)")
+    parser.add_argument("--seed", type=whole(0, 2**32), default=1, help="chooses who is harmed (default 1)")
     parser.add_argument("--sync", choices=("os", "full"), default="os", help="for the crash of all (default os)")
-    parser.add_argument("--crashes", type=_number(1, 1000), default=1, help="of all nodes, in that story (default 1)")
+    parser.add_argument("--crashes", type=whole(1, 1000), default=1, help="of all nodes, in that story (default 1)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"wanted: a number from {least} to {most}")
-        return int(text)
-
-    return number
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from tools.arguments import amount, whole
 from tools.kills.trial import Trial
 
 LONGEST_WRITING = 1.5  # seconds of writing before a kill, at least a tenth of it
@@ -42,10 +43,12 @@ async def run(directory: Path, kills: int, nodes: int, minutes: float, seed: int
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--nodes", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=60.0, help="after which no further kill is begun")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=whole(1, 1_000_000), default=200)
+    parser.add_argument("--nodes", type=whole(3, 100), default=10)
+    parser.add_argument(
+        "--minutes", type=amount(0.1, 10_000), default=60.0, help="after which no further kill is begun"
+    )
+    parser.add_argument("--seed", type=whole(0, 2**32), default=1)
     words = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="camomile-kills-") as directory:
         return trio.run(run, Path(directory), words.kills, words.nodes, words.minutes, words.seed)

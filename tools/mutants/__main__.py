@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tools.arguments import whole
 from tools.mutants.runs import Control, Verdict, try_mutant
 from tools.mutants.simulated import MUTANTS
 
@@ -21,9 +22,11 @@ from tools.mutants.simulated import MUTANTS
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="only mutants whose words contain one of these")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="so many runs at once")
+    parser.add_argument("--jobs", type=whole(1, 64), default=len(os.sched_getaffinity(0)), help="so many runs at once")
     arguments = parser.parse_args()
     chosen = [each for each in MUTANTS if not arguments.names or any(name in each.what for name in arguments.names)]
+    if not chosen:
+        parser.error(f"no mutant's words contain {' or '.join(map(repr, arguments.names))}")
     began = time.monotonic()
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="camomile-unmutated-") as folder:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from camomile_trio.config import Config
-from camomile_trio.simulation.figures import PROBES
 from camomile_trio.simulation.ledger import OK
 from camomile_trio.simulation.scenario import CONTINENT, Scenario
+from camomile_trio.simulation.scenarios.true_lookups import EXACT, claim_exact_lookups
 from camomile_trio.simulation.world import World
 
 PUTS, GETS, LOOKUPS = 100, 300, 200
-EXACT = 0.99
 
 
 async def run(world: World, nodes: int) -> None:
@@ -22,15 +21,7 @@ async def run(world: World, nodes: int) -> None:
     gets = await world.users.get_many(keys, GETS)
     read = sum(each.outcome == OK for each in gets)
     world.claim("every put was read by every asked node", read == len(gets) > 0, f"{read} of {len(gets)}")
-    assert world.figures is not None
-    await world.figures.probe_lookups(LOOKUPS)
-    exact = world.figures.lookups[PROBES]["exact"]
-    assert isinstance(exact, int)
-    world.claim(
-        f"at least {EXACT:.0%} of the lookups find exactly the closest",
-        exact >= EXACT * LOOKUPS,
-        f"{exact} of {LOOKUPS}",
-    )
+    await claim_exact_lookups(world, LOOKUPS)
 
 
 SCENARIOS = (
