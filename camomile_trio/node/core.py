@@ -26,7 +26,8 @@ from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.node.reminders import Reminders
-from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER, Rpc
+from camomile_trio.node.rpc import Rpc
+from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 from camomile_trio.node.writes import WallClock
 from camomile_trio.storage.base import Storage
 

@@ -37,8 +37,9 @@ from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Request
 from camomile_trio.node.quotas import Bringer
-from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER, Rpc
+from camomile_trio.node.rpc import Rpc
 from camomile_trio.node.tokens import Tokens
+from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 
 # A value of this many bytes fits into a datagram with one record; each more takes so much of it.
 HIT_WITH_ONE_RECORD = 1000

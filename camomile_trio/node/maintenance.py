@@ -24,7 +24,7 @@ from camomile_trio.node.renewing import IDLE, Renewing
 from camomile_trio.node.repair import PAGE, Repair
 from camomile_trio.node.replication import Replication
 from camomile_trio.node.rounds import Rounds
-from camomile_trio.node.rpc import CHECKED_AGAIN_AFTER
+from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 
 # How many newcomers wait for their records; replication reaches the others.
 MAX_NEWCOMERS = 256

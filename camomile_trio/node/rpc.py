@@ -47,17 +47,12 @@ from camomile_trio.node.deadlines import Clock, Deadlines
 from camomile_trio.node.events import Events, RoundTrip
 from camomile_trio.node.peers import Peer, Peers
 from camomile_trio.node.pending import HeldBack, OnNothing, OnReply, Pending
+from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER, Verdicts
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
-# How soon a member may be questioned again, in seconds.
-CHECKED_AGAIN_AFTER = 5.0
-# When somebody fails and nobody has answered since: how many others are asked for a sign of life, and how many verdicts
-# wait for one.
-ASKED_AROUND = 3
-MAX_UNJUDGED = 256
 # A stream message is a value and what surrounds it: records, a token, ids.
 STREAM_OVERHEAD = 4096
 
@@ -81,7 +76,6 @@ class RpcStatistics:
     received: Counter[str] = attrs.field(factory=Counter)
     dropped: Counter[str] = attrs.field(factory=Counter)
     retransmitted: int = 0
-    verdicts_dropped: int = 0  # failures that were not judged, since too many waited for a sign of life
 
 
 class Rpc:
@@ -126,8 +120,7 @@ class Rpc:
         self.events = events
         self._pending: dict[bytes, Pending] = {}
         self._held_back = HeldBack()
-        self._unjudged: dict[NodeId, Contact] = {}
-        self._asked_around_at = -CHECKED_AGAIN_AFTER
+        self.verdicts = Verdicts(table, self.prove, rng)
         self._nursery: trio.Nursery | None = None
         self._streams = trio.CapacityLimiter(STREAMS_AT_ONCE)
 
@@ -313,43 +306,9 @@ class Rpc:
             if is_silent:
                 self.peers.on_missed(pending.endpoint, now)
             if contact is not None:
-                self._suspect(contact, pending.sent_at, now)
+                self.verdicts.on_failure(contact, pending.sent_at, now)
         if pending.on_failed is not None:
             pending.on_failed()
-
-    def _suspect(self, contact: Contact, asked_at: float, now: float) -> None:
-        """The contact loses its place, if somebody else has answered since; else it may be we who are offline.
-
-        Then the verdict waits until somebody answers, and somebody is asked to.
-        """
-        if contact.id not in self.table or self.table.on_failure(
-            contact.id, contact.endpoint, asked_at=asked_at, now=now
-        ):
-            return
-        if self.table.last_answer is not None and self.table.last_answer > asked_at:
-            # It was heard of since, or lives elsewhere now.
-            return
-        if len(self._unjudged) < MAX_UNJUDGED:
-            self._unjudged[contact.id] = contact
-        else:
-            self.statistics.verdicts_dropped += 1
-        if now - self._asked_around_at >= CHECKED_AGAIN_AFTER:
-            self._asked_around_at = now
-            others = [each for each in self.table if each.id != contact.id]
-            for each in self._rng.sample(others, min(ASKED_AROUND, len(others))):
-                self.prove(each, again_after=CHECKED_AGAIN_AFTER)
-
-    def _judge(self, witness: Contact) -> None:
-        """Somebody has answered, so we are not offline now; whether we were when the others failed, nobody knows.
-
-        So they are asked again, and the one that answered with them, as the witness that we still are not.
-        """
-        waiting, self._unjudged = self._unjudged, {}
-        waiting.pop(witness.id, None)
-        for contact in waiting.values():
-            self.prove(contact, again_after=0.0)
-        if waiting:
-            self.prove(witness, again_after=0.0)
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -467,8 +426,7 @@ class Rpc:
         contact = Contact(packet.sender, pending.endpoint)
         was_known = packet.sender in self.table
         check = self.table.on_answer(contact, now)
-        if self._unjudged:
-            self._judge(contact)
+        self.verdicts.on_answer(contact)
         if check is not None:
             self.prove(check, again_after=CHECKED_AGAIN_AFTER)
         if not was_known and packet.sender in self.table:

@@ -77,7 +77,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("clock_disagreements_total", core.clocks.disagreements),
         ("leases_woken_total", maintenance.renewing.woken),
         ("peers_forgotten_total", core.rpc.peers.forgotten),
-        ("verdicts_dropped_total", core.rpc.statistics.verdicts_dropped),
+        ("verdicts_dropped_total", core.rpc.verdicts.dropped),
     ):
         result.counters[name, ()] = total
     for name, amount in (

@@ -14,7 +14,8 @@ from camomile_trio.kademlia.registers import RULES
 from camomile_trio.node.holdings import MAX_NEWS
 from camomile_trio.node.maintenance import MAX_NEWCOMERS
 from camomile_trio.node.node import Node
-from camomile_trio.node.rpc import MAX_UNJUDGED, STREAMS_AT_ONCE
+from camomile_trio.node.rpc import STREAMS_AT_ONCE
+from camomile_trio.node.verdicts import MAX_UNJUDGED
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties import inside
 from camomile_trio.simulation.properties.looking import Looking, Round, running

@@ -31,7 +31,7 @@ def earliest_deadline(core: Core) -> float | None:
 
 def unjudged(core: Core) -> int:
     """Failures that wait for somebody's sign of life."""
-    return len(core.rpc._unjudged)
+    return len(core.rpc.verdicts)
 
 
 def news(core: Core) -> int:

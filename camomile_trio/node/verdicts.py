@@ -1,0 +1,76 @@
+"""Whether a contact that was silent loses its place in the table, or it may be we who are offline.
+
+Rules of this file: plain calls. A contact loses its place if somebody else has answered since it was asked; else the
+verdict waits until somebody answers, and somebody is asked to. Bounded: of more failures than can wait the contact
+stays for now, which is counted. Source: docs/protocol.md, the routing table.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Protocol
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.routing import RoutingTable
+
+# How soon a member may be questioned again, in seconds.
+CHECKED_AGAIN_AFTER = 5.0
+# When somebody fails and nobody has answered since: how many others are asked for a sign of life, and how many verdicts
+# wait for one.
+ASKED_AROUND = 3
+MAX_UNJUDGED = 256
+
+
+class Prove(Protocol):
+    """Pings a contact, not more often than every `again_after` seconds; returns the bytes that this may send."""
+
+    def __call__(self, contact: Contact, *, again_after: float) -> int: ...
+
+
+class Verdicts:
+    """Of one node."""
+
+    def __init__(self, table: RoutingTable, prove: Prove, rng: random.Random) -> None:
+        self.dropped = 0  # failures that were not judged, since too many waited for a sign of life
+        self._table = table
+        self._prove = prove
+        self._rng = rng
+        self._waiting: dict[NodeId, Contact] = {}
+        self._asked_around_at = -CHECKED_AGAIN_AFTER
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def on_failure(self, contact: Contact, asked_at: float, now: float) -> None:
+        """It was asked at `asked_at` and has not answered before its deadline."""
+        table = self._table
+        if contact.id not in table or table.on_failure(contact.id, contact.endpoint, asked_at=asked_at, now=now):
+            return
+        if table.last_answer is not None and table.last_answer > asked_at:
+            # It was heard of since, or lives elsewhere now.
+            return
+        if len(self._waiting) < MAX_UNJUDGED:
+            self._waiting[contact.id] = contact
+        else:
+            self.dropped += 1
+        if now - self._asked_around_at >= CHECKED_AGAIN_AFTER:
+            self._asked_around_at = now
+            others = [each for each in table if each.id != contact.id]
+            for each in self._rng.sample(others, min(ASKED_AROUND, len(others))):
+                self._prove(each, again_after=CHECKED_AGAIN_AFTER)
+
+    def on_answer(self, witness: Contact) -> None:
+        """Somebody has answered, so we are not offline now; whether we were when the others failed, nobody knows.
+
+        So they are asked again, and the one that answered with them, as the witness that we still are not.
+        """
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        waiting.pop(witness.id, None)
+        for contact in waiting.values():
+            self._prove(contact, again_after=0.0)
+        if waiting:
+            self._prove(witness, again_after=0.0)
