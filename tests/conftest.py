@@ -1,4 +1,4 @@
-"""What holds for every test: how hard hypothesis tries.
+"""What holds for every test: how hard hypothesis tries, and where assertions say what they found.
 
 Rules of this file: no fixtures of any one storey; those live beside its tests. HYPOTHESIS_PROFILE=thorough tries
 longer, for a change to the rules themselves.
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+# Its assertions are read by people too, who want to know what was found.
+pytest.register_assert_rewrite("tests.cluster.network")
 
 # No deadline: on a machine with two busy cores the time of one example says nothing.
 settings.register_profile("quick", max_examples=100, deadline=None, print_blob=True)

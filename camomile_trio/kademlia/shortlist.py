@@ -220,6 +220,11 @@ class Shortlist:
         candidate = self._candidates.get(node)
         return candidate.state if candidate is not None else None
 
+    def endpoint(self, node: NodeId) -> Endpoint | None:
+        """Where this node is asked, or was; None if the lookup does not know it."""
+        candidate = self._candidates.get(node)
+        return candidate.contact.endpoint if candidate is not None else None
+
     def _closest_answered(self) -> list[_Candidate]:
         answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)
         return list(itertools.islice(answered, self.k))

@@ -37,8 +37,8 @@ class Placing:
         self._shortlist = Shortlist(key, k=k, alpha=settings.alpha, own=core.id, start=start)
         self._vicinity = Vicinity(key, k=k, own=core.id)
         self._vicinity.on_neighbours(core.table.closest(core.id, settings.k))
-        self._open: dict[bytes, Pending] = {}  # FIND_NODEs under way
-        self._checked: set[bytes] = set()  # those whose STORE is overdue, while their FIND_NODE is not
+        self._open: dict[Contact, Pending] = {}  # FIND_NODEs under way
+        self._checked: set[Contact] = set()  # those whose STORE is overdue, while their FIND_NODE is not
         self._began = 0.0
         self._is_over = False
         self._is_pumping = False
@@ -58,23 +58,22 @@ class Placing:
     # What a STORE that is a question comes to; see `storing.Asking`.
 
     def on_store_answer(self, contact: Contact, packet: Packet) -> None:
-        self._checked.discard(contact.id)
-        check = self._open.pop(contact.id, None)
+        self._checked.discard(contact)
+        check = self._open.pop(contact, None)
         if check is not None:
             check.detach()
         self._learn(contact, packet)
 
     def on_store_overdue(self, contact: Contact) -> None:
-        if self._is_over or self._shortlist.state(contact.id) is not PeerState.ASKED:
+        if self._is_over or self._shortlist.state(contact.id) is not PeerState.ASKED or self._has_moved(contact):
             return
         self._shortlist.on_overdue(contact.id)
-        self._checked.add(contact.id)
+        self._checked.add(contact)
         self._find(contact)
         self._pump()
 
     def on_store_failed(self, contact: Contact) -> None:
-        self._shortlist.on_failed(contact.id)
-        self._pump()
+        self._fail(contact)
 
     # Parts ---------------------------------------------------------------------------------------------------------
 
@@ -87,9 +86,8 @@ class Placing:
         self._is_pumping = True
         while queries := self._shortlist.next_queries(self._vicinity.reach):
             for contact in queries:
-                if self._vicinity.holds(contact.id) and self._spread.may_ask(contact):
-                    self._spread.store_at(contact, asking=self)
-                else:
+                is_certain = self._vicinity.holds(contact.id) and self._spread.may_ask(contact)
+                if not (is_certain and self._spread.store_at(contact, asking=self)):
                     self._find(contact)
         for contact in self._shortlist.answered_within(self._vicinity.reach):
             self._spread.store_at(contact)
@@ -109,13 +107,13 @@ class Placing:
         if pending is None:
             self._failed(contact)
             return
-        self._open[contact.id] = pending
+        self._open[contact] = pending
         if pending.is_suspect:
             self._overdue(contact)
 
     def _replied(self, contact: Contact, packet: Packet) -> None:
-        del self._open[contact.id]
-        self._checked.discard(contact.id)
+        del self._open[contact]
+        self._checked.discard(contact)
         self._learn(contact, packet)
 
     def _learn(self, contact: Contact, packet: Packet) -> None:
@@ -130,15 +128,25 @@ class Placing:
         self._pump()
 
     def _overdue(self, contact: Contact) -> None:
-        self._checked.discard(contact.id)
-        self._shortlist.on_overdue(contact.id)
+        self._checked.discard(contact)
+        if not self._has_moved(contact):
+            self._shortlist.on_overdue(contact.id)
         self._pump()
 
     def _failed(self, contact: Contact) -> None:
-        self._open.pop(contact.id, None)
-        self._checked.discard(contact.id)
-        self._shortlist.on_failed(contact.id)
+        self._open.pop(contact, None)
+        self._checked.discard(contact)
+        self._fail(contact)
+
+    def _fail(self, contact: Contact) -> None:
+        if not self._has_moved(contact):
+            self._shortlist.on_failed(contact.id)
         self._pump()
+
+    def _has_moved(self, contact: Contact) -> bool:
+        """Whether it has failed at this endpoint before, and is asked at another one now: it may be asked twice, by a
+        STORE and by a FIND_NODE, at the first."""
+        return self._shortlist.endpoint(contact.id) != contact.endpoint
 
     def _end(self) -> None:
         self._stop()

@@ -128,18 +128,22 @@ class Spread:
         peer = self._core.rpc.peers.known(contact.endpoint)
         return self._fits and peer is not None and peer.takes_stores(self._core.clock())
 
-    def store_at(self, contact: Contact, *, asking: Asking | None = None) -> None:
-        """Sends the record to `contact`, once. With `asking` the STORE is the question of a lookup too."""
+    def store_at(self, contact: Contact, *, asking: Asking | None = None) -> bool:
+        """Sends the record to `contact`, once, and says whether that will be answered, or found out to have failed.
+
+        Who was told at an endpoint where it is no more is told at its new one. With `asking` the STORE is the question
+        of a lookup too.
+        """
         core = self._core
-        if contact.id in self.told or contact.id == core.id or not core.is_storing(contact):
-            return
+        if self._is_told(contact) or contact.id == core.id or not core.is_storing(contact):
+            return False
         if self.is_accepted and self._is_overruled():
-            return
+            return False
         self.told[contact.id] = contact
         if not core.is_ours(contact):
             if self._value is not None and not self._record.is_tombstone:
                 store_at_classic(core.rpc, contact, self._value, self._kind)
-            return
+            return False
         Storing(
             core.rpc,
             contact,
@@ -151,6 +155,11 @@ class Spread:
             with_value=self._with_value,
             asking=asking,
         ).start()
+        return True
+
+    def _is_told(self, contact: Contact) -> bool:
+        told = self.told.get(contact.id)
+        return told is not None and told.endpoint == contact.endpoint
 
     def _is_overruled(self) -> bool:
         """Whether this node itself has stored a greater record since this one was accepted."""
@@ -161,6 +170,8 @@ class Spread:
         return register is not None and register.record.rank > self._record.rank
 
     def _answered(self, contact: Contact, result: StoreResult | None) -> None:
+        if result is None and not self._is_told(contact):
+            return  # it is told elsewhere now, and that is what counts
         if result is None or result.status in PASSING:
             self._remember(contact)
         if result is None:

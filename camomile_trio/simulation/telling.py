@@ -65,6 +65,7 @@ class Telling:
     _world: World
     _trace: Trace
     _number_at: dict[bytes, int] = attrs.field(init=False, factory=dict)
+    _moves: int = attrs.field(init=False, default=0)  # that `_number_at` knows of
 
     def packet(self, due: float, source: Endpoint, destination: Endpoint, payload: bytes) -> Happening:
         """A packet that was received; `from` and `to` are numbers of machines, or endpoints of anybody else."""
@@ -122,6 +123,9 @@ class Telling:
     def _who(self, endpoint: Endpoint) -> int | str:
         # Machines are never fewer than they were. The source port of a stream is nobody's endpoint, but its ip is.
         machines, known = self._world.machines, self._number_at
+        if self._moves != self._world.moves:
+            self._moves = self._world.moves
+            known.clear()
         for machine in machines[len(known) :]:
             known[machine.endpoint.ip] = machine.number
         return known.get(endpoint.ip, str(endpoint))

@@ -77,6 +77,7 @@ class World:
         self.ledger = Ledger(trio.current_time, self.clock_spread)
         self.users = Users(self, self.ledger, self.generator("users"))
         self.machines: list[Machine] = []
+        self.moves = 0  # how often machines have changed places
         self.tombstones = Tombstones(self)
         # Whether there is anybody in the network who is no machine: a classic node, or a stranger.
         self.has_strangers = False
@@ -287,6 +288,13 @@ class World:
         self._send_users_away(machine)
         machine.life.leave.set()
         await machine.life.gone.wait()
+
+    def change_places(self, one: Machine, other: Machine) -> None:
+        """Two machines that are down will come back at each other's address."""
+        assert one.condition is other.condition is Condition.DOWN
+        one.endpoint, other.endpoint = other.endpoint, one.endpoint
+        self.moves += 1
+        self.note("change_places", machines=[one.number, other.number])
 
     def pause(self, machine: Machine) -> None:
         """As SIGSTOP seen from outside: it neither sends nor hears, and goes on where it was with `resume`."""

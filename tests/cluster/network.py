@@ -18,7 +18,8 @@ from tools.cluster.client import Answer, NetworkClient, Request
 from tools.cluster.deployment import Deployment, Replica
 
 PAUSE_BETWEEN_LOOKS = 0.5  # seconds; the looking itself costs every replica something
-FORGOTTEN_WITHIN = 2.0  # seconds, where no cached copy is left
+# Seconds, where no cached copy is left: who was silent is told again after 4 and 8 more.
+FORGOTTEN_WITHIN = 30.0
 CACHE_LIFE = 60.0  # the default: how long a copy that was read may be served on
 GONE = frozenset({404, 410})
 RAW = {"Content-Type": "application/octet-stream"}
@@ -76,10 +77,14 @@ class Network:
         return self.client.ask([Request(replica.address, "DELETE", f"/{key}")])[0]
 
     def still_there(self, keys: Sequence[str], replicas: Sequence[Replica]) -> Mapping[str, int]:
-        """How many of the keys a replica does not say are gone, by the name of the replica; empty when all are."""
+        """How often a replica does not say that a key is gone, by its name and what it says; empty when all are."""
         pairs = [(replica, key) for key in keys for replica in replicas]
         answers = zip(pairs, self.get_many(pairs), strict=True)
-        return Counter(replica.name for (replica, _), answer in answers if answer.status not in GONE)
+        return Counter(
+            f"{replica.name}: {answer.status} {answer.failure}{answer.body[:200]!r}"
+            for (replica, _), answer in answers
+            if answer.status not in GONE
+        )
 
     def node(self, replica: Replica) -> Mapping[str, Any]:
         """What the replica says of itself."""

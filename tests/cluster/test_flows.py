@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import httpx
 
 from tests.cluster.network import CACHE_LIFE, FORGOTTEN_WITHIN, Network, wait_until
@@ -51,7 +49,7 @@ def test_any_replica_forgets_what_another_put_and_soon_nobody_has_it(network: Ne
         answer = network.forget(replica, key)
         assert (answer.status, answer.body) == (204, b""), replica.name
     # Nobody has read these values, so no path cache holds one.
-    time.sleep(FORGOTTEN_WITHIN)
+    wait_until(lambda: network.still_there(keys, replicas) == {}, within=FORGOTTEN_WITHIN)
     assert network.still_there(keys, replicas) == {}
 
 

@@ -37,6 +37,33 @@ async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_cl
                     await each.node.get(key)
 
 
+async def test_a_put_that_meets_them_at_their_old_places_goes_on_at_the_new_ones(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Both endpoints are known to take STOREs, so each of the two is asked by one where it was; somebody else says
+    where it is now, and that endpoint is as good."""
+    async with village(10, config=small(cache_life=0)) as place:
+        await trio.sleep(120)
+        putter, *movers = (place.inhabitants[index] for index in (2, 4, 7))
+        endpoints = [mover.endpoint for mover in movers]
+        identities = [mover.node._core.identity for mover in movers]
+        for mover in movers:
+            await place.lose(mover)
+        for endpoint in endpoints:
+            place.network.cut(putter.endpoint, endpoint)
+        moved = [
+            await place.open(identity=identity, endpoint=endpoint)
+            for identity, endpoint in zip(identities, reversed(endpoints), strict=True)
+        ]
+        await trio.sleep(5)
+        place.network.heal_all()
+        began = trio.current_time()
+        key = (await putter.node.put(b"worth keeping")).key
+        assert trio.current_time() - began < putter.node.core.config.requests.deadline
+        await trio.sleep(5)
+        assert all(each.node._core.holdings.state(key).size is not None for each in moved)
+
+
 async def test_they_are_told_from_the_first_seconds_on(autojump_clock: trio.testing.MockClock) -> None:
     """Their own questions show where they are now: nobody waits for a lookup that fails at the old place."""
     disks = [SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(number)) for number in range(2)]

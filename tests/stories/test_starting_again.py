@@ -73,3 +73,24 @@ async def test_a_lease_that_ended_meanwhile_is_found_and_woken_once_the_clock_is
         assert PATIENCE <= walks[0] - began < PATIENCE + 2 * CHECKED_AGAIN_AFTER
         assert again.node.core.storage.note(SLEEPERS) == SOMEBODY_SLEEPS
         assert again.node.core.holdings.state(Key.of(b"sleeps")).published
+
+
+async def test_what_somebody_asks_for_is_compared_before_all_the_rest(autojump_clock: trio.testing.MockClock) -> None:
+    slow = small(cache_life=0, repair_rate=1024)
+    async with village(4, config=slow) as place:
+        disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
+        node = await place.open(storage=disk.open())
+        keys = sorted([(await node.node.put(b"one of many %d" % number)).key for number in range(200)])
+        await trio.sleep(60)
+        await place.lose(node)
+        disk.crash()
+        again = await place.open(storage=disk.open())
+        holdings = again.node.core.holdings
+        last, beside_it = keys[-1], keys[-2]
+        assert holdings.served(last) is None  # for it may have been forgotten meanwhile
+        assert (await again.node.get(last)).value
+        await trio.sleep(2)
+        assert holdings.served(last) is not None
+        assert holdings.served(beside_it) is None
+        await trio.sleep(3600)
+        assert holdings.served(beside_it) is not None

@@ -292,4 +292,23 @@ MUTANTS = (
         scenario="strangers",
         seeds=2,
     ),
+    Mutant(
+        what="a put waits for a STORE that it has not sent",
+        edits=(
+            Edit(
+                "node/spread.py", "return told is not None and told.endpoint == contact.endpoint", "return bool(told)"
+            ),
+            Edit(
+                "node/placing.py",
+                "                if not (is_certain and self._spread.store_at(contact, asking=self)):\n",
+                "                if is_certain:\n"
+                "                    self._spread.store_at(contact, asking=self)\n"
+                "                else:\n",
+            ),
+        ),
+        caught_by=("every put succeeded",),
+        scenario="changing-places",
+        seeds=2,
+        nodes=8,
+    ),
 )

@@ -78,6 +78,7 @@ class Amplification(Property):
     def __init__(self) -> None:
         self._world: World | None = None
         self._machines: dict[Endpoint, Machine] = {}
+        self._moves = 0  # that `_machines` knows of
         self._books: dict[Endpoint, Book] = {}
 
     async def watch(self, world: World) -> None:
@@ -139,7 +140,7 @@ class Amplification(Property):
 
     def _account(self, own: Endpoint, other: Endpoint) -> Account | None:
         book = self._books.get(own)
-        if book is None or book.life != book.machine.lives:
+        if book is None or book.life != book.machine.lives or book.machine.endpoint != own:
             book = self._open_book(own)
             if book is None:
                 return None
@@ -155,7 +156,9 @@ class Amplification(Property):
 
     def _open_book(self, own: Endpoint) -> Book | None:
         """A new one for each life: a node that starts again has forgotten who has proven itself."""
-        machine = self._machines.get(own) or self._meet(own)
+        machine = self._machines.get(own)
+        if machine is None or machine.endpoint != own:
+            machine = self._meet(own)
         if machine is None:
             return None
         rate = float(machine.config.requests.classic_budget)
@@ -163,9 +166,13 @@ class Amplification(Property):
         return book
 
     def _meet(self, endpoint: Endpoint) -> Machine | None:
-        if self._world is None or len(self._machines) >= MOST_WATCHED:
+        world = self._world
+        if world is None:
             return None
-        for machine in self._world.machines[len(self._machines) : MOST_WATCHED]:
+        if self._moves != world.moves:
+            self._moves = world.moves
+            self._machines.clear()
+        for machine in world.machines[len(self._machines) : MOST_WATCHED]:
             self._machines[machine.endpoint] = machine
         return self._machines.get(endpoint)
 

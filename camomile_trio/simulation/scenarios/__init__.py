@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.scenarios import (
+    changing_places,
     churn,
     classic_mixed,
     clock_skew,
@@ -45,6 +46,7 @@ SCENARIOS: dict[str, Scenario] = {
         *mass_crash.SCENARIOS,
         *quiet_deaths.SCENARIOS,
         *rolling_restart.SCENARIOS,
+        *changing_places.SCENARIOS,
         *parted_halves.SCENARIOS,
         *parted_leases.SCENARIOS,
         *one_way_cuts.SCENARIOS,

@@ -26,6 +26,7 @@ SMALL = {
     "rolling-restart-durable": 5,
     "rolling-restart-ephemeral": 5,
     "rolling-restart-hasty": 5,
+    "changing-places": 8,
     "one-way-cuts": 5,
     "loss-5": 5,
     "damaged-links": 6,
