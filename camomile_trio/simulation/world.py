@@ -157,6 +157,11 @@ class World:
         """Whether packets can pass both ways between two machines that run."""
         return self.network.connects(a.endpoint, b.endpoint) and self.network.connects(b.endpoint, a.endpoint)
 
+    def hears_in_time(self, a: Machine, b: Machine) -> bool:
+        """Whether `a` can have answers of `b` before its requests end: slow machines reach each other, and too late."""
+        too_slow = 2 * self.network.slowness(a.endpoint, b.endpoint) >= a.config.requests.deadline
+        return not too_slow and self.reaches(a, b)
+
     # Machines ------------------------------------------------------------------------------------------------------
 
     def new_machine(

@@ -195,7 +195,7 @@ class Links:
         None if it is lost. Only the first copy can be damaged, and another object than `datagram` if it is.
         """
         conditions = self.conditions(source, destination)
-        slowness = self._slowness_of(source, destination) if self._slowness else 0.0
+        slowness = self.slowness(source, destination) if self._slowness else 0.0
         if conditions.is_even:
             return ((conditions.delay(source, destination, 0.5, 0.5) + slowness, datagram),)
         digest = self._digest(source, destination)
@@ -220,7 +220,7 @@ class Links:
         if not conditions.is_even:
             jitter, _, latency, _ = _draws(self._digest(source, destination))[4:]
         delay = conditions.delay(source, destination, latency, jitter) + length / conditions.streams.bandwidth
-        return delay + self._slowness_of(source, destination)
+        return delay + self.slowness(source, destination)
 
     def stream_fault(self, source: Endpoint, destination: Endpoint) -> StreamFault | None:
         """What goes wrong with the next exchange that `source` begins."""
@@ -238,7 +238,8 @@ class Links:
         """Whether a stream gets through at all."""
         return not self.is_severed(source, destination) and self.conditions(source, destination).loss < 1.0
 
-    def _slowness_of(self, source: Endpoint, destination: Endpoint) -> float:
+    def slowness(self, source: Endpoint, destination: Endpoint) -> float:
+        """How many seconds a packet takes longer because of its two ends."""
         return self._slowness.get(source, 0.0) + self._slowness.get(destination, 0.0)
 
     def _find_plain_delay(self) -> None:

@@ -135,6 +135,10 @@ class MemoryNetwork:
         """
         self._links.set_slowness(endpoint, slowness)
 
+    def slowness(self, a: Endpoint, b: Endpoint) -> float:
+        """How many seconds longer a packet between the two takes because they are slow."""
+        return self._links.slowness(a, b)
+
     def set_nat(self, endpoint: Endpoint, timeout: float | None) -> None:
         """Puts `endpoint` behind a NAT: a datagram reaches it only from where it has sent one in the last `timeout` s.
 

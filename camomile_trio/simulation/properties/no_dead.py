@@ -1,7 +1,7 @@
 """No routing table keeps a dead node for long.
 
-Rules of this file: dead is an id whose machine is down, or runs again under another id. Whoever was down, paused or cut
-off meanwhile, or had an answer from nobody, is not blamed.
+Rules of this file: dead is an id whose machine is down, or runs again under another id. Whoever was down, paused, cut
+off or too slow for any answer meanwhile, or had one from nobody, is not blamed.
 """
 
 from __future__ import annotations
@@ -89,4 +89,4 @@ class NoDead(Looking):
     def _is_cut_off(world: World, machine: Machine) -> bool:
         if not world.is_troubled:
             return False
-        return not any(world.reaches(machine, each) for each in running(world) if each is not machine)
+        return not any(world.hears_in_time(machine, each) for each in running(world) if each is not machine)

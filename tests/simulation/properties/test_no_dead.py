@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from unittest import mock
 
 import trio
 
+from camomile_trio.errors import CamomileError
+from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.no_dead import NoDead, bound
@@ -76,3 +79,23 @@ def test_who_is_alone_is_not_blamed() -> None:
         assert machines[0].node.contacts()
 
     assert not broken_rules(run_world(story, NoDead(), nodes=3))
+
+
+def test_who_is_so_slow_that_every_answer_comes_too_late_is_not_blamed_when_it_hears_again() -> None:
+    """As in the swarm's seed 952: the first answers come, and the dead have not had the time to miss their deadline."""
+
+    async def story(world: World, machines: list[Machine]) -> None:
+        slow = machines[0]
+        await trio.sleep(10)
+        world.trouble("slow")
+        world.network.set_slowness(slow.endpoint, 0.6 * slow.config.requests.deadline)
+        await world.crash_all(machines[-2:])
+        await trio.sleep(bound(slow) + 60)
+        world.network.set_slowness(slow.endpoint, 0.0)
+        world.end_trouble("slow")
+        for _ in range(60):
+            assert slow.node is not None
+            with trio.move_on_after(1.0), contextlib.suppress(CamomileError):
+                await slow.node.get(Key.of(b"nobody has it, so that all are asked"))
+
+    assert not broken_rules(run_world(story, NoDead()))
