@@ -1,4 +1,5 @@
-"""Keeps the routing table fresh: looks into buckets that no lookup touched, and pings who has been silent.
+"""Keeps the routing table fresh: looks into buckets that no lookup touched, pings who has been silent, and asks those
+far off who is near.
 
 Rules of this file: it decides nothing about who is in the table, only whom to ask. Far buckets fill up at leisure,
 since a node can do its work without them. Source: Kademlia (2002), §2.3.
@@ -6,12 +7,14 @@ since a node can do its work without them. Source: Kademlia (2002), §2.3.
 
 from __future__ import annotations
 
+import functools
+
 import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import ID_BITS, bucket_index, random_id_in_bucket
-from camomile_trio.kademlia.messages import FindNode
+from camomile_trio.kademlia.ids import ID_BITS, NodeId, bucket_index, distance, random_id_in_bucket
+from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
 from camomile_trio.node.core import Core
 from camomile_trio.node.lookup import Lookup
 
@@ -34,7 +37,11 @@ class Refreshing:
         await self._look_around(pause)
         # The far buckets fill up by and by, within the first interval: a node can do its work without them.
         first_due: dict[int, float] = {}
+        asked_afar = began
         while True:
+            if core.clock() - asked_afar >= interval:
+                asked_afar = core.clock()
+                await self._ask_afar(pause)
             for index in core.table.stale_buckets(core.clock() - interval):
                 if index not in first_due:
                     first_due[index] = began + core.rng.uniform(0.0, interval)
@@ -66,6 +73,38 @@ class Refreshing:
                 await trio.sleep(core.jittered(pause))
                 target = random_id_in_bucket(core.id, index, core.rng)
                 await Lookup(core.rpc, FindNode(target), k=few, alpha=few).run()
+
+    async def _ask_afar(self, pause: float) -> None:
+        """Asks somebody of each bucket beyond our neighbourhood who is close to us, and pings whom we do not know.
+
+        A lookup of ourselves asks our neighbours, and they name theirs. After a partition, two halves of one
+        neighbourhood may each be complete in themselves: only those outside, who know some of either, can tell.
+        """
+        core = self._core
+        near = core.table.closest(core.id)
+        is_all = len(near) < core.config.kademlia.k  # then anybody would be a neighbour
+        radius = distance(core.id, near[-1].id) if near and not is_all else None
+
+        def on_reply(teller: Contact, packet: Packet) -> None:
+            if not isinstance(packet.message, NodeList):
+                return
+            for named in packet.message.contacts:
+                is_near = radius is None or distance(core.id, named.id) < radius
+                is_news = named.id != core.id and named.id not in core.table
+                if is_near and is_news and core.rpc.may_contact(named.endpoint, teller.endpoint):
+                    core.rpc.prove(named)
+
+        for bucket in core.table.buckets():
+            others = [contact for contact in bucket.contacts if contact not in near]
+            if others:
+                teller = core.rng.choice(others)
+                core.rpc.request(
+                    teller.endpoint,
+                    FindNode(NodeId(core.id)),
+                    node=teller.id,
+                    on_reply=functools.partial(on_reply, teller),
+                )
+                await trio.sleep(pause / 16)
 
     def _save_contacts(self) -> None:
         try:

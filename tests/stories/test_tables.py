@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import random
+
+import attrs
 import pytest
 import trio
 import trio.testing
 
 from camomile_trio.errors import Unreachable
+from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import distance
+from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.node.node import Node
 from tests.stories.measuring import HEALTHY, VALUE, rpc_of, timed_get, timed_put
-from tests.stories.village import small, village
+from tests.stories.village import Inhabitant, small, village
 
 
 def full_buckets(node: Node) -> dict[int, set[Contact]]:
@@ -107,3 +113,34 @@ async def test_nodes_without_a_place_for_each_other_do_not_ping_for_ever(
             await trio.sleep(60)
             # What is left is the look at the named nodes, once a minute for each, with its answer and its pings.
             assert place.network.statistics.sent - before <= 7 * 8 * (minute + 1)
+
+
+async def test_two_halves_of_one_neighbourhood_find_each_other_through_those_outside(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Two networks that grew apart, and meet at one seam: each half knows all whom its neighbours know, and of those
+    outside only one knows members of the other half. As in the swarm's seed 1388."""
+    config = small(k=2, refresh=120.0, cache_life=0)
+    rng = random.Random(5)
+    identities = [KeyPair.new(rng) for _ in range(200)]
+    far = [each for each in identities if each.node_id[0] >> 7 == 0][:2]
+    first, *near = [each for each in identities if each.node_id[0] >> 6 == 3][:6]
+    near.sort(key=lambda each: distance(first.node_id, each.node_id))
+    halves = (first, near[1], near[2]), (near[0], near[3], near[4])
+    async with village(0, config=config) as place:
+        grown: list[list[Inhabitant]] = []
+        for number, half in enumerate(halves):
+            alone = attrs.evolve(config, join=("10.9.9.9:8118",), first=True, first_patience=0.1)
+            seed = await place.open(identity=far[number], config=alone)
+            join = attrs.evolve(config, join=(str(seed.endpoint),))
+            grown.append([seed, *[await place.open(identity=each, config=join) for each in half]])
+        one, other = grown[0][1], grown[1][0]
+        await trio.sleep(10)
+        assert (await rpc_of(one.node).ask(other.endpoint, FindNode(one.node.id), node=other.node.id)) is not None
+        assert grown[1][1].node.id not in rpc_of(one.node).table
+        await trio.sleep(2 * 120 + 60)
+        assert grown[1][1].node.id in rpc_of(one.node).table
+        key = (await grown[0][2].node.put(VALUE)).key
+        await trio.sleep(60)
+        for inhabitant in place.inhabitants:
+            assert (await inhabitant.node.get(key)).value == VALUE
