@@ -41,7 +41,7 @@ from tools.arguments import amount, whole
 SEED = 1
 HOUR = 3600.0
 VALUE_BYTES = 100
-# Writes handed over before the writer has its turn.
+# Records handed over before all their writes are waited for.
 LAID_AT_ONCE = 256
 
 
@@ -143,6 +143,14 @@ async def lay_records(world: World, machines: list[Machine], count: int) -> list
     half_life = int(world.config.records.lease * 500)
     now = machines[0].clock()
     keys: list[Key] = []
+    under_way, are_done = 0, trio.Event()
+
+    def done(*outcome: object) -> None:
+        nonlocal under_way
+        under_way -= 1
+        if not under_way:
+            are_done.set()
+
     for number in range(count):
         value = rng.randbytes(VALUE_BYTES)
         key = Key.of(value)
@@ -159,10 +167,12 @@ async def lay_records(world: World, machines: list[Machine], count: int) -> list
             state = KeyState(key, len(value), (register,), published=machine is publisher)
             due = registers.due(state, now=now, uptime=0)
             timetable = Timetable(due=due, renew=holdings.renewal_time(state))
-            machine.node.core.storage.write(state, timetable, value=value)
+            machine.node.core.storage.write(state, timetable, value=value, done=done)
+            under_way += 1
         keys.append(key)
-        if number % LAID_AT_ONCE == 0:
-            await trio.sleep(0.01)
+        if (number + 1) % LAID_AT_ONCE == 0:
+            await are_done.wait()
+            are_done = trio.Event()
     return keys
 
 
