@@ -7,6 +7,7 @@ Source: Kademlia (2002), §2.3.
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -19,6 +20,7 @@ from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
 from camomile_trio.node.core import Core
 from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup
+from camomile_trio.node.neighbours import meet_named
 
 # From a name and a port to its addresses; OSError when it has none.
 Resolver = Callable[[str, int], Awaitable[list[Endpoint]]]
@@ -158,7 +160,9 @@ class Join:
         settled = trio.Event()
         open_requests = 0
 
-        def on_reply(packet: Packet) -> None:
+        def on_reply(teller: Endpoint, packet: Packet) -> None:
+            if core.readiness.is_joined:
+                meet_named(core, teller, packet)
             settled.set()
 
         def on_failed() -> None:
@@ -169,7 +173,12 @@ class Join:
 
         for endpoint in endpoints:
             sent = core.rpc.request(
-                endpoint, FindNode(NodeId(core.id)), node=None, on_reply=on_reply, on_failed=on_failed, named=True
+                endpoint,
+                FindNode(NodeId(core.id)),
+                node=None,
+                on_reply=functools.partial(on_reply, endpoint),
+                on_failed=on_failed,
+                named=True,
             )
             open_requests += sent is not None
         if open_requests:

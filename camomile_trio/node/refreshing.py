@@ -13,10 +13,11 @@ import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import ID_BITS, NodeId, bucket_index, distance, random_id_in_bucket
-from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
+from camomile_trio.kademlia.ids import ID_BITS, NodeId, bucket_index, random_id_in_bucket
+from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.node.core import Core
 from camomile_trio.node.lookup import Lookup
+from camomile_trio.node.neighbours import meet_named
 
 SAVED_CONTACTS = 200
 
@@ -75,25 +76,9 @@ class Refreshing:
                 await Lookup(core.rpc, FindNode(target), k=few, alpha=few).run()
 
     async def _ask_afar(self, pause: float) -> None:
-        """Asks somebody of each bucket beyond our neighbourhood who is close to us, and pings whom we do not know.
-
-        A lookup of ourselves asks our neighbours, and they name theirs. After a partition, two halves of one
-        neighbourhood may each be complete in themselves: only those outside, who know some of either, can tell.
-        """
+        """Asks somebody of each bucket beyond our neighbourhood who is close to us."""
         core = self._core
         near = core.table.closest(core.id)
-        is_all = len(near) < core.config.kademlia.k  # then anybody would be a neighbour
-        radius = distance(core.id, near[-1].id) if near and not is_all else None
-
-        def on_reply(teller: Contact, packet: Packet) -> None:
-            if not isinstance(packet.message, NodeList):
-                return
-            for named in packet.message.contacts:
-                is_near = radius is None or distance(core.id, named.id) < radius
-                is_news = named.id != core.id and named.id not in core.table
-                if is_near and is_news and core.rpc.may_contact(named.endpoint, teller.endpoint):
-                    core.rpc.prove(named)
-
         for bucket in core.table.buckets():
             others = [contact for contact in bucket.contacts if contact not in near]
             if others:
@@ -102,7 +87,7 @@ class Refreshing:
                     teller.endpoint,
                     FindNode(NodeId(core.id)),
                     node=teller.id,
-                    on_reply=functools.partial(on_reply, teller),
+                    on_reply=functools.partial(meet_named, core, teller.endpoint),
                 )
                 await trio.sleep(pause / 16)
 

@@ -11,12 +11,15 @@ import trio.testing
 
 from camomile_trio.errors import Unreachable
 from camomile_trio.identity import KeyPair
-from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import distance
 from camomile_trio.kademlia.messages import FindNode
+from camomile_trio.node.join import LOOK_AGAIN
 from camomile_trio.node.node import Node
 from tests.stories.measuring import HEALTHY, VALUE, rpc_of, timed_get, timed_put
-from tests.stories.village import Inhabitant, small, village
+from tests.stories.village import Inhabitant, Village, small, village
+
+DOORS = ("10.8.0.1:8118", "10.8.1.1:8118")  # of two networks
 
 
 def full_buckets(node: Node) -> dict[int, set[Contact]]:
@@ -115,32 +118,57 @@ async def test_nodes_without_a_place_for_each_other_do_not_ping_for_ever(
             assert place.network.statistics.sent - before <= 7 * 8 * (minute + 1)
 
 
-async def test_two_halves_of_one_neighbourhood_find_each_other_through_those_outside(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """Two networks that grew apart, and meet at one seam: each half knows all whom its neighbours know, and of those
-    outside only one knows members of the other half. As in the swarm's seed 1388."""
-    config = small(k=2, refresh=120.0, cache_life=0)
+async def grow_apart(place: Village, names: tuple[str, ...]) -> list[list[Inhabitant]]:
+    """Two networks, with one neighbourhood between them: each half knows all whom its neighbours know, and the first
+    inhabitant of each lives far off. The first half joins by `names`; nothing passes between the two until both are."""
     rng = random.Random(5)
     identities = [KeyPair.new(rng) for _ in range(200)]
     far = [each for each in identities if each.node_id[0] >> 7 == 0][:2]
     first, *near = [each for each in identities if each.node_id[0] >> 6 == 3][:6]
     near.sort(key=lambda each: distance(first.node_id, each.node_id))
-    halves = (first, near[1], near[2]), (near[0], near[3], near[4])
-    async with village(0, config=config) as place:
-        grown: list[list[Inhabitant]] = []
-        for number, half in enumerate(halves):
-            alone = attrs.evolve(config, join=("10.9.9.9:8118",), first=True, first_patience=0.1)
-            seed = await place.open(identity=far[number], config=alone)
-            join = attrs.evolve(config, join=(str(seed.endpoint),))
-            grown.append([seed, *[await place.open(identity=each, config=join) for each in half]])
-        one, other = grown[0][1], grown[1][0]
-        await trio.sleep(10)
-        assert (await rpc_of(one.node).ask(other.endpoint, FindNode(one.node.id), node=other.node.id)) is not None
-        assert grown[1][1].node.id not in rpc_of(one.node).table
+    grown: list[list[Inhabitant]] = []
+    homes = [[Endpoint.parse(f"10.8.{number}.{host}:8118") for host in range(1, 5)] for number in range(2)]
+    place.network.partition(homes)
+    for number, half in enumerate(((first, near[1], near[2]), (near[0], near[3], near[4]))):
+        door, *rest = homes[number]
+        alone = attrs.evolve(place.config, join=("10.9.9.9:8118",), first=True, first_patience=0.1)
+        seed = await place.open(identity=far[number], endpoint=door, config=alone)
+        join = attrs.evolve(place.config, join=names if number == 0 else (DOORS[1],))
+        built = [
+            await place.open(identity=each, endpoint=home, config=join) for each, home in zip(half, rest, strict=True)
+        ]
+        grown.append([seed, *built])
+    place.network.heal_all()
+    assert grown[1][1].node.id not in rpc_of(grown[0][1].node).table
+    return grown
+
+
+async def test_two_halves_of_one_neighbourhood_find_each_other_through_those_outside(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """They meet at one seam: of those outside one that the first half knows knows the other. As in the swarm's seed
+    1388."""
+    async with village(0, config=small(k=2, refresh=120.0, cache_life=0)) as place:
+        grown = await grow_apart(place, DOORS[:1])
+        one, door = grown[0][1], grown[1][0]
+        assert await rpc_of(one.node).ask(door.endpoint, FindNode(one.node.id), node=door.node.id) is not None
         await trio.sleep(2 * 120 + 60)
-        assert grown[1][1].node.id in rpc_of(one.node).table
-        key = (await grown[0][2].node.put(VALUE)).key
-        await trio.sleep(60)
-        for inhabitant in place.inhabitants:
-            assert (await inhabitant.node.get(key)).value == VALUE
+        await are_one(place, grown)
+
+
+async def test_they_find_each_other_through_whom_the_operator_has_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Long before anybody refreshes anything, and without a seam. As in the swarm's seed 1837."""
+    async with village(0, config=small(k=2, cache_life=0)) as place:
+        grown = await grow_apart(place, DOORS)
+        await trio.sleep(3 * LOOK_AGAIN)
+        await are_one(place, grown)
+
+
+async def are_one(place: Village, grown: list[list[Inhabitant]]) -> None:
+    assert grown[1][1].node.id in rpc_of(grown[0][1].node).table
+    key = (await grown[0][2].node.put(VALUE)).key
+    await trio.sleep(60)
+    for inhabitant in place.inhabitants:
+        assert (await inhabitant.node.get(key)).value == VALUE

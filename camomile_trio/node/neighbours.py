@@ -1,0 +1,30 @@
+"""Meeting neighbours that our own neighbours do not know.
+
+A lookup of ourselves asks our neighbours, and they name theirs. After a partition, two halves of one neighbourhood may
+each be complete in themselves: only those outside, who know some of either, can tell.
+
+Rules of this file: plain calls. What is told is untrusted: whoever is named is pinged, if it would be one of our k
+neighbours and we do not know it, and no more comes of it. So an honest answer costs nothing where all is well.
+"""
+
+from __future__ import annotations
+
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import distance
+from camomile_trio.kademlia.messages import NodeList, Packet
+from camomile_trio.node.core import Core
+
+
+def meet_named(core: Core, teller: Endpoint, packet: Packet) -> None:
+    """`teller` was asked for the nodes closest to us, and this is its answer."""
+    if not isinstance(packet.message, NodeList):
+        return
+    table = core.table
+    near = table.closest(core.id)
+    # With fewer than k that are known, anybody is a neighbour.
+    radius = distance(core.id, near[-1].id) if len(near) >= table.k else None
+    for named in packet.message.contacts:
+        if named.id == core.id or named.id in table or not core.rpc.may_contact(named.endpoint, teller):
+            continue
+        if radius is None or distance(core.id, named.id) < radius:
+            core.rpc.prove(named)
