@@ -138,6 +138,7 @@ async def grow_apart(place: Village, names: tuple[str, ...]) -> list[list[Inhabi
             await place.open(identity=each, endpoint=home, config=join) for each, home in zip(half, rest, strict=True)
         ]
         grown.append([seed, *built])
+    await trio.sleep(90)  # newcomers look at their neighbourhood again and again for a minute
     place.network.heal_all()
     assert grown[1][1].node.id not in rpc_of(grown[0][1].node).table
     return grown
