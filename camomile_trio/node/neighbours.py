@@ -3,8 +3,9 @@
 A lookup of ourselves asks our neighbours, and they name theirs. After a partition, two halves of one neighbourhood may
 each be complete in themselves: only those outside, who know some of either, can tell.
 
-Rules of this file: plain calls. What is told is untrusted: whoever is named is pinged, if it would be one of our k
-neighbours and we do not know it, and no more comes of it. So an honest answer costs nothing where all is well.
+Rules of this file: plain calls. What is told is untrusted: of an answer's first k contacts each is pinged that would be
+one of our k neighbours and that we do not know, and no more comes of it. An honest answer has no more than k, and costs
+nothing where all is well; a liar's makes us send no more than a lookup would.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def meet_named(core: Core, teller: Endpoint, packet: Packet) -> None:
     near = table.closest(core.id)
     # With fewer than k that are known, anybody is a neighbour.
     radius = distance(core.id, near[-1].id) if len(near) >= table.k else None
-    for named in packet.message.contacts:
+    for named in packet.message.contacts[: table.k]:
         if named.id == core.id or named.id in table or not core.rpc.may_contact(named.endpoint, teller):
             continue
         if radius is None or distance(core.id, named.id) < radius:

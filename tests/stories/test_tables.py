@@ -12,9 +12,10 @@ import trio.testing
 from camomile_trio.errors import Unreachable
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import distance
-from camomile_trio.kademlia.messages import FindNode
+from camomile_trio.kademlia.ids import NodeId, distance
+from camomile_trio.kademlia.messages import SESSION_BYTES, FindNode, NodeList, Packet
 from camomile_trio.node.join import LOOK_AGAIN
+from camomile_trio.node.neighbours import meet_named
 from camomile_trio.node.node import Node
 from tests.stories.measuring import HEALTHY, VALUE, rpc_of, timed_get, timed_put
 from tests.stories.village import Inhabitant, Village, small, village
@@ -165,6 +166,17 @@ async def test_they_find_each_other_through_whom_the_operator_has_named(
         grown = await grow_apart(place, DOORS)
         await trio.sleep(3 * LOOK_AGAIN)
         await are_one(place, grown)
+
+
+async def test_a_liar_that_names_many_neighbours_has_k_of_them_pinged(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(4, config=small(k=2)) as place:
+        node, liar = place[1], place.inhabitants[2]
+        rpc = rpc_of(node)
+        beside_us = [NodeId(node.id[:-1] + bytes((node.id[-1] ^ number,))) for number in range(1, 31)]
+        lies = tuple(Contact(each, Endpoint.parse(f"10.7.0.{number}:8118")) for number, each in enumerate(beside_us, 1))
+        before = rpc.statistics.requests["ping"]
+        meet_named(node.core, liar.endpoint, Packet(bytes(SESSION_BYTES), liar.node.id, NodeList(lies, b"")))
+        assert rpc.statistics.requests["ping"] - before == 2
 
 
 async def are_one(place: Village, grown: list[list[Inhabitant]]) -> None:
