@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 PEER_PORT, HTTP_PORT = 8118, 8080
+CLIENTS = "10.118.255.254"  # who asks the nodes, on the bridge itself
 BRIDGE = "bridge"
 FIRST_PEER_PORT, FIRST_HTTP_PORT = 28118, 28600
 
@@ -49,15 +50,19 @@ def loopback(count: int) -> list[Host]:
 
 def bridged(count: int) -> list[Host]:
     """Makes the bridge and `count` namespaces on it, and checks that all of it is up."""
-    _ip([f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} addrgenmode none"])
-    _ip([f"addr add 10.118.255.254/16 dev {BRIDGE}", f"link set {BRIDGE} up", "link set lo up"])
+    _ip([f"link add {BRIDGE} address {_mac(CLIENTS)} type bridge mcast_snooping 0"])
+    _ip([f"link set {BRIDGE} addrgenmode none", f"addr add {CLIENTS}/16 dev {BRIDGE}"])
+    _ip([f"link set {BRIDGE} up", "link set lo up"])
+    addresses = [f"10.118.{number // 250}.{number % 250 + 1}" for number in range(count)]
+    _ip(neighbours(BRIDGE, addresses))
     hosts = []
-    for number in range(count):
-        name, port, address = f"host{number}", f"port{number}", f"10.118.{number // 250}.{number % 250 + 1}"
-        _ip([f"netns add {name}", f"link add {port} type veth peer name eth0 netns {name}"])
+    for number, address in enumerate(addresses):
+        name, port = f"host{number}", f"port{number}"
+        _ip([f"netns add {name}", f"link add {port} type veth peer name eth0 address {_mac(address)} netns {name}"])
         _ip([f"link set {port} addrgenmode none master {BRIDGE}", f"link set {port} up"])
         inside = ["link set lo up", "link set eth0 addrgenmode none", f"addr add {address}/16 dev eth0"]
-        _ip([*inside, "link set eth0 up"], name)
+        others = [each for each in (*addresses, CLIENTS) if each != address]
+        _ip([*inside, "link set eth0 up", *neighbours("eth0", others)], name)
         prefix = ("nsenter", f"--net=/run/netns/{name}", "--")
         hosts.append(Host(number, address, PEER_PORT, HTTP_PORT, prefix, port))
     for interface in [BRIDGE, *(each.port for each in hosts)]:
@@ -65,6 +70,17 @@ def bridged(count: int) -> list[Host]:
         if ",UP" not in said.stdout:
             raise RuntimeError(f"{interface} is not up, so nothing is sent: {said.stdout.strip()}")
     return hosts
+
+
+def neighbours(interface: str, addresses: Sequence[str]) -> list[str]:
+    """Who is where, told for good. The kernel remembers a thousand learned ones for all namespaces together: with fifty
+    hosts it would look for them again and again, and drop what is sent meanwhile."""
+    return [f"neigh replace {each} lladdr {_mac(each)} dev {interface} nud permanent" for each in addresses]
+
+
+def _mac(address: str) -> str:
+    """A locally administered one that belongs to an IPv4 address."""
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 
 def _ip(lines: Sequence[str], namespace: str | None = None) -> None:
