@@ -44,11 +44,13 @@ class KeyPair:
 
     _signing: SigningKey
     public: PublisherKey
+    node_id: NodeId  # of the node whose key this is
 
     @classmethod
     def from_seed(cls, seed: bytes) -> KeyPair:
         signing = SigningKey(seed)
-        return cls(signing, PublisherKey(bytes(signing.verify_key)))
+        public = bytes(signing.verify_key)
+        return cls(signing, PublisherKey(public), node_id_of(public))
 
     @classmethod
     def new(cls, rng: random.Random) -> KeyPair:
@@ -58,11 +60,6 @@ class KeyPair:
     @property
     def seed(self) -> bytes:
         return bytes(self._signing)
-
-    @property
-    def node_id(self) -> NodeId:
-        """The id of the node whose key this is."""
-        return node_id_of(self.public)
 
     def sign(self, message: bytes) -> bytes:
         return self._signing.sign(message).signature

@@ -66,7 +66,10 @@ class KeyState:
     published: bool = False  # a put was accepted here: keep the value and its publication until it is forgotten
 
     def register(self, publisher: PublisherKey) -> Register | None:
-        return next((r for r in self.registers if r.record.publisher == publisher), None)
+        for register in self.registers:
+            if register.record.publisher == publisher:
+                return register
+        return None
 
 
 def live_leases(state: KeyState, now: int) -> list[Record]:
@@ -190,7 +193,7 @@ def expire(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULE
 
 def due(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) -> int:
     """The wall time in ms, `now` or later, from which `expire` or `is_evictable` may say something new; 0 for never."""
-    times = [] if settled(state, now) == state else [now]
+    times = [] if settled(state, now) is state else [now]
     for register in state.registers:
         if register.record.expires > now:
             times.append(register.record.expires)

@@ -165,7 +165,10 @@ class Shortlist:
         """
         if not self._counts[PeerState.ANSWERED] and self._counts[PeerState.OVERDUE]:
             return False
-        return all(candidate.state is PeerState.ANSWERED for _, candidate in self._hopeful[: self.k])
+        for _, candidate in self._hopeful[: self.k]:  # noqa: SIM110 (after every answer; a generator costs twice that)
+            if candidate.state is not PeerState.ANSWERED:
+                return False
+        return True
 
     def result(self) -> list[Contact]:
         """The k closest that have answered so far, closest first."""
@@ -179,6 +182,12 @@ class Shortlist:
             for distance, candidate in nearest
             if distance <= reach and candidate.state is PeerState.ANSWERED
         ]
+
+    @property
+    def edge(self) -> int:
+        """How far the farthest of the k closest candidates is from the target; 0 where there are none."""
+        hopeful = self._hopeful
+        return hopeful[min(self.k, len(hopeful)) - 1][0] if hopeful else 0
 
     def closest_ids(self) -> list[NodeId]:
         """The k closest candidates that have answered or may be hoped for."""

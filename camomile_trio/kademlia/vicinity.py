@@ -15,7 +15,8 @@ to the target as our k-th neighbour is to us, and within half of that distance n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from camomile_trio.kademlia.contacts import Contact
@@ -33,6 +34,8 @@ class Vicinity:
         self._k = k
         self._own = own
         self._widest = NOBODY  # what one node vouches for
+        # Answers not judged yet: most never are, since the first few tell enough. No more than a lookup can ask.
+        self._unjudged: deque[tuple[NodeId, Sequence[Contact]]] = deque()
         self.reach = NOBODY  # whoever is no farther from the target is among the k closest, as good as certainly
 
     def on_neighbours(self, contacts: Sequence[Contact]) -> None:
@@ -46,11 +49,19 @@ class Vicinity:
         """Whether `node` is within reach."""
         return as_int(node) ^ self._number <= self.reach
 
-    def on_answer(self, node: NodeId, contacts: Iterable[Contact]) -> None:
+    def on_answer(self, node: NodeId, contacts: Sequence[Contact]) -> None:
         """`node` has named these contacts as the closest that it knows. Fewer than k: the answer may have been cut."""
+        if len(contacts) >= self._k:
+            self._unjudged.append((node, contacts))
+
+    def reach_to(self, distance: int) -> int:
+        """`reach`, after as many answers were judged as it takes to hold `distance`, or all."""
+        while self.reach < distance and self._unjudged:
+            self._judge(*self._unjudged.popleft())
+        return self.reach
+
+    def _judge(self, node: NodeId, contacts: Sequence[Contact]) -> None:
         distances = [as_int(contact.id) ^ self._number for contact in contacts]
-        if len(distances) < self._k:
-            return
         # It knows us too, for all that we know, and does not name us to ourselves.
         distances.append(as_int(self._own) ^ self._number)
         bits = (as_int(node) ^ self._number).bit_length()

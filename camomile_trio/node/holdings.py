@@ -213,9 +213,11 @@ class Holdings:
         is charged with what is new, beside its publisher, and how strictly its quotas are meant.
         """
         try:
-            if value is not None and self.state(key).size is not None:
+            state = self.state(key)
+            if value is not None and state.size is not None:
                 self.value(key)  # which finds out if it is damaged, and then this one takes its place
-            state = before = self.state(key)
+                state = self.state(key)
+            before = state
             records = self.check(rows_untrusted, key, state)
         except BadSignature:
             self.writes.refuse(StoreStatus.BAD_SIGNATURE, done)

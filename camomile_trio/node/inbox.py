@@ -15,7 +15,7 @@ import trio
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.kademlia.messages import IS_LEAVING, VERSION, Message, Packet, Ping, TooLarge, Value
-from camomile_trio.node.rpc import ANSWER_TYPES, Rpc, kind_of
+from camomile_trio.node.rpc import ANSWER_TYPES, KINDS, Rpc
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_within
 
@@ -135,7 +135,7 @@ class Inbox:
         if packet.sender == rpc.own:
             rpc.statistics.dropped["from_ourselves"] += 1
             return None
-        rpc.statistics.received[kind_of(packet.message)] += 1
+        rpc.statistics.received[KINDS[type(packet.message)]] += 1
         return packet
 
     def _wrap(self, packet: Packet, message: Message) -> Packet:

@@ -84,13 +84,17 @@ class Placing:
             self._stop()
             return
         self._is_pumping = True
-        while queries := self._shortlist.next_queries(self._vicinity.reach):
+        spread, shortlist, vicinity = self._spread, self._shortlist, self._vicinity
+        while queries := shortlist.next_queries(vicinity.reach_to(shortlist.edge)):
             for contact in queries:
-                is_certain = self._vicinity.holds(contact.id) and self._spread.may_ask(contact)
-                if not (is_certain and self._spread.store_at(contact, asking=self)):
+                is_certain = vicinity.holds(contact.id) and spread.may_ask(contact)
+                if not (is_certain and spread.store_at(contact, asking=self)):
                     self._find(contact)
-        for contact in self._shortlist.answered_within(self._vicinity.reach):
-            self._spread.store_at(contact)
+        told = spread.told
+        for contact in shortlist.answered_within(vicinity.reach):
+            # Nearly all were told before: this is looked at after every answer.
+            if told.get(contact.id) != contact:
+                spread.store_at(contact)
         self._is_pumping = False
         if self._shortlist.finished and not self._checked:
             self._end()

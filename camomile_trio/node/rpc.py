@@ -13,6 +13,7 @@ import functools
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import get_args
 
 import attrs
 import trio
@@ -173,7 +174,7 @@ class Rpc:
         if by_stream and self._nursery is None:
             return None
         self._pending[packet.session] = pending
-        self.statistics.requests[kind_of(message)] += 1
+        self.statistics.requests[KINDS[type(message)]] += 1
         if by_stream:
             self._start_stream(pending)
         else:
@@ -197,7 +198,7 @@ class Rpc:
     def tell(self, endpoint: Endpoint, message: Message) -> None:
         """Sends what nobody answers: a STORE to a classic peer, a leave."""
         packet = self._packet(message, self.peers.get(endpoint))
-        self.statistics.requests[kind_of(message)] += 1
+        self.statistics.requests[KINDS[type(message)]] += 1
         self.transport.send(encode(packet), endpoint)
 
     async def ask(
@@ -292,7 +293,7 @@ class Rpc:
             return
         pending.done = True
         del self._pending[pending.packet.session]
-        self.statistics.failed[kind_of(pending.packet.message)] += 1
+        self.statistics.failed[KINDS[type(pending.packet.message)]] += 1
         now = self.clock()
         contact = Contact(pending.node, pending.endpoint) if pending.node is not None else None
         if pending.held_back:
@@ -384,7 +385,7 @@ class Rpc:
             return
         pending.done = True
         del self._pending[pending.packet.session]
-        self.statistics.answered[kind_of(asked)] += 1
+        self.statistics.answered[KINDS[type(asked)]] += 1
         self._learn(pending, packet)
         if pending.on_reply is not None:
             pending.on_reply(packet)
@@ -410,7 +411,7 @@ class Rpc:
         peer.stores_nothing = bool(packet.flags & STORES_NOTHING)
         peer.is_leaving = bool(packet.flags & IS_LEAVING)
         if round_trip is not None and self.events.watched:
-            self.events.emit(RoundTrip(kind_of(pending.packet.message), round_trip))
+            self.events.emit(RoundTrip(KINDS[type(pending.packet.message)], round_trip))
         for held in self._held_back.release(pending.endpoint):
             held.sent_at, held.overdue_from = now, now + peer.rto
             self.transport.send(held.datagram, held.endpoint)
@@ -436,11 +437,9 @@ class Rpc:
             self.prove(Contact(packet.sender, advertised), moved=True)
 
 
-@functools.lru_cache(maxsize=64)
 def _snake(name: str) -> str:
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-def kind_of(message: Message) -> str:
-    """The message's name in snake case, for counters."""
-    return _snake(type(message).__name__)
+# The names of messages in snake case, for counters.
+KINDS: dict[type, str] = {each: _snake(each.__name__) for each in get_args(Message)}

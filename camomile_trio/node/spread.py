@@ -135,12 +135,13 @@ class Spread:
         of a lookup too.
         """
         core = self._core
-        if self._is_told(contact) or contact.id == core.id or not core.is_storing(contact):
+        peer = core.rpc.peers.known(contact.endpoint)
+        if self._is_told(contact) or contact.id == core.id or (peer is not None and peer.stores_nothing):
             return False
         if self.is_accepted and self._is_overruled():
             return False
         self.told[contact.id] = contact
-        if not core.is_ours(contact):
+        if peer is None or not peer.version:
             if self._value is not None and not self._record.is_tombstone:
                 store_at_classic(core.rpc, contact, self._value, self._kind)
             return False
@@ -178,7 +179,7 @@ class Spread:
             self.acknowledgements.on_failed(contact.id)
         elif result.status is StoreStatus.STORED:
             self.acknowledgements.on_acknowledged(contact.id, result.durability)
-            self._core.confirmations.confirm(self._record.row(), contact.id, self._core.clock())
+            self._core.confirmations.confirm(self._row[0], contact.id, self._core.clock())
         else:
             self.acknowledgements.on_refused(contact.id, result.status)
             self._note_winners(result)

@@ -42,7 +42,8 @@ _PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
     brought_by = excluded.brought_by,
     value = CASE WHEN excluded.size = size THEN coalesce(excluded.value, value) ELSE excluded.value END"""
 _VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE key = ?1)) FROM keys WHERE key = ?1"
-# A key and its `StateRow`.
+# A `StateRow`, and a key with it.
+_STATE = "SELECT size, registers, classic_until, published, brought_by FROM keys WHERE key = ?"
 _STATES = "SELECT key, size, registers, classic_until, published, brought_by FROM keys WHERE key IN "
 # A partial index is used only where the query repeats its condition.
 _DUE = "SELECT due, key FROM keys WHERE due > 0 AND due <= ? ORDER BY due, key LIMIT ?"
@@ -78,7 +79,8 @@ class Database:
             self._connections = stack.pop_all()
 
     def read(self, key: Key) -> KeyState | None:
-        return self.read_all((key,)).get(key)
+        rows = self._rows(_STATE, (key,))
+        return self._state(key, rows[0]) if rows else None
 
     def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
         """Of those of which something is stored. One statement: each would take its locks anew."""

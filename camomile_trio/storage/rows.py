@@ -31,16 +31,17 @@ _NOBODY = bytes(_BROUGHT_BYTES)
 
 def pack_registers(registers: Iterable[Register]) -> bytes:
     return b"".join(
-        _REGISTER.pack(r.record.row(), r.remembered_until, -1 if r.ended_at is None else r.ended_at, r.had_lease)
-        for r in registers
+        [
+            _REGISTER.pack(r.record.row(), r.remembered_until, -1 if r.ended_at is None else r.ended_at, r.had_lease)
+            for r in registers
+        ]
     )
 
 
 def pack_brought(registers: tuple[Register, ...]) -> bytes:
     """Who brought each of the registers."""
-    if not any(register.brought_by for register in registers):
-        return b""
-    return b"".join(register.brought_by or _NOBODY for register in registers)
+    brought = [register.brought_by for register in registers]
+    return b"".join([each or _NOBODY for each in brought]) if any(brought) else b""
 
 
 def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Register, ...]:

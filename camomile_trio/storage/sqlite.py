@@ -14,7 +14,7 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import attrs
 import trio
@@ -53,6 +53,7 @@ ROOM = 2**20
 MAX_ACCOUNTS = 1024
 
 Read = TypeVar("Read")
+P = ParamSpec("P")
 
 
 def open_sqlite(
@@ -131,7 +132,7 @@ class SqliteStorage:
             return None if write is None else write.state
         if self._last_read is not None and self._last_read[0] == key:
             return self._last_read[1]
-        state = self._from_disk(functools.partial(self._database.read, key))
+        state = self._from_disk(self._database.read, key)
         self._last_read = (key, state)
         return state
 
@@ -139,7 +140,7 @@ class SqliteStorage:
         self._check_open()
         waiting = [key for key in keys if self._waiting.speaks_of(key)]
         on_disk = tuple(key for key in keys if not self._waiting.speaks_of(key)) if waiting else tuple(keys)
-        found = self._from_disk(functools.partial(self._database.read_all, on_disk)) if on_disk else {}
+        found = self._from_disk(self._database.read_all, on_disk) if on_disk else {}
         for key in waiting:
             write = self._waiting.write_of(key)
             if write is not None:
@@ -155,7 +156,7 @@ class SqliteStorage:
             value = self._waiting.value_of(key)
             if value is not None:
                 return value
-        return self._from_disk(functools.partial(self._database.value, key))
+        return self._from_disk(self._database.value, key)
 
     def write(
         self,
@@ -219,14 +220,14 @@ class SqliteStorage:
                 return group.accounts[account]
         held = self._accounts.get(account)
         if held is None:
-            held = self._from_disk(functools.partial(self._database.held, account))
+            held = self._from_disk(self._database.held, account)
             self._remember({account: held})
         return held
 
     def largest(self, sort: Sort) -> int:
         self._check_open()
         waiting = self._waiting.accounts()
-        found = {**self._from_disk(functools.partial(self._database.largest, sort, 1 + len(waiting))), **waiting}
+        found = {**self._from_disk(self._database.largest, sort, 1 + len(waiting)), **waiting}
         return max((held for account, held in found.items() if account.startswith(sort.value)), default=0)
 
     def next_due(self) -> int | None:
@@ -296,8 +297,9 @@ class SqliteStorage:
 
     def _remember(self, accounts: Charges) -> None:
         if len(self._accounts) + len(accounts) > MAX_ACCOUNTS:
-            self._accounts.clear()
-        self._accounts |= dict(itertools.islice(accounts.items(), MAX_ACCOUNTS))
+            self._accounts = dict(itertools.islice(accounts.items(), MAX_ACCOUNTS))
+        else:
+            self._accounts.update(accounts)
 
     def _commit(self, group: Group) -> None:
         try:
@@ -349,6 +351,7 @@ class SqliteStorage:
                     self._from_disk(self._health.failed_read)
                 except StorageError:
                     continue
+                self._health.on_read()
             if self._health.commit:
                 try:
                     # A small commit may fit where nothing else does.
@@ -357,18 +360,15 @@ class SqliteStorage:
                     continue
                 self.set_note("recovered", self.note("recovered") + 1)
 
-    def _from_disk(self, read: Callable[[], Read]) -> Read:
+    def _from_disk(self, read: Callable[P, Read], *arguments: P.args, **options: P.kwargs) -> Read:
         try:
-            found = read()
+            return read(*arguments, **options)
         except StorageError as error:
             self._statistics.failures += 1
-            self._health.on_failed_read(error, read)
+            self._health.on_failed_read(error, functools.partial(read, *arguments, **options))
             if isinstance(error, StorageDamaged):
                 mark(self._directory.path)
             raise
-        if self._health.failed_read is read:
-            self._health.on_read()
-        return found
 
     def _check_open(self) -> None:
         if self._is_closed:

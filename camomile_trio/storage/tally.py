@@ -25,8 +25,10 @@ MAX_CONTACTS = 1024
 
 def cost(state: KeyState) -> int:
     """The bytes that a key counts for: its value, its registers and a fixed allowance."""
-    brought_by = sum(len(register.brought_by) for register in state.registers)
-    return KEY_BYTES + (state.size or 0) + REGISTER_BYTES * len(state.registers) + brought_by
+    size = KEY_BYTES + (state.size or 0)
+    for register in state.registers:
+        size += REGISTER_BYTES + len(register.brought_by)
+    return size
 
 
 @attrs.frozen

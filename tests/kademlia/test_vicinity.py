@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
-from camomile_trio.kademlia.vicinity import NOBODY, Vicinity
+from camomile_trio.kademlia.vicinity import EVERYBODY, NOBODY, Vicinity
 
 TARGET = bytes(2)
 OWN = 0xFFFF
@@ -30,17 +30,17 @@ def looking(*, k: int = 3, own: int = OWN) -> Vicinity:
 def test_one_node_alone_makes_nothing_certain() -> None:
     vicinity = looking()
     vicinity.on_answer(node(1), contacts(4, 9, 14))
-    assert vicinity.reach == NOBODY
+    assert vicinity.reach_to(1) == NOBODY
 
 
 def test_what_two_nodes_vouch_for_is_certain_up_to_the_block_of_the_kth_that_they_name() -> None:
     vicinity = looking()
     vicinity.on_answer(node(1), contacts(4, 9, 15))
     vicinity.on_answer(node(4), contacts(1, 9, 15))
+    assert vicinity.reach_to(15) == 7
     # Node 4 knows the three closest to itself, which of the block 8 to 15 need not be the closest to the target.
-    assert vicinity.reach == 7
     vicinity.on_answer(node(2), contacts(1, 9, 15))
-    assert vicinity.reach == 11
+    assert vicinity.reach_to(15) == 11
     assert vicinity.holds(node(11))
     assert not vicinity.holds(node(12))
 
@@ -49,21 +49,21 @@ def test_a_node_farther_away_than_those_that_it_names_vouches_for_nobody() -> No
     vicinity = looking()
     for far in (0x1000, 0x2000, 0x3000):
         vicinity.on_answer(node(far), contacts(4, 9, 15))
-    assert vicinity.reach == NOBODY
+    assert vicinity.reach_to(EVERYBODY) == NOBODY
 
 
 def test_an_answer_that_may_have_been_cut_short_says_nothing() -> None:
     vicinity = looking()
     for close in (1, 2, 3):
         vicinity.on_answer(node(close), contacts(9, 15))
-    assert vicinity.reach == NOBODY
+    assert vicinity.reach_to(EVERYBODY) == NOBODY
 
 
 def test_who_asks_is_not_named_and_may_be_one_of_those_that_are_known() -> None:
     vicinity = looking(own=5)
     for close in (1, 2):
         vicinity.on_answer(node(close), contacts(4, 9, 15))
-    assert vicinity.reach == 7  # 4, 5 and 9 are the three that they are sure to know
+    assert vicinity.reach_to(EVERYBODY) == 7  # 4, 5 and 9 are the three that they are sure to know
 
 
 def test_the_density_around_ourselves_tells_who_is_close_before_anybody_has_answered() -> None:
@@ -76,6 +76,15 @@ def test_where_there_are_fewer_than_k_nodes_all_are_certain() -> None:
     vicinity = looking()
     vicinity.on_neighbours(contacts(0x4010, 3))
     assert vicinity.holds(node(0xFFFE))
+
+
+def test_answers_are_judged_when_what_was_judged_does_not_reach_far_enough() -> None:
+    vicinity = looking()
+    vicinity.on_answer(node(1), contacts(4, 9, 15))
+    vicinity.on_answer(node(4), contacts(1, 9, 15))
+    vicinity.on_answer(node(2), contacts(1, 9, 15))
+    assert vicinity.reach_to(3) == vicinity.reach_to(7) == 7
+    assert vicinity.reach_to(8) == 11
 
 
 @given(st.integers(0, 2**32), st.integers(2, 5), st.integers(8, 40))
@@ -91,5 +100,6 @@ def test_where_nodes_know_their_neighbours_nobody_within_reach_is_unknown(seed: 
         known = sorted({*neighbours, *rng.sample(others, 2)})[:k]
         told |= {number, *known}
         vicinity.on_answer(node(number), contacts(*known))
+        vicinity.reach_to(EVERYBODY)
         within = [each for each in everybody if vicinity.holds(node(each))]
         assert told.issuperset(within)
