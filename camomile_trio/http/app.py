@@ -27,6 +27,7 @@ from camomile_trio.http.problems import answer_with_problems
 from camomile_trio.http.refusals import Unauthorized
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
+from camomile_trio.http.short_way import Upload
 from camomile_trio.http.uploads import answer_after_the_body, current_request
 from camomile_trio.http.values import Encoding, ttl_of, value_of
 from camomile_trio.kademlia.ids import Key
@@ -74,7 +75,7 @@ def make_app(node: ServedNode, settings: HttpSettings) -> RestService:
     }
     for path, handler in fixed_routes.items():
         app.add_url_rule(path, view_func=handler, methods=["GET"])
-    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes), values.read)  # type: ignore[method-assign]
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes), values)  # type: ignore[method-assign]
     return app
 
 
@@ -84,32 +85,39 @@ class _ValueHandlers:
     def __init__(self, node: ServedNode, settings: HttpSettings) -> None:
         self._node = node
         self._settings = settings
-        self._largest_value = node.config.records.max_value_size
+        self.largest_value = node.config.records.max_value_size
         self._authorization = None if settings.token is None else b"Bearer " + settings.token
         self._served = 0
 
     async def put(self) -> Response:
-        self._check_token()
         request = current_request()
-        content_type = request.headers.get("Content-Type", "")
-        ttl = ttl_of(request.headers.get("Camomile-TTL"))
+        headers = request.headers
+        upload = Upload(
+            headers.get("Authorization", ""),
+            headers.get("Content-Type", ""),
+            headers.get("Camomile-TTL"),
+            request.body.read,
+        )
+        return (await self.store(upload)).as_response()
+
+    async def store(self, upload: Upload) -> Answer:
+        """What is answered to who puts a value, whichever way the request came."""
+        self._check_token(upload.authorization)
+        ttl = ttl_of(upload.ttl)
         with self._place():
-            body = await request.body.read(self._settings.body_timeout)
-            value = value_of(body, content_type, largest_value=self._largest_value)
+            body = await upload.read_body(self._settings.body_timeout)
+            value = value_of(body, upload.content_type, largest_value=self.largest_value)
             stored = await self._node.put(value, ttl=ttl)
         # A form's sender sees what arrived; who sends raw bytes knows them.
-        echo = value if Encoding.of(content_type).is_form else b""
-        return Response(
-            echo,
-            status=202,
-            content_type=type_of(echo),
-            headers={
-                "Location": f"/{stored.key}",
-                "Camomile-Replicas": str(stored.replicas),
-                "Camomile-Durable": str(stored.durable),
-                **UNTRUSTED,
-            },
-        )
+        echo = value if Encoding.of(upload.content_type).is_form else b""
+        headers = {
+            "Location": f"/{stored.key}",
+            "Camomile-Replicas": str(stored.replicas),
+            "Camomile-Durable": str(stored.durable),
+            "Content-Type": type_of(echo),
+            **UNTRUSTED,
+        }
+        return Answer(202, headers, echo)
 
     async def get(self, key: str) -> Response:
         answer = await self.read(Key.parse(key), current_request().headers.getlist("If-None-Match"))
@@ -122,17 +130,17 @@ class _ValueHandlers:
         return Answer.of_value(key, found, if_none_match)
 
     async def forget(self, key: str) -> Response:
-        self._check_token()
+        self._check_token(current_request().headers.get("Authorization", ""))
         wanted = Key.parse(key)
         with self._place():
             forgotten = await self._node.forget(wanted)
         others = forgotten.other_publishers
         return Answer(204, {"Camomile-Publishers": str(others)} if others else {}, None).as_response()
 
-    def _check_token(self) -> None:
+    def _check_token(self, authorization: str) -> None:
         if self._authorization is None:
             return
-        sent = current_request().headers.get("Authorization", "").encode("latin-1")
+        sent = authorization.encode("latin-1")
         scheme, _, token = sent.partition(b" ")
         # The scheme's name may be written in any case (RFC 9110 §11.1); the token is compared in constant time.
         if not hmac.compare_digest(scheme.title() + b" " + token.strip(), self._authorization):

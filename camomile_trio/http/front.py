@@ -1,5 +1,5 @@
 """What stands between the server and Quart: one ASGI call that measures, turns away what Quart stumbles
-over, and sends plain requests for a value the short way.
+over, and sends plain requests for values the short way.
 
 Rules of this file: every request passes here, so it costs a microsecond or two and awaits nothing of its own. It knows
 paths and statuses, nothing of values.
@@ -24,7 +24,7 @@ from hypercorn.typing import (
 from camomile_trio.http.answers import Answer
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import Problem
-from camomile_trio.http.short_way import Client, ReadValue, answer_shortly, client_of, key_of
+from camomile_trio.http.short_way import Client, Values, answer_shortly, client_of
 
 AsgiApp = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
@@ -36,15 +36,15 @@ _BAD_TARGET = Problem(400, "Bad request", "the request names no path on this ser
 
 
 class Front:
-    """An ASGI application around another one. `read_value` serves what needs none."""
+    """An ASGI application around another one. `values` serve what needs none."""
 
     def __init__(
-        self, app: AsgiApp, metrics: Metrics, fixed_routes: frozenset[str], read_value: ReadValue | None = None
+        self, app: AsgiApp, metrics: Metrics, fixed_routes: frozenset[str], values: Values | None = None
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._fixed_routes = fixed_routes
-        self._read_value = read_value
+        self._values = values
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -64,11 +64,12 @@ class Front:
                 await exchange.answer(Answer.of_problem(_BAD_TARGET))
                 return
             scope["path"] = path
-            key = None if client is None or self._read_value is None else key_of(scope)
-            if key is None or client is None or self._read_value is None:
+            values = self._values
+            is_answered = False
+            if client is not None and values is not None:
+                is_answered = await answer_shortly(values, scope, client, receive, exchange.send)
+            if not is_answered:
                 await self._app(scope, exchange.receive, exchange.send)
-            else:
-                await answer_shortly(key, scope, client, self._read_value, exchange.send)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (method, self._route(path or ""), exchange.status)

@@ -22,3 +22,7 @@ class SlowBody(CallerError):
     """The client took too long to send its body."""
 
     default_remedy = "send the body faster, or in a smaller value"
+
+    @classmethod
+    def after(cls, seconds: float) -> SlowBody:
+        return cls(f"the body had not come to its end after {seconds:g} s")

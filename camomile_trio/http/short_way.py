@@ -1,34 +1,42 @@
-"""The short way to a value: GET and HEAD of a key, answered without Quart, for a third of the work.
+"""The short way to a value: plain requests to read or to store one, answered without Quart, for a third of the work.
 
 Rules of this file: what it answers, counts and logs is what Quart's handler would, header for header, and a test sends
-both the same requests. Only plain requests go this way (HTTP/1, a well-formed key, nothing that announces a body), all
-others are Quart's. It knows neither sockets nor nodes: a value is read by what `app` gives it.
+both the same requests. Only plain requests go this way (HTTP/1; GET and HEAD of a well-formed key that announce no
+body; POST of a body that is the value, of a length that is told and possible), all others are Quart's. It knows neither
+sockets nor nodes: values are read and stored by what `app` gives it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import attrs
 import structlog
 import trio
-from hypercorn.typing import ASGISendCallable, HTTPScope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
 from camomile_trio.errors import BadKey, CamomileError
 from camomile_trio.http.answers import Answer
 from camomile_trio.http.problems import BUG, problem_of
+from camomile_trio.http.refusals import SlowBody
+from camomile_trio.http.values import Encoding
 from camomile_trio.kademlia.ids import Key
 
-# With one of these a request may have a body, which is to be waited for, or changes its protocol.
-_NOT_PLAIN = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+# With one of these a request waits for more than what it says, or changes its protocol.
+_NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_LENGTH = b"content-length"
+_MOST_DIGITS = 12
 _KEY_PATH = 1 + 64
 # Where the server says in a scope's extensions who the client is.
 CLIENT = "camomile.client"
+# How long a client that was refused may go on sending before its connection is closed.
+DRAIN_SECONDS = 5.0
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-# Reads the value of a key for a client that already has what these lines of If-None-Match name.
-ReadValue = Callable[[Key, list[str]], Awaitable[Answer]]
+Work = Callable[[], Awaitable[Answer]]
 
 
 class Client(Protocol):
@@ -41,6 +49,31 @@ class Client(Protocol):
         """What is sent next waits for what is sent after it, and goes out with that."""
 
 
+@attrs.frozen
+class Upload:
+    """A value on its way in: the texts of the headers that matter, and how to get the body within some seconds.
+
+    Reading raises ValueTooLarge or SlowBody.
+    """
+
+    authorization: str
+    content_type: str
+    ttl: str | None
+    read_body: Callable[[float], Awaitable[bytes]]
+
+
+class Values(Protocol):
+    """What `app` does with values, whichever way a request came. CamomileError."""
+
+    largest_value: int
+
+    async def read(self, key: Key, if_none_match: list[str]) -> Answer:
+        """The value of a key for a client that already has what these lines of If-None-Match name."""
+
+    async def store(self, upload: Upload) -> Answer:
+        """The value of a POST is put."""
+
+
 def client_of(scope: HTTPScope) -> Client | None:
     """Who asks, over HTTP/1; None over HTTP/2, where requests share a connection, and from servers that do not say."""
     if not scope["http_version"].startswith("1"):
@@ -49,12 +82,43 @@ def client_of(scope: HTTPScope) -> Client | None:
     return client
 
 
+async def answer_shortly(
+    values: Values, scope: HTTPScope, client: Client, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> bool:
+    """Answers a plain request, and says whether it was one. No answer if the client goes away before there is one."""
+    body: _Body | None = None
+    if scope["method"] == "POST":
+        if not is_plain_upload(scope, values.largest_value):
+            return False
+        body = _Body(receive)
+        work: Work = functools.partial(values.store, _upload_of(scope, body))
+    else:
+        key = key_of(scope)
+        if key is None:
+            return False
+        has_already = [value.decode("latin-1") for name, value in scope["headers"] if name == b"if-none-match"]
+        work = functools.partial(values.read, key, has_already)
+    answer: Answer | None = None
+    with client.while_there():
+        try:
+            answer = await _answer_of(work, scope)
+            if body is not None and not await body.let_it_end():
+                answer = attrs.evolve(answer, headers={**answer.headers, "Connection": "close"})
+        except _ClientGone:
+            answer = None
+    if answer is not None:
+        start, content = answer.as_events(with_body=scope["method"] != "HEAD")
+        await send(start)
+        await send(content)
+    return True
+
+
 def key_of(scope: HTTPScope) -> Key | None:
     """The key whose value is asked for, if the request may go the short way."""
     path = scope["path"]
     if len(path) != _KEY_PATH or scope["method"] not in {"GET", "HEAD"} or scope["query_string"]:
         return None
-    if any(name in _NOT_PLAIN for name, _ in scope["headers"]):
+    if any(name in _NOT_PLAIN or name == _LENGTH for name, _ in scope["headers"]):
         return None
     try:
         return Key.parse(path[1:])
@@ -62,22 +126,76 @@ def key_of(scope: HTTPScope) -> Key | None:
         return None
 
 
-async def answer_shortly(
-    key: Key, scope: HTTPScope, client: Client, read_value: ReadValue, send: ASGISendCallable
-) -> None:
-    """Answers a request that `key_of` let pass; without an answer if the client goes away before there is one."""
-    has_already = [value.decode("latin-1") for name, value in scope["headers"] if name == b"if-none-match"]
-    answer: Answer | None = None
-    with client.while_there():
-        try:
-            answer = await read_value(key, has_already)
-        except CamomileError as error:
-            answer = Answer.of_problem(problem_of(error))
-        except Exception:
-            # The last frame of ours before the server, and what Quart does with a bug.
-            log.exception("bug in an HTTP handler", method=scope["method"], path=scope["path"])
-            answer = Answer.of_problem(BUG)
-    if answer is not None:
-        start, body = answer.as_events(with_body=scope["method"] != "HEAD")
-        await send(start)
-        await send(body)
+def is_plain_upload(scope: HTTPScope, largest_value: int) -> bool:
+    """Whether the body that a POST announces is a value of a size that is possible, and nothing else."""
+    if scope["path"] != "/" or scope["query_string"]:
+        return False
+    lengths = []
+    content_type = b""
+    for name, value in scope["headers"]:
+        if name in _NOT_PLAIN:
+            return False
+        if name == _LENGTH:
+            lengths.append(value)
+        elif name == b"content-type":
+            content_type = content_type or value
+    if Encoding.of(content_type.decode("latin-1")).is_form or len(lengths) != 1:
+        return False
+    (length,) = lengths
+    return length.isdigit() and len(length) <= _MOST_DIGITS and int(length) <= largest_value
+
+
+def _upload_of(scope: HTTPScope, body: _Body) -> Upload:
+    # Of a header that is there twice the first counts.
+    headers = {name: value.decode("latin-1") for name, value in reversed([*scope["headers"]])}
+    return Upload(
+        headers.get(b"authorization", ""), headers.get(b"content-type", ""), headers.get(b"camomile-ttl"), body.read
+    )
+
+
+async def _answer_of(work: Work, scope: HTTPScope) -> Answer:
+    try:
+        return await work()
+    except CamomileError as error:
+        return Answer.of_problem(problem_of(error))
+    except _ClientGone:
+        raise
+    except Exception:
+        # The last frame of ours before the server, and what Quart does with a bug.
+        log.exception("bug in an HTTP handler", method=scope["method"], path=scope["path"])
+        return Answer.of_problem(BUG)
+
+
+class _ClientGone(Exception):
+    """The client has left before the end of its body."""
+
+
+class _Body:
+    """What a client sends, no more than it has announced: the server sees to that."""
+
+    def __init__(self, receive: ASGIReceiveCallable) -> None:
+        self._receive = receive
+        self._pieces: list[bytes] = []
+        self._has_ended = False
+
+    async def read(self, timeout: float) -> bytes:
+        with trio.move_on_after(timeout):
+            await self._collect()
+        if not self._has_ended:
+            raise SlowBody.after(timeout)
+        return b"".join(self._pieces)
+
+    async def let_it_end(self) -> bool:
+        """Whether it has ended, or does within the time that who was refused is given for it."""
+        if not self._has_ended:
+            with trio.move_on_after(DRAIN_SECONDS):
+                await self._collect()
+        return self._has_ended
+
+    async def _collect(self) -> None:
+        while not self._has_ended:
+            event = await self._receive()
+            if event["type"] != "http.request":
+                raise _ClientGone
+            self._pieces.append(event["body"])
+            self._has_ended = not event["more_body"]

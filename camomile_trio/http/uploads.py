@@ -16,10 +16,8 @@ from quart_trio.wrappers.request import TrioBody, TrioRequest
 
 from camomile_trio.errors import ValueTooLarge
 from camomile_trio.http.refusals import SlowBody
+from camomile_trio.http.short_way import DRAIN_SECONDS
 from camomile_trio.http.values import Encoding, body_bound
-
-# How long a client that was refused may go on sending before its connection is closed.
-_DRAIN_SECONDS = 5.0
 
 
 class BoundedBody(TrioBody):
@@ -75,7 +73,7 @@ class BoundedBody(TrioBody):
         if self._overflowed:
             raise ValueTooLarge("the body is larger than any value that this node takes; nothing was stored")
         if not self._ended.is_set():
-            raise SlowBody(f"the body had not come to its end after {timeout:g} s")
+            raise SlowBody.after(timeout)
         body: bytes = await self
         return body
 
@@ -108,7 +106,7 @@ def answer_after_the_body(app: Quart, *, largest_value: int) -> None:
     async def let_it_end(response: Response) -> Response:
         served = current_request()
         if not served.body.ended:
-            with trio.move_on_after(_DRAIN_SECONDS) as patience:
+            with trio.move_on_after(DRAIN_SECONDS) as patience:
                 await served.body.wait_ended()
             # HTTP/2 has no such header, and needs none: the other streams go on.
             if patience.cancelled_caught and served.http_version.startswith("1"):

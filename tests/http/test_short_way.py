@@ -1,10 +1,14 @@
-"""The short way to a value: nobody can tell it from Quart's, and clients that leave are noticed on both.
+"""The short way to a value, and for one: nobody can tell it from Quart's, and clients that leave are noticed on both.
 
 Rules of this file: the same request is sent to one application twice, once from a server that says who its client is
 (the short way) and once from one that does not (Quart).
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -13,12 +17,13 @@ from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, ConnectionState, H
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from camomile_trio.errors import Forgotten, NotFound, NotJoined, Overloaded, Unreachable
 from camomile_trio.http import short_way
 from camomile_trio.http.app import RestService, make_app
 from camomile_trio.http.settings import HttpSettings
-from camomile_trio.http.short_way import CLIENT, key_of
+from camomile_trio.http.short_way import CLIENT, DRAIN_SECONDS, is_plain_upload, key_of
 from camomile_trio.kademlia.ids import Key
 from tests.http.fake_node import FakeNode
 
@@ -72,17 +77,28 @@ class Seen:
     counted: int
 
 
-async def ask(app: RestService, scope: HTTPScope, client: PresentClient | None) -> Seen:
+async def ask(
+    app: RestService,
+    scope: HTTPScope,
+    client: PresentClient | None,
+    body: Sequence[bytes] = (b"",),
+    *,
+    ends_after: float = 0.0,
+) -> Seen:
+    """Sends a request whose body comes in pieces, the end of it after so many seconds."""
     if client is not None:
         scope["extensions"][CLIENT] = client  # type: ignore[assignment]
     sent: list[ASGISendEvent] = []
-    arriving: list[ASGIReceiveEvent] = [{"type": "http.request", "body": b"", "more_body": False}]
+    arriving = list(body)
+    end = trio.current_time() + ends_after
 
     async def receive() -> ASGIReceiveEvent:
-        if arriving:
-            return arriving.pop()
-        await trio.sleep_forever()
-        raise AssertionError
+        if not arriving:
+            await trio.sleep_forever()
+        if len(arriving) == 1:
+            await trio.sleep_until(end)
+        piece = arriving.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(arriving)}
 
     async def send(event: ASGISendEvent) -> None:
         sent.append(event)
@@ -90,13 +106,14 @@ async def ask(app: RestService, scope: HTTPScope, client: PresentClient | None) 
     await app.asgi_app(scope, receive, send)
     start, *bodies = sent
     assert start["type"] == "http.response.start"
-    body = b""
+    answered = b""
     for event in bodies:
         assert event["type"] == "http.response.body"
-        body += event["body"]
+        answered += event["body"]
     # A server sends no body to who asked for the head.
-    seen_body = b"" if scope["method"] == "HEAD" else body
-    counted = app.metrics.requests.count((scope["method"], "/{key}", str(start["status"])))
+    seen_body = b"" if scope["method"] == "HEAD" else answered
+    route = scope["path"] if scope["path"] == "/" else "/{key}"
+    counted = app.metrics.requests.count((scope["method"], route, str(start["status"])))
     return Seen(start["status"], [(bytes(n), bytes(v)) for n, v in start["headers"]], seen_body, counted)
 
 
@@ -106,12 +123,33 @@ def service(node: FakeNode, settings: HttpSettings | None = None) -> RestService
     return make_app(node, settings or HttpSettings())
 
 
-def both_ways(node: FakeNode, method: str, path: str, headers: Headers, version: str = "1.1") -> tuple[Seen, Seen]:
+def both_ways(
+    node: FakeNode,
+    method: str,
+    path: str,
+    headers: Headers,
+    version: str = "1.1",
+    *,
+    body: Sequence[bytes] = (b"",),
+    settings: HttpSettings | None = None,
+    ends_after: float = 0.0,
+) -> tuple[Seen, Seen]:
     """What the short way answers, which must have been taken, and what Quart does."""
     client = PresentClient()
-    short = trio.run(ask, service(node), scope_of(method, path, headers, version), client)
+    seen: list[Seen] = []
+    with patch.object(RestService, "request_context", side_effect=RestService.request_context, autospec=True) as quart:
+        for who in (client, None):
+            run = functools.partial(ask, body=body, ends_after=ends_after)
+            scope = scope_of(method, path, headers, version)
+            clock = MockClock(autojump_threshold=0.01)
+            seen.append(trio.run(run, service(node, settings), scope, who, clock=clock))
+            assert quart.call_count == (who is None)
     assert client.held == 1
-    return short, trio.run(ask, service(node), scope_of(method, path, headers, version), None)
+    return seen[0], seen[1]
+
+
+def uploading(body: Sequence[bytes], *headers: tuple[bytes, bytes]) -> Headers:
+    return [(b"content-length", b"%d" % len(b"".join(body))), *headers]
 
 
 tags = st.one_of(
@@ -137,6 +175,106 @@ def test_both_ways_say_the_same(method: str, path: str, headers: Headers, live: 
     assert short == quart
 
 
+bodies = st.lists(st.binary(max_size=20), min_size=1, max_size=4)
+ttls = st.tuples(
+    st.sampled_from([b"camomile-ttl"]), st.sampled_from([b"3600", b"0", b"1e3", b"-1", b"", b"90.5", b"99999999"])
+)
+types = st.tuples(
+    st.just(b"content-type"),
+    st.sampled_from([b"application/octet-stream", b"text/plain; charset=utf-8", b"", b"image/png", b"\xff;\xe4"]),
+)
+upload_headers = st.lists(ttls | types | other_headers, max_size=6)
+
+
+@given(bodies, upload_headers, st.sampled_from(["1.0", "1.1"]))
+def test_both_ways_store_the_same(body: list[bytes], headers: Headers, version: str) -> None:
+    node = FakeNode()
+    short, quart = both_ways(node, "POST", "/", uploading(body, *headers), version, body=body)
+    assert short == quart
+    assert (short.status == 202) == (len(node.ttls) == 2)
+
+
+def test_a_value_that_is_stored_the_short_way_is_what_was_sent() -> None:
+    node, body = FakeNode(), (b"caf", b"", b"\xc3\x00")
+    short, _ = both_ways(node, "POST", "/", uploading(body, (b"camomile-ttl", b"90")), body=body)
+    key = Key.of(b"caf\xc3\x00")
+    assert short.status == 202
+    assert (b"location", f"/{key}".encode()) in short.headers
+    assert node.values[key] == b"caf\xc3\x00"
+    assert node.ttls == [90.0, 90.0]
+
+
+@pytest.mark.parametrize(
+    "header", [b"Bearer s3cret", b"bearer  s3cret ", b"Bearer wrong", b"Basic s3cret", b"", b"\xe4"]
+)
+def test_both_ways_ask_for_the_token(header: bytes) -> None:
+    node, settings = FakeNode(), HttpSettings(token=b"s3cret")
+    headers = uploading((b"abc",), (b"authorization", header))
+    short, quart = both_ways(node, "POST", "/", headers, body=(b"abc",), settings=settings)
+    assert short == quart
+    assert short.status == (202 if b"s3cret" in header and b"asic" not in header else 401)
+
+
+@pytest.mark.parametrize("settings", [HttpSettings(body_timeout=2.0), HttpSettings(token=b"s3cret")])
+@pytest.mark.parametrize("ends_after", [1.0, 6.0, 60.0])
+def test_both_ways_wait_for_a_slow_body_and_close_if_it_never_ends(settings: HttpSettings, ends_after: float) -> None:
+    body = (b"abc", b"def")
+    short, quart = both_ways(
+        FakeNode(), "POST", "/", uploading(body), body=body, settings=settings, ends_after=ends_after
+    )
+    # Which of the two last headers comes first nobody minds.
+    assert sorted(short.headers) == sorted(quart.headers)
+    assert attrs.evolve(short, headers=[]) == attrs.evolve(quart, headers=[])
+    assert short.status == (401 if settings.token else 202 if ends_after == 1.0 else 408)
+    patience = (0.0 if settings.token else 2.0) + DRAIN_SECONDS
+    assert ((b"connection", b"close") in short.headers) == (ends_after > patience)
+
+
+async def test_who_leaves_within_its_body_gets_no_answer_and_stores_nothing() -> None:
+    node = FakeNode()
+    app = service(node)
+    events: list[ASGIReceiveEvent] = [
+        {"type": "http.request", "body": b"ab", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[ASGISendEvent] = []
+
+    async def receive() -> ASGIReceiveEvent:
+        return events.pop(0)
+
+    async def send(event: ASGISendEvent) -> None:
+        sent.append(event)
+
+    scope = scope_of("POST", "/", [(b"content-length", b"4")])
+    scope["extensions"][CLIENT] = PresentClient()  # type: ignore[assignment]
+    await app.asgi_app(scope, receive, send)
+    assert (sent, node.ttls) == ([], [])
+    assert app.metrics.requests.count(("POST", "/", "gone")) == 1
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        scope_of("POST", "/", []),
+        scope_of("POST", "/", [(b"content-length", b"1001")]),
+        scope_of("POST", "/", [(b"content-length", b"+3")]),
+        scope_of("POST", "/", [(b"content-length", b"3"), (b"content-length", b"3")]),
+        scope_of("POST", "/", [(b"content-length", b"3"), (b"transfer-encoding", b"chunked")]),
+        scope_of("POST", "/", [(b"content-length", b"3"), (b"expect", b"100-continue")]),
+        scope_of("POST", "/", [(b"content-length", b"9"), (b"content-type", b"application/x-www-form-urlencoded")]),
+        scope_of("POST", "/", [(b"content-length", b"9"), (b"content-type", b"Multipart/Form-Data; boundary=x")]),
+        scope_of("POST", f"/{KEYS[0]}", [(b"content-length", b"3")]),
+        {**scope_of("POST", "/", [(b"content-length", b"3")]), "query_string": b"a=1"},
+    ],
+)
+def test_what_is_no_plain_upload_is_left_to_quart(scope: HTTPScope) -> None:
+    assert not is_plain_upload(scope, largest_value=1000)
+
+
+def test_an_upload_of_the_largest_size_is_plain() -> None:
+    assert is_plain_upload(scope_of("POST", "/", [(b"content-length", b"1000")]), largest_value=1000)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "error",
@@ -152,6 +290,10 @@ def test_both_ways_refuse_alike(method: str, error: Exception) -> None:
     short, quart = both_ways(FakeNode(failing=error), method, f"/{KEYS[0]}", [])
     assert short == quart
     assert short.status >= 400
+    if method == "GET":
+        short, quart = both_ways(FakeNode(failing=error), "POST", "/", uploading((b"abc",)), body=(b"abc",))
+        assert short == quart
+        assert short.status >= 400
 
 
 @pytest.mark.parametrize("bug", [KeyError("the secret inside"), ExceptionGroup("nursery", [ValueError("inside")])])

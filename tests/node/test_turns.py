@@ -108,6 +108,35 @@ async def test_many_at_once_are_all_taken_on_where_that_takes_no_longer(autojump
     assert max(times) <= PATIENCE * 0.05
 
 
+async def test_where_more_at_once_only_makes_all_slower_few_are_under_way(autojump_clock: MockClock) -> None:
+    puts = Puts(turns(at_once=16), per_second=100.0)
+
+    async def client() -> None:
+        for _ in range(50):
+            await puts.put()
+
+    await puts.put()
+    assert puts.turns.limit == 16  # nobody knows yet
+    async with trio.open_nursery() as nursery:
+        for _ in range(16):
+            nursery.start_soon(client)
+        await trio.sleep(1)
+        puts.most = 0
+    assert puts.most <= 4
+    assert puts.refused == 0  # as many as may be under way may always wait
+    assert len(puts.times) == 1 + 16 * 50
+
+
+async def test_a_node_that_was_never_idle_still_refuses_what_would_come_too_late(autojump_clock: MockClock) -> None:
+    puts = Puts(turns(at_once=4, waiting=10_000), per_second=100.0)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2000):
+            nursery.start_soon(puts.put)
+            await trio.sleep(1 / 400)
+    assert puts.refused > 1000
+    assert max(puts.times) < 1.0
+
+
 async def test_who_leaves_while_waiting_leaves_no_trace(autojump_clock: MockClock) -> None:
     gate = turns(at_once=1)
     async with trio.open_nursery() as nursery:
