@@ -114,8 +114,8 @@ class _ValueHandlers:
             "Location": f"/{stored.key}",
             "Camomile-Replicas": str(stored.replicas),
             "Camomile-Durable": str(stored.durable),
-            "Content-Type": type_of(echo),
             **UNTRUSTED,
+            "Content-Type": type_of(echo),
         }
         return Answer(202, headers, echo)
 
