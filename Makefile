@@ -75,6 +75,7 @@ bench-overload: $(VENV)/dev.stamp  ## too much to do, clients that idle, floods:
 bench-growth: $(VENV)/dev.stamp  ## SQLite and a node's start from ten thousand records to a million, and the picture
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.picture
+	$(BIN)/python -m benchmarks.growth_contacts
 
 lock: $(VENV)/dev.stamp  ## pin the dependencies anew (needs Python 3.11 and a package registry)
 	tools/lock.sh $(BIN)/python --upgrade
