@@ -7,8 +7,6 @@ what `inbox.Request` says is proven. Classic peers get classic answers.
 
 from __future__ import annotations
 
-import attrs
-
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature, KeyPair, sign_pong
 from camomile_trio.kademlia import registers
@@ -255,5 +253,6 @@ class Handlers:
         if request.is_classic:
             return
         if key is not None:
-            result = attrs.evolve(result, contacts=self._closest(request, key))
+            contacts = self._closest(request, key)
+            result = StoreResult(result.status, result.durability, result.records, contacts)
         request.answer(result)

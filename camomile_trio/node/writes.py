@@ -7,7 +7,6 @@ or at once when the storage refuses.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable
 
@@ -87,15 +86,13 @@ class Writes:
     def hand_over(self, state: KeyState, value: bytes | None, done: Done | None, *, even_if_full: bool) -> None:
         """Gives a state to the storage. StorageFull, StorageError."""
         now = self._wall_clock()
-        write = functools.partial(
-            self._storage.write,
-            state,
-            self._timetable(state, now),
-            value=value,
-            even_if_full=even_if_full,
-            evictable=registers.is_evictable(state, now),
-            done=done,
-        )
+        timetable, evictable = self._timetable(state, now), registers.is_evictable(state, now)
+
+        def write() -> None:
+            self._storage.write(
+                state, timetable, value=value, even_if_full=even_if_full, evictable=evictable, done=done
+            )
+
         try:
             write()
         except StorageFull:
