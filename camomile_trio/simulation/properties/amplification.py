@@ -66,6 +66,7 @@ class Book:
     life: int
     budget: Budget
     accounts: dict[Endpoint, Account] = attrs.field(factory=dict)
+    heard: Endpoint | None = None  # whose datagram came last
 
 
 class Amplification(Property):
@@ -100,15 +101,20 @@ class Amplification(Property):
             if packet.session not in account.asked:
                 self._count_first(source, destination, account, packet)
             is_repeat = account.asked.get(packet.session, False)
-            # A request that goes out while another is being received goes with its answer.
-            goes_with = isinstance(packet.message, Ping) and account.heard_at == self._now()
+            # A request that goes out while another is being received goes with its answer. In the same moment somebody
+            # else may have been heard, who has named this address.
+            is_being_received = account.heard_at == self._now() and self._books[source].heard == destination
+            goes_with = isinstance(packet.message, Ping) and is_being_received
             account.asked[packet.session] = is_repeat or goes_with
             if is_repeat or goes_with:
                 self._count(source, destination, account, len(payload))
 
     def on_received(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
         account = self._account(destination, source)
-        if account is None or account.is_proven:
+        if account is None:
+            return
+        self._books[destination].heard = source
+        if account.is_proven:
             return
         if _is_answer_of_ours(payload) and payload[2:34] not in account.asked:
             return

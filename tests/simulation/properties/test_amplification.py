@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from unittest import mock
 
+import pytest
 import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.messages import VERSION as VERSION_1
+from camomile_trio.kademlia.messages import Message, NodeList, Packet, Ping, Pong
 from camomile_trio.node import inbox
 from camomile_trio.node.inbox import Inbox
 from camomile_trio.node.peers import Peer
@@ -16,6 +20,7 @@ from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.amplification import Amplification
 from camomile_trio.simulation.raw_packets import SENDER, SESSION, Kind, field
 from camomile_trio.simulation.world import World
+from camomile_trio.wire.codec import encode
 from tests.simulation.worlds import broken_rules, run_world
 
 STRANGER = Endpoint.parse("10.9.9.9:8118")
@@ -87,3 +92,26 @@ def test_a_ping_that_is_not_counted_with_the_answer_is_seen() -> None:
 
     with mock.patch.object(Inbox, "_answer", answer):
         assert broken_rules(run_world(a_stranger_asks, Amplification())) == [Amplification.name]
+
+
+@pytest.mark.parametrize("somebody_else", [True, False])
+def test_a_ping_belongs_to_what_is_being_received_and_not_to_what_came_just_before(somebody_else: bool) -> None:
+    """Seed 1485 of the swarm: in the moment of a stranger's ping somebody else's answer named the stranger."""
+    judge = Amplification()
+
+    async def story(world: World, machines: list[Machine]) -> None:
+        own, friend = machines[0].endpoint, machines[1].endpoint
+        rng = world.generator("stranger")
+        theirs, ours = NodeId(rng.randbytes(32)), NodeId(rng.randbytes(32))
+
+        def packet(sender: NodeId, message: Message) -> bytes:
+            return encode(Packet(rng.randbytes(32), sender, message, VERSION_1))
+
+        judge.on_received(world.now, STRANGER, own, packet(theirs, Ping(bytes(32))))
+        judge.on_sent(world.now, own, STRANGER, packet(ours, Pong(bytes(32), bytes(32), bytes(64), STRANGER, 1 << 40)))
+        if somebody_else:
+            judge.on_received(world.now, friend, own, packet(ours, NodeList()))
+        judge.on_sent(world.now, own, STRANGER, packet(ours, Ping(bytes(32))))
+        await trio.lowlevel.checkpoint()
+
+    assert broken_rules(run_world(story, judge)) == ([] if somebody_else else [Amplification.name])
