@@ -93,9 +93,10 @@ MUTANTS = (
         edits=(
             Edit(
                 "kademlia/shortlist.py",
-                "        return all(candidate.state is PeerState.ANSWERED for",
-                "        return self._counts[PeerState.ANSWERED] >= self.k or all(candidate.state is "
-                "PeerState.ANSWERED for",
+                "        for _, candidate in self._hopeful[: self.k]:  # noqa: SIM110",
+                "        if self._counts[PeerState.ANSWERED] >= self.k:\n"
+                "            return True\n"
+                "        for _, candidate in self._hopeful[: self.k]:  # noqa: SIM110",
             ),
         ),
         caught_by=("lookups find exactly the closest",),
@@ -300,9 +301,9 @@ MUTANTS = (
             ),
             Edit(
                 "node/placing.py",
-                "                if not (is_certain and self._spread.store_at(contact, asking=self)):\n",
+                "                if not (is_certain and spread.store_at(contact, asking=self)):\n",
                 "                if is_certain:\n"
-                "                    self._spread.store_at(contact, asking=self)\n"
+                "                    spread.store_at(contact, asking=self)\n"
                 "                else:\n",
             ),
         ),
