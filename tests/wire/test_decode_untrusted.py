@@ -90,7 +90,9 @@ def assert_checked(packet: Packet) -> None:
     if isinstance(message, Have):
         assert 1 <= len(message.keys) <= 32
     if isinstance(message, HaveResult):
-        assert 1 <= len(message.holdings) <= 32
+        # Where digests were sent, all keys may be alike, and nothing else is to be said of any.
+        assert len(message.holdings) <= 32
+        assert message.holdings or message.alike
 
 
 def decoded_or_refused(datagram: bytes) -> None:
