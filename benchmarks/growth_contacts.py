@@ -9,20 +9,19 @@ import json
 import random
 import tracemalloc
 
-from camomile_trio.config import Requests
+from camomile_trio.config import Kademlia, Requests
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, NodeId
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.peers import Peers
 
-K = 20
 MET = 100_000  # nodes that have answered: of a network of so many, the table keeps some hundreds
 
 
 def seats() -> tuple[float, int]:
     """Bytes of each contact that the table keeps, replacements included, and how many these are."""
     rng = random.Random(1)
-    table = RoutingTable(NodeId(rng.randbytes(ID_BYTES)), K)
+    table = RoutingTable(NodeId(rng.randbytes(ID_BYTES)), Kademlia().k)
     tracemalloc.start()
     for number in range(MET):
         endpoint = Endpoint.of(number.to_bytes(4, "big"), 8118)

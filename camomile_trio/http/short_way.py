@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -99,13 +100,11 @@ async def answer_shortly(
         has_already = [value.decode("latin-1") for name, value in scope["headers"] if name == b"if-none-match"]
         work = functools.partial(values.read, key, has_already)
     answer: Answer | None = None
-    with client.while_there():
-        try:
-            answer = await _answer_of(work, scope)
-            if body is not None and not await body.let_it_end():
-                answer = attrs.evolve(answer, headers={**answer.headers, "Connection": "close"})
-        except _ClientGone:
-            answer = None
+    with client.while_there(), suppress(_ClientGone):
+        made = await _answer_of(work, scope)
+        if body is not None and not await body.let_it_end():
+            made = attrs.evolve(made, headers={**made.headers, "Connection": "close"})
+        answer = made
     if answer is not None:
         start, content = answer.as_events(with_body=scope["method"] != "HEAD")
         await send(start)
@@ -175,27 +174,28 @@ class _Body:
 
     def __init__(self, receive: ASGIReceiveCallable) -> None:
         self._receive = receive
-        self._pieces: list[bytes] = []
         self._has_ended = False
 
     async def read(self, timeout: float) -> bytes:
+        pieces: list[bytes] = []
         with trio.move_on_after(timeout):
-            await self._collect()
+            while not self._has_ended:
+                pieces.append(await self._next())
         if not self._has_ended:
             raise SlowBody.after(timeout)
-        return b"".join(self._pieces)
+        return b"".join(pieces)
 
     async def let_it_end(self) -> bool:
         """Whether it has ended, or does within the time that who was refused is given for it."""
         if not self._has_ended:
             with trio.move_on_after(DRAIN_SECONDS):
-                await self._collect()
+                while not self._has_ended:
+                    await self._next()  # and nobody keeps it
         return self._has_ended
 
-    async def _collect(self) -> None:
-        while not self._has_ended:
-            event = await self._receive()
-            if event["type"] != "http.request":
-                raise _ClientGone
-            self._pieces.append(event["body"])
-            self._has_ended = not event["more_body"]
+    async def _next(self) -> bytes:
+        event = await self._receive()
+        if event["type"] != "http.request":
+            raise _ClientGone
+        self._has_ended = not event["more_body"]
+        return event["body"]

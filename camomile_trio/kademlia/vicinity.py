@@ -1,8 +1,9 @@
 """How far from a key a candidate may be and still be as good as certain to be one of the k closest to it.
 
-Rules of this file: pure. It judges answers by what they name and remembers two distances. What is told is untrusted, so
-two nodes have to vouch. If they lie we store at up to k candidates that turn out not to be the closest: copies too
-many, while the lookup goes on and finds the right ones. Source: Kademlia (2002), §2.3; docs/protocol.md, "Lookups".
+Rules of this file: pure. It judges answers by what they name, no more of them than it takes, and remembers two
+distances and the answers that it has not judged. What is told is untrusted, so two nodes have to vouch. If they lie we
+store at up to k candidates that turn out not to be the closest: copies too many, while the lookup goes on and finds the
+right ones. Source: Kademlia (2002), §2.3; docs/protocol.md, "Lookups".
 
 What a node is sure to know are the k nodes closest to itself: it looked for them when it joined. Let the target and
 the node differ in their last b bits only. Cut the id space into blocks of 2^b ids: a block is as far from the target as

@@ -90,13 +90,10 @@ class Placing:
                 is_certain = vicinity.holds(contact.id) and spread.may_ask(contact)
                 if not (is_certain and spread.store_at(contact, asking=self)):
                     self._find(contact)
-        told = spread.told
-        for contact in shortlist.answered_within(vicinity.reach):
-            # Nearly all were told before: this is looked at after every answer.
-            if told.get(contact.id) != contact:
-                spread.store_at(contact)
+        for contact in spread.untold(shortlist.answered_within(vicinity.reach)):
+            spread.store_at(contact)
         self._is_pumping = False
-        if self._shortlist.finished and not self._checked:
+        if shortlist.finished and not self._checked:
             self._end()
 
     def _find(self, contact: Contact) -> None:

@@ -158,6 +158,11 @@ class Spread:
         ).start()
         return True
 
+    def untold(self, contacts: Iterable[Contact]) -> list[Contact]:
+        """Those of them to whom no STORE has gone where they are now. Asked after every answer: nearly all are told."""
+        told = self.told.get
+        return [contact for contact in contacts if told(contact.id) != contact]
+
     def _is_told(self, contact: Contact) -> bool:
         told = self.told.get(contact.id)
         return told is not None and told.endpoint == contact.endpoint

@@ -42,9 +42,9 @@ _PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
     brought_by = excluded.brought_by,
     value = CASE WHEN excluded.size = size THEN coalesce(excluded.value, value) ELSE excluded.value END"""
 _VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE key = ?1)) FROM keys WHERE key = ?1"
-# A `StateRow`, and a key with it.
-_STATE = "SELECT size, registers, classic_until, published, brought_by FROM keys WHERE key = ?"
+# A key and its `StateRow`.
 _STATES = "SELECT key, size, registers, classic_until, published, brought_by FROM keys WHERE key IN "
+_STATE = _STATES + "(?)"
 # A partial index is used only where the query repeats its condition.
 _DUE = "SELECT due, key FROM keys WHERE due > 0 AND due <= ? ORDER BY due, key LIMIT ?"
 _RENEWABLE = "SELECT renew, key FROM keys WHERE renew > 0 AND renew <= ? ORDER BY renew, key LIMIT ?"
@@ -80,7 +80,7 @@ class Database:
 
     def read(self, key: Key) -> KeyState | None:
         rows = self._rows(_STATE, (key,))
-        return self._state(key, rows[0]) if rows else None
+        return self._state(key, rows[0][1:]) if rows else None
 
     def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
         """Of those of which something is stored. One statement: each would take its locks anew."""

@@ -252,6 +252,30 @@ async def test_who_leaves_within_its_body_gets_no_answer_and_stores_nothing() ->
     assert app.metrics.requests.count(("POST", "/", "gone")) == 1
 
 
+async def test_who_leaves_while_a_refusal_waits_for_the_end_of_its_body_gets_no_answer() -> None:
+    app = service(FakeNode(), HttpSettings(token=b"s3cret"))
+    client = PresentClient()
+    sent: list[ASGISendEvent] = []
+    is_waiting = trio.Event()
+
+    async def receive() -> ASGIReceiveEvent:
+        is_waiting.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def send(event: ASGISendEvent) -> None:
+        sent.append(event)
+
+    scope = scope_of("POST", "/", [(b"content-length", b"4")])
+    scope["extensions"][CLIENT] = client  # type: ignore[assignment]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(app.asgi_app, scope, receive, send)
+        await is_waiting.wait()
+        client.scope.cancel()
+    assert sent == []
+    assert app.metrics.requests.count(("POST", "/", "gone")) == 1
+
+
 @pytest.mark.parametrize(
     "scope",
     [
