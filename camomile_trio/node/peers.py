@@ -24,7 +24,8 @@ TOKEN_LIFE = 3600.0  # the least time that a write token is good for, in seconds
 class Peer:
     """One endpoint. Times are seconds of Trio's clock."""
 
-    rto: float  # retransmission timeout, in seconds
+    rto: float  # retransmission timeout by its round trips, in seconds; nobody waits for longer
+    backoff: int = 1  # how many times that a retransmission waits
     smoothed: float = 0.0  # round trip; 0 before the first sample
     variation: float = 0.0
     is_proven: bool = False  # it has answered a request of ours
@@ -123,15 +124,24 @@ class Peers:
             # a sum without slack calls a peer overdue for the first packet that waits its turn somewhere.
             slack = max(4 * peer.variation, self._settings.least_rto)
             peer.rto = min(peer.smoothed + slack, self._settings.most_rto)
+            peer.backoff = 1
         return peer
 
-    def on_retransmitted(self, endpoint: Endpoint) -> None:
-        """A request to it was sent again: its timeout doubles until the next clear sample (RFC 6298, §5.5 and §5.7).
+    def resend_after(self, endpoint: Endpoint) -> float:
+        """How long after a request it is sent again, in seconds."""
+        peer = self.get(endpoint)
+        return min(peer.rto * peer.backoff, self._settings.most_rto)
 
-        Without this a peer that is slower than its timeout would never be measured, and be overdue for ever.
+    def on_retransmitted(self, endpoint: Endpoint) -> None:
+        """A request to it was sent again: the next ones wait twice as long for that, until there is a clear sample
+        (RFC 6298, §5.5 and §5.7).
+
+        Without this a peer that is slower than its timeout would never be measured, and be overdue for ever. But they
+        are overdue as soon as before: while one that has just died fails its first requests, there may be many more.
         """
         peer = self.get(endpoint)
-        peer.rto = min(peer.rto * 2, self._settings.most_rto)
+        if peer.rto * peer.backoff < self._settings.most_rto:
+            peer.backoff *= 2
 
     def on_missed(self, endpoint: Endpoint, now: float) -> None:
         """A request to it passed its deadline."""

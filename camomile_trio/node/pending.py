@@ -37,6 +37,7 @@ class Pending:
     on_failed: OnNothing | None
     held_back: bool = False  # not sent yet: the endpoint has not proven itself
     overdue_from: float = 0.0  # never overdue before: one that was held back is given its time from when it is sent
+    is_overdue: bool = False
     resent: bool = False
     done: bool = False
 

@@ -271,22 +271,37 @@ class Rpc:
     def _overdue(self, pending: Pending) -> None:
         if pending.done or pending.by_stream:
             return
-        if self.clock() < pending.overdue_from:
-            self.deadlines.set(pending.overdue_from, functools.partial(self._overdue, pending), awaited=pending)
+        now = self.clock()
+        if now < pending.overdue_from:
+            self._call_again(pending, pending.overdue_from)
             return
-        if not pending.resent:
-            pending.resent = True
-            if not pending.held_back:
-                self.statistics.retransmitted += 1
-                self.peers.on_retransmitted(pending.endpoint)
-                self.transport.send(pending.datagram, pending.endpoint)
-            self.deadlines.set(
-                pending.sent_at + self.settings.deadline, functools.partial(self._overdue, pending), awaited=pending
-            )
-            if pending.on_overdue is not None:
-                pending.on_overdue()
+        if pending.resent:
+            self._fail(pending)
             return
-        self._fail(pending)
+        resend_at = pending.sent_at + min(self.peers.resend_after(pending.endpoint), self.settings.deadline)
+        if pending.held_back or resend_at <= now:
+            self._resend(pending)
+        else:
+            self._call_again(pending, resend_at)
+        if not pending.is_overdue:
+            self._tell_overdue(pending)
+
+    def _resend(self, pending: Pending) -> None:
+        pending.resent = True
+        if not pending.held_back:
+            self.statistics.retransmitted += 1
+            self.peers.on_retransmitted(pending.endpoint)
+            self.transport.send(pending.datagram, pending.endpoint)
+        self._call_again(pending, pending.sent_at + self.settings.deadline)
+
+    def _call_again(self, pending: Pending, time: float) -> None:
+        self.deadlines.set(time, functools.partial(self._overdue, pending), awaited=pending)
+
+    @staticmethod
+    def _tell_overdue(pending: Pending) -> None:
+        pending.is_overdue = True
+        if pending.on_overdue is not None:
+            pending.on_overdue()
 
     def _fail(self, pending: Pending, *, is_silent: bool = True) -> None:
         if pending.done:
@@ -324,8 +339,8 @@ class Rpc:
         self.deadlines.set(patience, functools.partial(self._stream_overdue, pending), awaited=pending)
 
     def _stream_overdue(self, pending: Pending) -> None:
-        if not (pending.done or pending.resent) and pending.on_overdue is not None:
-            pending.on_overdue()
+        if not (pending.done or pending.is_overdue):
+            self._tell_overdue(pending)
 
     async def _exchange(self, pending: Pending) -> None:
         with trio.move_on_after(self.settings.stream_deadline):

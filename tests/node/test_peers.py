@@ -59,14 +59,18 @@ def test_an_answer_to_either_of_two_transmissions_is_no_sample() -> None:
     assert (peer.smoothed, peer.variation, peer.rto) == before
 
 
-def test_a_retransmission_doubles_the_timeout_until_the_next_sample() -> None:
+def test_a_retransmission_doubles_the_time_to_the_next_until_there_is_a_sample() -> None:
     peers = Peers(Requests())
     peers.on_retransmitted(BOB)
-    assert peers.get(BOB).rto == 0.5
-    peers.on_retransmitted(BOB)
-    peers.on_retransmitted(BOB)
-    assert peers.get(BOB).rto == 1.0  # the most
+    assert peers.resend_after(BOB) == 0.5
+    for _ in range(100):
+        peers.on_retransmitted(BOB)
+    assert peers.resend_after(BOB) == 1.0  # the most
+    assert peers.get(BOB).rto == 0.25  # as long as ever is it waited for
+    peers.on_answer(BOB, 0.0, round_trip=None, version=1)
+    assert peers.resend_after(BOB) == 1.0
     assert peers.on_answer(BOB, 0.0, round_trip=0.1, version=1).rto == pytest.approx(0.3)
+    assert peers.resend_after(BOB) == pytest.approx(0.3)
 
 
 def test_an_answer_proves_an_endpoint_and_a_request_does_not() -> None:

@@ -95,6 +95,26 @@ async def test_many_dead_cost_their_timeouts_side_by_side(autojump_clock: trio.t
         assert get <= 15 / 3 * FIRST_RTO + HEALTHY
 
 
+async def test_who_puts_while_peers_die_waits_no_longer_for_each_put_that_met_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Until the first requests to the dead have failed, every put finds them silent anew: it waits for the STOREs that
+    it sends at once, then for three FIND_NODEs at a time."""
+    async with village(30, config=small(cache_life=0)) as place:
+        for number in range(20):
+            await place[0].put(b"before %d" % number)
+        rto = max(rpc_of(place[0]).peers.get(each.endpoint).rto for each in place.inhabitants[1:])
+        assert rto < 0.1
+        for inhabitant in place.inhabitants[1:10]:
+            await inhabitant.crash()
+        died = trio.current_time()
+        took: list[float] = []
+        while trio.current_time() < died + DEADLINE:
+            took.append(await timed_put(place[0], b"value %d" % len(took)))
+        assert len(took) > 20
+        assert max(took) <= (1 + 9 / 3) * rto + HEALTHY
+
+
 async def test_all_are_dead_but_one(autojump_clock: trio.testing.MockClock) -> None:
     async with village(15, config=small(cache_life=0)) as place:
         await place[1].put(VALUE)
