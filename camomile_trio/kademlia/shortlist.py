@@ -79,8 +79,16 @@ class Shortlist:
         # Those neither overdue nor failed, closest first. Different ids never have the same distance.
         self._hopeful: list[tuple[int, _Candidate]] = []
         self._counts = [0] * len(PeerState)
+        known: dict[int, Contact] = {}
         for contact in start:
-            self._learn(contact, hops=1)
+            known.setdefault(as_int(contact[0]) ^ self._number, contact)
+        if own is not None:
+            known.pop(as_int(own) ^ self._number, None)
+        ordered = sorted(known.items())
+        self._farther = ordered[:k]
+        self._learn_farther()
+        # Those beyond the k closest are made candidates once that can make a difference: in most lookups never.
+        self._farther = ordered[k:MAX_CANDIDATES]
 
     def next_queries(self, reach: int = NOBODY) -> list[Contact]:
         """Whom to ask now, closest first; they are taken as asked. Often none: then an event has to come first.
@@ -123,6 +131,9 @@ class Shortlist:
         find = self._candidates.get
         for contact in itertools.islice(contacts, MAX_CONTACTS):
             known = find(contact[0])
+            if known is None and self._farther:
+                self._learn_farther()
+                known = find(contact[0])
             if known is not None and (known.state is PeerState.ANSWERED or known.contact.endpoint == contact.endpoint):
                 continue
             if may_contact is not None and not may_contact(contact.endpoint):
@@ -238,6 +249,14 @@ class Shortlist:
         answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)
         return list(itertools.islice(answered, self.k))
 
+    def _learn_farther(self) -> None:
+        """Those of the start, by their distances, that are farther than all candidates so far, closest first."""
+        for distance, contact in self._farther:
+            candidate = self._candidates[contact.id] = _Candidate(contact, distance, 1)
+            self._hopeful.append((distance, candidate))
+            self._counts[PeerState.UNASKED] += 1
+        self._farther = []
+
     def _learn(self, contact: Contact, hops: int) -> None:
         if contact.id in self._candidates or contact.id == self.own:
             return
@@ -275,6 +294,7 @@ class Shortlist:
         return True
 
     def _lose_hope(self, candidate: _Candidate) -> None:
+        self._learn_farther()
         # A tuple of the distance alone sorts before the one that has it.
         del self._hopeful[bisect.bisect_left(self._hopeful, (candidate.distance,))]
 
