@@ -111,6 +111,19 @@ class Shortlist:
         self.asked += len(queries)
         return queries
 
+    def first_query(self, cost: Callable[[Contact], float]) -> Contact | None:
+        """Before anybody is asked: of the alpha closest the one that costs least, taken as asked. None if all cost
+        infinitely much."""
+        nearest = [candidate for _, candidate in self._hopeful[: self.alpha]]
+        costs = [cost(candidate.contact) for candidate in nearest]
+        least = min(costs, default=math.inf)
+        if least == math.inf:
+            return None
+        candidate = nearest[costs.index(least)]
+        self._become(candidate, PeerState.ASKED)
+        self.asked += 1
+        return candidate.contact
+
     def on_reply(
         self, node: NodeId, contacts: Iterable[Contact], may_contact: Callable[[Endpoint], bool] | None = None
     ) -> int:

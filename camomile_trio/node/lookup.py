@@ -8,6 +8,7 @@ also by cancellation, detaches every request still under way. Source: Kademlia (
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -24,6 +25,13 @@ from camomile_trio.node.rpc import Rpc
 
 # How many times k known contacts a lookup starts from.
 START = 3
+# Only who is as near as this, in seconds to there and back, is asked alone. There three questions cost processors more
+# time than they save. Farther away the first of three answers comes sooner than the only one: with 5 to 30 ms each way
+# half of all gets take 62 ms, not 75.
+NEAR = 0.005
+# For how long one that is asked alone is waited for at least, in seconds: however regular its round trips were, the
+# next one may have to wait for a processor.
+LEAST_PATIENCE = 0.01
 
 # Sees every answer as it comes; True ends the lookup there and then.
 OnAnswer = Callable[[Contact, Packet], bool]
@@ -61,7 +69,10 @@ class Lookup:
         alpha: int,
         start: Iterable[Contact] | None = None,
         on_answer: OnAnswer | None = None,
+        one_first: bool = False,
     ) -> None:
+        """`one_first`: a single answer may be all that is wanted, so one of the alpha closest that is near is asked
+        alone, for as long as it usually takes to answer."""
         self._rpc = rpc
         self._question = question
         self._target: bytes = question.target if isinstance(question, FindNode) else question.key
@@ -73,12 +84,15 @@ class Lookup:
         self._done = trio.Event()
         self._open: dict[bytes, Pending] = {}
         self._is_pumping = False
+        self._is_narrow = one_first
 
     async def run(self) -> LookupResult:
         """Asks until the k closest have answered, or `on_answer` has enough, or nobody is left to ask."""
         began = self._rpc.clock()
         self._rpc.table.touch(self._target, began)
         try:
+            if self._is_narrow:
+                self._ask_one()
             self._pump()
             await self._done.wait()
         finally:
@@ -98,9 +112,33 @@ class Lookup:
             )
         return result
 
+    def _ask_one(self) -> None:
+        """Of the closest the quickest, which most likely would be the first to answer if all were asked."""
+        contact = self.shortlist.first_query(self._patience)
+        pending = self._ask(contact) if contact is not None else None
+        if contact is None or pending is None or pending.is_suspect:
+            self._is_narrow = False
+            return
+        patience = max(self._patience(contact), LEAST_PATIENCE)
+        self._rpc.deadlines.set(self._rpc.clock() + patience, functools.partial(self._hedge, contact), awaited=pending)
+
+    def _patience(self, contact: Contact) -> float:
+        """How long to wait for it alone, in seconds; infinite for who is not near, or perhaps not there."""
+        peer = self._rpc.peers.known(contact.endpoint)
+        if peer is None or peer.least > NEAR or peer.is_suspect(self._rpc.clock()):
+            return math.inf
+        return peer.usual
+
+    def _hedge(self, contact: Contact) -> None:
+        """The others are asked too, unless a value too large for a datagram is on its way, or nobody waits any more."""
+        pending = self._open.get(contact.id)
+        if pending is not None and not pending.by_stream:
+            self._is_narrow = False
+            self._pump()
+
     def _pump(self) -> None:
         # A request that cannot be sent fails at once and frees its slot, so this goes on until nothing is to be sent.
-        if self._is_pumping or self._done.is_set():
+        if self._is_pumping or self._is_narrow or self._done.is_set():
             return
         self._is_pumping = True
         while queries := self.shortlist.next_queries():
@@ -114,7 +152,7 @@ class Lookup:
         """Whether somebody has a value that only fits into a stream, which is on its way though it is overdue."""
         return isinstance(self._question, FindValue) and any(each.by_stream for each in self._open.values())
 
-    def _ask(self, contact: Contact) -> None:
+    def _ask(self, contact: Contact) -> Pending | None:
         pending = self._rpc.request(
             contact.endpoint,
             self._question,
@@ -125,12 +163,14 @@ class Lookup:
         )
         if pending is None:
             self.shortlist.on_failed(contact.id)
-            return
+            return None
         self._open[contact.id] = pending
         if pending.is_suspect:
             self.shortlist.on_overdue(contact.id)
+        return pending
 
     def _replied(self, contact: Contact, packet: Packet) -> None:
+        self._is_narrow = False
         del self._open[contact.id]
         learn_from(self._rpc, self.shortlist, contact, packet.message)
         if self._on_answer is not None and self._on_answer(contact, packet):
@@ -138,10 +178,12 @@ class Lookup:
         self._pump()
 
     def _overdue(self, contact: Contact) -> None:
+        self._is_narrow = False
         self.shortlist.on_overdue(contact.id)
         self._pump()
 
     def _failed(self, contact: Contact) -> None:
+        self._is_narrow = False
         self._open.pop(contact.id, None)
         self.shortlist.on_failed(contact.id)
         self._pump()

@@ -28,6 +28,7 @@ class Peer:
     backoff: int = 1  # how many times that a retransmission waits
     smoothed: float = 0.0  # round trip; 0 before the first sample
     variation: float = 0.0
+    least: float = math.inf  # the shortest round trip: how far away it is, however busy it may be
     is_proven: bool = False  # it has answered a request of ours
     knows_us: bool = False  # we have answered its ping, so it need not hold its answers short
     version: int = 0  # shown in a reply that we matched
@@ -52,6 +53,12 @@ class Peer:
     def was_asked_since(self, time: float) -> bool:
         """Whether the later of its first requests was sent after `time`."""
         return self.first_request_at[1] > time
+
+    @property
+    def usual(self) -> float:
+        """The longest of its usual round trips, in seconds: RFC 6298's estimate, without the slack that is added to it
+        before anybody is taken for silent."""
+        return self.smoothed + 4 * self.variation
 
     def takes_stores(self, now: float) -> bool:
         """Whether a STORE by datagram would not be refused: one of ours that stores, knows us or gave us a token."""
@@ -114,6 +121,7 @@ class Peers:
         peer.answered_at = now
         peer.missed_at = -math.inf
         if round_trip is not None:
+            peer.least = min(peer.least, round_trip)
             if peer.smoothed:
                 peer.variation = 0.75 * peer.variation + 0.25 * abs(peer.smoothed - round_trip)
                 peer.smoothed = 0.875 * peer.smoothed + 0.125 * round_trip

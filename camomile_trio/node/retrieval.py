@@ -66,7 +66,14 @@ class Retrieval:
         """One lookup, and what we have ourselves."""
         core, settings = self._core, self._core.config.kademlia
         self._weigh_own()
-        lookup = Lookup(core.rpc, FindValue(self._key), k=settings.k, alpha=settings.alpha, on_answer=self._on_answer)
+        lookup = Lookup(
+            core.rpc,
+            FindValue(self._key),
+            k=settings.k,
+            alpha=settings.alpha,
+            on_answer=self._on_answer,
+            one_first=True,
+        )
         result = await lookup.run()
         # A forget may have come here while we looked: what we hold now counts, not what we held before.
         self._weigh_own()

@@ -5,6 +5,7 @@ Rules of this file: nothing is sent and no time passes; each test says what happ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,21 @@ def test_the_closest_are_asked_first_and_no_more_than_alpha_at_a_time() -> None:
     assert lookup.next_queries() == peers(3, 5)
     assert lookup.next_queries() == []
     assert (lookup.asked, lookup.count(PeerState.ASKED)) == (2, 2)
+
+
+def test_one_of_the_alpha_closest_may_be_asked_before_all_others() -> None:
+    lookup = lookup_from(7, 3, 5, 9, k=4, alpha=3)
+    costs = {3: 2.0, 5: 1.0, 7: 4.0, 9: 0.5}
+    assert lookup.first_query(lambda contact: costs[contact.id[0]]) == peer(5)
+    assert (lookup.asked, lookup.state(peer(5).id)) == (1, PeerState.ASKED)
+    assert lookup.next_queries() == peers(3, 7)
+
+
+def test_nobody_is_asked_first_if_all_cost_infinitely_much() -> None:
+    lookup = lookup_from(7, 3, 5)
+    assert lookup.first_query(lambda contact: math.inf) is None
+    assert lookup_from().first_query(lambda contact: 1.0) is None
+    assert lookup.next_queries() == peers(3, 5)
 
 
 def test_each_answer_frees_one_slot_for_the_closest_there_is_by_then() -> None:

@@ -185,6 +185,138 @@ async def test_leaving_it_leaves_nobody_to_call(autojump_clock: trio.testing.Moc
         assert all(pending.done for pending in under_way)
 
 
+# One asked alone ---------------------------------------------------------------------------------------------------
+
+QUESTION = FindValue(Key(TARGET))
+
+
+def enough(contact: Contact, packet: Packet) -> bool:
+    return isinstance(packet.message, Value) and packet.message.value is not None
+
+
+def get_from(rpc: Rpc, peers: list[Peer]) -> Lookup:
+    """A lookup for which one answer with a value is enough."""
+    start = [peer.contact for peer in peers]
+    return Lookup(rpc, QUESTION, k=20, alpha=3, start=start, on_answer=enough, one_first=True)
+
+
+def met(rpc: Rpc, peers: list[Peer], round_trips: list[float]) -> None:
+    for peer, round_trip in zip(peers, round_trips, strict=False):
+        rpc.peers.on_answer(peer.endpoint, trio.current_time(), round_trip=round_trip, version=1)
+
+
+def giving(peer: Peer, packet: Packet) -> None:
+    if isinstance(packet.message, FindValue):
+        peer.answer(packet, Value(value=b"a value"))
+
+
+def asked(line: Line) -> list[Endpoint]:
+    return [to for to, datagram in line.sent if isinstance(decode_untrusted(datagram).message, FindValue)]
+
+
+async def test_one_answer_is_enough_so_the_quickest_of_the_closest_is_asked_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.002, 0.001, 0.003, 0.0001])
+        result, took = await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, giving))
+        assert asked(line) == [peers[1].endpoint]  # the fourth is quicker, and not among the alpha closest
+        assert (result.asked, result.contacts) == (1, (peers[1].contact,))
+        assert took < 0.02
+
+
+async def test_who_has_nothing_is_followed_by_as_many_as_ever(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.001, 0.002, 0.003])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get_from(rpc_of(node), peers).run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert asked(line) == [peers[0].endpoint]
+            peers[0].answer(peers[0].heard()[0], Value(contacts=(peers[5].contact,)))
+            assert asked(line)[1:] == [peer.endpoint for peer in peers[1:4]]
+            nursery.cancel_scope.cancel()
+
+
+async def test_who_is_later_than_usual_is_not_waited_for_alone(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.005, 0.2, 0.2])
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, giving)
+        behaviours[peers[0]] = silent
+        _, took = await run(get_from(rpc_of(node), peers), behaviours)
+        # Round trips of 5 ms, as a rule 2.5 ms off: after 5 + 4 * 2.5 ms, long before it is overdue (55 ms).
+        assert 0.015 <= took < 0.05
+        assert asked(line) == [peer.endpoint for peer in peers[:3]]
+
+
+async def test_nobody_is_asked_alone_who_was_silent_lately_or_never_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.001])
+        rpc_of(node).peers.on_missed(peers[0].endpoint, trio.current_time())
+        await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, giving))
+        # The silent one takes no slot either.
+        assert asked(line) == [peer.endpoint for peer in peers[:4]]
+
+
+async def test_nobody_is_asked_alone_who_is_far_away(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.02, 0.03, 0.04])
+        await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, giving))
+        assert asked(line) == [peer.endpoint for peer in peers[:3]]
+
+
+async def test_leaving_while_one_is_asked_alone_asks_nobody_else(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.001, 0.001, 0.001])
+        with trio.move_on_after(0.005) as scope:
+            await get_from(rpc_of(node), peers).run()
+        assert scope.cancelled_caught
+        await trio.sleep(5)
+        assert set(asked(line)) == {peers[0].endpoint}
+
+
+async def test_a_value_that_one_is_sending_is_not_asked_of_others_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.001, 0.002, 0.002])
+
+        async def stream(datagram: bytes, to: Endpoint) -> bytes:
+            await trio.sleep(1)
+            return encode(Packet(decode_untrusted(datagram).session, peers[0].id, Value(value=bytes(100_000)), 1))
+
+        line.streams = stream
+        _, took = await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, too_large))
+        assert took == pytest.approx(1, abs=0.1)
+        assert asked(line) == [peers[0].endpoint]
+
+
+async def test_a_stream_that_stalls_is_waited_for_no_longer_than_any_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        peers = neighbours(line, 6)
+        met(rpc_of(node), peers, [0.001, 0.002, 0.002])
+
+        async def stall(datagram: bytes, to: Endpoint) -> bytes:
+            await trio.sleep_forever()
+            raise TransportError("never")
+
+        line.streams = stall
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, giving)
+        behaviours[peers[0]] = too_large
+        _, took = await run(get_from(rpc_of(node), peers), behaviours)
+        assert took == pytest.approx(2, abs=0.1)
+
+
 # Values that need a stream -----------------------------------------------------------------------------------------
 
 

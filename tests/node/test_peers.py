@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from camomile_trio.config import Requests
@@ -71,6 +73,21 @@ def test_a_retransmission_doubles_the_time_to_the_next_until_there_is_a_sample()
     assert peers.resend_after(BOB) == 1.0
     assert peers.on_answer(BOB, 0.0, round_trip=0.1, version=1).rto == pytest.approx(0.3)
     assert peers.resend_after(BOB) == pytest.approx(0.3)
+
+
+def test_what_is_usual_is_told_without_the_slack() -> None:
+    peers = Peers(Requests())
+    peer = peers.on_answer(BOB, 0.0, round_trip=0.004, version=1)
+    assert peer.usual == pytest.approx(0.012)
+    assert peer.rto == pytest.approx(0.054)
+
+
+def test_how_far_away_a_peer_is_its_shortest_round_trip_tells() -> None:
+    peers = Peers(Requests())
+    assert peers.get(BOB).least == math.inf
+    for round_trip in (0.3, 0.004, None, 0.2):
+        peers.on_answer(BOB, 0.0, round_trip=round_trip, version=1)
+    assert peers.get(BOB).least == 0.004
 
 
 def test_an_answer_proves_an_endpoint_and_a_request_does_not() -> None:

@@ -56,7 +56,7 @@ class Bounds(Looking):
                     world.violated(self.name, f"{what}: {most:g} at most", f"{seen:g}", machine)
 
     def _of_deadlines(self, world: World, machine: Machine) -> Load:
-        """Two for each request of the last `deadline` seconds."""
+        """Three for each request of the last `deadline` seconds: its own, its stream's, and its hedge's."""
         assert machine.node is not None
         core, place = machine.node.core, (machine.number, machine.lives)
         now, made = world.now, core.rpc.statistics.requests.total()
@@ -64,7 +64,7 @@ class Bounds(Looking):
         if now - young[0] > core.config.requests.deadline + MOMENT:
             old, young = young, (now, made)
         self._made[place] = old, young
-        return "deadlines", len(core.rpc.deadlines), 2 * (made - old[1])
+        return "deadlines", len(core.rpc.deadlines), 3 * (made - old[1])
 
     def _of_registers(self, machine: Machine) -> Iterator[Load]:
         assert machine.node is not None
