@@ -37,7 +37,8 @@ class Peer:
     token: bytes = b""  # lets us store there
     token_at: float = -math.inf  # when we were given it
     answered_at: float = -math.inf
-    missed_at: float = -math.inf  # a deadline passed, and no answer came since
+    overdue_at: float = math.inf  # a request became overdue, the first one since an answer came
+    missed_at: float = -math.inf  # a deadline passed or two requests in turn were overdue, and no answer came since
     pinged_at: float = -math.inf
     pinged: NodeId | None = None  # the node that was expected here when it was pinged last
     first_request_at: tuple[float, float] = (-math.inf, -math.inf)
@@ -67,7 +68,7 @@ class Peer:
         return self.knows_us or (bool(self.token) and now - self.token_at < TOKEN_LIFE)
 
     def is_suspect(self, now: float) -> bool:
-        """It missed a deadline within the last minute: overdue at once in every lookup."""
+        """It missed a deadline within the last minute, or was overdue twice: overdue at once in every lookup."""
         return now - self.missed_at < MISSED_FOR
 
 
@@ -119,6 +120,7 @@ class Peers:
             self._keep(self._proven, endpoint, peer)
         peer.version = version
         peer.answered_at = now
+        peer.overdue_at = math.inf
         peer.missed_at = -math.inf
         if round_trip is not None:
             peer.least = min(peer.least, round_trip)
@@ -150,6 +152,14 @@ class Peers:
         peer = self.get(endpoint)
         if peer.rto * peer.backoff < self._settings.most_rto:
             peer.backoff *= 2
+
+    def on_overdue(self, endpoint: Endpoint, sent_at: float, now: float) -> None:
+        """A request to it, sent at that time, is overdue. If an earlier one was so already by then, it is suspect:
+        while one that has just died lets its first requests run into their deadline, there may be hundreds more."""
+        peer = self.get(endpoint)
+        if sent_at >= peer.overdue_at:
+            peer.missed_at = now
+        peer.overdue_at = min(peer.overdue_at, now)
 
     def on_missed(self, endpoint: Endpoint, now: float) -> None:
         """A request to it passed its deadline."""

@@ -284,6 +284,8 @@ class Rpc:
         else:
             self._call_again(pending, resend_at)
         if not pending.is_overdue:
+            if not pending.held_back:
+                self.peers.on_overdue(pending.endpoint, pending.sent_at, now)
             self._tell_overdue(pending)
 
     def _resend(self, pending: Pending) -> None:

@@ -90,6 +90,19 @@ def test_how_far_away_a_peer_is_its_shortest_round_trip_tells() -> None:
     assert peers.get(BOB).least == 0.004
 
 
+def test_who_is_overdue_twice_in_turn_is_suspect_until_it_answers() -> None:
+    peers = Peers(Requests())
+    for sent_at, now in ((0.0, 0.25), (0.1, 0.35)):  # the second was under way when the first became overdue
+        peers.on_overdue(BOB, sent_at, now)
+        assert not peers.get(BOB).is_suspect(now)
+    peers.on_overdue(BOB, 0.3, 0.55)
+    assert peers.get(BOB).is_suspect(0.55)
+    peers.on_answer(BOB, 0.6, round_trip=None, version=1)
+    assert not peers.get(BOB).is_suspect(0.6)
+    peers.on_overdue(BOB, 0.7, 0.95)
+    assert not peers.get(BOB).is_suspect(0.95)
+
+
 def test_an_answer_proves_an_endpoint_and_a_request_does_not() -> None:
     peers = Peers(Requests())
     peers.get(BOB)
