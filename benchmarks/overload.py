@@ -195,11 +195,12 @@ class Bench:
             with flooding(hostile, self.processes[VICTIM].host, kind) as sent:
                 here, there = self.rates(VICTIM), self.rates(OTHER)
             kept = min(map(_kept, here, calm))
-            failed = sum(each.failed for each in here)
+            failed, refused = sum(each.failed for each in here), sum(len(each.refused) for each in here)
             self.note(
                 f"flood: {kind}",
-                f"{_rates(here)} at the node, {kept:.0%} of what it is without, {failed} failed; "
-                f"{sent[0]:.0f} a second sent",
+                f"{_rates(here)} at the node, {kept:.0%} of what it is without, {failed} failed"
+                + (f" ({refused} by 503)" if refused else "")
+                + f"; {sent[0]:.0f} a second sent",
                 ">= 50 %, none",
                 kept >= 0.5 and not failed,
             )

@@ -41,7 +41,9 @@ class Turns:
         self._most_waiting = waiting
         self._clock = clock
         self._queue: deque[trio.Event] = deque()
-        self._idle_time: float | None = None  # seconds that a put takes at an idle node; the first one's, wherever
+        self._begun = 0
+        self._idle_time: float | None = None  # seconds that a put takes while there is no other
+        self._is_guess = True  # so far it is only the first put's, whatever there was beside it
         self._interval: float | None = None  # seconds from one end to the next while all turns are taken
         self._ended_at: float | None = None  # the last end, if all turns were taken then
 
@@ -63,14 +65,16 @@ class Turns:
             await self._wait()
         else:
             self.under_way += 1
-        began, is_done = self._clock(), False
-        is_idle = self.under_way == 1 or self._idle_time is None
+        self._begun += 1
+        began, number, was_first = self._clock(), self._begun, self.under_way == 1
         try:
             yield
-            is_done = True
-        finally:
+        except BaseException:
             # What was broken off says nothing about how long it takes.
-            self._end(self._clock() - began if is_idle and is_done else None)
+            self._end()
+            raise
+        self._learn(self._clock() - began, is_alone=was_first and number == self._begun)
+        self._end()
 
     async def _wait(self) -> None:
         before = self.under_way + len(self._queue)
@@ -86,7 +90,7 @@ class Turns:
             await event.wait()
         except trio.Cancelled:
             if event.is_set():
-                self._end(None)
+                self._end()
             else:
                 self._queue.remove(event)
             raise
@@ -97,10 +101,16 @@ class Turns:
             return False
         return before * self._interval > PATIENCE * self._idle_time
 
-    def _end(self, idle_time: float | None) -> None:
+    def _learn(self, took: float, *, is_alone: bool) -> None:
+        """One put has ended that had no other beside it from its beginning to its end, or that may have had."""
+        if is_alone:
+            self._idle_time = _averaged(None if self._is_guess else self._idle_time, took, _IDLE_TIME_KEEPS)
+            self._is_guess = False
+        elif self._idle_time is None:
+            self._idle_time = took
+
+    def _end(self) -> None:
         now = self._clock()
-        if idle_time is not None:
-            self._idle_time = _averaged(self._idle_time, idle_time, _IDLE_TIME_KEEPS)
         was_full = self.under_way >= self.limit
         if was_full and self._ended_at is not None:
             self._interval = _averaged(self._interval, now - self._ended_at, _INTERVAL_KEEPS)

@@ -108,6 +108,52 @@ async def test_many_at_once_are_all_taken_on_where_that_takes_no_longer(autojump
     assert max(times) <= PATIENCE * 0.05
 
 
+async def test_a_put_that_others_have_joined_tells_nothing_of_an_idle_node(autojump_clock: MockClock) -> None:
+    puts = Puts(turns(at_once=16), per_second=100.0)
+
+    async def beside_another(seconds: float) -> None:
+        async with puts.turns.turn():
+            await trio.sleep(seconds)
+
+    await beside_another(0.01)
+    for _ in range(50):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beside_another, 0.08)
+            await trio.sleep(0.001)
+            nursery.start_soon(beside_another, 0.08)
+
+    async def client() -> None:
+        for _ in range(100):
+            await puts.put()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(16):
+            nursery.start_soon(client)
+            await trio.sleep(0.001)
+        await trio.sleep(5)
+        assert puts.turns.limit <= 3
+
+
+async def test_the_first_put_is_a_guess_until_there_is_one_alone(autojump_clock: MockClock) -> None:
+    gate = turns(at_once=16)
+
+    async def put(seconds: float) -> None:
+        async with gate.turn():
+            await trio.sleep(seconds)
+
+    async def client() -> None:
+        for _ in range(20):
+            await put(0.16)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(16):
+            nursery.start_soon(client)
+            await trio.sleep(0.01)
+    assert gate.limit == 16  # 10 ms from end to end, and each took 160 beside 15 others
+    await put(0.01)
+    assert gate.limit == 2
+
+
 async def test_where_more_at_once_only_makes_all_slower_few_are_under_way(autojump_clock: MockClock) -> None:
     puts = Puts(turns(at_once=16), per_second=100.0)
 
