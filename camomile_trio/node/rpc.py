@@ -54,6 +54,9 @@ from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
+# Of the requests under way so many at most are pings to who has never answered, or whoever speaks from many ports would
+# leave none to ourselves.
+SHARE_OF_STRANGERS = 1 / 8
 # A stream message is a value and what surrounds it: records, a token, ids.
 STREAM_OVERHEAD = 4096
 
@@ -120,6 +123,7 @@ class Rpc:
         self._rng = rng
         self.events = events
         self._pending: dict[bytes, Pending] = {}
+        self._strangers = 0  # pings under way to who has never answered
         self._held_back = HeldBack()
         self.verdicts = Verdicts(table, self.prove, rng)
         self._nursery: trio.Nursery | None = None
@@ -228,22 +232,37 @@ class Rpc:
         """Pings a contact to learn whether it is there; its answer lets it into the table.
 
         Not more often than every `again_after` seconds: two nodes whose full buckets have no place for each other
-        would answer ping with ping for ever. Returns the bytes that this may send, a retransmission included. `moved`:
-        the node named this endpoint as its own, so it replaces the old one.
+        would answer ping with ping for ever. Nor while an endpoint that has never answered may still answer what it was
+        asked: that tells who lives there, whatever names it speaks under meanwhile. Returns the bytes that this may
+        send, a retransmission included. `moved`: the node named this endpoint as its own, so it replaces the old one.
         """
         peer = self.peers.get(contact.endpoint)
         now = self.clock()
         # Where another node was looked for a moment ago, this one may have moved in.
         if now - peer.pinged_at < again_after and peer.pinged == contact.id:
             return 0
+        is_stranger = not peer.is_proven
+        if is_stranger:
+            if peer.was_asked_since(now - self.settings.deadline):
+                return 0
+            if self._strangers >= self.settings.max_pending * SHARE_OF_STRANGERS:
+                self.statistics.dropped["too_many_strangers"] += 1
+                return 0
         peer.pinged_at, peer.pinged = now, contact.id
 
         def on_reply(packet: Packet) -> None:
+            on_end()
             if moved:
                 self.table.on_answer(Contact(packet.sender, contact.endpoint), self.clock(), moved=True)
 
-        pending = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply)
-        return 2 * len(pending.datagram) if pending is not None else 0
+        def on_end() -> None:
+            self._strangers -= is_stranger
+
+        pending = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply, on_failed=on_end)
+        if pending is None:
+            return 0
+        self._strangers += is_stranger
+        return 2 * len(pending.datagram)
 
     def _packet(self, message: Message, peer: Peer) -> Packet:
         # A peer that has not shown its version may be classic: it is sent nothing beyond version and padding.

@@ -265,6 +265,36 @@ async def test_a_stranger_that_goes_on_asking_is_pinged_once_a_minute(autojump_c
         assert pings == 2 * 2  # each of the two went out once again
 
 
+async def test_who_never_answers_is_asked_one_thing_whatever_names_it_speaks_under(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each name is a stranger: a ping for each, sent or held back, would take all requests that may be under way."""
+    async with one_node() as (node, line):
+        rpc = rpc_of(node)
+        for number in range(300):
+            Peer.at(line, f"name {number}", "10.9.2.1:8118").ask(FindNode(TARGET), padding=600)
+        pinged = [decode_untrusted(datagram) for _, datagram in line.sent]
+        assert sum(isinstance(packet.message, Ping) for packet in pinged) == 1
+        assert rpc.pending == 1
+        await trio.sleep(10)
+        assert rpc.pending == 0
+
+
+async def test_strangers_from_many_ports_leave_requests_to_ourselves(autojump_clock: trio.testing.MockClock) -> None:
+    settings = Requests(max_pending=64)
+    async with one_node(Config(requests=settings)) as (node, line):
+        rpc = rpc_of(node)
+        friend = Peer.at(line, "friend", "10.9.3.1:8118")
+        for number in range(100):
+            Peer.at(line, f"stranger {number}", f"10.9.2.1:{1000 + number}").ask(FindNode(TARGET), padding=600)
+        assert rpc.pending == 64 / 8
+        assert rpc.statistics.dropped["too_many_strangers"] == 100 - 64 / 8
+        assert rpc.request(friend.endpoint, FindNode(TARGET), node=friend.id) is not None
+        await trio.sleep(10)  # those have failed, and others get their turn
+        Peer.at(line, "stranger 99", "10.9.2.1:1099").ask(FindNode(TARGET), padding=600)
+        assert rpc.pending == 1
+
+
 async def test_a_ping_from_a_stranger_is_answered_by_a_ping_when_its_bytes_allow(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
