@@ -54,9 +54,9 @@ from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
-# Of the requests under way so many at most are pings to who has never answered, or whoever speaks from many ports would
-# leave none to ourselves.
-SHARE_OF_STRANGERS = 1 / 8
+# One in so many of the requests under way may be a ping to who has never answered, or whoever speaks from many ports
+# would leave none to ourselves.
+SHARE_OF_STRANGERS = 8
 # A stream message is a value and what surrounds it: records, a token, ids.
 STREAM_OVERHEAD = 4096
 
@@ -245,7 +245,7 @@ class Rpc:
         if is_stranger:
             if peer.was_asked_since(now - self.settings.deadline):
                 return 0
-            if self._strangers >= self.settings.max_pending * SHARE_OF_STRANGERS:
+            if self._strangers >= self.settings.max_pending // SHARE_OF_STRANGERS:
                 self.statistics.dropped["too_many_strangers"] += 1
                 return 0
         peer.pinged_at, peer.pinged = now, contact.id
