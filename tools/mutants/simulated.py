@@ -258,8 +258,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/rpc.py",
-                "            self.deadlines.set(\n                pending.sent_at + self.settings.deadline,",
-                "            self.deadlines.set(\n                pending.sent_at + 1e6,",
+                "self._call_again(pending, pending.sent_at + self.settings.deadline)",
+                "self._call_again(pending, pending.sent_at + 1e6)",
             ),
         ),
         caught_by=(LEFT_BEHIND,),
