@@ -9,6 +9,7 @@ nothing slower than it is; but one process has warmer caches than fifty, so shar
 from __future__ import annotations
 
 import argparse
+import importlib
 import linecache
 import signal
 import sys
@@ -26,11 +27,12 @@ import trio
 from camomile_trio import Config, Key, Node, Records, StorageConfig, open_node
 from camomile_trio.cli.garbage import imports_for_good
 from camomile_trio.kademlia.ids import closest
+from tools.arguments import whole
 
 EVERY = 0.001  # s of processor time, or as often as the kernel's clock ticks
 SETTLED_AFTER = 8.0
 WRITER, READER = 1, 2
-COPIES = 20
+COPIES = Config().kademlia.k
 
 Place = tuple[str, int, str]  # file, line, function
 
@@ -117,12 +119,12 @@ def show(samples: Samples, seconds: float, count: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.dearest", description=__doc__)
     parser.add_argument("what", choices=("puts", "gets"), nargs="?", default="puts")
-    parser.add_argument("--nodes", type=int, default=50)
-    parser.add_argument("--operations", type=int, default=500)
-    parser.add_argument("--lines", type=int, default=10)
+    parser.add_argument("--nodes", type=whole(3, 250), default=50)
+    parser.add_argument("--operations", type=whole(1, 100_000), default=500)
+    parser.add_argument("--lines", type=whole(1, 1000), default=10)
     chosen = parser.parse_args()
     with imports_for_good():
-        import camomile_trio.node.node  # noqa: F401 - what the nodes load is there before the collector looks
+        importlib.import_module("camomile_trio.storage.sqlite")  # the last that the nodes load
     with tempfile.TemporaryDirectory(prefix="dearest-", dir=".") as directory:
         samples, seconds = trio.run(measure, chosen.what, chosen.nodes, chosen.operations, Path(directory))
         show(samples, seconds, chosen.lines)

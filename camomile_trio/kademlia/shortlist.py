@@ -5,7 +5,7 @@ each answer, overdue peer or failure frees a slot at once. What peers tell is un
 lookup and nothing else, and of these there are only so many. Source: Maymounkov and Mazières, Kademlia (2002), §2.3;
 docs/protocol.md.
 
-    UNASKED ──next_queries──> ASKED ──on_reply──> ANSWERED
+    UNASKED ──next_queries──> ASKED ──on_reply──> ANSWERED        (or first_query, before anybody else)
                                 │ on_overdue         ↑
                                 └──────> OVERDUE ──on_reply
     and on_failed: UNASKED, ASKED or OVERDUE ──> FAILED

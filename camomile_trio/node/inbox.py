@@ -73,7 +73,7 @@ class Inbox:
         is_stranger = self._is_worth_a_ping(packet, source, is_ping)
         # A find can be answered with fewer contacts, so its sender is pinged first; a pong cannot be made shorter.
         if is_stranger and not is_ping:
-            allowance -= rpc.prove(Contact(packet.sender, source))
+            allowance -= rpc.prove(Contact(packet.sender, source), is_stranger=True)
 
         def send(message: Message) -> None:
             nonlocal allowance
@@ -85,7 +85,7 @@ class Inbox:
             and is_ping
             and (allowance >= PING_BYTES or (packet.version == 0 and self._afford(PING_BYTES - allowance)))
         ):
-            rpc.prove(Contact(packet.sender, source))
+            rpc.prove(Contact(packet.sender, source), is_stranger=True)
 
     def _is_worth_a_ping(self, packet: Packet, source: Endpoint, is_ping: bool) -> bool:
         """Whether the sender is a stranger, or somebody who has moved, and it matters that it is there.

@@ -116,7 +116,7 @@ class Lookup:
         """Of the closest the quickest, which most likely would be the first to answer if all were asked."""
         contact = self.shortlist.first_query(self._patience)
         pending = self._ask(contact) if contact is not None else None
-        if contact is None or pending is None or pending.is_suspect:
+        if contact is None or pending is None:
             self._is_narrow = False
             return
         patience = max(self._patience(contact), LEAST_PATIENCE)

@@ -14,6 +14,7 @@ import attrs
 from camomile_trio.config import Requests
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.node.pending import Pending
 
 MISSED_FOR = 60.0  # how long a missed deadline makes an endpoint overdue at once, in seconds
 FIRST_REQUESTS_PER_MINUTE = 2
@@ -41,6 +42,7 @@ class Peer:
     missed_at: float = -math.inf  # a deadline passed or two requests in turn were overdue, and no answer came since
     pinged_at: float = -math.inf
     pinged: NodeId | None = None  # the node that was expected here when it was pinged last
+    ping: Pending | None = None  # that ping
     first_request_at: tuple[float, float] = (-math.inf, -math.inf)
 
     def may_ask_first(self, now: float) -> bool:

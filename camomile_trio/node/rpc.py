@@ -54,7 +54,7 @@ from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
-# One in so many of the requests under way may be a ping to who has never answered, or whoever speaks from many ports
+# One in so many of the requests under way may be a ping to who spoke to us first, or whoever speaks from many ports
 # would leave none to ourselves.
 SHARE_OF_STRANGERS = 8
 # A stream message is a value and what surrounds it: records, a token, ids.
@@ -123,7 +123,7 @@ class Rpc:
         self._rng = rng
         self.events = events
         self._pending: dict[bytes, Pending] = {}
-        self._strangers = 0  # pings under way to who has never answered
+        self._strangers = 0  # pings under way to who spoke to us first
         self._held_back = HeldBack()
         self.verdicts = Verdicts(table, self.prove, rng)
         self._nursery: trio.Nursery | None = None
@@ -228,26 +228,27 @@ class Rpc:
     def new_ping(self) -> Ping:
         return Ping(self._rng.randbytes(CHALLENGE_BYTES))
 
-    def prove(self, contact: Contact, *, moved: bool = False, again_after: float = 60.0) -> int:
+    def prove(
+        self, contact: Contact, *, moved: bool = False, again_after: float = 60.0, is_stranger: bool = False
+    ) -> int:
         """Pings a contact to learn whether it is there; its answer lets it into the table.
 
         Not more often than every `again_after` seconds: two nodes whose full buckets have no place for each other
-        would answer ping with ping for ever. Nor while an endpoint that has never answered may still answer what it was
-        asked: that tells who lives there, whatever names it speaks under meanwhile. Returns the bytes that this may
-        send, a retransmission included. `moved`: the node named this endpoint as its own, so it replaces the old one.
+        would answer ping with ping for ever. Nor while another ping to the endpoint is under way: that one tells who
+        lives there, whatever names it speaks under meanwhile. Returns the bytes that this may send, a retransmission
+        included. `moved`: the node named this endpoint as its own, so it replaces the old one. `is_stranger`: it spoke
+        to us first, and of such there may be any number.
         """
         peer = self.peers.get(contact.endpoint)
         now = self.clock()
         # Where another node was looked for a moment ago, this one may have moved in.
         if now - peer.pinged_at < again_after and peer.pinged == contact.id:
             return 0
-        is_stranger = not peer.is_proven
-        if is_stranger:
-            if peer.was_asked_since(now - self.settings.deadline):
-                return 0
-            if self._strangers >= self.settings.max_pending // SHARE_OF_STRANGERS:
-                self.statistics.dropped["too_many_strangers"] += 1
-                return 0
+        if peer.ping is not None and not peer.ping.done:
+            return 0
+        if is_stranger and self._strangers >= self.settings.max_pending // SHARE_OF_STRANGERS:
+            self.statistics.dropped["too_many_strangers"] += 1
+            return 0
         peer.pinged_at, peer.pinged = now, contact.id
 
         def on_reply(packet: Packet) -> None:
@@ -258,11 +259,12 @@ class Rpc:
         def on_end() -> None:
             self._strangers -= is_stranger
 
-        pending = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply, on_failed=on_end)
-        if pending is None:
+        ping = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply, on_failed=on_end)
+        if ping is None:
             return 0
+        peer.ping = ping
         self._strangers += is_stranger
-        return 2 * len(pending.datagram)
+        return 2 * len(ping.datagram)
 
     def _packet(self, message: Message, peer: Peer) -> Packet:
         # A peer that has not shown its version may be classic: it is sent nothing beyond version and padding.

@@ -69,12 +69,10 @@ class Turns:
         began, number, was_first = self._clock(), self._begun, self.under_way == 1
         try:
             yield
-        except BaseException:
             # What was broken off says nothing about how long it takes.
+            self._learn(self._clock() - began, is_alone=was_first and number == self._begun)
+        finally:
             self._end()
-            raise
-        self._learn(self._clock() - began, is_alone=was_first and number == self._begun)
-        self._end()
 
     async def _wait(self) -> None:
         before = self.under_way + len(self._queue)

@@ -148,7 +148,7 @@ def test_a_trace_changes_nothing_and_explains_everything(run: Run, tmp_path: Pat
         assert words in story.stdout
     assert "get at machine 2 (operation 5)" in run("explain", file, "--operation", "5").stdout
     assert "life 1 of machine 3" in run("explain", file, "--machine", "3").stdout
-    everything = run("explain", file, "--machine", "2", "--all").stdout
+    everything = run("explain", file, "--machine", "3", "--all").stdout
     assert "ping → pong" in everything
     assert "--all shows the rest" not in everything
 

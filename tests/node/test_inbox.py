@@ -280,6 +280,22 @@ async def test_who_never_answers_is_asked_one_thing_whatever_names_it_speaks_und
         assert rpc.pending == 0
 
 
+async def test_who_has_answered_once_is_asked_one_thing_too(autojump_clock: trio.testing.MockClock) -> None:
+    """An address that is proven is no more trusted with our requests than one that is not."""
+    async with one_node() as (node, line):
+        rpc = rpc_of(node)
+        bob = Peer.at(line, "bob", "10.9.2.1:8118")
+        bob.introduce()
+        assert rpc.peers.is_proven(bob.endpoint)
+        for number in range(300):
+            Peer.at(line, f"name {number}", "10.9.2.1:8118").ask(FindNode(TARGET))
+        assert rpc.pending == 1
+        (ping,) = [packet for packet in bob.heard() if isinstance(packet.message, Ping)]
+        bob.pong(ping)  # which tells who lives there, and not whom the ping was for
+        assert bob.id in rpc.table
+        assert len(rpc.table) == 1
+
+
 async def test_strangers_from_many_ports_leave_requests_to_ourselves(autojump_clock: trio.testing.MockClock) -> None:
     settings = Requests(max_pending=64)
     async with one_node(Config(requests=settings)) as (node, line):

@@ -201,8 +201,8 @@ def test_the_life_of_a_machine(orchard: TraceFile) -> None:
 
 
 def test_with_all_its_packets_the_life_is_longer(orchard: TraceFile) -> None:
-    (short,) = story_of_machine(orchard, 2).chapters
-    (long,) = story_of_machine(orchard, 2, with_packets=True).chapters
+    (short,) = story_of_machine(orchard, 3).chapters
+    (long,) = story_of_machine(orchard, 3, with_packets=True).chapters
     assert len(long.lines) > len(short.lines)
     assert "ping → pong" in words([long])
 
