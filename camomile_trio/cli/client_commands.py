@@ -42,7 +42,7 @@ def token_option(command: Decorated) -> Decorated:
 @option(
     "--ttl",
     type=Life(),
-    help="Seconds that the value lives, 60 to 86400; without it, it is renewed until it is forgotten.",
+    help="Seconds that the value lives at least, 60 to 86400; without it, it is renewed until it is forgotten.",
 )
 @node_option
 @token_option
@@ -93,6 +93,8 @@ def _put(url: str, token: bytes | None, pieces: Iterator[bytes], size: int | Non
         require(response, 202)
         if response.headers.get("location", "") != f"/{hasher.key}":
             raise CommandFailed(f"the node stored something else than {hasher.key}", remedy="put it at another node")
+        if ttl is not None and "camomile-expires" not in response.headers:
+            click.echo("note: an earlier put keeps this value until it is forgotten; --ttl changes nothing", err=True)
     return hasher.key
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from types import TracebackType
 
 import structlog
@@ -110,10 +111,12 @@ class _ValueHandlers:
             stored = await self._node.put(value, ttl=ttl)
         # A form's sender sees what arrived; who sends raw bytes knows them.
         echo = value if Encoding.of(upload.content_type).is_form else b""
+        lasts = {} if stored.expires is None else {"Camomile-Expires": formatdate(stored.expires // 1000, usegmt=True)}
         headers = {
             "Location": f"/{stored.key}",
             "Camomile-Replicas": str(stored.replicas),
             "Camomile-Durable": str(stored.durable),
+            **lasts,
             **UNTRUSTED,
             "Content-Type": type_of(echo),
         }

@@ -25,6 +25,10 @@ _HEADERS: _Object = {
         "description": "How many of these had handed it to their operating system or disk.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "Camomile-Expires": {
+        "description": "When the lease that stands ends (an HTTP date); absent when it is kept until forgotten.",
+        "schema": {"type": "string"},
+    },
     "Camomile-Publishers": {
         "description": "How many others still publish the value; absent when nobody does.",
         "schema": {"type": "integer", "minimum": 1},
@@ -116,8 +120,8 @@ def _put() -> _Object:
                 "name": "Camomile-TTL",
                 "in": "header",
                 "required": False,
-                "description": "Seconds that the value shall live: a lease that nobody renews. Without it the value "
-                "stays until it is forgotten.",
+                "description": "Seconds that the value shall live at least: a lease that nobody renews. It never "
+                "shortens a life. Without it the value stays until it is forgotten.",
                 "schema": {"type": "number", "minimum": LEAST_LEASE, "maximum": MAX_LEASE},
             }
         ],
@@ -133,7 +137,7 @@ def _put() -> _Object:
         "responses": {
             "202": {
                 "description": "Stored. A form's value is sent back, raw bytes are not.",
-                "headers": _headers("Location", "Camomile-Replicas", "Camomile-Durable"),
+                "headers": _headers("Location", "Camomile-Replicas", "Camomile-Durable", "Camomile-Expires"),
                 "content": {"text/plain": _TEXT_BODY, "application/octet-stream": _BINARY_BODY},
             },
             **_problems("400", "401", "408", "409", "413", "500", "503", "507"),

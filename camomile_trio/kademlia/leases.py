@@ -7,6 +7,7 @@ and 12.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import attrs
@@ -33,6 +34,26 @@ def new_lease(
     _check_life(life_ms, rules)
     flags = RENEWABLE if renewable else 0
     return Record(key, Kind.LEASE, flags, publisher, seq=max(seen + 1, now), issued=now, expires=now + life_ms)
+
+
+def kept_until(lease: Record) -> float:
+    """Until when a lease promises to keep its value: wall ms, or `math.inf` for one that is renewed until a forget."""
+    return math.inf if lease.is_renewable else lease.expires
+
+
+def stands_for(standing: Record, asked: Record, *, now: int) -> bool:
+    """Whether the live lease `standing` keeps the value at least as long as the lease `asked` would (rule 3)."""
+    return not standing.is_tombstone and standing.expires > now and kept_until(standing) >= kept_until(asked)
+
+
+def is_replaced(old: Record, new: Record, *, now: int) -> bool:
+    """Whether `new` is another put's lease, which takes the place of the live lease `old`: no renewal of it."""
+    return not old.is_tombstone and not new.is_tombstone and old.expires > now and old.seq < new.seq
+
+
+def is_shortened_by(old: Record, new: Record, *, now: int) -> bool:
+    """Whether the lease `new` ends the life that the live lease `old` promises, which no put may do (rule 3)."""
+    return not new.is_tombstone and stands_for(old, new, now=now) and kept_until(old) > kept_until(new)
 
 
 def new_tombstone(key: Key, publisher: PublisherKey, *, seen: int, now: int, rules: NetworkRules = RULES) -> Record:

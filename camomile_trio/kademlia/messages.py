@@ -132,7 +132,7 @@ class Durability(enum.IntEnum):
 class StoreResult:
     status: StoreStatus
     durability: Durability = Durability.NONE
-    records: tuple[RecordRow, ...] = ()  # with STALE: the winners, for the request's key
+    records: tuple[RecordRow, ...] = ()  # with STALE: what wins; with STORED: a live lease that was replaced
     contacts: tuple[Contact, ...] = ()  # the closest to the key, if the STORE asked for them
     dropped: int = 0
 

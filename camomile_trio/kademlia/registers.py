@@ -174,6 +174,19 @@ def forgotten(state: KeyState, now: int) -> KeyState:
     return settled(attrs.evolve(state, published=False), now)
 
 
+def taken_back(state: KeyState, record: Record, former: Register | None, now: int) -> KeyState:
+    """The state after the others refused this node's own `record`, if that is still here: with what stood before it.
+
+    So nothing stays behind of what was signed under a wrong clock, or was too much for the holders.
+    """
+    register = state.register(record.publisher)
+    if register is None or register.record != record:
+        return state
+    others = tuple(each for each in state.registers if each is not register)
+    kept = others if former is None else tuple(sorted((*others, former), key=lambda each: each.record.publisher))
+    return settled(attrs.evolve(state, registers=kept), now)
+
+
 def expire(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) -> KeyState | None:
     """What is left of the state at `now`; None when that is nothing (rules 6, 10 and 12).
 

@@ -21,7 +21,7 @@ from camomile_trio.kademlia.admission import Verdict, admit, admit_classic, is_a
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
-from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.cache import Cache, CachedCopy
 from camomile_trio.node.comparisons import Comparisons
@@ -244,6 +244,14 @@ class Holdings:
             if over:
                 refusals.append((StoreStatus.QUOTA, over))
                 continue
+            old = state.register(record.publisher)
+            if (
+                admission.verdict is Verdict.STORED
+                and old is not None
+                and leases.is_replaced(old.record, record, now=now)
+            ):
+                # The putting node may have to sign that life again, and must not withdraw it (rule 3).
+                winners.append(old.record.row())
             state = admission.state
             if status is not StoreStatus.STORED:
                 # On the wire both are `expired`; whoever looks for the cause wants to know which.
@@ -323,6 +331,18 @@ class Holdings:
         self.takes_nothing = True
         arrived, self._arrivals = list(self._arrivals or ()), None
         return arrived
+
+    def take_back(self, record: Record, former: Register | None) -> None:
+        """Undoes the `store` of this node's own record, which the other holders refused; `former` stood before it."""
+        try:
+            state = self.state(record.key)
+            left = registers.taken_back(state, record, former, self.wall_clock())
+            if not left.registers and left.size is None and not left.classic_until:
+                self.storage.remove(record.key)
+            elif left != state:
+                self._write(state, left, None, nobody_waits, even_if_full=True)
+        except StorageError:
+            return  # what was refused for another reason is refused for this one too
 
     def unpublish(self, key: Key) -> None:
         """Gives up the publication: its put came to nothing, or it was forgotten. A copy stays as at any holder."""

@@ -8,7 +8,7 @@ holders has acknowledged; less is `NoMajority`, never a quiet success.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Literal
 
@@ -32,8 +32,7 @@ from camomile_trio.errors import (
 )
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
-from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused, Success
-from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import StoreStatus
 from camomile_trio.kademlia.records import Record
@@ -47,6 +46,8 @@ from camomile_trio.node.survey import Survey
 from camomile_trio.node.turns import Turns
 
 OperationName = Literal["put", "get", "forget", "ping"]
+# What is stored in the place of a record of ours once a holder has shown another one.
+_Against = Callable[[Record, Record], Record]
 
 
 @attrs.define
@@ -82,18 +83,16 @@ class Operations:
             core.require_ready()
             core.require_clock()
             key = Key.of(value)
-            life = int((records.lease if ttl is None else ttl) * 1000)
-            sign = functools.partial(self._new_lease, key, life, ttl is None)
-            seen = self._seen(key)
             with self._publishing(key) as publication:
-                spread = await self._place(sign, seen, key, value)
-                is_accepted = isinstance(spread.acknowledgements.outcome, Success)
-                publication.is_kept |= is_accepted
-            if not is_accepted:
-                if isinstance(spread.acknowledgements.outcome, Refused) and not seen:
-                    core.background(functools.partial(self._withdraw, key, tuple(spread.told.values())))
-                raise _error_of(spread.acknowledgements, "put")
-            return Stored(key, spread.acknowledgements.replicas, spread.acknowledgements.durable)
+                spread = await self._publish(key, value, ttl)
+                publication.is_kept |= spread.is_accepted
+            lease, acknowledgements = spread.record, spread.acknowledgements
+            if not spread.is_accepted:
+                if isinstance(acknowledgements.outcome, Refused):
+                    core.background(functools.partial(self._withdraw, spread))
+                raise _error_of(acknowledgements, "put")
+            expires = None if lease.is_renewable else lease.expires
+            return Stored(key, acknowledgements.replicas, acknowledgements.durable, expires)
 
     async def get(self, key: Key) -> Found:
         core = self._core
@@ -120,18 +119,10 @@ class Operations:
             own = survey.best.get(core.publisher.public)
             others = survey.other_publishers()
             if own is None:
-                self._refuse_forget(survey, others)
-            seen = own.seq if own is not None else 0
-            standing = own if own is not None and own.is_tombstone and own.expires > core.wall_clock() else None
-
-            def sign(above: int) -> Record:
-                # What is forgotten already is told again as it is: only something new raises seq.
-                return standing if standing is not None and above == seen else self._new_tombstone(key, above)
-
-            silent = [*survey.silent, *survey.unheard()]
-            spread = await self._take_back(sign, seen, survey, silent)
+                raise self._why_not_to_forget(survey, others)
+            spread = await self._take_back(own, survey)
             core.holdings.cache.drop(key)
-            if not isinstance(spread.acknowledgements.outcome, Success):
+            if not spread.is_accepted:
                 raise _error_of(spread.acknowledgements, "forget")
             return ForgetResult(key, spread.acknowledgements.replicas, others)
 
@@ -194,67 +185,114 @@ class Operations:
                 if not publication.is_kept:
                     self._core.holdings.unpublish(key)
 
-    def _seen(self, key: Key) -> int:
-        register = self._core.holdings.state(key).register(self._core.publisher.public)
-        return register.record.seq if register is not None else 0
+    async def _publish(self, key: Key, value: bytes, ttl: float | None) -> Spread:
+        """Brings the value under a lease that keeps it as long as was asked: a new one, or one that stands already.
 
-    async def _place(self, sign: Callable[[int], Record], seen: int, key: Key, value: bytes) -> Spread:
-        """Looks for the k closest nodes and stores the value at them meanwhile."""
+        A put with a lifetime looks first: it must not end a longer life (docs/protocol.md, Records, rule 3).
+        """
         core = self._core
-        late = functools.partial(self._spread_later, sign, value)
+        survey: Survey | None = None
+        if ttl is None:
+            register = core.holdings.state(key).register(core.publisher.public)
+            seen = register.record.seq if register is not None else 0
+            lease = self._new_lease(key, seen, int(core.config.records.lease * 1000), renewable=True)
+        else:
+            survey = Survey(core, key)
+            await survey.run()
+            if not survey.answered and not core.stands_alone:
+                raise Unreachable("no other node answered")
+            found = survey.best.get(core.publisher.public)
+            lease = self._new_lease(key, found.seq if found else 0, int(ttl * 1000), renewable=False)
+            if found is not None and leases.stands_for(found, lease, now=core.wall_clock()):
+                lease = found
 
-        async def once(record: Record) -> Spread:
-            spread = Spread(core, record, value, with_value=True, publish=True, on_late_defeat=late)
-            await Placing(core, key, spread).run()
+        async def once(lease: Record) -> Spread:
+            # Most holders of a lease that was found have the value.
+            is_new = survey is None or lease is not found
+            # A put with a lifetime keeps nothing until it is forgotten.
+            publish = survey is None or not lease.is_renewable
+            late = functools.partial(self._spread_later, value, self._lease_against, lease)
+            spread = Spread(core, lease, value, with_value=is_new, publish=publish, on_late_defeat=late)
+            if survey is None:
+                await Placing(core, key, spread).run()
+            else:
+                await spread.run(survey.closest, silent=survey.silent)
             return spread
 
-        return await self._above(seen, sign, once)
+        return await _until_it_stands(lease, once, self._lease_against)
 
-    async def _take_back(
-        self, sign: Callable[[int], Record], seen: int, survey: Survey, silent: Sequence[Contact]
-    ) -> Spread:
+    async def _take_back(self, own: Record, survey: Survey) -> Spread:
         """Tells the k closest nodes, and all that hold anything, that the value is forgotten."""
         core = self._core
-        late = functools.partial(self._spread_later, sign, None)
+        # What is forgotten already is told again as it is: only something new raises seq.
+        is_forgotten = own.is_tombstone and own.expires > core.wall_clock()
+        tombstone = own if is_forgotten else self._new_tombstone(own.key, own.seq)
+        silent = [*survey.silent, *survey.unheard()]
 
-        async def once(record: Record) -> Spread:
-            spread = Spread(core, record, None, with_value=False, on_late_defeat=late)
+        async def once(tombstone: Record) -> Spread:
+            late = functools.partial(self._spread_later, None, self._tombstone_against, tombstone)
+            spread = Spread(core, tombstone, None, with_value=False, on_late_defeat=late)
             await spread.run(survey.closest, holders=survey.holders, silent=silent)
             return spread
 
-        return await self._above(seen, sign, once)
+        return await _until_it_stands(tombstone, once, self._tombstone_against)
 
-    @staticmethod
-    async def _above(seen: int, sign: Callable[[int], Record], once: Callable[[Record], Awaitable[Spread]]) -> Spread:
-        """Sends the record that `sign` makes above the seq `seen`; once more if a holder knows a greater one."""
-        spread = await once(sign(seen))
-        if spread.beaten_by is not None:
-            spread = await once(sign(max(seen, spread.beaten_by.seq)))
-        return spread
+    def _lease_against(self, lease: Record, other: Record) -> Record:
+        """What a put stores after `lease`, once a holder has shown that it holds, or held, `other` of ours.
 
-    def _spread_later(self, sign: Callable[[int], Record], value: bytes | None, winner: Record) -> None:
-        """A holder that answered late knows a greater record: what the caller was told must become true."""
+        That one itself where it is greater and keeps the value at least as long. Else a lease above both, as long as
+        the longer one: so neither of two puts at one time ends the life that the other was promised.
+        """
+        core = self._core
+        now = core.wall_clock()
+        lasts = leases.stands_for(other, lease, now=now)
+        if lasts and other.rank > lease.rank:
+            return other
+        model = other if lasts else lease
+        life = int(core.config.records.lease * 1000) if model.is_renewable else model.expires - now
+        seen = max(lease.seq, other.seq)
+        return self._new_lease(lease.key, seen, max(life, LEAST_LEASE * 1000), renewable=model.is_renewable)
+
+    def _tombstone_against(self, tombstone: Record, other: Record) -> Record:
+        """What a forget tells after `tombstone`, once a holder has shown `other`, a greater record of ours."""
+        return other if other.is_tombstone else self._new_tombstone(tombstone.key, max(tombstone.seq, other.seq))
+
+    def _spread_later(self, value: bytes | None, against: _Against, record: Record, other: Record) -> None:
+        """A holder that answered late has shown `other`: what the caller was told of `record` must become true."""
         core = self._core
 
         async def again() -> None:
             with trio.move_on_after(core.config.requests.operation_deadline):
-                found = await core.find_node(winner.key)
+                found = await core.find_node(record.key)
                 is_put = value is not None
-                spread = Spread(core, sign(winner.seq), value, with_value=is_put, publish=is_put)
+                spread = Spread(core, against(record, other), value, with_value=is_put, publish=is_put)
                 await spread.run(found.contacts, silent=found.silent)
 
         core.background(again)
 
-    async def _withdraw(self, key: Key, contacts: Sequence[Contact]) -> None:
-        """The holders' majority refused the value for good: the few that took it are told to forget it."""
-        with trio.move_on_after(self._core.config.requests.operation_deadline):
-            tombstone = self._new_tombstone(key, self._seen(key))
-            await Spread(self._core, tombstone, None, with_value=False).run(contacts)
+    async def _withdraw(self, refused: Spread) -> None:
+        """The holders' majority refused the value for good: those that took its lease are told to forget it.
 
-    def _new_lease(self, key: Key, life: int, is_renewable: bool, seen: int) -> Record:
+        Those that refused are told nothing and keep nothing. Where the lease took the place of an earlier one nobody is
+        told: the value is kept as that one promised.
+        """
+        core, lease = self._core, refused.record
+        with trio.move_on_after(core.config.requests.operation_deadline):
+            survey = Survey(core, lease.key)
+            await survey.run()
+            ours = [(contact, each) for contact, each in survey.shown if each.publisher == lease.publisher]
+            if refused.has_replaced or any(each != lease and not each.is_tombstone for _, each in ours):
+                return
+            takers = [contact for contact, each in ours if each == lease]
+            if takers:
+                withdrawal = Spread(core, self._new_tombstone(lease.key, lease.seq), None, with_value=False)
+                for contact in takers:
+                    withdrawal.store_at(contact)
+
+    def _new_lease(self, key: Key, seen: int, life_ms: int, *, renewable: bool) -> Record:
         core = self._core
         unsigned = leases.new_lease(
-            key, core.publisher.public, seen=seen, now=core.wall_clock(), life_ms=life, renewable=is_renewable
+            key, core.publisher.public, seen=seen, now=core.wall_clock(), life_ms=life_ms, renewable=renewable
         )
         return sign_record(unsigned, core.publisher, core.network)
 
@@ -263,16 +301,26 @@ class Operations:
         unsigned = leases.new_tombstone(key, core.publisher.public, seen=seen, now=core.wall_clock())
         return sign_record(unsigned, core.publisher, core.network)
 
-    def _refuse_forget(self, survey: Survey, others: int) -> None:
+    def _why_not_to_forget(self, survey: Survey, others: int) -> CamomileError:
+        """Nobody has shown a record of ours."""
         key = survey.key
         if others or survey.has_classic:
             who = f"{others} other publisher(s)" if others else "a classic node"
-            raise NotPublisher(f"{key.hex()[:16]}… was published by {who}, not by this node")
+            return NotPublisher(f"{key.hex()[:16]}… was published by {who}, not by this node")
         if not survey.answered and not self._core.stands_alone:
-            raise Unreachable("no node answered")
+            return Unreachable("no node answered")
         if survey.is_inconclusive:
-            raise Unreachable(f"most of the nodes that may know {key.hex()[:16]}… did not answer")
-        raise NotFound(f"no node knows {key.hex()[:16]}…")
+            return Unreachable(f"most of the nodes that may know {key.hex()[:16]}… did not answer")
+        return NotFound(f"no node knows {key.hex()[:16]}…")
+
+
+async def _until_it_stands(record: Record, once: Callable[[Record], Awaitable[Spread]], against: _Against) -> Spread:
+    """Sends `record`, and as long as a holder shows another one that matters, what `against` makes of the two."""
+    while True:
+        spread = await once(record)
+        if spread.beaten_by is None:
+            return spread
+        record = against(record, spread.beaten_by)
 
 
 def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
@@ -298,6 +346,11 @@ def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
                 return NoMajority(
                     "most of the holders think that this node's clock is ahead",
                     remedy="set the clocks right, then repeat",
+                )
+            case StoreStatus.EXPIRED:
+                return NoMajority(
+                    "the lease has ended already by the clocks of most of the holders",
+                    remedy="set the clocks right, or ask for a longer lifetime, then repeat",
                 )
             case status:
                 return NoMajority(f"most of the holders refused the {what}: {_in_words(status)}")

@@ -16,11 +16,16 @@ from camomile_trio.kademlia.ids import Key, NodeId
 
 @attrs.frozen
 class Stored:
-    """A put that a majority of the holders acknowledged."""
+    """A put that a majority of the holders acknowledged.
+
+    `expires` is when the lease that stands ends (wall-clock ms): the lease of this put, or one that lasts longer. None:
+    the value is kept until it is forgotten.
+    """
 
     key: Key
     replicas: int  # acknowledgements at the time of the answer; the rest go on in the background
     durable: int  # those of them that had reached the operating system or the disk
+    expires: int | None = None
 
 
 @attrs.frozen

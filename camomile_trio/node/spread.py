@@ -14,20 +14,26 @@ import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature
-from camomile_trio.kademlia.acknowledgement import Acknowledgements, Success
+from camomile_trio.kademlia import leases
+from camomile_trio.kademlia.acknowledgement import Acknowledgements, Refused, Success
 from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId, closest
 from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import Record
+from camomile_trio.kademlia.registers import Register
 from camomile_trio.node.core import Core
 from camomile_trio.node.storing import PASSING, Asking, Storing, store_at_classic
 from camomile_trio.wire.checks import MAX_TOKEN_BYTES
 
 
 class Spread:
-    """One record on its way. `on_late_defeat` is called once if, after a majority took this record, an older one turns
-    up that is greater: one that the user had meant to overrule. A younger one is somebody's later word, and stands.
+    """One record on its way. `beaten_by` is a record of the same publisher that a holder showed and that stands against
+    this one: a greater one, or, against a put, a lease that this one has replaced although it lasts longer.
+
+    `on_late_defeat` is called once if such a record turns up after a majority took this one, and what the caller was
+    told would not be true with it. A younger record is somebody's later word, and stands, but for a lease that ends a
+    put's life.
 
     `publish`: this node accepted a user's put and keeps its own copy, wherever it stands.
     """
@@ -44,7 +50,7 @@ class Spread:
         on_late_defeat: Callable[[Record], None] | None = None,
     ) -> None:
         self._core = core
-        self._record = record
+        self.record = record
         self._row = (record.row(),)
         self._value = value
         self._with_value = with_value
@@ -52,8 +58,10 @@ class Spread:
         self._publish = publish
         self._on_late_defeat = on_late_defeat
         self.is_stored_here = False  # or on its way to the disk: somebody has answered, or this node stands alone
+        self._former: Register | None = None  # what stood here before
         self._changed = trio.Event()
         self.is_accepted = False
+        self.has_replaced = False  # a holder says that an earlier lease of ours, which was live, made way for this one
         self.told: dict[bytes, Contact] = {}  # to whom a STORE has gone, by id
         self.beaten_by: Record | None = None
         self.acknowledgements = Acknowledgements(
@@ -78,16 +86,23 @@ class Spread:
         await self.wait()
 
     async def wait(self) -> None:
-        """Until the outcome of the acknowledgements is there, or `beaten_by` is."""
+        """Until the outcome of the acknowledgements is there, or `beaten_by` is.
+
+        What the others refuse for good, or under their clocks, is taken back here.
+        """
         await self._changed.wait()
-        self.is_accepted = self.beaten_by is None and isinstance(self.acknowledgements.outcome, Success)
+        outcome = self.acknowledgements.outcome
+        self.is_accepted = self.beaten_by is None and isinstance(outcome, Success)
+        is_refused = isinstance(outcome, Refused) or StoreStatus.NOT_YET in self.acknowledgements.refusals
+        if self.is_stored_here and self.beaten_by is None and not self.is_accepted and is_refused:
+            self._core.holdings.take_back(self.record, self._former)
 
     def settle(self, contacts: Iterable[Contact], silent: Iterable[Contact]) -> None:
         """The lookup has ended: `contacts` are the k closest that answered. Who was not told yet is told now.
 
         `silent` should have been among them: they are told later, as are those of the others that cannot store now.
         """
-        core, key, acknowledgements = self._core, self._record.key, self.acknowledgements
+        core, key, acknowledgements = self._core, self.record.key, self.acknowledgements
         contacts = [contact for contact in contacts if core.is_storing(contact)]
         ids: list[bytes] = [contact.id for contact in contacts]
         nearest = [NodeId(each) for each in closest(key, [*ids, core.id], core.config.kademlia.k)]
@@ -116,12 +131,14 @@ class Spread:
                 self.acknowledgements.on_own_copy(result.durability)
             else:
                 self.acknowledgements.on_refused(self._core.id, result.status)
-            self._note_winners(result)
+            if result.records:
+                self._note_winners(result)
             self._look()
 
         if not self.is_stored_here:
             self.is_stored_here = True
-            self._core.holdings.store(self._record.key, self._value, self._row, done, is_published=self._publish)
+            self._former = self._standing()
+            self._core.holdings.store(self.record.key, self._value, self._row, done, is_published=self._publish)
 
     def may_ask(self, contact: Contact) -> bool:
         """Whether a STORE, sent as the question of a lookup, would be taken, by a datagram, and tell us something."""
@@ -138,17 +155,18 @@ class Spread:
         peer = core.rpc.peers.known(contact.endpoint)
         if self._is_told(contact) or contact.id == core.id or (peer is not None and peer.stores_nothing):
             return False
-        if self.is_accepted and self._is_overruled():
-            return False
+        standing = self._standing() if self.is_accepted else None
+        if standing is not None and standing.record.rank > self.record.rank:
+            return False  # this node itself has stored a greater record since this one was accepted
         self.told[contact.id] = contact
         if peer is None or not peer.version:
-            if self._value is not None and not self._record.is_tombstone:
+            if self._value is not None and not self.record.is_tombstone:
                 store_at_classic(core.rpc, contact, self._value, self._kind)
             return False
         Storing(
             core.rpc,
             contact,
-            self._record.key,
+            self.record.key,
             self._value,
             self._row,
             self._kind,
@@ -167,13 +185,12 @@ class Spread:
         told = self.told.get(contact.id)
         return told is not None and told.endpoint == contact.endpoint
 
-    def _is_overruled(self) -> bool:
-        """Whether this node itself has stored a greater record since this one was accepted."""
+    def _standing(self) -> Register | None:
+        """What stands here of this publisher."""
         try:
-            register = self._core.holdings.state(self._record.key).register(self._record.publisher)
+            return self._core.holdings.state(self.record.key).register(self.record.publisher)
         except StorageError:
-            return False
-        return register is not None and register.record.rank > self._record.rank
+            return None
 
     def _answered(self, contact: Contact, result: StoreResult | None) -> None:
         if result is None and not self._is_told(contact):
@@ -187,29 +204,33 @@ class Spread:
             self._core.confirmations.confirm(self._row[0], contact.id, self._core.clock())
         else:
             self.acknowledgements.on_refused(contact.id, result.status)
+        if result is not None and result.records:
             self._note_winners(result)
         self._look()
 
     def _remember(self, contact: Contact) -> None:
-        self._core.reminders.add(contact, self._record.key, self._core.clock())
+        self._core.reminders.add(contact, self.record.key, self._core.clock())
 
     def _note_winners(self, result: StoreResult) -> None:
-        """A greater record of ours beats this one; it is kept here too, whoever sent it, if its signature is good."""
-        key = self._record.key
+        """Looks whether a record that a holder has shown stands against this one, if its signature is good."""
+        self.has_replaced |= result.status is StoreStatus.STORED
         try:
-            winners = self._core.holdings.check(result.records, key)
+            winners = self._core.holdings.check(result.records, self.record.key)
         except (BadSignature, StorageError):
             return
+        now = self._core.wall_clock()
         for winner in winners:
-            if winner.publisher != self._record.publisher or winner.rank <= self._record.rank:
+            is_longer = self._publish and leases.is_shortened_by(winner, self.record, now=now)
+            if winner.publisher != self.record.publisher or not (winner.rank > self.record.rank or is_longer):
                 continue
-            if not is_acceptable(winner, self._core.wall_clock()):
+            if not is_acceptable(winner, now):
                 continue  # nobody may be above a seq that no holder would take, and there is none above the last one
             if self.beaten_by is None or winner.rank > self.beaten_by.rank:
                 is_first = self.beaten_by is None
                 self.beaten_by = winner
-                is_older = winner.issued < self._record.issued
-                if self.is_accepted and is_first and is_older and self._on_late_defeat is not None:
+                is_cut_short = self._publish and leases.is_shortened_by(self.record, winner, now=now)
+                is_untrue = is_longer or is_cut_short or winner.issued < self.record.issued
+                if self.is_accepted and is_first and is_untrue and self._on_late_defeat is not None:
                     self._on_late_defeat(winner)
 
     def _look(self) -> None:

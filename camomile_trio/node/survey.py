@@ -30,6 +30,7 @@ class Survey:
         self.key = key
         self.best: dict[PublisherKey, Record] = {}
         self.holders: list[Contact] = []  # those that hold anything of it
+        self.shown: list[tuple[Contact, Record]] = []  # by whom which record
         self.closest: tuple[Contact, ...] = ()
         self.silent: tuple[Contact, ...] = ()  # those that would be among them if they had answered
         self.is_inconclusive = False  # most of the closest were silent
@@ -114,6 +115,7 @@ class Survey:
                 self.has_classic |= holding.classic
                 try:
                     for record in self._core.holdings.check(holding.records, self.key):
+                        self.shown.append((contact, record))
                         self._weigh(record)
                 except (BadSignature, StorageError):
                     self._core.rpc.statistics.dropped["bad_signature"] += 1

@@ -54,6 +54,7 @@ class FakeNode:
     stall: bool = False
     live: bool = True
     other_publishers: int = 0
+    expires: int | None = None  # of what is put
     values: dict[Key, bytes] = attrs.field(factory=dict)
     forgotten: set[Key] = attrs.field(factory=set)
     ttls: list[float | None] = attrs.field(factory=list)
@@ -83,7 +84,7 @@ class FakeNode:
         key = Key.of(value)
         self.values[key] = value
         self.ttls.append(ttl)
-        return Stored(key, replicas=20, durable=11)
+        return Stored(key, replicas=20, durable=11, expires=self.expires)
 
     async def get(self, key: Key) -> Found:
         await self._work()

@@ -150,6 +150,14 @@ async def test_a_lifetime_is_handed_to_the_node(client: Client, node: FakeNode) 
     assert node.ttls == [None, 90.0, 0.5]
 
 
+async def test_the_answer_says_when_the_lease_that_stands_ends(client: Client, node: FakeNode) -> None:
+    response = await client.post("/", data=b"1", headers=RAW | {"Camomile-TTL": "90"})
+    assert "Camomile-Expires" not in response.headers  # it is kept until it is forgotten
+    node.expires = 1_800_000_000_999
+    response = await client.post("/", data=b"1", headers=RAW | {"Camomile-TTL": "90"})
+    assert response.headers["Camomile-Expires"] == "Fri, 15 Jan 2027 08:00:00 GMT"
+
+
 @pytest.mark.parametrize("ttl", ["soon", "", "0", "-1", "nan", "inf", "1e3", "1_0", "+1", "0.0", "9" * 13, "٣"])
 async def test_a_senseless_lifetime_is_refused(client: Client, node: FakeNode, ttl: str) -> None:
     response = await client.post("/", data=b"1", headers=RAW | {"Camomile-TTL": ttl.encode().decode("latin-1")})
