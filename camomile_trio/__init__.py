@@ -34,6 +34,7 @@ from camomile_trio.errors import (
     Unavailable,
     Unreachable,
     ValueTooLarge,
+    WrongClock,
 )
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -79,6 +80,7 @@ __all__ = [
     "Unavailable",
     "Unreachable",
     "ValueTooLarge",
+    "WrongClock",
     "open_node",
 ]
 

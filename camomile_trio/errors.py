@@ -111,6 +111,12 @@ class Unreachable(Unavailable):
     """No node answered."""
 
 
+class WrongClock(Unavailable):
+    """This node's wall clock rejects what other nodes hold, or is behind a time that this node has seen."""
+
+    default_remedy = "set this node's clock right, then repeat the request"
+
+
 class Overloaded(Unavailable):
     """This node has as much in flight as it takes on at once."""
 

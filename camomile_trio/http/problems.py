@@ -31,6 +31,7 @@ from camomile_trio.errors import (
     Unavailable,
     Unreachable,
     ValueTooLarge,
+    WrongClock,
 )
 from camomile_trio.http.refusals import BadRequest, SlowBody, Unauthorized
 
@@ -56,6 +57,7 @@ _STATUSES: tuple[tuple[type[CamomileError], int, str], ...] = (
     (NotJoined, 503, "Not joined yet"),
     (NoMajority, 503, "No majority"),
     (Unreachable, 503, "No node answered"),
+    (WrongClock, 503, "Wrong clock"),
     (Overloaded, 503, "Overloaded"),
     (Unavailable, 503, "Unavailable"),
     (CamomileError, 500, "Node in trouble"),

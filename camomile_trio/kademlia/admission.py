@@ -96,6 +96,15 @@ def is_acceptable(record: Record, now: int, *, rules: NetworkRules = RULES) -> b
     return _refuse_terms(record, now, rules) is None
 
 
+def is_against_clock(record: Record, now: int, *, rules: NetworkRules = RULES) -> bool:
+    """Whether nothing but the clock at `now` rejects the record, by more than max_skew: then that clock may be wrong.
+
+    Either the record is of the future, or it ended long ago, and another node shows it all the same.
+    """
+    refusal = _refuse_terms(record, now, rules)
+    return refusal is Verdict.NOT_YET or (refusal is None and record.expires + rules.max_skew < now)
+
+
 def _refuse_terms(record: Record, now: int, rules: NetworkRules) -> Verdict | None:
     """Whether the record's own words are outside what the network allows, whatever is known of its key."""
     life = record.expires - record.issued

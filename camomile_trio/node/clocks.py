@@ -1,10 +1,10 @@
-"""Whether this node's wall clock can be believed: its jumps, and what peers' pongs say of it.
+"""What speaks against this node's wall clock: a time that it has seen before, jumps, and what peers' pongs say.
 
-Rules of this file: plain state without I/O; the caller asks the peers and writes the log. Nobody's clock is the right
-one, so what counts is a majority of those heard. Only a clock that is *ahead* does harm: it ends what still lives, and
-signs what others refuse for as long as it is ahead; so then nothing is let go of, and nothing signed. A clock that is
-behind only does things late. Bounded: the peer heard of longest ago is forgotten first, and a majority that never
-agrees holds nothing up for longer than a day. Source: docs/protocol.md, Clocks.
+Rules of this file: plain state without I/O; the caller asks the peers and writes the log. Only own evidence stops a
+node from signing: a clock that is behind a time which was kept over starts. Peers may lie, so their clocks warn, and
+hold up what ends: nothing is let go of while most of them call this clock ahead, for a day at most. They also take back
+evidence, and what they do not confirm never becomes any: a clock that was ahead for a while must not speak against the
+right one. Bounded: the peer heard of longest ago is forgotten first. Source: docs/protocol.md, Clocks.
 """
 
 from __future__ import annotations
@@ -29,15 +29,23 @@ ASK_EVERY = 3600.0
 # For the first time so long after the start, when there are neighbours.
 FIRST_ASKED = 60.0
 MAX_PEERS = 256
+# ms by which the kept time may be older than the last one that peers confirmed: each time that it is kept is a commit.
+KEPT_EVERY = 600_000
 # At most one warning in so many seconds, that names so many peers.
 WARN_EVERY = 600.0
 NAMED = 5
 
 
 class Clocks:
-    """Of one node. `clock` is Trio's, in seconds; wall clocks are in milliseconds since the epoch."""
+    """Of one node. `clock` is Trio's, in seconds; wall clocks are in milliseconds since the epoch.
 
-    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], int], *, has_records: bool) -> None:
+    `kept` is the time that was kept over starts, 0 for none.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], wall_clock: Callable[[], int], *, has_records: bool, kept: int = 0
+    ) -> None:
+        self._kept = kept
         self.jumps = 0
         self.disagreements = 0  # pongs of peers whose clocks are further from ours than they may be
         self._clock = clock
@@ -103,6 +111,29 @@ class Clocks:
             return self._has_leapt and self._clock() < self._in_doubt_until
         behind_us = sum(skew < -MOST for skew in self._skews.values())
         return 2 * behind_us > len(self._skews)
+
+    @property
+    def behind_by(self) -> int:
+        """By how many ms the wall clock is behind a time that this node has seen, and peers confirmed; else 0.
+
+        0 also within what clocks may be apart, and where most of the peers heard confirm the clock as it is now.
+        """
+        behind = self._kept - self._wall_clock()
+        return behind if behind > RULES.max_skew and not self.is_confirmed else 0
+
+    def time_to_keep(self) -> int | None:
+        """The wall time that is to be kept over starts now, if any: only one that most of the peers heard confirm."""
+        wall = self._wall_clock()
+        if abs(wall - self._kept) < KEPT_EVERY or not self.is_confirmed:
+            return None
+        self._kept = wall
+        return wall
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether most of the peers heard show the same time, within what clocks may be apart."""
+        alike = sum(abs(skew) <= MOST for skew in self._skews.values())
+        return 2 * alike > len(self._skews)
 
     def may_end(self) -> bool:
         """Whether what has ended by this clock may be let go of."""

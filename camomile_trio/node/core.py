@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from camomile_trio.config import Config
-from camomile_trio.errors import NoMajority, NotJoined, StorageError
+from camomile_trio.errors import NotJoined, StorageError, WrongClock
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -31,6 +31,8 @@ from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 from camomile_trio.node.writes import WallClock
 from camomile_trio.storage.base import Storage
 
+# The note that keeps a wall time over starts.
+KEPT_TIME = "wall time"
 # How many peers are asked what their clocks show.
 CLOCKS_ASKED = 3
 
@@ -42,6 +44,7 @@ class Readiness:
         self._events = events
         self._storage = storage
         self._reason = "it has not joined its network yet"
+        self.clock_reason = ""
         self._changed = trio.Event()
 
     @property
@@ -49,6 +52,8 @@ class Readiness:
         """Why it is not ready; empty when it is."""
         if self._reason:
             return self._reason
+        if self.clock_reason:
+            return self.clock_reason
         failing = self._storage.failing
         return f"its storage fails: {failing}" if failing else ""
 
@@ -64,6 +69,14 @@ class Readiness:
         self._events.emit(ReadyChanged(not reason, reason))
         self._changed.set()
         self._changed = trio.Event()
+
+    def set_clock(self, reason: str) -> None:
+        """What speaks against the node's own clock; empty: nothing."""
+        if reason and not self.clock_reason:
+            log.error("the wall clock is wrong: nothing is signed until it is right", because=reason)
+        if bool(reason) != bool(self.clock_reason):
+            self._events.emit(ReadyChanged(not reason and self.is_joined, reason or self._reason))
+        self.clock_reason = reason
 
     async def wait(self) -> None:
         """Waits until the node has joined."""
@@ -99,8 +112,10 @@ class Core:
 
     def __attrs_post_init__(self) -> None:
         has_records = self.storage.statistics.keys > 0
-        self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records)
+        kept = self.storage.note(KEPT_TIME)
+        self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records, kept=kept)
         self.rpc.on_pong = self.clocks.on_pong
+        self.holdings.is_clock_confirmed = self.is_clock_confirmed
 
     @property
     def id(self) -> NodeId:
@@ -111,16 +126,18 @@ class Core:
             raise NotJoined(f"this node is not ready: {self.readiness.reason}")
 
     def require_clock(self) -> None:
-        """Nothing is signed under a clock that is ahead: others would refuse it, and what comes after it too."""
+        """Nothing is signed under a clock that is known to be behind. WrongClock."""
         self.watch_clock()
-        if self.clocks.is_ahead():
-            raise NoMajority(
-                "this node's clock is ahead of most others, or was just set",
-                remedy="set the clock right; it is compared with the peers' within a minute",
-            )
+        if self.clocks.behind_by:
+            raise WrongClock(self.readiness.clock_reason)
+
+    def is_clock_confirmed(self) -> bool:
+        """Whether most peers heard since the last jump show the time that this node's clock shows."""
+        self.watch_clock()
+        return self.clocks.is_confirmed
 
     def watch_clock(self) -> None:
-        """Notices a jump of the wall clock, and asks peers for theirs when that matters."""
+        """Notices a jump of the wall clock and what speaks against it, and asks peers for theirs when that matters."""
         moved = self.clocks.look()
         if moved:
             log.warning("the wall clock was set, or this machine slept", seconds=round(moved / 1000, 1))
@@ -133,6 +150,13 @@ class Core:
                 "clocks of peers differ from this node's by more than they may",
                 seconds_ahead={peer.hex()[:16]: round(ms / 1000, 1) for peer, ms in wrong},
             )
+        behind_by = self.clocks.behind_by
+        self.readiness.set_clock(
+            f"its wall clock is {behind_by / 1000:.0f} s behind a time that it has seen before" if behind_by else ""
+        )
+        kept = self.clocks.time_to_keep()
+        if kept is not None:
+            self.storage.set_note(KEPT_TIME, kept)
 
     async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
         """The k closest nodes to `target` that answer, this node not included."""

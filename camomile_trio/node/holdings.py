@@ -9,7 +9,7 @@ when there is nothing to commit.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -17,7 +17,7 @@ from camomile_trio.config import Records
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia import leases, registers
-from camomile_trio.kademlia.admission import Verdict, admit, admit_classic, is_acceptable
+from camomile_trio.kademlia.admission import Verdict, admit, admit_classic, is_acceptable, is_against_clock
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
@@ -34,6 +34,8 @@ from camomile_trio.storage.base import Storage, Timetable
 YOUNG_FOR = 3
 # How many keys' news from other holders are remembered.
 MAX_NEWS = 200_000
+# Keys of which a greater record than what is here was refused for its time.
+MAX_REFUSED_FOR_TIME = 16_384
 # Keys that a leaving node takes before it takes no more: it has to hand each of them over.
 MAX_ARRIVALS = 65_536
 # The note about leases that ended and may be woken, and what it says; 0, where there is none, is that nobody looked.
@@ -87,7 +89,7 @@ class Holdings:
         self.clock = clock
         self.wall_clock = wall_clock
         self.settings = settings
-        self.writes = Writes(storage, wall_clock, self._timetable)
+        self.writes = Writes(storage, clock, wall_clock, self._timetable)
         self.damaged = 0
         # Whether a lease of a publication may have ended here (rule 12); unknown until it was looked for once.
         self.may_sleep = storage.note(SLEEPERS) != NOBODY_SLEEPS
@@ -98,6 +100,9 @@ class Holdings:
         self._news: OrderedDict[Key, float] = OrderedDict()
         self._arrivals: dict[Key, None] | None = None  # what was written since this node began to leave
         self.takes_nothing = False  # from others: it is as good as gone
+        # Greater records of a publisher whose lease is here, which only this node's clock rejects (rule 7).
+        self.is_clock_confirmed: Callable[[], bool] = lambda: False
+        self._refused_for_time: OrderedDict[Key, dict[PublisherKey, Record]] = OrderedDict()
         self._started = clock()
         self._uptime_before = storage.note("uptime")
         self._quotas = Quotas(storage, publisher)
@@ -146,7 +151,7 @@ class Holdings:
     def served(self, key: Key) -> Served | None:
         """What a holder serves at once, and anybody serves shortly after a lookup; else None."""
         now = self.wall_clock()
-        if self._table.is_among_closest(key) and self.comparisons.may_serve(key):
+        if self._table.is_among_closest(key) and self.comparisons.may_serve(key) and not self.refused_for_time(key):
             state = self.state(key)
             if state.size is not None and registers.is_served(state, now):
                 value = self.value(key)
@@ -157,6 +162,36 @@ class Holdings:
         if copy is not None:
             return Served(copy.value, copy.records, True, copy.origin, bool(copy.records))
         return None
+
+    def refused_for_time(self, key: Key) -> tuple[Record, ...]:
+        """Records of the key that only this node's clock rejects, and that may have ended what it would serve.
+
+        Nothing of the key is served while there are any. Once the clock takes them they are stored, and are gone from
+        here. Where most peers confirm the clock, it is the publisher's that was wrong.
+        """
+        refused = self._refused_for_time.get(key)
+        if refused is None or self.is_clock_confirmed():
+            return ()
+        now = self.wall_clock()
+        if any(not is_against_clock(record, now) for record in refused.values()):
+            del self._refused_for_time[key]
+            for record in refused.values():
+                self.store(key, None, (record.row(),), nobody_waits)  # which notes it again if it is still refused
+        return tuple(self._refused_for_time.get(key, {}).values())
+
+    def _note_refused_for_time(self, state: KeyState, record: Record, now: int) -> None:
+        known = state.register(record.publisher)
+        if known is None or known.record.is_tombstone or known.record.expires <= now:
+            return  # it is not served anyway
+        if record.rank <= known.record.rank or not is_against_clock(record, now):
+            return
+        of_key = self._refused_for_time.setdefault(record.key, {})
+        other = of_key.get(record.publisher)
+        if other is None or record.rank > other.rank:
+            of_key[record.publisher] = record
+        self.cache.drop(record.key)
+        if len(self._refused_for_time) > MAX_REFUSED_FOR_TIME:
+            self._refused_for_time.popitem(last=False)
 
     def want(self, key: Key) -> None:
         """Somebody asks for the key, and it was not served: what is stored of it may have to be compared first."""
@@ -254,6 +289,7 @@ class Holdings:
                 winners.append(old.record.row())
             state = admission.state
             if status is not StoreStatus.STORED:
+                self._note_refused_for_time(before, record, now)
                 # On the wire both are `expired`; whoever looks for the cause wants to know which.
                 refusals.append((status, "bad_terms" if admission.verdict is Verdict.BAD_TERMS else ""))
         if len(refusals) == len(records):
@@ -309,7 +345,7 @@ class Holdings:
         live = tuple(
             each for each in records if not each.is_tombstone and each.expires > now and is_acceptable(each, now)
         )
-        if not live:
+        if not live or self.refused_for_time(key):
             return False
         life = min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)
         if life <= 0:
@@ -343,6 +379,15 @@ class Holdings:
                 self._write(state, left, None, nobody_waits, even_if_full=True)
         except StorageError:
             return  # what was refused for another reason is refused for this one too
+
+    def restore(self, before: KeyState, value: bytes) -> None:
+        """Brings back what was here of a key before `take_back`, where nothing took its place."""
+        try:
+            state = self.state(before.key)
+        except StorageError:
+            return
+        if not state.registers:
+            self._write(state, before, value, nobody_waits, even_if_full=True)
 
     def unpublish(self, key: Key) -> None:
         """Gives up the publication: its put came to nothing, or it was forgotten. A copy stays as at any holder."""

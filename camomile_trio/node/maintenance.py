@@ -128,9 +128,11 @@ class Maintenance:
 
     async def _renew(self) -> None:
         """Renews the leases of our publisher, each when it is this node's turn."""
+        core, alarm = self._core, self._core.holdings.writes.renewal_alarm
         while True:
             await self._guard(self.renewing.renew_all)
-            await trio.sleep(self._until_next())
+            # A lease that is stored meanwhile may be due sooner.
+            await alarm.wait(core.clock() + self._until_next())
 
     async def _expire(self) -> None:
         """Lets go of what has ended."""

@@ -33,6 +33,7 @@ from camomile_trio.errors import (
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused
+from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import StoreStatus
 from camomile_trio.kademlia.records import Record
@@ -192,8 +193,14 @@ class Operations:
         """
         core = self._core
         survey: Survey | None = None
+        before = core.holdings.state(key)
+        register = before.register(core.publisher.public)
+        # Signed under a clock that was wrong. Usually this node was the only one, and the others refused it.
+        is_of_later = register is not None and not is_acceptable(register.record, core.wall_clock())
+        if register is not None and is_of_later:
+            core.holdings.take_back(register.record, None)
+            register = None
         if ttl is None:
-            register = core.holdings.state(key).register(core.publisher.public)
             seen = register.record.seq if register is not None else 0
             lease = self._new_lease(key, seen, int(core.config.records.lease * 1000), renewable=True)
         else:
@@ -219,7 +226,10 @@ class Operations:
                 await spread.run(survey.closest, silent=survey.silent)
             return spread
 
-        return await _until_it_stands(lease, once, self._lease_against)
+        spread = await _until_it_stands(lease, once, self._lease_against)
+        if is_of_later and not spread.is_accepted:
+            core.holdings.restore(before, value)
+        return spread
 
     async def _take_back(self, own: Record, survey: Survey) -> Spread:
         """Tells the k closest nodes, and all that hold anything, that the value is forgotten."""

@@ -29,6 +29,8 @@ IDLE = 60.0
 PAUSES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 # Seconds until what ended before a start should have been seen; then every record is looked at.
 EXPIRED_WITHIN = 30
+# Far peers make a renewal slow, and short leases make many of them.
+RENEWED_AT_ONCE = 8
 # The note under which the number of contacts is kept that counts for a majority.
 GROUP = "neighbourhood"
 
@@ -49,13 +51,20 @@ class Renewing:
     # Renewals ------------------------------------------------------------------------------------------------------
 
     async def renew_all(self) -> None:
-        """One round of it: up to a page of leases that are due now; none under a clock that is ahead."""
+        """One round of it: up to a page of leases that are due now; none under a clock that is known to be behind."""
         core = self._core
         core.watch_clock()
-        if core.clocks.is_ahead():
+        if core.clocks.behind_by:
             return
-        for key in core.storage.renewable(core.wall_clock(), PAGE):
-            await self.renew(key)
+        places = trio.CapacityLimiter(RENEWED_AT_ONCE)
+
+        async def renew(key: Key) -> None:
+            async with places:
+                await self.renew(key)
+
+        async with trio.open_nursery() as nursery:
+            for key in core.storage.renewable(core.wall_clock(), PAGE):
+                nursery.start_soon(renew, key)
 
     async def renew(self, key: Key) -> None:
         """Renews our lease on `key`, if it is still due: the turn may have changed, or somebody was quicker."""
@@ -238,7 +247,7 @@ class Renewing:
         if core.id in nearest:
             reported = [*reported, ended]
         now = core.wall_clock()
-        if not core.clocks.is_ahead() and leases.revival(ended, reported, group=self._group(), now=now):
+        if not core.clocks.behind_by and leases.revival(ended, reported, group=self._group(), now=now):
             self.woken += 1
             revived = leases.revived(ended, now=now, life_ms=self._life(ended))
             spread = self._new_spread(revived, with_value=True)

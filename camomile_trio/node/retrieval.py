@@ -3,17 +3,18 @@
 Rules of this file: a value is only ever one that hashes to its key. The lookup ends at the first answer with a live
 lease that no record seen in it beats; once a tombstone was seen, or for a value without a lease (a classic one), it
 goes on until the k closest have answered. Signatures are checked once per lookup, however many holders send the same
-record. Whoever looked a value up may serve it for `cache_life`.
+record. Whoever looked a value up may serve it for `cache_life`. Where only this node's own clock rejects what others
+show, by more than max_skew, it has no answer: neither that the value is not there, nor that it was forgotten.
 """
 
 from __future__ import annotations
 
 import trio
 
-from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable
+from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable, WrongClock
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
-from camomile_trio.kademlia.admission import is_acceptable
+from camomile_trio.kademlia.admission import is_acceptable, is_against_clock
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindValue, Packet, StoreKind, Value
@@ -36,6 +37,8 @@ class Retrieval:
         self._core = core
         self._key = key
         self._best: dict[PublisherKey, Record] = {}
+        # Records that nothing but our own clock rejects: while one of them may be the latest word, we know nothing.
+        self._against_clock: dict[PublisherKey, Record] = {}
         self._checked: dict[RecordRow, Record | None] = {}
         self._value: bytes | None = None
         self._origin: NodeId = core.id
@@ -81,9 +84,10 @@ class Retrieval:
         return result
 
     def _weigh_own(self) -> None:
-        own = self._own_state()
-        for register in own.registers:
+        for register in self._own_state().registers:
             self._weigh(register.record)
+        for record in self._core.holdings.refused_for_time(self._key):
+            _keep_greatest(self._against_clock, record)
 
     def _own_state(self) -> registers.KeyState:
         """What this node has stored; nothing where its disk fails, for others may have the value."""
@@ -116,6 +120,8 @@ class Retrieval:
             if self._from_holder and core.holdings.keep_cached(key, self._value, live, self._origin):
                 self._cache_on_path(live)
             return Found(key, self._value, self._origin, True)
+        if any(self._may_be_latest(record) for record in self._against_clock.values()):
+            raise WrongClock(f"by this node's clock the records of {key.hex()[:16]}… that other nodes show cannot be")
         if self._has_tombstone() and not (self._value is not None and self._outlasts_tombstone):
             raise Forgotten(f"{key.hex()[:16]}… was forgotten")
         if self._value is not None and self._has_classic:
@@ -152,7 +158,7 @@ class Retrieval:
             return False
         records = [self._checked[row] for row in message.records]
         is_good = any(record is not None for record in records)
-        if not any(record is not None and not record.is_tombstone for record in records):
+        if all(record is not None and record.is_tombstone for record in records):
             self._has_classic = True
             self._outlasts_tombstone |= is_good
         if self._value is None or (is_good and not self._from_holder and not message.cached):
@@ -165,29 +171,41 @@ class Retrieval:
         if row in self._checked:
             return
         try:
-            (record,) = self._core.holdings.check((row,), self._key)
-        except (BadSignature, StorageError):
+            (record,) = self._core.holdings.check((row,), self._key, self._own_state())
+        except BadSignature:
             self._checked[row] = None
             self._core.rpc.statistics.dropped["bad_signature"] += 1
             return
-        if not is_acceptable(record, self._core.wall_clock()):
+        now = self._core.wall_clock()
+        if is_against_clock(record, now):
+            _keep_greatest(self._against_clock, record)
+            self._core.rpc.statistics.dropped["against_clock"] += 1
+        elif not is_acceptable(record, now):
             # No honest node would have stored it on such terms.
-            self._checked[row] = None
             self._core.rpc.statistics.dropped["bad_terms"] += 1
+        else:
+            self._checked[row] = record
+            self._weigh(record)
             return
-        self._checked[row] = record
-        self._weigh(record)
+        self._checked[row] = None
 
     def _weigh(self, record: Record) -> None:
-        known = self._best.get(record.publisher)
-        if known is None and len(self._best) >= MAX_PUBLISHERS_SEEN:
-            return
-        if known is None or record.rank > known.rank:
-            self._best[record.publisher] = record
+        _keep_greatest(self._best, record)
+
+    def _may_be_latest(self, against_clock: Record) -> bool:
+        known = self._best.get(against_clock.publisher)
+        return known is None or against_clock.rank >= known.rank
 
     def _live_leases(self) -> list[Record]:
         now = self._core.wall_clock()
-        return [each for each in self._best.values() if not each.is_tombstone and each.expires > now]
+        against = self._against_clock
+        return [
+            each
+            for each in self._best.values()
+            if not each.is_tombstone
+            and each.expires > now
+            and not (each.publisher in against and self._may_be_latest(against[each.publisher]))
+        ]
 
     def _has_tombstone(self) -> bool:
         now = self._core.wall_clock()
@@ -232,3 +250,11 @@ class Retrieval:
             lambda contact, result: None,
             cached=True,
         ).start()
+
+
+def _keep_greatest(records: dict[PublisherKey, Record], record: Record) -> None:
+    known = records.get(record.publisher)
+    if known is None and len(records) >= MAX_PUBLISHERS_SEEN:
+        return
+    if known is None or record.rank > known.rank:
+        records[record.publisher] = record

@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from camomile_trio.alarm import Alarm
 from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.node.deadlines import Clock
 from camomile_trio.storage.base import Done, Storage, Timetable
 
 WallClock = Callable[[], int]
 OnStored = Callable[[StoreResult], None]
 
+# A renewal that found nobody to renew with is tried again after so many ms at least.
+LEAST_PAUSE = 1000
 # How many ended registers make room at a time.
 EVICTED_AT_ONCE = 64
 
@@ -33,13 +37,16 @@ class Writes:
     """The writes of one node's holdings. `timetable` says when a key needs attention."""
 
     def __init__(
-        self, storage: Storage, wall_clock: WallClock, timetable: Callable[[KeyState, int], Timetable]
+        self, storage: Storage, clock: Clock, wall_clock: WallClock, timetable: Callable[[KeyState, int], Timetable]
     ) -> None:
         self.refused: Counter[str] = Counter()
         self.in_flight: Counter[Key] = Counter()
         self.changes = 0  # of what is read here: states handed over, and those that came to nothing
         self.classic_bytes = storage.note("classic_bytes")
+        # Rung for the task that renews, when the state that was handed over is due before anything else.
+        self.renewal_alarm = Alarm()
         self._storage = storage
+        self._clock = clock
         self._wall_clock = wall_clock
         self._timetable = timetable
 
@@ -87,6 +94,8 @@ class Writes:
         """Gives a state to the storage. StorageFull, StorageError."""
         now = self._wall_clock()
         timetable, evictable = self._timetable(state, now), registers.is_evictable(state, now)
+        if timetable.renew:
+            self.renewal_alarm.advance(self._clock() + max(timetable.renew - now, LEAST_PAUSE) / 1000)
 
         def write() -> None:
             self._storage.write(

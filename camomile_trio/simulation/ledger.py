@@ -8,6 +8,7 @@ says so: `OPEN` demands only right bytes.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -117,12 +118,18 @@ class Ledger:
 
     def _weigh(self, words: list[Operation]) -> Standing:
         standing = _standing_of(words)
-        lease = next((word for word in reversed(words) if word.kind == "put" and word.outcome == OK), None)
-        if standing is Standing.PROMISED and lease is not None and lease.ttl is not None:
-            # The last of its puts decides whether it is renewed.
-            is_ending = self._clock() > lease.began + lease.ttl - self._clock_spread()
-            return Standing.OPEN if is_ending else standing
-        return standing
+        if standing is not Standing.PROMISED:
+            return standing
+        # No put shortens a life (rule 3): of those since the last forget the one that promised most decides.
+        effective = [word for word in words if word.outcome not in _DID_NOTHING]
+        last = max((at for at, word in enumerate(effective) if word.kind == "forget"), default=-1)
+        since = effective[last + 1 :]
+        promised = [word for word in since if word.outcome == OK]
+        end = max(_promised_until(word) for word in promised)
+        # But for a put that came to nothing: it may have cut short what was acknowledged while it was under way.
+        crossing = [word for word in since if word.outcome != OK and any(_may_cross(word, other) for other in promised)]
+        end = min([end, *map(_promised_until, crossing)])
+        return Standing.OPEN if self._clock() > end - self._clock_spread() else standing
 
     def promised_since(self, key: Key) -> float | None:
         """When the last acknowledged put of a promised key ended."""
@@ -135,6 +142,11 @@ class Ledger:
         if self.standing(key) is not Standing.FORGOTTEN:
             return None
         return max(word.ended for word in self.words(key) if word.kind == "forget" and word.ended is not None)
+
+
+def _promised_until(put: Operation) -> float:
+    """Until when a put, once acknowledged, promises to keep its value (s of virtual time)."""
+    return math.inf if put.ttl is None else put.began + put.ttl
 
 
 # Outcomes of a forget that has changed nothing.

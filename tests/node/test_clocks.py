@@ -9,6 +9,7 @@ from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.node.clocks import (
     ASK_EVERY,
     FIRST_ASKED,
+    KEPT_EVERY,
     LONGEST_HOLD,
     MAX_PEERS,
     NAMED,
@@ -29,9 +30,10 @@ class Watch:
     off: int = 0
     clocks: Clocks = attrs.field(init=False)
     has_records: bool = False
+    kept: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.clocks = Clocks(lambda: self.now, self.wall, has_records=self.has_records)
+        self.clocks = Clocks(lambda: self.now, self.wall, has_records=self.has_records, kept=self.kept)
 
     def wall(self) -> int:
         return EPOCH + round(self.now * 1000) + self.off
@@ -168,3 +170,57 @@ def test_a_crowd_of_liars_fills_neither_memory_nor_log() -> None:
     assert len(watch.clocks) == MAX_PEERS
     assert len(watch.clocks._wrong) == MAX_PEERS
     assert len(watch.clocks.to_warn_of()) == NAMED
+
+
+# What this node has seen itself -------------------------------------------------------------------------------------
+
+
+def test_a_clock_behind_a_time_that_was_kept_is_wrong_until_it_is_right() -> None:
+    watch = Watch(kept=EPOCH + 1_000_000 + 12 * HOUR)
+    assert watch.clocks.behind_by == 12 * HOUR
+    watch.off = 12 * HOUR - 600_000  # so far two clocks may be apart
+    assert watch.clocks.behind_by == 0
+
+
+def test_only_a_time_that_most_peers_confirm_is_kept_and_not_often() -> None:
+    watch = Watch()
+    assert watch.clocks.time_to_keep() is None  # nobody has spoken
+    watch.hear(1, skew=2 * HOUR)
+    assert watch.clocks.time_to_keep() is None
+    watch.hear(1, 2)
+    assert watch.clocks.time_to_keep() == watch.wall()
+    watch.now += KEPT_EVERY / 1000 - 1
+    assert watch.clocks.time_to_keep() is None
+    watch.now += 1
+    assert watch.clocks.time_to_keep() == watch.wall()
+
+
+def test_a_clock_that_was_ahead_leaves_no_evidence_against_the_right_one() -> None:
+    watch = Watch()
+    watch.hear(1, 2, 3)
+    watch.clocks.time_to_keep()
+    watch.off = 48 * HOUR
+    watch.clocks.look()
+    watch.hear(1, 2, 3)
+    assert watch.clocks.time_to_keep() is None
+    watch.off = 0
+    watch.clocks.look()
+    assert watch.clocks.behind_by == 0
+
+
+def test_most_peers_take_back_what_was_kept_under_a_clock_that_all_of_them_had_wrong() -> None:
+    """The clock of a host was two days ahead, and with it those of all the nodes on it; then it was put right."""
+    watch = Watch(kept=EPOCH + 48 * HOUR)
+    assert watch.clocks.behind_by > 0
+    watch.hear(1, 2, 3)
+    assert watch.clocks.behind_by == 0
+    assert watch.clocks.time_to_keep() == watch.wall()
+    watch.hear(1, 2, 3, skew=12 * HOUR)
+    assert watch.clocks.behind_by == 0
+
+
+def test_peers_alone_are_no_evidence() -> None:
+    watch = Watch()
+    watch.hear(*range(60), skew=-HOUR)
+    assert watch.clocks.is_ahead()
+    assert watch.clocks.behind_by == 0

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import attrs
 import pytest
 
 from camomile_trio.errors import StorageError
-from camomile_trio.identity import KeyPair
+from camomile_trio.identity import KeyPair, sign_record
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.base import Done
 from camomile_trio.storage.memory import MemoryStorage
-from tests.node.line import EPOCH, lease_of, tombstone_of
+from tests.node.line import EPOCH, NETWORK, lease_of, tombstone_of
 from tests.node.shelf import ALICE, KEY, VALUE, Shelf
 
 BOB = KeyPair.new(random.Random("bob"))
@@ -247,3 +249,37 @@ async def test_of_many_keys_only_those_are_left_out_that_the_disk_does_not_give(
     monkeypatch.setattr(shelf.storage, "read_all", fail_all)
     monkeypatch.setattr(shelf.storage, "read", fail_one)
     assert shelf.holdings.states(keys) == {unknown: KeyState(unknown), KEY: shelf.holdings.state(KEY)}
+
+
+def served(shelf: Shelf) -> bytes | None:
+    found = shelf.holdings.served(KEY)
+    return None if found is None else found.value
+
+
+@pytest.mark.parametrize(
+    "greater", [tombstone_of(ALICE, KEY, issued=EPOCH + HOUR), lease_of(ALICE, KEY, issued=EPOCH + HOUR)]
+)
+async def test_what_a_record_may_have_ended_that_was_refused_for_its_time_is_not_served(greater: Record) -> None:
+    """The node's clock is an hour behind: it may not store the record, and may not deny it either."""
+    shelf = Shelf()
+    await shelf.store(VALUE, lease_of(ALICE, KEY, life=86400.0).row())
+    shelf.holdings.keep_cached(KEY, VALUE, [lease_of(ALICE, KEY)], shelf.holdings.own)
+    assert served(shelf) == VALUE
+    assert await shelf.store(VALUE, greater.row()) is StoreStatus.NOT_YET
+    assert served(shelf) is None
+    assert not shelf.holdings.keep_cached(KEY, VALUE, [lease_of(ALICE, KEY)], shelf.holdings.own)
+    assert shelf.holdings.refused_for_time(KEY) == (greater,)
+    shelf.clock.now = 3600  # once the clock takes it, the record is stored as if it came now
+    shelf.holdings.served(KEY)
+    await shelf.commit()
+    assert shelf.holdings.refused_for_time(KEY) == ()
+    assert served(shelf) == (None if greater.is_tombstone else VALUE)
+
+
+async def test_another_publishers_record_or_an_older_one_denies_nothing() -> None:
+    shelf = Shelf()
+    await shelf.store(VALUE, lease_of(ALICE, KEY, life=86400.0, seen=EPOCH).row())
+    older = attrs.evolve(tombstone_of(ALICE, KEY, issued=EPOCH + HOUR), seq=1, signature=b"")
+    for record in (tombstone_of(BOB, KEY, issued=EPOCH + HOUR), sign_record(older, ALICE, NETWORK)):
+        await shelf.store(VALUE, record.row())
+    assert served(shelf) == VALUE

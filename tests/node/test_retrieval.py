@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Kademlia, Records
-from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable
+from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable, WrongClock
 from camomile_trio.identity import KeyPair, sign_record, verify_record
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindValue, Packet, Store, StoreResult, StoreStatus, Value
@@ -38,6 +38,11 @@ KEY = Key.of(VALUE)
 LEASE, TOMBSTONE = lease_of(PUBLISHER, KEY), tombstone_of(PUBLISHER, KEY)
 FORGED = RecordRow(LEASE.row()[:-1] + bytes([LEASE.row()[-1] ^ 1]))
 EXPIRED = lease_of(PUBLISHER, KEY, issued=EPOCH - 7_200_000)
+JUST_ENDED = lease_of(PUBLISHER, KEY, issued=EPOCH - 3_600_000 - 590_000)
+LONG_ENDED = lease_of(PUBLISHER, KEY, issued=EPOCH - 3_600_000 - 601_000)
+FORGOTTEN_LATER = tombstone_of(PUBLISHER, KEY, issued=EPOCH + 3_600_000)
+FORGOTTEN_LONG_AGO = tombstone_of(PUBLISHER, KEY, issued=EPOCH - 8 * 24 * 3_600_000)
+OTHERS_LEASE = lease_of(OTHER, KEY)
 FROM_LATER = lease_of(PUBLISHER, KEY, issued=EPOCH + 3_600_000)
 BOUNDLESS = sign_record(attrs.evolve(LEASE, expires=EPOCH + 10**12, signature=b""), PUBLISHER, NETWORK)
 
@@ -67,12 +72,12 @@ def neighbours(line: Line, count: int) -> list[Peer]:
 
 async def get(node: Node, behaviours: dict[Peer, Behaviour]) -> Found:
     """The value, or the error as it is, with a moment for what goes on in the background."""
-    found: Found | NotFound | Unreachable | StorageError
+    found: Found | NotFound | Unreachable | WrongClock | StorageError
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attend, behaviours)
         try:
             found = await node.get(KEY)
-        except (NotFound, Unreachable, StorageError) as error:
+        except (NotFound, Unreachable, WrongClock, StorageError) as error:
             found = error
         await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
@@ -123,14 +128,41 @@ async def test_a_liar_does_not_end_the_search(autojump_clock: trio.testing.MockC
 
 @pytest.mark.parametrize(
     "lie",
-    [having(b"a valuf", LEASE), having(b"x"), having(VALUE[:-1]), having(None, BOUNDLESS), having(None, FROM_LATER)],
-    ids=["wrong bytes", "another value", "cut short", "a lease beyond the longest", "a lease from the future"],
+    [having(b"a valuf", LEASE), having(b"x"), having(VALUE[:-1]), having(None, BOUNDLESS), having(VALUE, FORGED)],
+    ids=["wrong bytes", "another value", "cut short", "a lease beyond the longest", "a forged signature"],
 )
 async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.MockClock, lie: Behaviour) -> None:
     async with one_node() as (node, line):
         with pytest.raises(NotFound):
             await get(node, dict.fromkeys(neighbours(line, 5), lie))
         assert len(node._core.holdings.cache) == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, LONG_ENDED, FORGOTTEN_LATER, FORGOTTEN_LONG_AGO])
+@pytest.mark.parametrize("value", [VALUE, None])
+async def test_what_only_this_nodes_clock_rejects_is_neither_denied_nor_served(
+    autojump_clock: trio.testing.MockClock, shown: Record, value: bytes | None
+) -> None:
+    async with one_node() as (node, line):
+        *rest, one = neighbours(line, 5)
+        with pytest.raises(WrongClock):
+            await get(node, {**dict.fromkeys(rest, truthful), one: having(value, shown)})
+        assert len(node._core.holdings.cache) == 0
+
+
+async def test_a_value_that_another_publisher_keeps_is_served_whatever_the_clock_rejects(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        one, other = neighbours(line, 2)
+        found = await get(node, {one: having(VALUE, FROM_LATER), other: having(VALUE, OTHERS_LEASE)})
+        assert (found.live, found.origin) == (True, other.id)
+
+
+async def test_what_ended_within_what_clocks_may_be_apart_is_not_there(autojump_clock: trio.testing.MockClock) -> None:
+    async with one_node() as (node, line):
+        with pytest.raises(NotFound):
+            await get(node, dict.fromkeys(neighbours(line, 5), having(None, JUST_ENDED)))
 
 
 async def test_what_a_lease_promises_is_not_denied(autojump_clock: trio.testing.MockClock) -> None:
@@ -179,7 +211,7 @@ async def test_a_disk_that_cannot_be_read_fails_no_get_that_others_can_answer(
         with monkeypatch.context() as failing:
             failing.setattr(node._core.storage, "read", fail)
             found = await get(node, {peer: having(VALUE, LEASE)})
-            assert found.value == VALUE
+            assert (found.value, found.live) == (VALUE, True)
             node._core.holdings.cache.drop(KEY)
             with pytest.raises(StorageError):
                 await get(node, {peer: truthful})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
@@ -10,7 +11,11 @@ import structlog.testing
 import trio
 import trio.testing
 
-from camomile_trio.errors import NoMajority
+from camomile_trio.errors import Forgotten, NoMajority, NotFound, WrongClock
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.node.core import KEPT_TIME
+from camomile_trio.storage.memory import MemoryStorage
 from tests.stories.village import Village, small, village
 
 VALUE = b"still here"
@@ -49,22 +54,141 @@ async def test_a_jump_is_noticed_and_the_records_outlast_it(autojump_clock: trio
         assert values(place) == [2, 2, 2, 2, 2]
 
 
-async def test_under_a_clock_that_is_ahead_nothing_is_signed(autojump_clock: trio.testing.MockClock) -> None:
-    """Its seq would be refused until the others' clocks have come so far, and so would all that comes after it."""
-    async with village(5) as place:
-        key = (await place[1].put(VALUE)).key
-        place.inhabitants[3].wall_clock.error = 30 * DAY
+async def test_what_was_signed_under_a_clock_that_is_ahead_does_not_stay_behind(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The others refuse it. Once the clock is right the same put succeeds there at once, and so does a forget."""
+    async with village(5, config=small(cache_life=0)) as place:
+        kept = (await place[1].put(b"kept before")).key
+        place.inhabitants[3].wall_clock.error = 2 * DAY
         # At once, before anybody has looked, and later, when the peers have said what they think.
         for _ in range(2):
-            with pytest.raises(NoMajority, match="this node's clock is ahead of"):
+            with pytest.raises(NoMajority, match="most of the holders think that this node's clock is ahead"):
                 await place[3].put(VALUE)
-            with pytest.raises(NoMajority, match="this node's clock is ahead of"):
-                await place[3].forget(key)
+            with pytest.raises(NoMajority, match="most of the holders think that this node's clock is ahead"):
+                await place[3].forget(kept)
             await trio.sleep(300)
         place.inhabitants[3].wall_clock.error = 0
-        await trio.sleep(120)
         await place[3].put(VALUE)
-        await place[3].forget(key)
+        assert (await place[3].get(kept)).value == b"kept before"
+        await place[3].forget(kept)
+        await trio.sleep(5)
+        for node in place.nodes:
+            assert (await node.get(Key.of(VALUE))).value == VALUE
+            with pytest.raises(Forgotten):
+                await node.get(kept)
+
+
+async def test_a_renewal_under_a_clock_that_is_ahead_does_not_end_the_life_of_a_value(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The only node that may renew it signs too early a day long; then its clock is put right."""
+    async with village(5, config=small(cache_life=0)) as place:
+        alone = await place.open(publisher=KeyPair.new(random.Random("alone")))
+        key = (await alone.node.put(VALUE)).key
+        await trio.sleep(3600)
+        alone.wall_clock.error = 2 * DAY
+        await trio.sleep(6 * 3600)
+        alone.wall_clock.error = 0
+        await trio.sleep(4 * 86_000)
+        for node in place.nodes:
+            assert (await node.get(key)).value == VALUE
+
+
+@pytest.mark.parametrize("count", [5, 30])
+async def test_a_node_two_days_ahead_denies_nothing_that_others_hold(
+    autojump_clock: trio.testing.MockClock, count: int
+) -> None:
+    """Whether it holds the value itself (all of 5 do) or not."""
+    async with village(count, config=small(k=8, cache_life=0)) as place:
+        key = (await place[1].put(VALUE)).key
+        await trio.sleep(5)
+        far = place.inhabitants[-1]
+        far.wall_clock.error = 2 * DAY
+        for _ in range(2):
+            with pytest.raises(WrongClock):
+                await far.node.get(key)
+            await trio.sleep(300)
+        with pytest.raises(NotFound):
+            await far.node.get(Key.of(b"nobody put this"))
+        far.wall_clock.error = 0
+        assert (await far.node.get(key)).value == VALUE
+
+
+async def test_a_node_twelve_hours_behind_serves_nothing_that_was_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It has to refuse the tombstone, and cannot deny it: it serves its copy neither to users nor to nodes."""
+    async with village(5, config=small(cache_life=0)) as place:
+        key = (await place[1].put(VALUE)).key
+        await trio.sleep(13 * 3600)
+        behind = place.inhabitants[3]
+        behind.wall_clock.error = -DAY // 2
+        await place[1].forget(key)
+        for node in place.nodes:
+            with pytest.raises(WrongClock if node is behind.node else Forgotten):
+                await node.get(key)
+        behind.wall_clock.error = 0
+        await trio.sleep(60)
+        for node in place.nodes:
+            with pytest.raises(Forgotten):
+                await node.get(key)
+
+
+async def test_a_node_behind_a_time_that_its_data_directory_has_seen_signs_nothing_and_says_why(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(4) as place:
+        storage = MemoryStorage(max_bytes=2**20)
+        node = await place.open(storage=storage)
+        await trio.sleep(900)  # its peers confirm its clock, and it keeps the time
+        kept = {name: storage.note(name) for name in (KEPT_TIME,)}
+        await place.lose(node)
+        again = MemoryStorage(max_bytes=2**20)
+        again.set_note(KEPT_TIME, kept[KEPT_TIME])
+        with structlog.testing.capture_logs() as logs:
+            behind = await place.open(storage=again, clock_error=-DAY // 2)
+            with pytest.raises(WrongClock, match="behind a time that it has seen"):
+                await behind.node.put(VALUE)
+        assert not behind.node.ready
+        assert "behind a time that it has seen" in behind.node.not_ready_because
+        assert events(logs, "the wall clock is wrong")
+        assert (await place[1].put(VALUE)).replicas >= 3  # nobody else is stopped
+        behind.wall_clock.error = 0
+        await behind.node.put(b"another")
+        assert behind.node.ready
+
+
+async def test_after_the_clocks_of_all_nodes_were_ahead_nothing_is_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """They share a host. A put of what was put meanwhile is refused until that time has come, and harms no copy."""
+    async with village(0, config=small(cache_life=0)) as place:
+        for _ in range(4):
+            await place.open(clock_error=2 * DAY)
+        await trio.sleep(1000)
+        key = (await place[1].put(VALUE)).key
+        await trio.sleep(5)
+        for each in place.inhabitants:
+            each.wall_clock.error = 0
+        await trio.sleep(300)  # they confirm each other's clocks
+        with pytest.raises(NoMajority, match="stale"):
+            await place[2].put(VALUE)
+        assert (await place[2].put(b"another")).replicas >= 3
+        await trio.sleep(5)
+        assert values(place) == [2, 2, 2, 2]
+        for node in place.nodes:
+            assert node.ready
+            assert (await node.get(key)).value == VALUE
+
+
+async def test_peers_whose_clocks_are_behind_stop_no_put(autojump_clock: trio.testing.MockClock) -> None:
+    """Most of the nodes are an hour behind, and say so; the value goes to those that take it, or is refused by name."""
+    async with village(3, config=small(cache_life=0)) as place:
+        for _ in range(2):
+            await place.open(clock_error=-3_600_000)
+        await trio.sleep(600)
+        assert (await place[1].put(VALUE)).replicas == 3
 
 
 async def test_peers_whose_clocks_disagree_are_named(autojump_clock: trio.testing.MockClock) -> None:

@@ -61,6 +61,20 @@ async def test_a_lease_is_renewed_while_its_publisher_lives(autojump_clock: trio
         assert (await place[4].get(key)).value == VALUE
 
 
+async def test_the_shortest_leases_are_renewed_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    """Values are put while the task that renews sleeps: the least lease ends before it would wake by itself."""
+    async with village(4, config=small(lease=60.0, cache_life=0)) as place:
+        await trio.sleep(300)
+        keys = []
+        for number in range(12):
+            keys.append((await place[number % 4].put(b"value %d" % number)).key)
+            await trio.sleep(7)
+        for _ in range(60):
+            await trio.sleep(5)
+            for key in keys:
+                await place[3].get(key)
+
+
 async def test_a_lease_that_is_not_renewed_ends_everywhere(autojump_clock: trio.testing.MockClock) -> None:
     async with village(6, config=small(cache_life=0)) as place:
         key = (await place[2].put(VALUE, ttl=600.0)).key

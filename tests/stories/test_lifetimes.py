@@ -41,7 +41,7 @@ async def test_a_put_with_a_lifetime_does_not_end_what_is_kept_until_it_is_forgo
         stored = await place[4].put(VALUE, ttl=60)
         assert stored.expires is None
         assert stored.replicas >= 4
-        await trio.sleep(86_500)
+        await trio.sleep(86_000)
         await assert_all_read_it(place)
         await place[2].forget(KEY)
         await assert_nobody_reads_it(place)
