@@ -66,7 +66,7 @@ class Camomile:
         return None
 
     def command(self, host: Host, first: Host, directory: Path) -> list[str]:
-        command = [sys.executable, "-m", "camomile_trio.cli", "node", "--log-level", "error"]
+        command = [sys.executable, "-m", "camomile_trio", "node", "--log-level", "error"]
         command += ["--listen", f"{host.address}:{host.peer_port}", "--http", f"{host.address}:{host.http_port}"]
         command += ["--data-dir", str(directory / str(host.number)), "--publisher-key", str(directory / "publisher")]
         return command + (["--join", f"{first.address}:{first.peer_port}"] if host.number else [])

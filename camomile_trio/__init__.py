@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from camomile_trio.config import Config, Kademlia, Records, Requests, StorageConfig
 from camomile_trio.errors import (
     BadKey,
+    BadNodeId,
     CallerError,
     CamomileError,
     ConfigError,
     DataDirectoryInUse,
     EmptyValue,
     Forgotten,
+    NodeClosed,
     NoMajority,
     NotFound,
     NotJoined,
@@ -43,8 +45,11 @@ from camomile_trio.node.results import ForgetResult, Found, NodeStatus, Pinged, 
 if TYPE_CHECKING:
     from camomile_trio.node.node import Node, open_node
 
+    __version__: str
+
 __all__ = [
     "BadKey",
+    "BadNodeId",
     "CallerError",
     "CamomileError",
     "Config",
@@ -60,6 +65,7 @@ __all__ = [
     "Key",
     "NoMajority",
     "Node",
+    "NodeClosed",
     "NodeId",
     "NodeStatus",
     "NotFound",
@@ -81,6 +87,7 @@ __all__ = [
     "Unreachable",
     "ValueTooLarge",
     "WrongClock",
+    "__version__",
     "open_node",
 ]
 
@@ -90,4 +97,8 @@ def __getattr__(name: str) -> object:
         from camomile_trio.node import node
 
         return getattr(node, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("camomile")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,10 @@ of environments: `cli.py` does that. Times are in seconds unless a name says oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
 import attrs
@@ -25,13 +27,29 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
+def require_type(name: str, given: object, kinds: type | UnionType, wanted: str) -> None:
+    """TypeError with what to pass, unless `given` is of one of these kinds."""
+    if not isinstance(given, kinds):
+        raise TypeError(f"{name} has to be {wanted}, not {type(given).__name__}")
+
+
+def _is(kind: type, wanted: str) -> _Validator:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        require_type(attribute.name, value, kind, wanted)
+
+    return check
+
+
 def _between(low: float, high: float, unit: str = "") -> _Validator:
     def check(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        require_type(attribute.name, value, int | float, "a number")
         if not low <= value <= high:
             raise ConfigError(
                 f"{attribute.name} is {value:.12g}, outside {low:g} to {high:g}{' ' + unit if unit else ''}",
                 remedy=f"choose a {attribute.name.replace('_', ' ')} between {low:g} and {high:g}",
             )
+        if isinstance(attribute.default, int):
+            require_type(attribute.name, value, int, "a whole number")
 
     return check
 
@@ -45,8 +63,30 @@ def _one_of(*choices: str) -> _Validator:
 
 
 def _not_empty(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    require_type(attribute.name, value, str, "text")
     if not value:
         raise ConfigError(f"{attribute.name} is empty", remedy=f"give the {attribute.name} a name")
+
+
+def _endpoint(given: Endpoint | str) -> Endpoint:
+    """From an address and a port as text. ConfigError if it is none."""
+    require_type("an address", given, Endpoint | str, 'text like "127.0.0.1:8118", or an Endpoint')
+    return Endpoint.parse(given) if isinstance(given, str) else given
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    require_type("a path", given, str | os.PathLike, "text or a pathlib.Path")
+    return Path(given)
+
+
+def _names(given: str | Endpoint | Iterable[str | Endpoint]) -> tuple[str, ...]:
+    """Names to join; one alone need not be in a list."""
+    wanted = 'text like "node.example.org:8118", an Endpoint, or several of them'
+    require_type("join", given, Iterable, wanted)
+    names = (given,) if isinstance(given, str | bytes) else tuple(given)
+    for name in names:
+        require_type("join", name, str | Endpoint, wanted)
+    return tuple(map(str, names))
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +156,7 @@ class Records:
 class StorageConfig:
     """Where records are kept. `data_dir` None: in memory, gone at the end (an ephemeral node)."""
 
-    data_dir: Path | None = None
+    data_dir: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
     # "os": acknowledged when the operating system has it, on disk within a second. "full": on disk first, slower.
     sync: SyncMode = attrs.field(default="os", validator=_one_of("os", "full"))
     max_storage: int = attrs.field(default=GIB, validator=_between(64 * KIB, 2**50, "bytes"))
@@ -124,23 +164,26 @@ class StorageConfig:
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """Everything that `open_node` needs to know. `Config()` is a node on a free loopback port, alone, in memory."""
+    """Everything that `open_node` needs to know. `Config()` is a node on a free loopback port, alone, in memory.
 
-    listen: Endpoint = attrs.field(default=Endpoint.parse("127.0.0.1:0"))
+    Addresses and paths may be given as text.
+    """
+
+    listen: Endpoint = attrs.field(default=Endpoint.parse("127.0.0.1:0"), converter=_endpoint)
     # Told to peers instead of the source of our packets, for nodes behind a fixed port mapping.
-    advertise: Endpoint | None = None
+    advertise: Endpoint | None = attrs.field(default=None, converter=attrs.converters.optional(_endpoint))
     # HOST:PORT of nodes to join through, names or addresses, resolved again at every try.
-    join: tuple[str, ...] = ()
+    join: tuple[str, ...] = attrs.field(default=(), converter=_names)
     # Stand alone, and be ready, if no name or saved contact answers within `first_patience`.
-    first: bool = False
+    first: bool = attrs.field(default=False, validator=_is(bool, "True or False"))
     first_patience: float = attrs.field(default=10.0, validator=_between(0, 3600, "s"))
     network: str = attrs.field(default=DEFAULT_NETWORK, validator=_not_empty)
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
-    publisher_key: Path | None = None
-    kademlia: Kademlia = Kademlia()
-    requests: Requests = Requests()
-    records: Records = Records()
-    storage: StorageConfig = StorageConfig()
+    publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    kademlia: Kademlia = attrs.field(default=Kademlia(), validator=_is(Kademlia, "a Kademlia"))
+    requests: Requests = attrs.field(default=Requests(), validator=_is(Requests, "a Requests"))
+    records: Records = attrs.field(default=Records(), validator=_is(Records, "a Records"))
+    storage: StorageConfig = attrs.field(default=StorageConfig(), validator=_is(StorageConfig, "a StorageConfig"))
 
     def __attrs_post_init__(self) -> None:
         for name in self.join:

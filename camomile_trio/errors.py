@@ -46,6 +46,18 @@ class BadKey(CallerError):
     default_remedy = "give the 64 hexadecimal digits that a put returned"
 
 
+class BadNodeId(CallerError):
+    """A node's id is not 64 hexadecimal digits (32 bytes)."""
+
+    default_remedy = "take it from `camomile status`, or from a node's `id`"
+
+
+class NodeClosed(CallerError):
+    """The node's block has ended, and its sockets and its storage are closed."""
+
+    default_remedy = "use the node inside of its `async with open_node(...)` block, or open another one"
+
+
 class EmptyValue(CallerError):
     """An empty value cannot be stored."""
 

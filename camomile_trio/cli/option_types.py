@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from camomile_trio.config import GIB, KIB, LEAST_LEASE, MAX_LEASE, MIB
-from camomile_trio.errors import BadKey, ConfigError
+from camomile_trio.errors import BadKey, BadNodeId, ConfigError
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
 from camomile_trio.kademlia.ids import Key, NodeId
 
@@ -182,8 +182,8 @@ class IdOfNode(click.ParamType[NodeId]):
         if isinstance(value, bytes):
             return NodeId(value)
         try:
-            return NodeId(bytes(Key.parse(value)))
-        except BadKey:
+            return NodeId.parse(value)
+        except BadNodeId:
             self.fail(
                 f"{value[:80]!r} is no node's id; give the 64 hexadecimal digits of `camomile status`", param, ctx
             )

@@ -35,8 +35,7 @@ from camomile_trio.http.problems import answer_with_problems
 from camomile_trio.http.refusals import BadRequest
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.uploads import answer_after_the_body, current_request
-from camomile_trio.http.values import parse_node_id
-from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.ids import Key, NodeId
 
 # What fits into sockaddr_un with its closing zero.
 LONGEST_PATH = 107
@@ -60,7 +59,7 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
         return Response("stopping\n", status=202, content_type="text/plain; charset=utf-8")
 
     async def ping(node_id: str) -> Response:
-        return json_response(pinged_document(await node.ping(parse_node_id(node_id))))
+        return json_response(pinged_document(await node.ping(NodeId.parse(node_id))))
 
     async def describe() -> Response:
         return json_response(node_document(node.status()))

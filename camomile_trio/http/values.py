@@ -18,7 +18,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 from camomile_trio.config import LEAST_LEASE, MAX_LEASE
 from camomile_trio.errors import EmptyValue, ValueTooLarge
 from camomile_trio.http.refusals import BadRequest
-from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
+from camomile_trio.kademlia.ids import Key
 
 FIELD = "value"
 
@@ -161,18 +161,6 @@ def names_key(if_none_match: list[str], key: Key) -> bool:
     """Whether an If-None-Match header (its lines) names the entity tag of `key`, weakly compared (RFC 9110 §13.1.2)."""
     text = ",".join(if_none_match)
     return text.strip() == "*" or str(key) in _ENTITY_TAG.findall(text)
-
-
-def parse_node_id(text: str) -> NodeId:
-    """A node id from its 64 hexadecimal digits; BadRequest for anything else."""
-    if len(text) == 2 * ID_BYTES:
-        try:
-            raw = bytes.fromhex(text)
-        except ValueError:
-            raw = b""
-        if len(raw) == ID_BYTES:
-            return NodeId(raw)
-    raise BadRequest(f"a node id is 64 hexadecimal digits, not {text[:80]!r}", remedy="take it from `camomile status`")
 
 
 def is_text(value: bytes) -> bool:

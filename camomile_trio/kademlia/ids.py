@@ -10,15 +10,34 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable
-from typing import NewType
 
-from camomile_trio.errors import BadKey
+from camomile_trio.errors import BadKey, BadNodeId
 
 ID_BYTES = 32
 ID_BITS = ID_BYTES * 8
 
-# A plain bytes at run time: twenty of them arrive in every answer.
-NodeId = NewType("NodeId", bytes)
+
+class NodeId(bytes):
+    """The id of a node, 32 bytes: that of its public key (`identity.node_id_of`).
+
+    Ids in packets are plain bytes at run time, since twenty of them arrive in every answer.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> NodeId:
+        """The id written as 64 hexadecimal digits, upper or lower case; `BadNodeId` for anything else."""
+        raw = _from_hex(text)
+        if raw is None:
+            raise BadNodeId(f"a node id is 64 hexadecimal digits, not {text[:80]!r}")
+        return cls(raw)
+
+    def __str__(self) -> str:
+        return self.hex()
+
+    def __repr__(self) -> str:
+        return f"NodeId({self.hex()})"
 
 
 class Key(bytes):
@@ -34,21 +53,28 @@ class Key(bytes):
     @classmethod
     def parse(cls, text: str) -> Key:
         """The key written as 64 hexadecimal digits, upper or lower case; `BadKey` for anything else."""
-        if len(text) == 2 * ID_BYTES:
-            try:
-                raw = bytes.fromhex(text)
-            except ValueError:
-                raw = b""
-            # fromhex skips white space, so the length of what came out counts.
-            if len(raw) == ID_BYTES:
-                return cls(raw)
-        raise BadKey(f"a key is 64 hexadecimal digits, not {text[:80]!r}")
+        raw = _from_hex(text)
+        if raw is None:
+            raise BadKey(f"a key is 64 hexadecimal digits, not {text[:80]!r}")
+        return cls(raw)
 
     def __str__(self) -> str:
         return self.hex()
 
     def __repr__(self) -> str:
         return f"Key({self.hex()})"
+
+
+def _from_hex(text: str) -> bytes | None:
+    """The 32 bytes that 64 hexadecimal digits stand for; None for any other text."""
+    if len(text) != 2 * ID_BYTES:
+        return None
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    # fromhex skips white space, so the length of what came out counts.
+    return raw if len(raw) == ID_BYTES else None
 
 
 def as_int(identifier: bytes) -> int:

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from camomile_trio.config import Config
-from camomile_trio.errors import NotJoined, StorageError, WrongClock
+from camomile_trio.errors import NodeClosed, NotJoined, StorageError, WrongClock
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -46,6 +46,7 @@ class Readiness:
         self._reason = "it has not joined its network yet"
         self.clock_reason = ""
         self._changed = trio.Event()
+        self._is_closed = False
 
     @property
     def reason(self) -> str:
@@ -82,6 +83,22 @@ class Readiness:
         """Waits until the node has joined."""
         while self._reason:
             await self._changed.wait()
+
+    async def wait_for_user(self) -> None:
+        """The same for who is no task of the node, and so is not cancelled with it: NodeClosed if it ends first."""
+        self.require_open()
+        while self._reason:
+            await self._changed.wait()
+            self.require_open()
+
+    def close(self) -> None:
+        """The node has ended, and is of no use to anybody any more."""
+        self._is_closed = True
+        self.set("it is closed")
+
+    def require_open(self) -> None:
+        if self._is_closed:
+            raise NodeClosed("this node is closed: the block that opened it has ended")
 
 
 @attrs.define(eq=False)
@@ -193,6 +210,11 @@ class Core:
         """Goes on with something after its caller has left, as long as the node lives. The disk may fail meanwhile."""
         if self.nursery is not None:
             self.nursery.start_soon(self._run_guarded, task)
+
+    def close(self) -> None:
+        """The node has ended: its tasks are about to be cancelled, and nothing new begins."""
+        self.nursery = None
+        self.readiness.close()
 
     async def _run_guarded(self, task: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -56,13 +56,16 @@ class Join:
         """Nobody to join: no names, nobody remembered from an earlier run."""
         return not self._core.config.join and not self._saved
 
+    def stand_alone_if_first(self) -> None:
+        """Before `run`: the first node of a network has nobody to wait for, and is ready at once."""
+        if self.is_first:
+            self._core.stands_alone = True
+            self._core.readiness.set("")
+
     async def run(self) -> None:
         """Until cancelled."""
         core = self._core
         began = core.clock()
-        if self.is_first:
-            core.stands_alone = True
-            core.readiness.set("")
         backoff = LEAST_BACKOFF
         while True:
             await self._attempt()

@@ -19,12 +19,13 @@ from pathlib import Path
 import attrs
 import trio
 
-from camomile_trio.config import DEFAULT_NETWORK, Config
+from camomile_trio.config import DEFAULT_NETWORK, Config, require_type
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.arguments import as_key, as_lines, as_node_id, as_seconds, as_value
 from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.core import Core, Readiness
 from camomile_trio.node.events import Events
@@ -52,6 +53,7 @@ from camomile_trio.node.results import (
 from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.node.rpc import STREAM_OVERHEAD, Rpc
 from camomile_trio.node.statistics import collect
+from camomile_trio.node.tasks import beside_the_block
 from camomile_trio.node.tokens import Tokens
 from camomile_trio.node.writes import WallClock
 from camomile_trio.storage.base import Storage
@@ -77,7 +79,11 @@ def _wall_clock() -> int:
 
 
 class Node:
-    """A running node. Made by `open_node`, and dead once its block is left."""
+    """A running node. Made by `open_node`, and closed once its block has ended: then its calls raise NodeClosed.
+
+    Keys and ids may be given as such, as their 32 bytes, or as 64 hexadecimal digits. What is of another type is a
+    TypeError.
+    """
 
     def __init__(self, core: Core, operations: Operations, maintenance: Maintenance) -> None:
         self._core = core
@@ -110,7 +116,7 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """It has joined, and its storage works."""
+        """It has joined, its storage works, and its block has not ended."""
         return not self._core.readiness.reason
 
     @property
@@ -119,54 +125,66 @@ class Node:
         return self._core.readiness.reason
 
     async def wait_ready(self) -> None:
-        """Waits until it has joined its network, or stands alone on purpose."""
-        await self._core.readiness.wait()
+        """Waits until it has joined its network, or stands alone. NodeClosed if its block ends first."""
+        await self._core.readiness.wait_for_user()
 
-    async def put(self, value: bytes, *, ttl: float | None = None) -> Stored:
+    def __repr__(self) -> str:
+        return f"Node({self.id} at {self.endpoint})"
+
+    async def put(self, value: bytes | bytearray | memoryview, *, ttl: float | None = None) -> Stored:
         """Stores `value` (1 byte up to max_value_size) at the k nodes closest to its key; returns at a majority.
 
         `ttl` (seconds, 60 to 86 400) gives a lease that is not renewed; without it the value stays until it is
         forgotten. EmptyValue, ValueTooLarge, ConfigError, StorageFull, TooManyPublishers; Unavailable when too few
         acknowledged, after which the same put is safe to repeat.
         """
-        return await self._operations.put(value, ttl)
+        self._require_open()
+        return await self._operations.put(as_value(value), as_seconds(ttl))
 
-    async def get(self, key: Key) -> Found:
-        """The value with this key, from wherever it is. NotFound, Forgotten, Unavailable."""
-        return await self._operations.get(key)
+    async def get(self, key: Key | bytes | str) -> Found:
+        """The value with this key, from wherever it is. BadKey, NotFound, Forgotten, Unavailable."""
+        self._require_open()
+        return await self._operations.get(as_key(key))
 
-    async def forget(self, key: Key) -> ForgetResult:
+    async def forget(self, key: Key | bytes | str) -> ForgetResult:
         """Ends our publisher's lease on the key, everywhere; returns at a majority. Repeating it is fine.
 
-        NotFound if nobody knows the key, NotPublisher if only others published it, Unavailable as for put.
+        BadKey, NotFound if nobody knows the key, NotPublisher if only others published it, Unavailable as for put.
         """
-        return await self._operations.forget(key)
+        self._require_open()
+        return await self._operations.forget(as_key(key))
 
-    async def ping(self, node: NodeId) -> Pinged:
-        """Finds the node with this id and measures one round trip. NotFound, Unavailable."""
-        return await self._operations.ping(node)
+    async def ping(self, node: NodeId | bytes | str) -> Pinged:
+        """Finds the node with this id and measures one round trip. BadNodeId, NotFound, Unavailable."""
+        self._require_open()
+        return await self._operations.ping(as_node_id(node))
 
-    def records(self, after: Key | None = None) -> RecordPage:
-        """The records of the next few keys after `after`, in the order of keys. StorageError."""
-        return self._inventory.records(after)
+    def records(self, after: Key | bytes | str | None = None) -> RecordPage:
+        """The records of the next few keys after `after`, in the order of keys. BadKey, StorageError."""
+        self._require_open()
+        return self._inventory.records(None if after is None else as_key(after))
 
-    def export(self, after: Key | None = None) -> ExportPage:
-        """The next lines of an export: signed records that have not ended, with their values. StorageError."""
-        return self._inventory.export(after)
+    def export(self, after: Key | bytes | str | None = None) -> ExportPage:
+        """The next lines of an export: signed records that have not ended, with their values. BadKey, StorageError."""
+        self._require_open()
+        return self._inventory.export(None if after is None else as_key(after))
 
     async def take_in(self, lines_untrusted: Sequence[bytes]) -> list[Imported]:
         """Checks entries of an export, offers them to the nodes that should hold them, and says what became of each.
 
         Nothing of it extends a life. NotJoined.
         """
-        return await self._inventory.take_in(lines_untrusted)
+        self._require_open()
+        return await self._inventory.take_in(as_lines(lines_untrusted))
 
     def contacts(self) -> list[Contact]:
         """All contacts in the routing table."""
-        return list(self._core.table)
+        self._require_open()
+        return [Contact(NodeId(each.id), each.endpoint) for each in self._core.table]
 
     def status(self) -> NodeStatus:
         """The node at this moment."""
+        self._require_open()
         core = self._core
         stored = core.storage.statistics
         buckets = core.table.buckets()
@@ -192,7 +210,11 @@ class Node:
 
     def statistics(self) -> Statistics:
         """Counters and gauges since the start, for metrics."""
+        self._require_open()
         return collect(self._core, self._operations, self._maintenance)
+
+    def _require_open(self) -> None:
+        self._core.readiness.require_open()
 
 
 @asynccontextmanager
@@ -207,12 +229,16 @@ async def open_node(
     publisher: KeyPair | None = None,
     resolver: Resolver = resolve,
 ) -> AsyncIterator[Node]:
-    """Opens a node for the length of the block; on leaving, it hands its records over and stops.
+    """Opens a node for the length of the block. However the block is left, the node hands its records over, within
+    `hand_over_deadline`, and stops. What the block raises leaves as itself.
+
+    The first node of a network, which has nobody to join, is ready at once; for others see `Node.wait_ready`.
 
     The arguments after `config` replace what the config would make: a simulated transport, a storage of one's own, the
     wall clock (ms since the epoch), the source of randomness, the keys. ConfigError, TransportError (an address is
     taken), StorageError (the data directory is in use, damaged, not writable).
     """
+    require_type("config", config, Config | None, "a Config, as in open_node(Config(join=...))")
     config = config or Config()
     rng = rng or random.SystemRandom()
     async with AsyncExitStack() as stack:
@@ -232,16 +258,18 @@ async def open_node(
 
         core.rpc.on_new_contact = on_new_contact
         join = Join(core, resolver)
-        async with trio.open_nursery() as nursery:
+
+        async def start(nursery: trio.Nursery) -> None:
             core.nursery = nursery
             await nursery.start(kept.run)
             await nursery.start(core.rpc.run)
             await nursery.start(bound.serve, inbox)
+            join.stand_alone_if_first()
             nursery.start_soon(join.run)
             nursery.start_soon(maintenance.run)
+
+        async with beside_the_block(start, functools.partial(_leave, core, maintenance), core.close):
             yield Node(core, operations, maintenance)
-            await _leave(core, maintenance)
-            nursery.cancel_scope.cancel()
 
 
 async def _leave(core: Core, maintenance: Maintenance) -> None:

@@ -14,6 +14,15 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 
 
+# Ids and public keys are shown as hexadecimal digits, a value by its size: it may be a megabyte.
+def _hex(raw: builtins.bytes | None) -> str:
+    return "None" if raw is None else raw.hex()
+
+
+def _size(value: builtins.bytes) -> str:
+    return f"<{len(value)} bytes>"
+
+
 @attrs.frozen
 class Stored:
     """A put that a majority of the holders acknowledged.
@@ -33,8 +42,8 @@ class Found:
     """A value that was got, hashed and found right."""
 
     key: Key
-    value: bytes
-    origin: NodeId  # the node it came from, this one included
+    value: bytes = attrs.field(repr=_size)
+    origin: NodeId = attrs.field(converter=NodeId)  # the node it came from, this one included
     live: bool  # a live lease stands behind it; False for a value of a classic node
 
 
@@ -49,7 +58,7 @@ class ForgetResult:
 
 @attrs.frozen
 class Pinged:
-    node: NodeId
+    node: NodeId = attrs.field(converter=NodeId)
     endpoint: Endpoint
     round_trip: float  # seconds
     version: int  # 0: a classic node
@@ -60,7 +69,8 @@ class RecordStatus:
     """One record that a node holds, and what the node knows of the others that should hold it."""
 
     key: Key
-    publisher: builtins.bytes | None  # its public key; None for a classic node's value, which nobody signed
+    # Its public key; None for a classic node's value, which nobody signed.
+    publisher: builtins.bytes | None = attrs.field(repr=_hex)
     kind: Literal["lease", "tombstone", "classic"]
     renewable: bool
     seq: int
@@ -84,7 +94,7 @@ class RecordPage:
 class ExportPage:
     """Lines of an export, without header and end."""
 
-    lines: bytes
+    lines: bytes = attrs.field(repr=_size)
     entries: int
     last: Key | None
     unsigned: int  # values of classic nodes, which have no record
@@ -111,7 +121,7 @@ class BucketStatus:
 class NodeStatus:
     """A node at one moment, for people and for /-/node."""
 
-    id: NodeId
+    id: NodeId = attrs.field(converter=NodeId)
     endpoint: Endpoint  # where it is bound
     advertised: Endpoint | None
     network: str
@@ -126,7 +136,8 @@ class NodeStatus:
     bytes: int
     max_bytes: int
     cached: int
-    publisher: builtins.bytes  # its public key; `bytes` above is a number here
+    # Its public key; `bytes` above is a number here.
+    publisher: builtins.bytes = attrs.field(repr=_hex)
     observed: Endpoint | None = None  # where others see it
 
 

@@ -23,11 +23,11 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.events import Event
+from camomile_trio.node.events import Event, ReadyChanged
 from camomile_trio.node.node import open_node
 from camomile_trio.simulation.clock import WallClock
 from camomile_trio.simulation.ledger import Ledger, Operation
-from camomile_trio.simulation.machine import Condition, Life, Machine
+from camomile_trio.simulation.machine import Condition, Life, Machine, cut_off
 from camomile_trio.simulation.outcome import Claim, Violation
 from camomile_trio.simulation.progress import Progress
 from camomile_trio.simulation.tombstones import Tombstones
@@ -347,8 +347,16 @@ class World:
                 with contextlib.ExitStack() as watching:
                     for observer in self.observers:
                         watching.enter_context(node.events.watch(functools.partial(observer, machine)))
+                    if node.ready:
+                        # It has been since before anybody could watch it.
+                        for observer in self.observers:
+                            observer(machine, ReadyChanged(ready=True, because=""))
                     life.opened.set()
-                    await life.leave.wait()
+                    try:
+                        await life.leave.wait()
+                    except trio.Cancelled:
+                        cut_off(node)
+                        raise
         except CamomileError as error:
             if machine.node is not None:
                 self.violated("no exception leaves a node", "none", repr(error), machine)
@@ -363,6 +371,7 @@ class World:
             self.end_trouble(f"machine {machine.number} is paused")
         if machine.node is not None:
             self.network.crash(machine.endpoint)
+            cut_off(machine.node)
         self._send_users_away(machine)
 
     def _send_users_away(self, machine: Machine) -> None:

@@ -139,8 +139,8 @@ async def test_the_block_is_left_in_the_middle_of_operations(autojump_clock: tri
                         await trio.sleep(moment)
                         began = trio.current_time()
                         scope.cancel()
-            assert scope.cancelled_caught
-            assert trio.current_time() - began <= 0.1  # who is cancelled cleans nothing up that takes time
+            # The operations end at once, and then the node hands over as after any other end of its block.
+            assert trio.current_time() - began <= CONFIG.records.hand_over_deadline + 0.1
             assert tasks() == before
 
 

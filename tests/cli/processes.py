@@ -15,7 +15,7 @@ from typing import IO
 import attrs
 
 PATIENCE = 30.0  # seconds for anything that a process should do; the machine may be busy
-COMMAND = [sys.executable, "-m", "camomile_trio.cli"]
+COMMAND = [sys.executable, "-m", "camomile_trio"]
 FREE_PORTS = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 Event = dict[str, object]
 

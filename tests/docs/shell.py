@@ -111,7 +111,7 @@ class Shell:
         tools.mkdir()
         (home / ".curlrc").write_text(_CURL_SETTINGS)
         camomile = tools / "camomile"
-        camomile.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m camomile_trio.cli "$@"\n')
+        camomile.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m camomile_trio "$@"\n')
         camomile.chmod(0o755)
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(("CAMOMILE_", "XDG_"))}
         own = {

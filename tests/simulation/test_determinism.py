@@ -107,7 +107,7 @@ def test_two_processes_with_different_hash_seeds_give_the_same_trace_and_another
     def trace(seed: int, hash_seed: str) -> object:
         words = ("simulate", "--nodes", "12", "--seed", str(seed), "--json")
         done = subprocess.run(
-            [sys.executable, "-m", "camomile_trio.cli", *words],
+            [sys.executable, "-m", "camomile_trio", *words],
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,

@@ -101,7 +101,7 @@ class TestMixedNetworks:
                 with pytest.raises(Forgotten):
                     await node.get(gone)
                 for peer in peers:
-                    await node.ping(peer.node_id)  # type: ignore[arg-type]
+                    await node.ping(peer.node_id)
             for peer in peers:
                 kinds = {each.kind for each in peer.received}
                 assert {Kind.PING, Kind.FIND_NODE, Kind.FIND_VALUE, Kind.STORE} <= kinds

@@ -52,7 +52,7 @@ async def test_after_a_restart_of_all_users_are_served_before_anything_is_repair
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """At so low a rate comparing the old records takes longer than all of the reads."""
-    config = small(k=8, replicate=600.0, cache_life=0.0, repair_rate=1024.0)
+    config = small(k=8, replicate=600.0, cache_life=0.0, repair_rate=1024)
     rng = random.Random(3)
     disks = [SimulatedDisk(sync="os", max_bytes=2**24, rng=rng, commit_latency=0.0) for _ in range(8)]
     identities = [KeyPair.new(rng) for _ in disks]

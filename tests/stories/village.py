@@ -13,6 +13,7 @@ from camomile_trio.config import Config, Kademlia, Records, Requests
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.node.node import Node, open_node
+from camomile_trio.simulation.machine import cut_off
 from camomile_trio.storage.base import Storage
 from camomile_trio.transport.memory import MemoryNetwork
 
@@ -49,8 +50,13 @@ class Inhabitant:
     async def crash(self) -> None:
         """Cut off before anything can be cleaned up."""
         self._network.crash(self.endpoint)
-        self._life.cancel()
+        self.end_at_once()
         await self._gone.wait()
+
+    def end_at_once(self) -> None:
+        """Its tasks and its block are cancelled; others may still send to it."""
+        cut_off(self.node)
+        self._life.cancel()
 
 
 class Village:
@@ -62,6 +68,7 @@ class Village:
         self.rng = random.Random(seed)
         self.publisher = KeyPair.new(self.rng)
         self.inhabitants: list[Inhabitant] = []
+        self.everybody: list[Inhabitant] = []  # those who have gone, too
         self._nursery = nursery
         self._built = 0
 
@@ -116,6 +123,7 @@ class Village:
         node = await self._nursery.start(live)
         inhabitant = Inhabitant(node, endpoint, self.network, leave, gone, life, wall_clock)
         self.inhabitants.append(inhabitant)
+        self.everybody.append(inhabitant)
         self._built += 1
         if wait:
             await node.wait_ready()
@@ -154,5 +162,9 @@ async def village(
         await nursery.start(network.run)
         place = Village(nursery, network, config or small(), seed)
         await place.settle(count)
-        yield place
-        nursery.cancel_scope.cancel()
+        try:
+            yield place
+        finally:
+            for each in place.everybody:
+                each.end_at_once()
+            nursery.cancel_scope.cancel()

@@ -59,7 +59,7 @@ class Verdict:
 
 def simulate(folder: Path, run: Run) -> Seen:
     """One run of the package in `folder`."""
-    command = [sys.executable, "-m", "camomile_trio.cli", *run.arguments]
+    command = [sys.executable, "-m", "camomile_trio", *run.arguments]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     try:
         # The copy comes first on Python's path, since it is also where the process is.
