@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
 
 from camomile_trio.config import Config, Kademlia, Records, Requests, StorageConfig, local_cluster
 from camomile_trio.errors import ConfigError
+from camomile_trio.kademlia.contacts import Endpoint
 
 Section = type[Kademlia] | type[Requests] | type[Records] | type[StorageConfig]
 
@@ -65,6 +68,58 @@ def test_what_is_no_host_and_port_cannot_be_joined(name: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT") as caught:
         Config(join=("10.0.0.1:8118", name))
     assert "8118" in caught.value.remedy
+
+
+def test_one_name_need_not_be_in_a_list_and_an_endpoint_is_as_good_as_its_text() -> None:
+    here = Endpoint.parse("10.0.0.1:8118")
+    assert Config(join="node:8118").join == ("node:8118",)
+    assert Config(join=here).join == ("10.0.0.1:8118",)
+    assert Config(join=["node:8118", here]).join == ("node:8118", "10.0.0.1:8118")
+
+
+def test_addresses_and_paths_may_be_given_as_text(tmp_path: Path) -> None:
+    config = Config(
+        listen="127.0.0.1:0",
+        advertise="[fd00::1]:8118",
+        publisher_key="publisher.key",
+        storage=StorageConfig(data_dir=str(tmp_path)),
+    )
+    assert config.listen == Endpoint.parse("127.0.0.1:0")
+    assert config.advertise == Endpoint.parse("[fd00::1]:8118")
+    assert config.publisher_key == Path("publisher.key")
+    assert config.storage.data_dir == tmp_path
+
+
+@pytest.mark.parametrize("name", ["listen", "advertise"])
+def test_what_is_no_address_is_none_in_the_settings_either(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address and a port"):
+        Config(**{name: "localhost:8118"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "says"),
+    [
+        (Config, "listen", 8118, 'an address has to be text like "127.0.0.1:8118", or an Endpoint, not int'),
+        (Config, "listen", b"\x7f\0\0\1\0\0", "an address .*not bytes"),
+        (Config, "advertise", ("10.0.0.1", 8118), "an address .*not tuple"),
+        (Config, "join", 8118, "join has to be text like .*not int"),
+        (Config, "join", b"node:8118", "join .*not bytes"),
+        (Config, "join", [("node", 8118)], "join .*not tuple"),
+        (Config, "network", b"mine", "network has to be text, not bytes"),
+        (Config, "first", "no", "first has to be True or False, not str"),
+        (Config, "publisher_key", 7, "a path has to be text or a pathlib.Path, not int"),
+        (Config, "records", {"lease": 60}, "records has to be a Records, not dict"),
+        (StorageConfig, "data_dir", b"d", "a path .*not bytes"),
+        (Records, "lease", "60", "lease has to be a number, not str"),
+        (Kademlia, "k", None, "k has to be a number, not NoneType"),
+        (Kademlia, "k", 2.5, "k has to be a whole number, not float"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_a_type_error_that_says_what_to_pass(
+    section: Callable[..., object], name: str, value: object, says: str
+) -> None:
+    with pytest.raises(TypeError, match=says):
+        section(**{name: value})
 
 
 def test_a_network_has_a_name() -> None:

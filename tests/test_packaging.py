@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import camomile_trio
 from camomile_trio.cli import camomile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,16 +90,21 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
 def test_an_installed_wheel_gives_the_command_and_its_version(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "installed"
     subprocess.run([*PIP, "install", *OFFLINE, "--target", str(target), str(wheel)], check=True, timeout=60)
-    said = subprocess.run(
-        [sys.executable, str(target / "bin" / "camomile"), "--version"],
-        env={"PYTHONPATH": str(target), "PATH": os.environ["PATH"]},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert said.stdout.split() == ["camomile", project()["version"]]
+    for command in ([str(target / "bin" / "camomile")], ["-m", "camomile_trio"]):
+        said = subprocess.run(
+            [sys.executable, *command, "--version"],
+            env={"PYTHONPATH": str(target), "PATH": os.environ["PATH"]},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert said.stdout.split() == ["camomile", project()["version"]]
+
+
+def test_the_package_knows_its_version() -> None:
+    assert camomile_trio.__version__ == project()["version"]
 
 
 def test_the_containers_use_only_settings_that_a_node_has() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camomile_trio.errors import BadKey
+from camomile_trio.errors import BadKey, BadNodeId
 from camomile_trio.kademlia.ids import (
     ID_BITS,
     ID_BYTES,
@@ -47,6 +47,13 @@ def test_a_key_is_written_as_it_is_read() -> None:
     assert isinstance(Key.parse(str(key)), Key)
 
 
+def test_a_node_id_is_written_as_it_is_read() -> None:
+    node = NodeId.parse(MIND_KEY.upper())
+    assert str(node) == f"{node}" == node.hex() == MIND_KEY
+    assert repr(node) == f"NodeId({MIND_KEY})"
+    assert node == bytes.fromhex(MIND_KEY)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -61,9 +68,11 @@ def test_a_key_is_written_as_it_is_read() -> None:
         "0x" + MIND_KEY[2:],
     ],
 )
-def test_what_is_not_64_hexadecimal_digits_is_not_a_key(text: str) -> None:
+def test_what_is_not_64_hexadecimal_digits_is_neither_a_key_nor_a_node_id(text: str) -> None:
     with pytest.raises(BadKey, match="64 hexadecimal digits"):
         Key.parse(text)
+    with pytest.raises(BadNodeId, match="64 hexadecimal digits"):
+        NodeId.parse(text)
 
 
 def test_a_monstrous_key_gives_a_short_error() -> None:

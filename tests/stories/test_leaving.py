@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
 
+import attrs
+import pytest
 import structlog.testing
 import trio
 import trio.testing
 
 from camomile_trio.config import Config
+from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
-from camomile_trio.node.node import Node
+from camomile_trio.node.node import Node, open_node
 from camomile_trio.node.storing import Storing
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.transport.links import LinkConditions
 from camomile_trio.transport.memory import MemoryNetwork
-from tests.stories.village import Inhabitant, Village, small, village
+from tests.stories.village import Inhabitant, Village, WallClock, small, village
 
 HASTY = small(cache_life=0, hand_over_deadline=1.0)
 LEFT = "left without handing all records over"
@@ -224,3 +229,70 @@ def farthest(place: Village, key: Key, *, but: int, k: int = 3) -> Inhabitant:
     """The last of the k closest to the key, when the one with this number has gone."""
     others = [each for number, each in enumerate(place.inhabitants) if number != but]
     return sorted(others, key=lambda each: away(each, key))[:k][-1]
+
+
+class TroubleError(Exception):
+    """Of the program that embeds the node."""
+
+
+@pytest.mark.parametrize("way", ["its end", "an exception", "a cancellation"])
+async def test_however_the_block_is_left_the_node_hands_over(autojump_clock: trio.testing.MockClock, way: str) -> None:
+    async with village(3, config=small(cache_life=0), network=far_apart()) as place:
+        storage = MemoryStorage(max_bytes=2**20)
+        caught = trio.CancelScope()
+        with pytest.raises(TroubleError) if way == "an exception" else contextlib.nullcontext(), caught:
+            async with a_node_of_a_program(place, storage) as node:
+                key = (await node.put(b"nowhere else")).key
+                await trio.sleep(5)
+                take_away(place, [key], but_from=[])
+                assert not holders(place, key)
+                began = trio.current_time()
+                if way == "an exception":
+                    raise TroubleError
+                if way == "a cancellation":
+                    caught.cancel()
+                    await trio.sleep_forever()
+        assert caught.cancelled_caught == (way == "a cancellation")
+        assert len(holders(place, key)) == 3
+        assert trio.current_time() - began <= place.config.records.hand_over_deadline
+
+
+async def test_a_hand_over_after_a_cancellation_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(3, config=HASTY, network=far_apart()) as place:
+        with trio.CancelScope() as scope:
+            async with a_node_of_a_program(place, MemoryStorage(max_bytes=2**20)) as node:
+                await put_many(node, 20)
+                place.network.partition([[node.endpoint]])
+                began = trio.current_time()
+                scope.cancel()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert trio.current_time() - began <= HASTY.records.hand_over_deadline + 0.1
+
+
+async def test_who_crashes_hands_nothing_over(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(4, config=small(cache_life=0), network=far_apart()) as place:
+        key = (await place[0].put(b"nowhere else")).key
+        await trio.sleep(5)
+        leaver = place.inhabitants[3]
+        take_away(place, [key], but_from=[leaver])
+        began = trio.current_time()
+        await place.lose(leaver)
+        assert trio.current_time() == began
+        await trio.sleep(5)
+        assert not holders(place, key)
+
+
+@contextlib.asynccontextmanager
+async def a_node_of_a_program(place: Village, storage: MemoryStorage) -> AsyncIterator[Node]:
+    """A member of the village whose block is the caller's, joined."""
+    async with open_node(
+        attrs.evolve(place.config, join=(str(place.inhabitants[0].endpoint),)),
+        transport=place.network.open(Endpoint.parse("10.9.0.1:8118")),
+        storage=storage,
+        wall_clock=WallClock(),
+        rng=random.Random(5),
+        publisher=place.publisher,
+    ) as node:
+        await node.wait_ready()
+        yield node
