@@ -27,10 +27,10 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def require_type(name: str, given: object, kinds: type | UnionType, wanted: str) -> None:
+def require_type(name: str, given: object, kinds: type | UnionType, wanted: str, *, remedy: str = "") -> None:
     """TypeError with what to pass, unless `given` is of one of these kinds."""
     if not isinstance(given, kinds):
-        raise TypeError(f"{name} has to be {wanted}, not {type(given).__name__}")
+        raise TypeError(f"{name} has to be {wanted}, not {type(given).__name__}{remedy and f'; {remedy}'}")
 
 
 def _is(kind: type, wanted: str) -> _Validator:

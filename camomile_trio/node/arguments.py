@@ -15,7 +15,9 @@ from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 
 def as_value(given: bytes | bytearray | memoryview) -> bytes:
     """The bytes of a value."""
-    require_type("the value", given, bytes | bytearray | memoryview, 'bytes; encode text first, as in "text".encode()')
+    require_type(
+        "the value", given, bytes | bytearray | memoryview, "bytes", remedy='encode text first, as in "text".encode()'
+    )
     return bytes(given)
 
 

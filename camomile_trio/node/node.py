@@ -238,7 +238,7 @@ async def open_node(
     wall clock (ms since the epoch), the source of randomness, the keys. ConfigError, TransportError (an address is
     taken), StorageError (the data directory is in use, damaged, not writable).
     """
-    require_type("config", config, Config | None, "a Config, as in open_node(Config(join=...))")
+    require_type("config", config, Config | None, "a Config", remedy="write open_node(Config(...))")
     config = config or Config()
     rng = rng or random.SystemRandom()
     async with AsyncExitStack() as stack:

@@ -93,10 +93,10 @@ async def test_a_key_may_be_given_as_its_digits_or_its_bytes(key: Key | bytes | 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda node: node.put("text"), "the value has to be bytes.*encode.*not str"),
-        (lambda node: node.put(None), "the value has to be bytes.*not NoneType"),
-        (lambda node: node.put(7), "the value has to be bytes.*not int"),
-        (lambda node: node.put([1, 2]), "the value has to be bytes.*not list"),
+        (lambda node: node.put("text"), "the value has to be bytes, not str; encode text"),
+        (lambda node: node.put(None), "the value has to be bytes, not NoneType"),
+        (lambda node: node.put(7), "the value has to be bytes, not int"),
+        (lambda node: node.put([1, 2]), "the value has to be bytes, not list"),
         (lambda node: node.put(VALUE, ttl="60"), "ttl has to be a number of seconds, not str"),
         (lambda node: node.get(None), "the key has to be the `key` that a put returned.*not NoneType"),
         (lambda node: node.get(7), "the key .*not int"),
