@@ -1,14 +1,16 @@
 """Messages over TCP, outbound: one exchange at a time per connection, connections kept for a while and used again.
 
 Rules of this file: a connection goes back into the pool only after a whole answer; whatever else happens to an
-exchange, cancellation included, closes it. Errors of sockets leave as TransportError. There is no deadline here: the
-caller has one.
+exchange, cancellation included, closes it. Errors of sockets leave as TransportError. Only connecting has a deadline
+here: for the rest the caller has one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -29,9 +31,9 @@ class _Idle:
 
 @attrs.define(eq=False)
 class StreamPool:
-    """Streams to peers. `source_ip` (packed) is the address that peers are to see; None leaves it to the system."""
+    """Streams to peers. `source_ip` says which address (packed) a peer is to see; None leaves it to the system."""
 
-    _source_ip: bytes | None
+    _source_ip: Callable[[Endpoint], bytes | None]
     _limits: StreamLimits
     _statistics: TransportStatistics
     _idle: list[_Idle] = attrs.field(init=False, factory=list)  # the longest idle first
@@ -113,11 +115,17 @@ class StreamPool:
         is_connected = False
         try:
             connecting = trio.socket.socket(family, socket.SOCK_STREAM)
-            if self._source_ip is not None and len(self._source_ip) == len(to.ip):
-                await connecting.bind(to_sockaddr(Endpoint.of(self._source_ip, 0), family))
-            await connecting.connect(to_sockaddr(to, family))
+            source_ip = self._source_ip(to)
+            if source_ip is not None and len(source_ip) == len(to.ip):
+                # An address that is ours no longer cannot be bound: then the system chooses.
+                with contextlib.suppress(OSError):
+                    await connecting.bind(to_sockaddr(Endpoint.of(source_ip, 0), family))
+            with trio.move_on_after(self._limits.connect) as waiting:
+                await connecting.connect(to_sockaddr(to, family))
             if self._closed:
                 failure = "the transport was closed"
+            elif waiting.cancelled_caught:
+                failure = f"no answer within {self._limits.connect:g} s"
             elif from_sockaddr(connecting.getsockname()) == to:
                 # A connection to a free port of this machine meets itself, when the system picks that port for it.
                 failure = "nobody listens there"

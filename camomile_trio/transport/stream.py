@@ -44,6 +44,9 @@ class StreamLimits:
 
     # The longest message accepted. Small: large values cannot come in. Large: `total` times as much memory at worst.
     max_message: int = attrs.field(default=2**20 + 2**16)
+    # Until a connection to a peer stands. Short: links that lose packets fail. Long: a firewall that drops TCP is
+    # noticed late.
+    connect: float = attrs.field(default=4.0)
     # From accepting a connection to its first byte. Long: silent connections keep their places.
     first_byte: float = attrs.field(default=2.0)
     # For a whole message to come in, and for an answer to be taken. Short: slow links fail. Long: the slow hold places.

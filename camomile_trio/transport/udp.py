@@ -4,7 +4,8 @@ Rules of this file: the socket is drained with plain non-blocking calls and each
 since an awaited call, a queue or a task per datagram would cost more than all the rest. A turn of draining is bounded,
 so that the other tasks get theirs, and so is what one source may cost (`shares.py`), so that a flood leaves time for
 them and for everybody else's datagrams. What the network reports about a datagram (ICMP) never ends the loop and is
-never raised at a sender. What cannot be bound is a TransportError of one line, with its remedy.
+never raised at a sender. Bound to the wildcard, all that goes to a peer leaves from the address that the peer's latest
+datagram was sent to (`packet_info.py`). What cannot be bound is a TransportError of one line, with its remedy.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import errno
 import os
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 
 import trio
 
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.transport import packet_info
 from camomile_trio.transport.base import Inbound, TransportStatistics
+from camomile_trio.transport.packet_info import Ancillary, Departure
 from camomile_trio.transport.pool import StreamPool
 from camomile_trio.transport.shares import Moment, Share, Shares
 from camomile_trio.transport.sieve import hold_back
@@ -40,6 +44,9 @@ _READ_IN_TURN = 1024
 _CHARGED = 32
 _LARGEST = 65_536  # above MAX_DATAGRAM: nothing is cut short, and what is too large is the decoder's to see
 _MAX_ADDRESSES = 4096  # kept in each direction; a cleared cache costs a microsecond per address
+_MAX_DEPARTURES = (
+    8192  # as many peers as a node remembers by default, proven or not; the others get the system's choice
+)
 _RECEIVE_BUFFER = 4 * 2**20  # a burst of all that k nodes answer at once; the system may allow less
 _SEND_BUFFER = 2**20
 _BACKLOG = 128
@@ -76,7 +83,11 @@ class UdpTransport:
         self._statistics = TransportStatistics()
         bound_ip = self._endpoint.ip
         self._server = StreamServer(self._listener, limits, self._statistics)
-        self._pool = StreamPool(None if bound_ip in _WILDCARDS else bound_ip, limits, self._statistics)
+        is_wildcard = bound_ip in _WILDCARDS
+        self._pool = StreamPool(self._source_ip if is_wildcard else lambda to: bound_ip, limits, self._statistics)
+        # Whether each datagram tells which address of ours it was sent to. A socket with one address need not ask.
+        self._is_told = is_wildcard and packet_info.ask_for(udp)
+        self._departures: OrderedDict[Endpoint, Departure] = OrderedDict()  # the earliest noted first
         self._sockaddrs: dict[Endpoint, tuple[str, int] | None] = {}
         self._sources: dict[SocketAddress, tuple[Endpoint, Share]] = {}
         self._shares = Shares(_MAX_ADDRESSES)
@@ -103,12 +114,21 @@ class UdpTransport:
         if address is None:
             self._statistics.dropped_out += 1
             return False
+        departures = self._departures
+        departure = departures.get(to) if departures else None
         try:
-            self._udp.sendto(datagram, address)
+            if departure is None:
+                self._udp.sendto(datagram, address)
+            else:
+                self._udp.sendmsg((datagram,), departure.ancillary, 0, address)
         except BlockingIOError:
             self._statistics.dropped_out += 1
             return False
         except OSError:
+            if departure is not None:
+                # The address may be ours no longer. The system chooses, until the peer speaks to another one.
+                del departures[to]
+                return self.send(datagram, to)
             self._statistics.dropped_out += 1
             self._statistics.send_errors += 1
             return False
@@ -139,7 +159,9 @@ class UdpTransport:
 
     def _drain(self, inbound: Inbound) -> bool:
         """One turn. True when the socket is empty, False when the turn was over first."""
-        receive, on_datagram, sources = self._udp.recvfrom, inbound.on_datagram, self._sources
+        udp, is_told, on_datagram, sources = self._udp, self._is_told, inbound.on_datagram, self._sources
+        departures = self._departures
+        arrived: Ancillary = []
         statistics, shares = self._statistics, self._shares
         taken: list[Share] = []
         # Reading the processor's clock costs as much as some datagrams: a turn of a few is not measured.
@@ -149,7 +171,10 @@ class UdpTransport:
             hold_back(self._udp, shares.held_back)
         for _ in range(_READ_IN_TURN):
             try:
-                datagram, address = receive(_LARGEST)
+                if is_told:
+                    datagram, arrived, _, address = udp.recvmsg(_LARGEST, packet_info.SPACE)
+                else:
+                    datagram, address = udp.recvfrom(_LARGEST)
             except BlockingIOError:
                 is_empty = True
                 break
@@ -167,6 +192,8 @@ class UdpTransport:
             if share.is_spent:
                 statistics.dropped_in += 1
                 continue
+            if is_told and ((known := departures.get(endpoint)) is None or known.arrived != arrived):
+                self._note_departure(endpoint, arrived)
             taken.append(share)
             statistics.datagrams_in += 1
             statistics.bytes_in += len(datagram)
@@ -189,6 +216,18 @@ class UdpTransport:
             self._sockaddrs.clear()
         address = self._sockaddrs[to] = to_sockaddr(to, self._udp.family)
         return address
+
+    def _note_departure(self, to: Endpoint, arrived: Ancillary) -> None:
+        departure = packet_info.departure(arrived)
+        if departure is None:
+            return
+        if to not in self._departures and len(self._departures) >= _MAX_DEPARTURES:
+            self._departures.popitem(last=False)
+        self._departures[to] = departure
+
+    def _source_ip(self, to: Endpoint) -> bytes | None:
+        departure = self._departures.get(to)
+        return None if departure is None else departure.ip
 
     def close(self) -> None:
         """Closes all sockets; what still waits on one of them fails. `open_udp` calls it."""
@@ -261,6 +300,7 @@ _REMEDIES = {
     errno.EADDRINUSE: "stop the process that has it, or choose another port with --listen HOST:PORT",
     errno.EADDRNOTAVAIL: "choose an address of this machine with --listen HOST:PORT",
     errno.EACCES: "choose a port above 1023 with --listen HOST:PORT",
+    errno.EINVAL: "a link-local address of IPv6 is no place for a node: choose a global or unique local one, or [::]",
     errno.EAFNOSUPPORT: "this machine lacks IPv6: listen on 0.0.0.0 instead of [::]",
 }
 
