@@ -15,7 +15,7 @@ from typing import Any, Literal
 import attrs
 
 from camomile_trio.errors import ConfigError
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Endpoint, is_sensible
 
 SyncMode = Literal["os", "full"]
 
@@ -191,6 +191,16 @@ class Config:
             if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
                 raise ConfigError(
                     f"{name!r} is not HOST:PORT", remedy="write node.example.org:8118, 10.0.0.1:8118 or [fd00::1]:8118"
+                )
+            try:
+                endpoint = Endpoint.parse(name)
+            except ConfigError:
+                if host.startswith("["):
+                    raise
+                continue  # a name
+            if not is_sensible(endpoint):
+                raise ConfigError(
+                    f"no node can be reached at {name}", remedy="write an address that the node listens on"
                 )
 
 

@@ -36,6 +36,11 @@ class Endpoint(bytes):
     def parse(cls, text: str) -> Endpoint:
         """From `10.0.0.1:8118` or `[::1]:8118` (addresses, not names); ConfigError for anything else."""
         host, _, port = text.rpartition(":")
+        if host.startswith("[") and "%" in host:
+            raise ConfigError(
+                f"{text!r} has a zone: it is good on one link of one machine, and cannot be told to other nodes",
+                remedy="write a global or a unique local address (fd00::/8), or give the machines such addresses",
+            )
         try:
             if not port.isascii() or not port.isdecimal():
                 raise ValueError(port)
@@ -92,9 +97,10 @@ class Contact(NamedTuple):
 def is_sensible(endpoint: Endpoint, *, told_by: Endpoint | None = None) -> bool:
     """Whether `endpoint` may be contacted at all (docs/protocol.md, Requests).
 
-    Port 0, multicast, unspecified, reserved and broadcast addresses never. When a peer told us of it (`told_by`), a
-    loopback address only if the peer is on loopback itself, and a private one only if the peer is not a public one:
-    a stranger cannot point us at our own machine or our own LAN.
+    Port 0, multicast, unspecified, reserved and broadcast addresses never, nor link-local ones of IPv6, which mean
+    nothing without a zone. When a peer told us of it (`told_by`), a loopback address only if the peer is on loopback
+    itself, and a private one only if the peer is not a public one: a stranger cannot point us at our own machine or our
+    own LAN.
     """
     if endpoint.port == 0:
         return False
@@ -129,6 +135,8 @@ def _scope(ip: bytes) -> int:
     if address.is_multicast or address.is_unspecified or address.is_reserved:
         return _NOWHERE
     if address.version == 4 and ip[0] == 0:
+        return _NOWHERE
+    if address.version == 6 and address.is_link_local:
         return _NOWHERE
     # Not `is_private`: that leaves out the carriers' 100.64.0.0/10 (RFC 6598), where clusters and tunnels live too.
     if not address.is_global or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local):

@@ -235,7 +235,18 @@ class Handlers:
         return [record.row() for record in registers.answer(state, now, publisher=message.publisher)]
 
     def _closest(self, request: Request, target: bytes) -> tuple[Contact, ...]:
-        return tuple(self._rpc.table.closest(target, excluding=request.packet.sender))
+        """Without the asker. But where it looks itself up, and its id is known at another endpoint, that is named too:
+        so it learns of a node with a copy of its key."""
+        table, asker = self._rpc.table, request.packet.sender
+        if target == asker:
+            known = table.get(asker)
+            if (
+                known is not None
+                and known.endpoint.ip != request.source.ip
+                and known.endpoint != request.packet.advertised
+            ):
+                return (known, *table.closest(target, table.k - 1, excluding=asker))
+        return tuple(table.closest(target, excluding=asker))
 
     def _token(self, request: Request) -> bytes:
         if request.is_classic:

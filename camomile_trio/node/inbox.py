@@ -14,7 +14,17 @@ import trio
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
-from camomile_trio.kademlia.messages import IS_LEAVING, VERSION, Message, Packet, Ping, TooLarge, Value
+from camomile_trio.kademlia.messages import (
+    IS_LEAVING,
+    VERSION,
+    FindNode,
+    Message,
+    NodeList,
+    Packet,
+    Ping,
+    TooLarge,
+    Value,
+)
 from camomile_trio.node.rpc import ANSWER_TYPES, KINDS, Rpc
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_within
@@ -62,10 +72,13 @@ class Inbox:
             return
         rpc = self._rpc
         if isinstance(packet.message, ANSWER_TYPES):
-            rpc.on_answer(packet, source)
+            rpc.on_answer(packet, source, len(datagram_untrusted))
             return
         if not is_sensible(source):
             rpc.statistics.dropped["senseless_source"] += 1
+            return
+        if packet.sender == rpc.own:
+            self._on_own_id(packet, source, AMPLIFICATION * len(datagram_untrusted))
             return
         is_proven = rpc.peers.is_proven(source)
         allowance: float = math.inf if is_proven else AMPLIFICATION * len(datagram_untrusted)
@@ -87,6 +100,24 @@ class Inbox:
         ):
             rpc.prove(Contact(packet.sender, source), is_stranger=True)
 
+    def _on_own_id(self, packet: Packet, source: Endpoint, allowance: float) -> None:
+        """A request under our own id: our own, come back, or of a node with a copy of our key. The other one is given
+        what it needs to find that out, and a ping that finds it out for us."""
+        rpc = self._rpc
+        rpc.statistics.dropped["from_ourselves"] += 1
+        if rpc.on_own_request(packet, source) or packet.version == 0:
+            return
+        if isinstance(packet.message, Ping):
+
+            def send(pong: Message) -> None:
+                self._answer(packet, source, pong, allowance)
+
+            self._handle(Request(packet, source, False, False, send))
+            return
+        if isinstance(packet.message, FindNode):
+            self._answer(packet, source, NodeList(), allowance)
+        rpc.prove(Contact(rpc.own, source), is_stranger=True)
+
     def _is_worth_a_ping(self, packet: Packet, source: Endpoint, is_ping: bool) -> bool:
         """Whether the sender is a stranger, or somebody who has moved, and it matters that it is there.
 
@@ -105,6 +136,9 @@ class Inbox:
     async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
         packet = self._open(message_untrusted)
         if packet is None or isinstance(packet.message, ANSWER_TYPES):
+            return None
+        if packet.sender == self._rpc.own:
+            self._rpc.statistics.dropped["from_ourselves"] += 1
             return None
         if packet.version == 0:
             # Classic nodes have no streams, and nothing else may store without a record or a token.
@@ -131,9 +165,6 @@ class Inbox:
             return None
         if packet.network != rpc.network_prefix:
             rpc.statistics.dropped["other_network"] += 1
-            return None
-        if packet.sender == rpc.own:
-            rpc.statistics.dropped["from_ourselves"] += 1
             return None
         rpc.statistics.received[KINDS[type(packet.message)]] += 1
         return packet

@@ -1,31 +1,34 @@
 """Finding the network: bootstrap, the lookup of ourselves, readiness, and coming back after everybody was lost.
 
-Rules of this file: it never gives up. Names are resolved again at every try, each address of a name is a node to try,
-and a try asks a bounded sample of them. A node that knows nobody and is told of nobody is the first of its network.
+Rules of this file: it never gives up. Names are resolved again at every try (`names.py`), each address of a name is a
+node to try, and so is each contact that an earlier run remembered. A try asks a bounded number of them, the next try
+the next ones. A node that knows nobody and is told of nobody is the first of its network.
 Source: Kademlia (2002), §2.3.
 """
 
 from __future__ import annotations
 
 import functools
-import socket
-from collections.abc import Awaitable, Callable, Iterable
+import math
+from collections.abc import Iterable, Sequence
 
+import attrs
 import trio
 
-from camomile_trio.errors import ConfigError, StorageError
+from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.kademlia.ids import NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
 from camomile_trio.node.core import Core
 from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup
+from camomile_trio.node.names import Names, Resolver
 from camomile_trio.node.neighbours import meet_named
 
-# From a name and a port to its addresses; OSError when it has none.
-Resolver = Callable[[str, int], Awaitable[list[Endpoint]]]
-
 ASKED_AT_ONCE = 16
+# Seconds that a try waits for names that are still being resolved. What comes later is for the next try.
+NAMES_PATIENCE = 5.0
+COPIED_KEY_LOGGED_AGAIN = 600.0  # seconds
 LEAST_BACKOFF, MOST_BACKOFF = 0.5, 30.0
 # Seconds between the looks at our neighbourhood that go before readiness, and those after it.
 SETTLING = (0.1, 0.3, 1.0, 2.0)
@@ -34,10 +37,13 @@ SETTLED = (5.0, 15.0, 40.0)
 LOOK_AGAIN = 60.0
 
 
-async def resolve(host: str, port: int) -> list[Endpoint]:
-    """Every IPv4 and IPv6 address of a name, by the system's resolver."""
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return list(dict.fromkeys(Endpoint.from_host(str(address[0]), port) for *_, address in found))
+@attrs.define(eq=False)
+class _Try:
+    """The requests of one try."""
+
+    asked: set[Endpoint] = attrs.field(factory=set)
+    open: int = 0
+    is_answered: bool = False
 
 
 class Join:
@@ -45,11 +51,13 @@ class Join:
 
     def __init__(self, core: Core, resolver: Resolver) -> None:
         self._core = core
-        self._resolver = resolver
-        self._unresolved: set[str] = set()
+        self._news = trio.Event()  # a name was resolved, an address has answered, or none can any more
+        self._names = Names(core.config.join, resolver, core.background, on_change=self._on_names)
         self._named: set[NodeId] = set()  # by others, while we settle, as nodes of our neighbourhood
         self._saved = self._load_saved()
         self.attempts = 0
+        self._copied_key_logged_at = -math.inf
+        core.rpc.on_copied_key = self.on_copied_key
 
     @property
     def is_first(self) -> bool:
@@ -109,7 +117,35 @@ class Join:
         self._named.clear()
 
     async def _look(self) -> tuple[Contact, ...]:
-        return (await self._core.find_node(self._core.id)).contacts
+        return (await self._core.find_node(self._core.id, on_answer=self._check_own_id)).contacts
+
+    def _check_own_id(self, contact: Contact, packet: Packet) -> bool:
+        """Where others know our id beside this node: an earlier address of ours, or a node with a copy of our key."""
+        core = self._core
+        if isinstance(packet.message, NodeList):
+            for named in packet.message.contacts:
+                is_elsewhere = named.id == core.id and named.endpoint not in core.rpc.own_endpoints
+                if is_elsewhere and core.rpc.may_contact(named.endpoint, contact.endpoint):
+                    core.rpc.prove(named)
+        return False
+
+    def on_copied_key(self, endpoint: Endpoint) -> None:
+        """The node at `endpoint` has signed a pong with our own key."""
+        core = self._core
+        if core.clock() - self._copied_key_logged_at >= COPIED_KEY_LOGGED_AGAIN:
+            self._copied_key_logged_at = core.clock()
+            log.error(
+                "another node has the identity of this one",
+                at=str(endpoint),
+                id=core.id.hex(),
+                meaning="its data directory, or its node.key, is a copy: each takes the place of the other",
+                remedy="stop one of the two, delete node.key in its data directory, and start it again",
+            )
+        if not core.readiness.is_joined:
+            core.readiness.set(
+                f"the node at {endpoint} has the same identity (a copied data directory): stop one of the two, delete "
+                "its node.key, and start it again"
+            )
 
     async def _look_again(self, found: tuple[Contact, ...]) -> tuple[Contact, ...]:
         """The nodes closest to us, where a former lookup found these. A whole lookup only if it may find others."""
@@ -139,42 +175,48 @@ class Join:
         await Lookup(core.rpc, FindNode(core.id), k=few, alpha=few, on_answer=on_answer).run()
         return is_told
 
+    def _on_names(self) -> None:
+        self._news.set()
+
     async def _attempt(self) -> None:
-        """Asks a sample of all known addresses for the nodes closest to us, and waits for the first that answers."""
+        """Asks known addresses for the nodes closest to us, those of names as they come; ends with the first answer."""
         core = self._core
-        self.attempts += 1
-        named = [each for name in core.config.join for each in await self._addresses(name)]
+        turn, self.attempts = self.attempts, self.attempts + 1
         known = {contact.endpoint for contact in core.table}
-        own = {core.rpc.transport.endpoint, core.config.advertise, core.rpc.observed}
-        candidates = [each for each in named if each not in known and each not in own and is_sensible(each)]
-        wanted = self._sample(candidates)
+        avoided = known | core.rpc.own_endpoints
+        current = _Try()
         if not known:
-            wanted += [each.endpoint for each in self._saved if each.endpoint not in wanted][:ASKED_AT_ONCE]
-        if wanted:
-            await self._ask(wanted)
+            self._ask(_in_turn([each.endpoint for each in self._saved if each.endpoint not in avoided], turn), current)
+        self._names.look_up()
+        patience = core.clock() + NAMES_PATIENCE
+        while True:
+            self._news = trio.Event()
+            found = [each for each in self._names.take() if is_sensible(each) and each not in avoided]
+            self._ask(_in_turn(found, turn), current)
+            is_waiting = self._names.under_way and core.clock() < patience
+            if current.is_answered or not (current.open or is_waiting):
+                return
+            with trio.move_on_at(patience if is_waiting else math.inf):
+                await self._news.wait()
 
-    def _sample(self, candidates: list[Endpoint]) -> list[Endpoint]:
-        if len(candidates) <= ASKED_AT_ONCE:
-            return candidates
-        return self._core.rng.sample(candidates, ASKED_AT_ONCE)
-
-    async def _ask(self, endpoints: Iterable[Endpoint]) -> None:
+    def _ask(self, endpoints: Iterable[Endpoint], current: _Try) -> None:
         core = self._core
-        settled = trio.Event()
-        open_requests = 0
 
         def on_reply(teller: Endpoint, packet: Packet) -> None:
             if core.readiness.is_joined:
                 meet_named(core, teller, packet)
-            settled.set()
+            current.is_answered = True
+            self._news.set()
 
         def on_failed() -> None:
-            nonlocal open_requests
-            open_requests -= 1
-            if not open_requests:
-                settled.set()
+            current.open -= 1
+            if not current.open:
+                self._news.set()
 
         for endpoint in endpoints:
+            if endpoint in current.asked:
+                continue
+            current.asked.add(endpoint)
             sent = core.rpc.request(
                 endpoint,
                 FindNode(NodeId(core.id)),
@@ -183,28 +225,16 @@ class Join:
                 on_failed=on_failed,
                 named=True,
             )
-            open_requests += sent is not None
-        if open_requests:
-            await settled.wait()
-
-    async def _addresses(self, name: str) -> list[Endpoint]:
-        try:
-            return [Endpoint.parse(name)]
-        except ConfigError:
-            pass
-        host, _, port = name.rpartition(":")
-        try:
-            addresses = await self._resolver(host, int(port))
-        except (OSError, UnicodeError) as error:  # a name that no resolver can take raises the latter
-            if name not in self._unresolved:
-                log.warning("cannot resolve a name to join, will go on trying", name=name, reason=str(error))
-                self._unresolved.add(name)
-            return []
-        self._unresolved.discard(name)
-        return addresses
+            current.open += sent is not None
 
     def _load_saved(self) -> list[Contact]:
         try:
             return self._core.storage.contacts()
         except StorageError:
             return []
+
+
+def _in_turn(candidates: Sequence[Endpoint], turn: int) -> list[Endpoint]:
+    """At most `ASKED_AT_ONCE` of them, by the number of the try: after a few tries each has been asked."""
+    begin = turn * ASKED_AT_ONCE % max(len(candidates), 1)
+    return [*candidates[begin:], *candidates[:begin]][:ASKED_AT_ONCE]

@@ -33,9 +33,10 @@ from camomile_trio.node.handlers import Handlers
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Inbox
 from camomile_trio.node.inventory import Inventory
-from camomile_trio.node.join import Join, Resolver, resolve
+from camomile_trio.node.join import Join
 from camomile_trio.node.logs import log
 from camomile_trio.node.maintenance import Maintenance
+from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.operations import Operations
 from camomile_trio.node.peers import Peers
 from camomile_trio.node.results import (

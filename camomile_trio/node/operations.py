@@ -37,6 +37,7 @@ from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import StoreStatus
 from camomile_trio.kademlia.records import Record
+from camomile_trio.node import streams
 from camomile_trio.node.core import Core
 from camomile_trio.node.events import OperationEnded
 from camomile_trio.node.placing import Placing
@@ -154,6 +155,7 @@ class Operations:
             raise Overloaded("this node has too much under way", remedy="repeat the request in a moment")
         self.under_way += 1
         began = core.clock()
+        streams_failed = core.rpc.stream_troubles.failures
         outcome = "cancelled"
         try:
             with trio.move_on_after(core.config.requests.operation_deadline) as scope:
@@ -161,6 +163,12 @@ class Operations:
             if scope.cancelled_caught:
                 raise NoMajority(f"the {name} was not done within {core.config.requests.operation_deadline:g} s")
             outcome = "ok"
+        except (NoMajority, Unreachable) as error:
+            outcome = type(error).__name__
+            because = core.rpc.stream_troubles.in_words(since=streams_failed)
+            if because:
+                raise type(error)(f"{error}; {because}", remedy=streams.REMEDY) from error
+            raise
         except CamomileError as error:
             outcome = type(error).__name__
             raise

@@ -15,9 +15,15 @@ from camomile_trio.config import Requests
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.node.pending import Pending
+from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 
 MISSED_FOR = 60.0  # how long a missed deadline makes an endpoint overdue at once, in seconds
 FIRST_REQUESTS_PER_MINUTE = 2
+# Every path carries so much in a datagram: IPv4's 576 bytes less its headers.
+SURELY_PASSES = 548
+# A path is narrow once so many exchanges in turn came through by a stream alone; chance does not lose that many.
+VANISHED_IN_TURN = 3
+NARROW_FOR = 600.0  # seconds until a large datagram is tried again on a narrow path
 TOKEN_LIFE = 3600.0  # the least time that a write token is good for, in seconds
 
 
@@ -43,6 +49,10 @@ class Peer:
     pinged_at: float = -math.inf
     pinged: NodeId | None = None  # the node that was expected here when it was pinged last
     ping: Pending | None = None  # that ping
+    probed_at: float = -math.inf  # when it was asked whether small datagrams pass
+    vanished: int = 0  # exchanges in turn whose datagrams were lost twice, while a ping passed and a stream did it
+    vanished_bytes: int = 0  # the larger datagram of the smallest of them
+    narrow_until: float = -math.inf  # what may be large goes by a stream
     first_request_at: tuple[float, float] = (-math.inf, -math.inf)
 
     def may_ask_first(self, now: float) -> bool:
@@ -63,11 +73,20 @@ class Peer:
         before anybody is taken for silent."""
         return self.smoothed + 4 * self.variation
 
+    def is_narrow_for(self, request_bytes: int, answer_may_be_large: bool, now: float) -> bool:
+        """Whether this request, or its answer, would vanish as a datagram."""
+        return now < self.narrow_until and (answer_may_be_large or request_bytes >= self.vanished_bytes)
+
     def takes_stores(self, now: float) -> bool:
         """Whether a STORE by datagram would not be refused: one of ours that stores, knows us or gave us a token."""
         if not self.version or self.stores_nothing or self.is_leaving or self.is_suspect(now):
             return False
         return self.knows_us or (bool(self.token) and now - self.token_at < TOKEN_LIFE)
+
+    def on_passed(self, size: int) -> None:
+        """An exchange came through by datagrams, the larger one of `size` bytes."""
+        if self.vanished and size >= self.vanished_bytes:
+            self.vanished, self.narrow_until = 0, -math.inf
 
     def is_suspect(self, now: float) -> bool:
         """It missed a deadline within the last minute, or was overdue twice: overdue at once in every lookup."""
@@ -162,6 +181,17 @@ class Peers:
         if sent_at >= peer.overdue_at:
             peer.missed_at = now
         peer.overdue_at = min(peer.overdue_at, now)
+
+    def on_vanished(self, endpoint: Endpoint, size: int, now: float) -> None:
+        """A stream did what two datagrams could not, the larger one of `size` bytes, while a ping was answered: a
+        router on the way drops what is too large for the next link and does not say so, or it was chance."""
+        if not SURELY_PASSES < size <= MAX_SENT_DATAGRAM:
+            return
+        peer = self.get(endpoint)
+        peer.vanished_bytes = min(size, peer.vanished_bytes) if peer.vanished else size
+        peer.vanished += 1
+        if peer.vanished >= VANISHED_IN_TURN:
+            peer.narrow_until = now + NARROW_FOR
 
     def on_missed(self, endpoint: Endpoint, now: float) -> None:
         """A request to it passed its deadline."""

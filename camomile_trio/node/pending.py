@@ -39,6 +39,9 @@ class Pending:
     overdue_from: float = 0.0  # never overdue before: one that was held back is given its time from when it is sent
     is_overdue: bool = False
     resent: bool = False
+    answer_bytes: int = 0  # of the datagram that answered
+    is_probe: bool = False  # a ping that asks only whether small datagrams pass
+    is_unheard: bool = False  # the second transmission is overdue, too
     done: bool = False
 
     def detach(self) -> None:

@@ -3,15 +3,17 @@
 Rules of this file: sending a request is a plain call; its answer and its deadlines come back as plain calls, in the
 task that received or timed them, and must return at once. A reply counts only if its session is one we wait for, it
 comes from the endpoint we asked, and its sender is the node we asked, where we named one. There is one task for all
-deadlines, and one for each message that travels over a stream; none for a datagram. What a request *means* is the
-business of `handlers.py`, and what an answer means that of the caller.
+deadlines, and one for each message that travels over a stream; none for a datagram. A request that may be too large
+for its path goes on over a stream where a small one passes. What a request *means* is the business of `handlers.py`,
+and what an answer means that of the caller.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import get_args
 
@@ -46,14 +48,16 @@ from camomile_trio.kademlia.messages import (
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.deadlines import Clock, Deadlines
 from camomile_trio.node.events import Events, RoundTrip
-from camomile_trio.node.peers import Peer, Peers
+from camomile_trio.node.peers import MISSED_FOR, SURELY_PASSES, Peer, Peers
 from camomile_trio.node.pending import HeldBack, OnNothing, OnReply, Pending
+from camomile_trio.node.streams import StreamTroubles
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER, Verdicts
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
+MAX_OWN_ENDPOINTS = 64  # a machine has few addresses; the one found first is forgotten first
 # One in so many of the requests under way may be a ping to who spoke to us first, or whoever speaks from many ports
 # would leave none to ourselves.
 SHARE_OF_STRANGERS = 8
@@ -67,6 +71,8 @@ _ANSWERS: dict[type, tuple[type, ...]] = {
     Store: (StoreResult, TooLarge),
     Have: (HaveResult, TooLarge),
 }
+# Requests whose answers may fill a datagram.
+_ASKS_MUCH = (FindNode, FindValue, Have)
 ANSWER_TYPES = (NodeList, StoreResult, Value, Pong, HaveResult, TooLarge)
 
 
@@ -119,7 +125,10 @@ class Rpc:
         self.on_new_contact: Callable[[Contact], None] = lambda contact: None
         # Told of the wall clock (ms) that a peer's true pong shows.
         self.on_pong: Callable[[NodeId, int], None] = lambda node, wall: None
+        # Told of the endpoint of another node that has shown to have our own key.
+        self.on_copied_key: Callable[[Endpoint], None] = lambda endpoint: None
         self.observed: Endpoint | None = None  # where the last pong of ours says that we are seen
+        self._met_ourselves: deque[Endpoint] = deque(maxlen=MAX_OWN_ENDPOINTS)  # what we sent there came back to us
         self._rng = rng
         self.events = events
         self._pending: dict[bytes, Pending] = {}
@@ -128,6 +137,12 @@ class Rpc:
         self.verdicts = Verdicts(table, self.prove, rng)
         self._nursery: trio.Nursery | None = None
         self._streams = trio.CapacityLimiter(STREAMS_AT_ONCE)
+        self.stream_troubles = StreamTroubles()
+
+    @property
+    def own_endpoints(self) -> set[Endpoint | None]:
+        """Where this node itself is reached, as far as it knows."""
+        return {self.transport.endpoint, self.advertise, self.observed, *self._met_ourselves}
 
     @property
     def pending(self) -> int:
@@ -173,6 +188,8 @@ class Rpc:
         packet = self._packet(message, peer)
         datagram = encode_padded(packet, PADDED_BYTES) if self._is_padded(message, peer) else encode(packet)
         by_stream = len(datagram) > MAX_SENT_DATAGRAM and peer.version > 0
+        if peer.vanished and not by_stream:
+            by_stream = peer.is_narrow_for(len(datagram), isinstance(message, _ASKS_MUCH), now)
         is_suspect = peer.is_suspect(now) or not (may_send or peer.was_asked_since(now - self.settings.first_rto))
         pending = Pending(endpoint, node, packet, datagram, now, by_stream, is_suspect, on_reply, on_overdue, on_failed)
         if by_stream and self._nursery is None:
@@ -229,7 +246,13 @@ class Rpc:
         return Ping(self._rng.randbytes(CHALLENGE_BYTES))
 
     def prove(
-        self, contact: Contact, *, moved: bool = False, again_after: float = 60.0, is_stranger: bool = False
+        self,
+        contact: Contact,
+        *,
+        moved: bool = False,
+        again_after: float = 60.0,
+        is_stranger: bool = False,
+        on_alive: OnNothing | None = None,
     ) -> int:
         """Pings a contact to learn whether it is there; its answer lets it into the table.
 
@@ -237,7 +260,7 @@ class Rpc:
         would answer ping with ping for ever. Nor while another ping to the endpoint is under way: that one tells who
         lives there, whatever names it speaks under meanwhile. Returns the bytes that this may send, a retransmission
         included. `moved`: the node named this endpoint as its own, so it replaces the old one. `is_stranger`: it spoke
-        to us first, and of such there may be any number.
+        to us first, and of such there may be any number. `on_alive` is called if it answers this ping.
         """
         peer = self.peers.get(contact.endpoint)
         now = self.clock()
@@ -253,6 +276,8 @@ class Rpc:
 
         def on_reply(packet: Packet) -> None:
             on_end()
+            if on_alive is not None:
+                on_alive()
             if moved:
                 self.table.on_answer(Contact(packet.sender, contact.endpoint), self.clock(), moved=True)
 
@@ -297,7 +322,11 @@ class Rpc:
             self._call_again(pending, pending.overdue_from)
             return
         if pending.resent:
-            self._fail(pending)
+            if now >= pending.sent_at + self.settings.deadline:
+                self._fail(pending)
+            else:
+                self._ask_whether_small_ones_pass(pending, now)
+                self._call_again(pending, pending.sent_at + self.settings.deadline)
             return
         resend_at = pending.sent_at + min(self.peers.resend_after(pending.endpoint), self.settings.deadline)
         if pending.held_back or resend_at <= now:
@@ -315,7 +344,41 @@ class Rpc:
             self.statistics.retransmitted += 1
             self.peers.on_retransmitted(pending.endpoint)
             self.transport.send(pending.datagram, pending.endpoint)
-        self._call_again(pending, pending.sent_at + self.settings.deadline)
+        self._call_again(pending, self._unheard_at(pending))
+
+    def _unheard_at(self, pending: Pending) -> float:
+        """When the second transmission of what may be too large for the path is overdue, early enough for a ping; the
+        deadline of anything else."""
+        deadline = pending.sent_at + self.settings.deadline
+        peer = self.peers.get(pending.endpoint)
+        may_be_large = isinstance(pending.packet.message, _ASKS_MUCH) or len(pending.datagram) > SURELY_PASSES
+        is_ours = peer.version > 0 if peer.is_proven else peer.knows_us  # who has pinged us may be asked in turn
+        if pending.held_back or not (may_be_large and is_ours):
+            return deadline
+        return min(self.clock() + peer.rto, deadline - peer.rto)
+
+    def _ask_whether_small_ones_pass(self, pending: Pending, now: float) -> None:
+        """A ping, unless the peer has been silent to one lately. Its answer lets `pending` go on over a stream."""
+        pending.is_unheard = True
+        peer = self.peers.get(pending.endpoint)
+        if peer.answered_at < peer.probed_at and now - peer.probed_at < MISSED_FOR:
+            return
+        peer.probed_at = now
+        probe = self.request(
+            pending.endpoint,
+            self.new_ping(),
+            node=None,
+            on_reply=lambda packet: self._small_ones_pass(pending.endpoint),
+        )
+        if probe is not None:
+            probe.is_probe = True
+
+    def _small_ones_pass(self, endpoint: Endpoint) -> None:
+        if not self.peers.get(endpoint).version:
+            return  # classic nodes have no streams
+        for pending in list(self._pending.values()):
+            if pending.endpoint == endpoint and pending.is_unheard and not pending.by_stream:
+                self._start_stream(pending)
 
     def _call_again(self, pending: Pending, time: float) -> None:
         self.deadlines.set(time, functools.partial(self._overdue, pending), awaited=pending)
@@ -337,10 +400,14 @@ class Rpc:
         if pending.held_back:
             self._held_back.drop(pending)
             self.statistics.dropped["unproven_endpoint"] += 1
-        elif pending.by_stream:
+        elif pending.by_stream and not pending.is_unheard:
             # A stream has reasons of its own to fail: a ping tells whether the node is there.
             if contact is not None:
-                self.prove(contact, again_after=CHECKED_AGAIN_AFTER)
+                self.prove(
+                    contact,
+                    again_after=CHECKED_AGAIN_AFTER,
+                    on_alive=lambda: self.stream_troubles.on_alive(pending.endpoint, self.clock()),
+                )
         else:
             if is_silent:
                 self.peers.on_missed(pending.endpoint, now)
@@ -366,33 +433,68 @@ class Rpc:
             self._tell_overdue(pending)
 
     async def _exchange(self, pending: Pending) -> None:
-        with trio.move_on_after(self.settings.stream_deadline):
+        has_begun = False
+        failure = ""
+        with trio.move_on_after(self.settings.stream_deadline) as waiting:
             async with self._streams:
+                has_begun = True
                 try:
                     answer = await self.transport.exchange(
                         pending.datagram, pending.endpoint, max_answer=self.max_answer
                     )
                     packet = decode_untrusted(answer)
-                except TransportError:
-                    self.statistics.dropped["stream_failed"] += 1
+                except TransportError as error:
+                    failure = str(error)
                 except MalformedPacket as error:
                     self.statistics.dropped[error.reason] += 1
                 else:
-                    if packet.session == pending.packet.session and packet.network == self.network_prefix:
-                        self._complete(pending, packet, by_stream=True)
+                    self._stream_came_back(pending, packet, len(answer))
+        if waiting.cancelled_caught and has_begun:
+            failure = f"no answer over a stream within {self.settings.stream_deadline:g} s"
+        if failure:
+            self._stream_failed(pending, failure)
+        if pending.is_unheard and self.clock() < pending.sent_at + self.settings.deadline:
+            # An answer by datagram may still come, and its deadline is set.
+            pending.by_stream = pending.is_unheard = False
+            return
         self._fail(pending)
+
+    def _stream_came_back(self, pending: Pending, packet: Packet, size: int) -> None:
+        self.stream_troubles.on_success(pending.endpoint)
+        if pending.is_unheard and not pending.done:
+            self.peers.on_vanished(pending.endpoint, max(size, len(pending.datagram)), self.clock())
+        if packet.session == pending.packet.session and packet.network == self.network_prefix:
+            self._complete(pending, packet, by_stream=True)
+
+    def _stream_failed(self, pending: Pending, why: str) -> None:
+        self.statistics.dropped["stream_failed"] += 1
+        peer = self.peers.get(pending.endpoint)
+        peer.narrow_until = -math.inf  # a datagram may do what a stream cannot
+        if peer.answered_at >= pending.sent_at - MISSED_FOR:
+            self.stream_troubles.on_failure(pending.endpoint, why)
 
     # Answers -------------------------------------------------------------------------------------------------------
 
-    def on_answer(self, packet: Packet, source: Endpoint) -> None:
-        """An answer came by datagram: matched, or dropped and counted."""
+    def on_answer(self, packet: Packet, source: Endpoint, size: int) -> None:
+        """An answer came by a datagram of `size` bytes: matched, or dropped and counted."""
         pending = self._pending.get(packet.session)
         if pending is None:
             self.statistics.dropped["unknown_session"] += 1
         elif source != pending.endpoint:
             self.statistics.dropped["wrong_endpoint"] += 1
         else:
+            pending.answer_bytes = size
             self._complete(pending, packet)
+
+    def on_own_request(self, packet: Packet, source: Endpoint) -> bool:
+        """Whether a request that came under our own id is ours: then an address of ours was taken for a peer's."""
+        pending = self._pending.get(packet.session)
+        if pending is None:
+            return False
+        if source not in self._met_ourselves:
+            self._met_ourselves.append(source)
+        self._fail(pending, is_silent=False)
+        return True
 
     def _complete(self, pending: Pending, packet: Packet, *, by_stream: bool = False) -> None:
         if pending.done:
@@ -408,10 +510,19 @@ class Rpc:
             self.peers.get(pending.endpoint).version = packet.version
             self.table.on_gone(pending.node, pending.endpoint)
             self._fail(pending, is_silent=False)
-            if packet.sender != self.own:
-                self.prove(Contact(packet.sender, pending.endpoint), again_after=CHECKED_AGAIN_AFTER)
+            self.prove(Contact(packet.sender, pending.endpoint), again_after=CHECKED_AGAIN_AFTER)
             return
         if isinstance(message, Pong) and not self._is_true_pong(message, asked, packet):
+            return
+        if packet.sender == self.own:
+            # What we send to ourselves is never answered. A pong is signed, anything else may be a lie.
+            self._fail(pending, is_silent=False)
+            if isinstance(message, Pong) and packet.version > 0:
+                self.on_copied_key(pending.endpoint)
+                # It has seen no more than a ping of ours, which it may not answer with one of its own.
+                self.request(pending.endpoint, FindNode(self.own), node=self.own)
+            else:
+                self.prove(Contact(self.own, pending.endpoint))
             return
         if isinstance(message, TooLarge) and not by_stream:
             if pending.by_stream:
@@ -448,11 +559,15 @@ class Rpc:
         peer = self.peers.on_answer(pending.endpoint, now, round_trip=round_trip, version=packet.version)
         peer.stores_nothing = bool(packet.flags & STORES_NOTHING)
         peer.is_leaving = bool(packet.flags & IS_LEAVING)
+        if peer.vanished and pending.answer_bytes:
+            peer.on_passed(max(pending.answer_bytes, len(pending.datagram)))
         if round_trip is not None and self.events.watched:
             self.events.emit(RoundTrip(KINDS[type(pending.packet.message)], round_trip))
         for held in self._held_back.release(pending.endpoint):
             held.sent_at, held.overdue_from = now, now + peer.rto
             self.transport.send(held.datagram, held.endpoint)
+        if pending.is_probe:
+            return  # who answers nothing but pings keeps no place in the table by them
         message = packet.message
         if isinstance(message, NodeList | Value) and message.token:
             peer.token, peer.token_at = message.token, now
@@ -460,8 +575,6 @@ class Rpc:
             self.observed = message.observed or self.observed
             if message.clock is not None:
                 self.on_pong(packet.sender, message.clock)
-        if packet.sender == self.own:
-            return
         contact = Contact(packet.sender, pending.endpoint)
         was_known = packet.sender in self.table
         check = self.table.on_answer(contact, now)

@@ -73,6 +73,7 @@ class LinkConditions:
     reordering_delay: float = 0.01  # a packet held up takes at most so much more
     corruption: float = 0.0  # chance that a few bytes of a packet change: checksums of UDP have 16 bits, and cards lie
     truncation: float = 0.0  # chance that a packet loses its end
+    largest: float = math.inf  # bytes; a larger packet is lost, and nobody is told: a small MTU behind a silent router
     streams: StreamConditions = StreamConditions()
 
     # Whether all packets of a link fare alike, so that there is nothing to draw.
@@ -82,7 +83,7 @@ class LinkConditions:
     def _decide_is_even(self) -> bool:
         varies = not isinstance(self.latency, (int, float)) and self.latency.varies
         spreads = varies or self.jitter or self.loss or self.duplication or self.reordering
-        return not (spreads or self.corruption or self.truncation)
+        return not (spreads or self.corruption or self.truncation or self.largest < math.inf)
 
     def __attrs_post_init__(self) -> None:
         _require_chances(self, "loss", "duplication", "reordering", "corruption", "truncation")
@@ -192,9 +193,11 @@ class Links:
     def copies(self, source: Endpoint, destination: Endpoint, datagram: bytes) -> Sequence[tuple[float, bytes]]:
         """What becomes of the next datagram of a link: for each copy that arrives its delay, and what it brings.
 
-        None if it is lost. Only the first copy can be damaged, and another object than `datagram` if it is.
+        Nothing if it is lost. Only the first copy can be damaged, and another object than `datagram` if it is.
         """
         conditions = self.conditions(source, destination)
+        if len(datagram) > conditions.largest:
+            return ()
         slowness = self.slowness(source, destination) if self._slowness else 0.0
         if conditions.is_even:
             return ((conditions.delay(source, destination, 0.5, 0.5) + slowness, datagram),)

@@ -17,7 +17,7 @@ from camomile_trio.kademlia.ids import NodeId
 
 LOOPBACK = "127.0.0.1:8118"
 LOOPBACK_6 = "[::1]:8118"
-PRIVATE = ["10.0.0.1:8118", "172.16.3.4:8118", "192.168.1.1:1", "169.254.7.7:9", "[fd00::1]:8118", "[fe80::1]:8118"]
+PRIVATE = ["10.0.0.1:8118", "172.16.3.4:8118", "192.168.1.1:1", "169.254.7.7:9", "[fd00::1]:8118"]
 CARRIER = "100.64.0.1:8118"
 SITE_LOCAL = "[fec0::1]:8118"
 PUBLIC = ["8.8.8.8:8118", "[2606:4700::1111]:8118"]
@@ -31,6 +31,7 @@ NOWHERE = [
     "255.255.255.255:8118",
     "240.0.0.1:8118",
     "[::127.0.0.1]:8118",
+    "[fe80::1]:8118",  # on which link?
 ]
 
 
@@ -62,8 +63,13 @@ def test_an_ipv4_address_in_ipv6_clothes_is_the_same_endpoint() -> None:
     assert Endpoint.from_host("::ffff:10.1.2.3", 8118).is_ipv4
 
 
-def test_the_zone_of_a_link_local_address_is_left_out() -> None:
-    assert Endpoint.from_host("fe80::1%eth0", 1) == Endpoint.parse("[fe80::1]:1")
+def test_a_zone_is_refused_in_words() -> None:
+    """It used to be dropped, and the address without it led nowhere."""
+    with pytest.raises(ConfigError, match="zone") as caught:
+        Endpoint.parse("[fe80::1%eth0]:8118")
+    assert "fd00::/8" in caught.value.remedy
+    # What a socket or a resolver tells of is read, and then never contacted.
+    assert not is_sensible(Endpoint.from_host("fe80::1%eth0", 8118))
 
 
 @pytest.mark.parametrize("ip", [b"", b"\x7f\x00\x00", bytes(5), bytes(15), bytes(17)])

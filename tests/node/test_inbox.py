@@ -350,10 +350,50 @@ async def test_a_named_network_does_not_talk_to_the_default_one_nor_to_classic_n
 
 async def test_our_own_packets_are_dropped(autojump_clock: trio.testing.MockClock) -> None:
     """A node that meets itself under another address does not become its own contact."""
+    here_too = Endpoint.parse("10.9.0.7:8118")
     async with one_node() as (node, line):
-        line.bring(encode(Packet(bytes(32), node.id, FindNode(TARGET), 1)), Endpoint.parse("10.9.0.7:8118"))
-        assert not line.sent
-        assert rpc_of(node).statistics.dropped["from_ourselves"] == 1
+        rpc = rpc_of(node)
+        asked = rpc.request(here_too, FindNode(TARGET), node=None)
+        ((to, datagram),) = line.sent
+        assert to == here_too
+        line.bring(datagram, here_too)
+        assert len(line.sent) == 1
+        assert rpc.statistics.dropped["from_ourselves"] == 1
+        assert here_too in rpc.own_endpoints
+        assert asked is not None
+        assert asked.done  # nobody waits for what cannot be answered
+
+
+async def test_a_request_under_our_own_id_that_is_not_ours_is_answered_with_a_ping_only_a_copy_of_our_key_can_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    copy = Endpoint.parse("10.9.0.8:8118")
+    async with one_node() as (node, line):
+        told: list[Endpoint] = []
+        rpc = rpc_of(node)
+        rpc.on_copied_key = told.append
+        question = encode(Packet(bytes(32), node.id, FindNode(TARGET), 1))
+        line.bring(question, copy)
+        answer, ping = (decode_untrusted(datagram) for _to, datagram in line.sent)
+        assert answer == Packet(bytes(32), node.id, NodeList(), 1)
+        assert sum(len(datagram) for _to, datagram in line.sent) <= 3 * len(question)
+        liar = Peer.at(line, "liar", str(copy))
+        liar.answer(ping, liar.true_pong(ping), sender=node.id)
+        assert told == []
+        assert rpc.statistics.dropped["bad_signature"] == 1
+        Peer(line, "copy", copy, node.core.identity).pong(ping)
+        assert told == [copy]
+        assert len(rpc.table) == 0
+
+
+async def test_a_ping_under_our_own_id_is_answered_so_that_the_other_one_learns_of_us(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        copy = Peer(line, "copy", Endpoint.parse("10.9.0.8:8118"), node.core.identity)
+        copy.ask(Ping(bytes(32)))
+        (pong,) = copy.heard()
+        assert isinstance(pong.message, Pong)
 
 
 @pytest.mark.parametrize("source", ["0.0.0.0:8118", "224.0.0.1:8118", "255.255.255.255:8118", "10.9.0.9:0"])
