@@ -122,6 +122,13 @@ def test_a_setting_of_a_wrong_type_is_a_type_error_that_says_what_to_pass(
         section(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["[fe80::1%eth0]:8118", "[fe80::1]:8118", "0.0.0.0:8118", "[::]:8118", "[gone]:8118"])
+def test_an_address_where_no_node_can_be_is_refused_in_words(name: str) -> None:
+    """They used to be asked for ever, or never, without a word."""
+    with pytest.raises(ConfigError, match=r"zone|no node can be reached|not an address"):
+        Config(join=(name,))
+
+
 def test_a_network_has_a_name() -> None:
     with pytest.raises(ConfigError, match="network is empty"):
         Config(network="")

@@ -18,7 +18,7 @@ import trio
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.base import TransportStatistics
-from camomile_trio.transport.sockaddr import from_sockaddr, to_sockaddr
+from camomile_trio.transport.sockaddr import from_sockaddr, keep_segments_small, to_sockaddr
 from camomile_trio.transport.stream import LENGTH_BYTES, StreamLimits, framed, receive_up_to
 
 
@@ -115,6 +115,7 @@ class StreamPool:
         is_connected = False
         try:
             connecting = trio.socket.socket(family, socket.SOCK_STREAM)
+            keep_segments_small(connecting)
             source_ip = self._source_ip(to)
             if source_ip is not None and len(source_ip) == len(to.ip):
                 # An address that is ours no longer cannot be bound: then the system chooses.

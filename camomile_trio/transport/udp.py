@@ -28,7 +28,7 @@ from camomile_trio.transport.packet_info import Ancillary, Departure
 from camomile_trio.transport.pool import StreamPool
 from camomile_trio.transport.shares import Moment, Share, Shares
 from camomile_trio.transport.sieve import hold_back
-from camomile_trio.transport.sockaddr import SocketAddress, from_sockaddr, to_sockaddr
+from camomile_trio.transport.sockaddr import SocketAddress, from_sockaddr, keep_segments_small, to_sockaddr
 from camomile_trio.transport.stream import DEFAULT_LIMITS, StreamLimits, StreamServer
 
 # Datagrams handled before the other tasks have their turn, and seconds: some datagrams cost a hundred times as much as
@@ -283,6 +283,7 @@ def _bound(kind: socket.SocketKind, listen: Endpoint) -> socket.socket:
         if kind == socket.SOCK_STREAM:
             # A restart must not wait for the connections of the run before. For UDP it would share the port instead.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            keep_segments_small(opened)
         else:
             for option, size in ((socket.SO_RCVBUF, _RECEIVE_BUFFER), (socket.SO_SNDBUF, _SEND_BUFFER)):
                 with contextlib.suppress(OSError):

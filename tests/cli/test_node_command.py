@@ -161,6 +161,8 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--advertise", "0.0.0.0:8118"], "--advertise: nobody can reach 0.0.0.0:8118"),
         (["--join", "node"], "'node' is not HOST:PORT"),
         (["--join", "node:0"], "'node:0' is not HOST:PORT"),
+        (["--join", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
+        (["--listen", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--network", " "], "--network: it is empty"),
         (["--sync", "never"], "--sync: 'never' is not one of 'os', 'full'"),
         (["--log-level", "loud"], "--log-level: 'loud' is not one of"),

@@ -8,7 +8,8 @@ import pytest
 
 from camomile_trio.config import Requests
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.node.peers import Peers
+from camomile_trio.node.peers import NARROW_FOR, SURELY_PASSES, Peers
+from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 
 BOB = Endpoint.parse("10.0.0.2:8118")
 
@@ -178,3 +179,39 @@ def test_a_store_goes_only_to_who_would_take_it() -> None:
     peers.on_missed(BOB, 3600.0)
     peer.knows_us = True
     assert not peer.takes_stores(3601.0)
+
+
+def test_a_path_is_narrow_after_three_exchanges_in_turn_that_only_a_stream_carried() -> None:
+    peers = Peers(Requests())
+    peer = peers.get(BOB)
+    for now in (0.0, 1.0):
+        peers.on_vanished(BOB, 1200, now)
+    assert not peer.is_narrow_for(1200, False, 1.0)
+    peers.on_vanished(BOB, 1100, 2.0)
+    assert peer.is_narrow_for(1100, False, 2.0)
+    assert not peer.is_narrow_for(1099, False, 2.0)
+    assert peer.is_narrow_for(106, True, 2.0)  # the answer may be as large
+    assert not peer.is_narrow_for(1200, True, 2.0 + NARROW_FOR)
+    peers.on_vanished(BOB, 1200, 2.0 + NARROW_FOR)  # tried again, and it is as it was
+    assert peer.is_narrow_for(1200, False, 2.0 + NARROW_FOR)
+
+
+def test_a_datagram_as_large_as_what_was_lost_shows_that_it_was_chance() -> None:
+    peers = Peers(Requests())
+    peer = peers.get(BOB)
+    for now in range(3):
+        peers.on_vanished(BOB, 1100, float(now))
+    peer.on_passed(1099)
+    assert peer.is_narrow_for(1100, False, 3.0)
+    peer.on_passed(1100)
+    assert not peer.is_narrow_for(1100, False, 3.0)
+    peers.on_vanished(BOB, 1100, 4.0)
+    assert not peer.is_narrow_for(1100, False, 4.0)
+
+
+@pytest.mark.parametrize("size", [106, SURELY_PASSES, MAX_SENT_DATAGRAM + 1])
+def test_what_every_path_carries_or_no_datagram_does_says_nothing_of_a_path(size: int) -> None:
+    peers = Peers(Requests())
+    for now in range(10):
+        peers.on_vanished(BOB, size, float(now))
+    assert not peers.get(BOB).is_narrow_for(1232, True, 10.0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import attrs
 import trio
 import trio.testing
 
-from camomile_trio.kademlia.ids import bucket_index, closest
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import NodeId, bucket_index, closest
 from camomile_trio.node.node import Node
+from camomile_trio.storage.memory import MemoryStorage
 from tests.stories.measuring import rpc_of
 from tests.stories.village import small, village
 
@@ -59,3 +62,49 @@ async def test_a_bucket_is_looked_at_once_in_an_interval(autojump_clock: trio.te
         stale = rpc_of(node).table.stale_buckets(trio.current_time() - 800)
         assert stale == []
         assert answered["find_node"] > after_joining
+
+
+async def test_all_remembered_contacts_are_tried_in_turns(autojump_clock: trio.testing.MockClock) -> None:
+    """Of 24 the first 17 are gone, and the name that the node was told of with them. A third node runs."""
+    async with village(7) as place:
+        gone = [
+            Contact(NodeId(bytes([number]) * 32), Endpoint.parse(f"10.5.0.{number}:8118")) for number in range(1, 18)
+        ]
+        living = [Contact(each.node.id, each.endpoint) for each in place.inhabitants]
+        storage = MemoryStorage(max_bytes=2**20)
+        storage.save_contacts([*gone, *living])
+        nowhere = attrs.evolve(small(), join=("10.5.0.99:8118",))
+        began = trio.current_time()
+        newcomer = (await place.open(config=nowhere, storage=storage)).node
+        assert trio.current_time() - began < 20
+        assert len(newcomer.contacts()) == 7
+
+
+async def test_a_silent_name_server_delays_neither_other_names_nor_what_is_remembered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def resolve(host: str, port: int) -> list[Endpoint]:
+        if host != "there":
+            await trio.sleep_forever()
+        return [place.inhabitants[0].endpoint]
+
+    async with village(3) as place:
+        remembering = MemoryStorage(max_bytes=2**20)
+        remembering.save_contacts([Contact(place[1].id, place.inhabitants[1].endpoint)])
+        for names, storage in ((("gone:8118", "there:8118"), None), (("gone:8118",), remembering)):
+            began = trio.current_time()
+            config = attrs.evolve(small(), join=names)
+            await place.open(config=config, storage=storage, resolver=resolve)
+            assert trio.current_time() - began < 10
+
+
+async def test_a_node_that_may_stand_alone_does_so_in_time_where_no_name_server_answers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def resolve(host: str, port: int) -> list[Endpoint]:
+        await trio.sleep_forever()
+
+    async with village(0) as place:
+        began = trio.current_time()
+        await place.open(config=attrs.evolve(small(), join=("gone:8118",), first=True), resolver=resolve)
+        assert 10 <= trio.current_time() - began < 12

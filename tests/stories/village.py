@@ -12,6 +12,7 @@ import trio
 from camomile_trio.config import Config, Kademlia, Records, Requests
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.machine import cut_off
 from camomile_trio.storage.base import Storage
@@ -93,6 +94,7 @@ class Village:
         storage: Storage | None = None,
         endpoint: Endpoint | None = None,
         clock_error: int = 0,
+        resolver: Resolver = resolve,
         wait: bool = True,
     ) -> Inhabitant:
         """One more node, which joins through the first that lives."""
@@ -115,6 +117,7 @@ class Village:
                     rng=rng,
                     identity=identity,
                     publisher=publisher or self.publisher,
+                    resolver=resolver,
                 ) as node:
                     task_status.started(node)
                     await leave.wait()

@@ -50,6 +50,17 @@ def test_traffic_on_one_link_does_not_change_another_one() -> None:
     assert fates == expected
 
 
+def test_a_packet_that_is_too_large_for_a_link_is_lost_and_changes_nothing_for_others() -> None:
+    narrow, wide = Links(1, attrs.evolve(ROUGH, largest=100)), Links(1, ROUGH)
+    fates = []
+    for _ in range(20):
+        assert narrow.copies(ALICE, BOB, bytes(101)) == ()
+        fates.append([delay for delay, _brought in narrow.copies(ALICE, BOB, bytes(100))])
+    assert fates == [[delay for delay, _brought in wide.copies(ALICE, BOB, bytes(100))] for _ in range(20)]
+    assert narrow.stream_delay(ALICE, BOB, 1000) > 0.0
+    assert Links(1, LinkConditions(largest=100)).plain_delay is None
+
+
 def test_the_two_ways_between_two_nodes_are_two_links() -> None:
     links = Links(1, ROUGH)
     assert [delays(links, ALICE, BOB) for _ in range(20)] != [delays(links, BOB, ALICE) for _ in range(20)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import attrs
@@ -128,6 +130,36 @@ async def test_a_kept_connection_that_is_reset_when_it_is_used_is_replaced(world
     for _ in range(3):
         assert await alice.transport.exchange(b"hello", server.endpoint, max_answer=10) == b"ok"
     assert server.accepted == 3
+
+
+async def test_a_peer_that_does_not_answer_at_all_is_given_up(world: World, mock_clock: MockClock) -> None:
+    """As behind a firewall that drops what comes by TCP: here the queue of a listener is full, so it drops too."""
+    alice = await world.join(limits=StreamLimits(connect=4.0))
+    with socket.socket() as listener, contextlib.ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(2):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                one.connect(listener.getsockname())
+        silent = Endpoint.from_host(*listener.getsockname())
+        failures: list[str] = []
+
+        async def ask() -> None:
+            with pytest.raises(TransportError) as raised:
+                await alice.transport.exchange(b"hello?", silent, max_answer=100)
+            failures.append(str(raised.value))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(3.9)
+            await wait_all_tasks_blocked()
+            assert not failures
+            mock_clock.jump(0.2)
+        assert failures == [f"cannot reach {silent} by TCP: no answer within 4 s"]
+    assert alice.transport.statistics.stream_connections == 0
 
 
 async def test_a_fresh_connection_that_is_reset_is_an_error(world: World) -> None:

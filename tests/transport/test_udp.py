@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,8 @@ import trio
 
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport import udp
+from camomile_trio.transport import packet_info, udp
+from camomile_trio.transport.packet_info import Departure
 from camomile_trio.transport.udp import UdpTransport, open_udp
 from tests.transport.peers import ANY_PORT, Recorder, World, open_world
 
@@ -37,6 +39,7 @@ def _has_ipv6() -> bool:
     return True
 
 
+needs_packet_information = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system chooses for IPv4")
 needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine lacks IPv6")
 
 
@@ -153,6 +156,77 @@ async def test_peers_see_the_address_that_a_node_listens_on_in_streams_too(world
     alice, bob = await world.join(at=Endpoint.parse("127.0.0.2:0")), await world.join()
     await alice.exchange(b"who am I", bob)
     assert bob.inbound.messages[0][1].host == "127.0.0.2"
+
+
+@needs_packet_information
+@pytest.mark.parametrize("wildcard", ["0.0.0.0:0", pytest.param("[::]:0", marks=needs_ipv6)])
+async def test_who_listens_on_all_addresses_answers_from_the_one_that_was_written_to(
+    world: World, wildcard: str
+) -> None:
+    """All of 127.0.0.0/8 is this machine, and the system would send from 127.0.0.1."""
+    everywhere, bob, carol = await world.join(at=Endpoint.parse(wildcard)), await world.join(), await world.join()
+    port = everywhere.endpoint.port
+    second, third = Endpoint.parse(f"127.0.0.2:{port}"), Endpoint.parse(f"127.0.0.3:{port}")
+    everywhere.inbound.react = lambda datagram, source: everywhere.transport.send(b"yes to " + datagram, source)
+    bob.transport.send(b"1", second)
+    carol.transport.send(b"2", third)
+    bob.transport.send(b"3", second)
+    await bob.inbound.until(datagrams=2)
+    await carol.inbound.until(datagrams=1)
+    assert {source for _datagram, source in bob.inbound.datagrams} == {second}
+    assert {source for _datagram, source in carol.inbound.datagrams} == {third}
+    # What it sends of its own accord leaves from there as well, a stream too.
+    everywhere.send(b"and you?", bob)
+    await bob.inbound.until(datagrams=3)
+    assert bob.inbound.datagrams[2] == (b"and you?", second)
+    await everywhere.exchange(b"who am I", bob)
+    assert bob.inbound.messages[0][1].host == "127.0.0.2"
+    # The latest counts: the peer may have lost the way to the other one.
+    bob.transport.send(b"4", third)
+    await bob.inbound.until(datagrams=4)
+    assert bob.inbound.datagrams[3] == (b"yes to 4", third)
+
+
+@needs_packet_information
+async def test_an_address_that_is_no_more_is_left_to_the_system(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere, bob = await world.join(at=Endpoint.parse("0.0.0.0:0")), await world.join()
+    nowhere = socket.inet_aton("192.0.2.1")
+    gone = Departure([], nowhere, [(socket.IPPROTO_IP, 8, struct.pack("=I4s4s", 0, nowhere, b""))])
+    monkeypatch.setattr(packet_info, "departure", lambda arrived: gone)
+    bob.transport.send(b"hello", Endpoint.parse(f"127.0.0.2:{everywhere.endpoint.port}"))
+    await everywhere.inbound.until(datagrams=1)
+    await everywhere.exchange(b"by TCP", bob)
+    assert everywhere.send(b"still here", bob)
+    await bob.inbound.until(datagrams=1)
+    assert bob.inbound.datagrams[0][1].host == "127.0.0.1"
+
+
+async def test_a_system_without_packet_information_chooses_the_source(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packet_info, "_IP_PKTINFO", None)
+    everywhere, bob = await world.join(at=Endpoint.parse("0.0.0.0:0")), await world.join()
+    everywhere.inbound.react = lambda datagram, source: everywhere.transport.send(datagram, source)
+    bob.transport.send(b"hello", Endpoint.parse(f"127.0.0.1:{everywhere.endpoint.port}"))
+    await bob.inbound.until(datagrams=1)
+    assert bob.inbound.payloads == [b"hello"]
+
+
+@needs_packet_information
+async def test_the_memory_of_addresses_that_were_written_to_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp, "_MAX_DEPARTURES", 2)
+    everywhere = await world.join(at=Endpoint.parse("0.0.0.0:0"))
+    second = Endpoint.parse(f"127.0.0.2:{everywhere.endpoint.port}")
+    peers = [await world.join() for _ in range(3)]
+    for number, peer in enumerate(peers):
+        peer.transport.send(b"hello", second)
+        await everywhere.inbound.until(datagrams=number + 1)
+    for peer in peers:
+        everywhere.send(b"hello", peer)
+        await peer.inbound.until(datagrams=1)
+    assert [peer.inbound.datagrams[0][1].host for peer in peers] == ["127.0.0.1", "127.0.0.2", "127.0.0.2"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for what other systems report by themselves")

@@ -1,0 +1,164 @@
+"""Stories of networks that people have, each told by real nodes in namespaces: `python -m tests.networks.stories NAME`.
+
+Rules of this file: a story is a function without arguments, run inside `tools.hosts.world`; an AssertionError tells
+what went wrong. The tests are in `test_networks.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+
+from tests.networks.hosts import Host, address, cable
+from tools.hosts.command import run
+from tools.hosts.world import RUN, check_apart
+
+
+def _two_addresses(listen: str, joined_at: str, *others: str) -> None:
+    """A host that listens on the wildcard is joined by its second address, over UDP and TCP, and speaks back so."""
+    alice, bob = Host.made("alice"), Host.made("bob")
+    cable(alice, bob)
+    address(alice, "cable", "10.9.0.1/24", "10.9.1.1/24", "fd09::1/64", "fd09:1::1/64")
+    address(bob, "cable", "10.9.0.2/24", "fd09::2/64")
+    # To the second address there is a route, as to any host on the Internet; bob has no address beside it.
+    bob.ip("route add 10.9.1.0/24 dev cable")
+    bob.ip("route add fd09:1::/64 dev cable")
+    original = alice.node(listen=listen)
+    original.wait_for("ready")
+    joining = bob.node("--join", joined_at, *others, listen=listen)
+    joining.wait_for("ready")
+    for node, size in ((joining, 100), (joining, 100_000), (original, 100), (original, 100_000)):
+        value = (f"{node.host.name} says {size} " * size)[:size]
+        node.command("put", "-", given=value)  # of two holders both have to acknowledge
+    for node in (original, joining):
+        assert not node.events("a peer answers by UDP but not by TCP"), node.events()
+
+
+def two_addresses_of_ipv4() -> None:
+    _two_addresses("0.0.0.0:8118", "10.9.1.1:8118")
+
+
+def two_addresses_of_ipv6() -> None:
+    _two_addresses("[::]:8118", "[fd09:1::1]:8118")
+
+
+def two_addresses_of_ipv4_at_a_node_open_to_both() -> None:
+    _two_addresses("[::]:8118", "10.9.1.1:8118")
+
+
+def an_address_that_goes() -> None:
+    """The address by which the peer came is taken away: from then on the system chooses again."""
+    alice, bob = Host.made("alice"), Host.made("bob")
+    cable(alice, bob)
+    address(alice, "cable", "10.9.0.1/24", "10.9.1.1/24")
+    address(bob, "cable", "10.9.0.2/24")
+    bob.ip("route add 10.9.1.0/24 dev cable")
+    original = alice.node(listen="0.0.0.0:8118")
+    original.wait_for("ready")
+    joining = bob.node("--join", "10.9.1.1:8118", listen="0.0.0.0:8118")
+    joining.wait_for("ready")
+    alice.ip("addr del 10.9.1.1/24 dev cable")
+    original.command("put", "after the change")
+    original.command("put", "-", given="x" * 100_000)
+
+
+def a_silent_name_server() -> None:
+    """The first of two names cannot be resolved, since no name server answers: the node has joined by the second long
+    before that is known."""
+    (RUN / "resolv.conf").write_text("nameserver 10.9.0.99\n", "ascii")
+    run(["mount", "--bind", str(RUN / "resolv.conf"), "/etc/resolv.conf"])
+    alice = Host.made("alice")
+    address(alice, "lo", "10.9.0.1/32", "10.9.0.2/32", "10.9.0.99/32")
+    alice.filter("input ip daddr 10.9.0.99 drop")
+    original = alice.node(listen="10.9.0.1:8118")
+    original.wait_for("ready")
+    joining = alice.node("--join", "gone.example:8118", "--join", "10.9.0.1:8118", listen="10.9.0.2:8118")
+    joining.wait_for("ready")
+    assert not joining.events("cannot resolve a name to join, will go on trying")
+    joining.stop()
+    # And so by what it remembers, where the only name that it was told of is the silent one.
+    again = alice.node("--join", "gone.example:8118", listen="10.9.0.2:8118", directory="alice2")
+    again.wait_for("ready")
+    assert not again.events("cannot resolve a name to join, will go on trying")
+
+
+def tcp_is_closed() -> None:
+    """A firewall drops TCP: small values are stored, a large one is refused with the reason, which the log has too."""
+    alice, bob = Host.made("alice"), Host.made("bob")
+    cable(alice, bob)
+    address(alice, "cable", "10.9.0.1/24")
+    address(bob, "cable", "10.9.0.2/24")
+    for host in (alice, bob):
+        host.filter("input tcp dport 8118 drop")
+    original = alice.node(listen="0.0.0.0:8118")
+    original.wait_for("ready")
+    joining = bob.node("--join", "10.9.0.1:8118", listen="0.0.0.0:8118")
+    joining.wait_for("ready")
+    joining.command("put", "small")
+    said = joining.command("put", "-", given="x" * 100_000, ends_with=1)
+    assert "TCP failed to 1 nodes that answer by UDP" in said, said
+    line = joining.wait_for("a peer answers by UDP but not by TCP")
+    assert line["peer"] == "10.9.0.1:8118"
+
+
+def a_narrow_path() -> None:
+    """A router whose second link takes 1100 bytes drops what is larger, and a firewall drops its ICMP."""
+    alice, router, bob = Host.made("alice"), Host.made("router"), Host.made("bob")
+    cable(alice, router, name="wide")
+    cable(router, bob, name="narrow", mtu=1100)
+    address(alice, "wide", "10.9.0.1/24")
+    address(router, "wide", "10.9.0.254/24")
+    address(router, "narrow", "10.9.1.254/24")
+    address(bob, "narrow", "10.9.1.1/24")
+    bob.ip("link set narrow mtu 1500")  # of what is beyond the router's link nobody knows
+    router.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+    router.filter("output icmp type destination-unreachable drop")
+    alice.ip("route add default via 10.9.0.254")
+    bob.ip("route add default via 10.9.1.254")
+    original = alice.node(listen="0.0.0.0:8118")
+    original.wait_for("ready")
+    joining = bob.node("--join", "10.9.0.1:8118", listen="0.0.0.0:8118")
+    joining.wait_for("ready")
+    for size in (100, 1000, 1010, 100_000):
+        original.command("put", "-", given="x" * size)  # of two holders both have to acknowledge
+    assert "wide" in router.run("ip", "-s", "link")
+
+
+def a_copied_data_directory() -> None:
+    """The copy is started beside its original, and joins it."""
+    alice, bob = Host.made("alice"), Host.made("bob")
+    cable(alice, bob)
+    address(alice, "cable", "10.9.0.1/24")
+    address(bob, "cable", "10.9.0.2/24")
+    first = alice.node(listen="0.0.0.0:8118", directory="data")
+    first.wait_for("ready")
+    first.stop()
+    shutil.copytree(RUN / "data", RUN / "copy")
+    original = alice.node(listen="0.0.0.0:8118", directory="data")
+    original.wait_for("ready")
+    copy = bob.node("--join", "10.9.0.1:8118", listen="0.0.0.0:8118", directory="copy")
+    line = copy.wait_for("another node has the identity of this one")
+    assert line["at"] == "10.9.0.1:8118"
+    assert original.wait_for("another node has the identity of this one")["at"] == "10.9.0.2:8118"
+    assert any("same identity" in each["because"] for each in copy.events("not ready"))
+    assert "same identity" in copy.command("put", "anything", ends_with=1)
+
+
+STORIES: dict[str, Callable[[], None]] = {
+    story.__name__: story
+    for story in (
+        two_addresses_of_ipv4,
+        two_addresses_of_ipv6,
+        two_addresses_of_ipv4_at_a_node_open_to_both,
+        an_address_that_goes,
+        a_silent_name_server,
+        tcp_is_closed,
+        a_narrow_path,
+        a_copied_data_directory,
+    )
+}
+
+if __name__ == "__main__":
+    check_apart()
+    STORIES[sys.argv[1]]()
