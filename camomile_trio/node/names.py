@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import functools
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-import attrs
 import trio
 
 from camomile_trio.errors import ConfigError
@@ -39,18 +38,26 @@ async def resolve(host: str, port: int) -> list[Endpoint]:
     return list(dict.fromkeys(Endpoint.from_host(str(address[0]), port) for *_, address in found))
 
 
-@attrs.define(eq=False)
 class Names:
-    """HOST:PORT of nodes to join. `background` runs a task for as long as the node lives; `on_change` is called when a
-    resolution has ended, well or not."""
+    """`names` are HOST:PORT of nodes to join. `background` runs a task for as long as the node lives; `on_change` is
+    called when a resolution has ended, well or not."""
 
-    _names: tuple[str, ...]
-    _resolver: Resolver
-    _background: Background
-    _on_change: Callable[[], None] = attrs.field(kw_only=True)
-    _under_way: set[str] = attrs.field(init=False, factory=set)
-    _found: list[Endpoint] = attrs.field(init=False, factory=list)
-    _complained: set[str] = attrs.field(init=False, factory=set)
+    def __init__(
+        self, names: Iterable[str], resolver: Resolver, background: Background, *, on_change: Callable[[], None]
+    ) -> None:
+        self._resolver = resolver
+        self._background = background
+        self._on_change = on_change
+        self._addresses: list[Endpoint] = []
+        self._names: list[str] = []
+        for name in names:
+            try:
+                self._addresses.append(Endpoint.parse(name))
+            except ConfigError:
+                self._names.append(name)
+        self._under_way: set[str] = set()
+        self._found: list[Endpoint] = []
+        self._complained: set[str] = set()
 
     @property
     def under_way(self) -> int:
@@ -59,12 +66,9 @@ class Names:
 
     def look_up(self) -> None:
         """Begins to resolve every name, but for those that are still being resolved."""
+        self._found += self._addresses
         for name in self._names:
-            if name in self._under_way:
-                continue
-            try:
-                self._found.append(Endpoint.parse(name))
-            except ConfigError:
+            if name not in self._under_way:
                 self._under_way.add(name)
                 self._background(functools.partial(self._resolve, name))
 
@@ -78,20 +82,18 @@ class Names:
         try:
             found = await self._resolver(host, int(port))
             self._found += found
-            usable = any(map(is_sensible, found))
-            self._judge(
-                name, "" if usable else f"of its addresses ({', '.join(map(str, found))}) none can be contacted"
-            )
+            if any(map(is_sensible, found)):
+                self._complained.discard(name)
+            else:
+                self._complain(name, f"of its addresses ({', '.join(map(str, found))}) none can be contacted")
         except (OSError, UnicodeError) as error:  # a name that no resolver can take raises the latter
-            self._judge(name, str(error))
+            self._complain(name, str(error))
         finally:
             self._under_way.discard(name)
             self._on_change()
 
-    def _judge(self, name: str, trouble: str) -> None:
-        """Trouble with a name is logged when it begins."""
-        if not trouble:
-            self._complained.discard(name)
-        elif name not in self._complained:
+    def _complain(self, name: str, reason: str) -> None:
+        """Once, until the name is of use again."""
+        if name not in self._complained:
             self._complained.add(name)
-            log.warning("cannot resolve a name to join, will go on trying", name=name, reason=trouble)
+            log.warning("cannot resolve a name to join, will go on trying", name=name, reason=reason)
