@@ -158,13 +158,25 @@ class StorageError(CamomileError):
 
 
 class StorageFull(StorageError):
-    """The storage holds as much as it may (`max_storage`), or its disk has no room left."""
+    """The storage holds as much as it may (`max_storage`), or its disk has no room left (`DiskFull`)."""
 
     default_remedy = "raise --max-storage, or add nodes"
 
 
+class DiskFull(StorageFull):
+    """The disk of the storage has no room left, whatever `max_storage` allows."""
+
+    default_remedy = "make room on the disk"
+
+
 class StorageDamaged(StorageError):
     """The database file is damaged. Nothing was deleted."""
+
+
+class StorageMoved(StorageError):
+    """The data directory, or the database in it, was deleted, moved or replaced while the node ran."""
+
+    default_remedy = "put it back if it was moved by mistake, then start the node again"
 
 
 class StorageUnknown(StorageError):

@@ -15,6 +15,9 @@ import attrs
 from camomile_trio.kademlia.ids import NodeId, distance
 from camomile_trio.kademlia.messages import Durability, StoreStatus
 
+# One reason to whoever counts a majority: of some holders the disk is full, others hold as much as they may.
+_ALIKE = {StoreStatus.NO_ROOM: StoreStatus.FULL}
+
 
 @attrs.frozen
 class Success:
@@ -23,7 +26,7 @@ class Success:
 
 @attrs.frozen
 class Refused:
-    """A majority refused, for one and the same reason."""
+    """A majority refused, for one and the same reason; FULL stands for NO_ROOM too."""
 
     status: StoreStatus
 
@@ -157,7 +160,7 @@ class Acknowledgements:
         still_open = len(members) - acknowledged - len(declined)
         if acknowledged + still_open >= needed:
             return None
-        reasons = Counter(status for status in declined if status is not None)
+        reasons = Counter(_ALIKE.get(status, status) for status in declined if status is not None)
         status, refusals = max(reasons.items(), key=lambda item: item[1], default=(StoreStatus.UNKNOWN, 0))
         if refusals >= needed:
             return Refused(status)

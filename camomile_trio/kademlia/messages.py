@@ -117,6 +117,7 @@ class StoreStatus(enum.IntEnum):
     NOT_YET = 12  # issued, or with a seq, too far in the future: somebody's clock is wrong
     FAILED = 13  # the storage failed
     BUSY = 14
+    NO_ROOM = 15  # the disk is full; FULL is a storage that holds as much as it may
 
 
 class Durability(enum.IntEnum):

@@ -19,7 +19,7 @@ from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia import leases, registers
 from camomile_trio.kademlia.admission import Verdict, admit, admit_classic, is_acceptable, is_against_clock
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.kademlia.routing import RoutingTable
@@ -304,7 +304,7 @@ class Holdings:
         if not registers.is_live(state, now):
             self.cache.drop(key)
         if state == before and not self.writes.in_flight[key]:
-            done(StoreResult(StoreStatus.STORED, self.durability, tuple(winners)))
+            self._acknowledge(done, tuple(winners))
             return
         is_tombstone = any(record.is_tombstone for record in records)
         must = is_tombstone and (before.size is not None or bool(before.registers))
@@ -335,7 +335,7 @@ class Holdings:
                 self._write(before, admission.state, None, nobody_waits)
             self.writes.refuse(_STATUS[admission.verdict], done)
         elif admission.state == before and not self.writes.in_flight[key]:
-            done(StoreResult(StoreStatus.STORED, self.durability))
+            self._acknowledge(done)
         else:
             self._write(before, admission.state, value, done)
 
@@ -429,11 +429,6 @@ class Holdings:
             left = registers.without_value(state)
             self.writes.hand_over(left, None, None, even_if_full=True)
 
-    @property
-    def durability(self) -> Durability:
-        """What a commit of this storage means."""
-        return self.storage.durability
-
     def save_uptime(self) -> None:
         self.storage.set_note("uptime", self.uptime)
         self.storage.set_note("classic_bytes", self.writes.classic_bytes)
@@ -457,6 +452,15 @@ class Holdings:
         if not is_holder and not state.published:
             return 0
         return leases.renewal_due(register.record, rank=rank, published_here=state.published, k=self._table.k)
+
+    def _acknowledge(self, done: OnStored, winners: tuple[RecordRow, ...] = ()) -> None:
+        """Answers for what is committed already."""
+        try:
+            durability = self.storage.confirm()
+        except StorageError:
+            self.writes.refuse(StoreStatus.FAILED, done)
+        else:
+            done(StoreResult(StoreStatus.STORED, durability, winners))
 
     def _write(
         self,

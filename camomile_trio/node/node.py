@@ -312,7 +312,11 @@ def _open_storage(config: Config) -> Storage:
     if settings.data_dir is None:
         return MemoryStorage(max_bytes=settings.max_storage)
     return open_sqlite(
-        settings.data_dir, sync=settings.sync, max_bytes=settings.max_storage, on_set_aside=_tell_of_damage
+        settings.data_dir,
+        sync=settings.sync,
+        max_bytes=settings.max_storage,
+        on_set_aside=_tell_of_damage,
+        on_failing=_tell_of_failing,
     )
 
 
@@ -323,6 +327,13 @@ def _tell_of_damage(aside: Path, what: str) -> None:
         because=what,
         meaning="the node starts empty and refills from its neighbours",
     )
+
+
+def _tell_of_failing(reason: str) -> None:
+    if reason:
+        log.error("the storage fails", because=reason, meaning="this node is not ready; what can be read is read")
+    else:
+        log.info("the storage works again")
 
 
 def _node_key(config: Config, rng: random.Random) -> KeyPair:

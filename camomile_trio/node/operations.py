@@ -19,6 +19,7 @@ from camomile_trio.config import LEAST_LEASE, MAX_LEASE
 from camomile_trio.errors import (
     CamomileError,
     ConfigError,
+    DiskFull,
     EmptyValue,
     NoMajority,
     NotFound,
@@ -348,7 +349,8 @@ def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
             case StoreStatus.TOO_LARGE:
                 return ValueTooLarge("most of the holders do not take values of this size")
             case StoreStatus.FULL:
-                return StorageFull("most of the holders are full")
+                refusals = acknowledgements.refusals
+                return _full(refusals[StoreStatus.FULL], refusals[StoreStatus.NO_ROOM])
             case StoreStatus.FAILED:
                 return NoMajority(
                     "the storage of most of the holders fails", remedy="look at the nodes' disks, then repeat"
@@ -376,6 +378,18 @@ def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
         return Unreachable("no other node answered")
     said = ", ".join(f"{count} said {_in_words(status)}" for status, count in acknowledgements.refusals.most_common())
     return NoMajority(f"too few holders acknowledged the {what}" + (f"; {said}" if said else ""))
+
+
+def _full(storages: int, disks: int) -> StorageFull:
+    """So many holders hold as much as they may, and of so many the disk is full."""
+    if not disks:
+        return StorageFull("most of the holders hold as much as they may")
+    if not storages:
+        return DiskFull("the disks of most of the holders are full", remedy="make room on these disks, or add nodes")
+    return StorageFull(
+        f"most of the holders are full: {disks} have no room on their disks, {storages} hold as much as they may",
+        remedy="make room on the disks, raise --max-storage at the others, or add nodes",
+    )
 
 
 def _in_words(status: StoreStatus) -> str:

@@ -29,7 +29,16 @@ from camomile_trio.node.pending import OnReply
 from camomile_trio.node.rpc import Rpc
 
 # Refusals that may be over in a moment.
-PASSING = frozenset({StoreStatus.FAILED, StoreStatus.BUSY, StoreStatus.FULL, StoreStatus.QUOTA, StoreStatus.NO_TOKEN})
+PASSING = frozenset(
+    {
+        StoreStatus.FAILED,
+        StoreStatus.BUSY,
+        StoreStatus.FULL,
+        StoreStatus.NO_ROOM,
+        StoreStatus.QUOTA,
+        StoreStatus.NO_TOKEN,
+    }
+)
 
 # None: no answer came.
 OnResult = Callable[[Contact, StoreResult | None], None]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from camomile_trio.alarm import Alarm
-from camomile_trio.errors import StorageError, StorageFull
+from camomile_trio.errors import DiskFull, StorageError, StorageFull
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreResult, StoreStatus
@@ -75,8 +75,8 @@ class Writes:
             if isinstance(outcome, StorageError):
                 self.changes += 1
                 self.count_classic(state, before)
-                # A disk without room is as full as a storage that holds all it may, and the caller is told so.
-                self.refuse(StoreStatus.FULL if isinstance(outcome, StorageFull) else StoreStatus.FAILED, done)
+                # What makes room differs, so the caller is told which of them is full.
+                self.refuse(StoreStatus.NO_ROOM if isinstance(outcome, DiskFull) else StoreStatus.FAILED, done)
             else:
                 done(StoreResult(StoreStatus.STORED, outcome, winners))
 

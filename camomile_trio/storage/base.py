@@ -60,7 +60,7 @@ class Storage(Protocol):
     def failing(self) -> str:
         """Why commits or reads fail, empty when they do not: the node is not ready while this says something.
 
-        A storage that fails tries by itself whether it works again.
+        A storage that fails tries by itself whether it works again. A lesser success than what failed ends nothing.
         """
 
     def read(self, key: Key) -> KeyState | None:
@@ -94,6 +94,10 @@ class Storage(Protocol):
 
     def remove(self, key: Key) -> None:
         """Forgets that the key was ever there."""
+
+    def confirm(self) -> Durability:
+        """How far what was committed has got, for an acknowledgement without a commit of its own. StorageError once the
+        files were deleted, moved or replaced: what was committed may be lost then, and nothing is acknowledged."""
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         """Up to `limit` keys greater than `after`, in order; None starts at the first. For bounded walks."""

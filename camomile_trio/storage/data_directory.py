@@ -6,11 +6,12 @@ and the file itself means nothing and stays. Errors of the file system are trans
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
-from camomile_trio.errors import DataDirectoryInUse, StorageError
+from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError
 
 LOCK_FILE = "lock"
 SCRATCH_FILE = "scratch"
@@ -76,6 +77,8 @@ class DataDirectory:
 
 
 def _unusable(path: Path, error: OSError) -> StorageError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull(f"the disk of the data directory {path} is full: {error.strerror}")
     return StorageError(
         f"the data directory {path} cannot be used: {error.strerror or error}",
         remedy="give a --data-dir that this user may write to",

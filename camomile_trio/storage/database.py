@@ -4,6 +4,7 @@ Rules of this file: synchronous SQL with every error translated; it knows no eve
 are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread),
 checkpoints (a thread). None of them waits for another one. The log is brought to the disk through a descriptor of its
 own, which SQLite knows nothing of: it locks the database's file and never the log, so closing that one frees no lock.
+SQLite goes on with files that were deleted, moved or replaced under it: `check_in_place` says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from camomile_trio.errors import StorageError
+from camomile_trio.errors import StorageError, StorageMoved
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.registers import KeyState
@@ -74,6 +75,12 @@ class Database:
             except OSError as error:
                 raise self._log_failed(error) from error
             stack.callback(os.close, self._log)
+            try:
+                # While they are open, no other file can get their numbers.
+                self._opened = [(each, _identity(os.stat(each))) for each in (str(path), str(log))]
+            except OSError as error:
+                raise self._log_failed(error) from error
+            self._moved = ""
             # What a killed process had committed is readable, and perhaps only in the operating system's memory.
             self.log_bytes = os.fstat(self._log).st_size
             self._connections = stack.pop_all()
@@ -125,7 +132,10 @@ class Database:
         return int(rows[0][0]) if rows else 0
 
     def commit(self, group: Group) -> None:
-        """Stores a group, all of it or, with a StorageError, nothing."""
+        """Stores a group, all of it or, with a StorageError, nothing that counts. StorageMoved if it is not where a start
+        would look for it."""
+        if self._moved:
+            raise StorageMoved(self._moved)
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             self._store(group)
@@ -134,6 +144,21 @@ class Database:
         except sqlite3.Error as error:
             self._roll_back()
             raise translated(error, self._path) from error
+        self.check_in_place()
+
+    def check_in_place(self) -> None:
+        """StorageMoved unless the database and its log are still where they were opened; then always, for nobody knows
+        what was lost meanwhile."""
+        for path, opened in () if self._moved else self._opened:
+            try:
+                is_there, why = _identity(os.stat(path)) == opened, "another file is there"
+            except OSError as error:
+                is_there, why = False, str(error.strerror)
+            if not is_there:
+                self._moved = f"the file {path} was deleted, moved or replaced while it was in use: {why}"
+                break
+        if self._moved:
+            raise StorageMoved(self._moved)
 
     def sync_log(self) -> None:
         """Brings what was committed so far to the disk, in the log: a start finds it there. Waits for the disk."""
@@ -215,6 +240,10 @@ class Database:
                 self._writer.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _moments(rows: Iterable[tuple[int, bytes]]) -> Moments:

@@ -77,7 +77,7 @@ class Log:
             await trio.sleep(SYNC_AFTER)
             self._unsynced = trio.Event()
             # After a sync that failed the system may take for written what is not: only a checkpoint writes it again.
-            if self._health.sync or self._bytes >= CHECKPOINT_BYTES:
+            if self._health.syncs_fail or self._bytes >= CHECKPOINT_BYTES:
                 await self.checkpoint()
             else:
                 await self._sync()
@@ -90,7 +90,7 @@ class Log:
         except StorageError as error:
             self._on_failure(error)
         else:
-            self._health.sync = ""
+            self._health.on_sync()
             self._is_long = done < in_log and in_log > LONG_LOG_FRAMES
             self._is_spent |= done == in_log
             if done == in_log and self._commits == commits:
@@ -105,6 +105,6 @@ class Log:
             self._on_failure(error)
 
     def _on_failure(self, error: StorageError) -> None:
-        self._health.sync = str(error)
+        self._health.on_failed_sync(error)
         self._statistics.failures += 1
         self._unsynced.set()  # to try again

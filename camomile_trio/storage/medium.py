@@ -11,7 +11,7 @@ import random
 import attrs
 import trio
 
-from camomile_trio.errors import ConfigError, StorageError, StorageFull
+from camomile_trio.errors import ConfigError, DiskFull, StorageError
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.storage.changes import Changes
 from camomile_trio.storage.entries import Entries
@@ -73,7 +73,7 @@ class Medium:
         if self.faults.fails_writes:
             return unwritable()
         if self.faults.is_full and changes.growth > 0:
-            return StorageFull("the simulated disk failed: it is full", remedy=_REMEDY)
+            return DiskFull("the simulated disk failed: it is full", remedy=_REMEDY)
         if self.sync == "os":
             self._drop_synced()
             changes.on_disk_at = self._next_sync()

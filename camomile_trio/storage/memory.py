@@ -103,6 +103,10 @@ class MemoryStorage:
             self._entries.replace(key, None)
             self._hand_over()
 
+    def confirm(self) -> Durability:
+        self._check_open()
+        return self.durability
+
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         self._check_open()
         return self._entries.keys(after, limit)

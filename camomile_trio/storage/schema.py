@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from camomile_trio.errors import StorageDamaged, StorageError, StorageFull, StorageUnknown
+from camomile_trio.errors import DiskFull, StorageDamaged, StorageError, StorageUnknown
 
 # How far a commit goes before it is acknowledged: to the operating system, or to the disk.
 SyncMode = Literal["os", "full"]
@@ -110,7 +110,7 @@ def translated(error: sqlite3.Error, path: Path) -> StorageError:
     if code & 0xFF in _DAMAGE:
         return damaged(path, str(error))
     if code in _NO_ROOM:
-        return StorageFull(f"the disk of the database {path} is full: {error}", remedy="make room on the disk")
+        return DiskFull(f"the disk of the database {path} is full: {error}")
     return StorageError(
         f"the database {path} failed: {error}", remedy="look for a full or failing disk, and for its permissions"
     )

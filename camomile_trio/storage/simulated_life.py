@@ -113,6 +113,10 @@ class SimulatedStorage:
         if entries.get(key) is not None:
             self._hand_over().replace(entries, key, None)
 
+    def confirm(self) -> Durability:
+        self._check_open()
+        return self.durability
+
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         return self._readable().keys(after, limit)
 
@@ -201,7 +205,9 @@ class SimulatedStorage:
         if error is not None:
             self._fail(changes, error)
             return
-        self._commit_failure = ""
+        if not self._medium.faults.is_full:
+            # On a full disk a commit that makes nothing larger shows nothing about those that do.
+            self._commit_failure = ""
         self._statistics.commits += 1
         self._statistics.committed_writes += changes.count
         self._tell(changes, self.durability)

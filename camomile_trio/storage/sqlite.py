@@ -5,11 +5,13 @@ calls its `done`s. Until then reads find it here, laid over what the database sa
 misses a write. Sync "os" commits on the event loop (some 10 µs, without waiting for the disk, see log.py) and a thread
 brings the log to the disk within a second; sync "full" commits in a thread, one group at a time, and waits for the disk
 there. If a commit fails, all that was handed over and not committed goes with it, since later writes build on earlier
-ones: every `done` hears it, and what is readable is again what the disk has.
+ones: every `done` hears it, and what is readable is again what the disk has. Before it is acknowledged, a commit must
+be in the files that a start would open: if these were moved, nothing is acknowledged any more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -19,7 +21,7 @@ from typing import ParamSpec, TypeVar
 import attrs
 import trio
 
-from camomile_trio.errors import StorageDamaged, StorageError
+from camomile_trio.errors import StorageDamaged, StorageError, StorageMoved
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
@@ -30,7 +32,7 @@ from camomile_trio.storage.damage import contacts_in, is_marked, mark, set_aside
 from camomile_trio.storage.data_directory import DataDirectory
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.group import Group, Write
-from camomile_trio.storage.health import Health
+from camomile_trio.storage.health import Health, OnFailing, nobody_listens
 from camomile_trio.storage.log import Log
 from camomile_trio.storage.rows import LAST_MOMENT, pack_registers
 from camomile_trio.storage.schema import DATABASE_FILE, SyncMode
@@ -38,7 +40,6 @@ from camomile_trio.storage.tally import (
     MAX_CONTACTS,
     MAX_PENDING_BYTES,
     MAX_PENDING_WRITES,
-    Tally,
     busy,
     check_value,
     closed,
@@ -46,7 +47,8 @@ from camomile_trio.storage.tally import (
 )
 from camomile_trio.storage.uncommitted import Uncommitted
 
-# Seconds until what failed is tried again, and the bytes that must find room before a full disk counts as well.
+# Seconds until what failed is tried again, and the bytes that must find room, at least, before a full disk counts as
+# well.
 RETRY_AFTER = 2.0
 ROOM = 2**20
 # How many accounts are remembered, besides being in the database.
@@ -57,12 +59,18 @@ P = ParamSpec("P")
 
 
 def open_sqlite(
-    directory: Path, *, sync: SyncMode, max_bytes: int, on_set_aside: Callable[[Path, str], None] | None = None
+    directory: Path,
+    *,
+    sync: SyncMode,
+    max_bytes: int,
+    on_set_aside: Callable[[Path, str], None] | None = None,
+    on_failing: OnFailing = nobody_listens,
 ) -> SqliteStorage:
     """Opens the storage in `directory`, which is made if it is missing and locked until `close`.
 
     With `on_set_aside`, a damaged database is renamed, a new one takes its place, and this is called with its new path
-    and what is wrong with it. DataDirectoryInUse if somebody has the directory; StorageDamaged if the file is damaged
+    and what is wrong with it. `on_failing` is called with the reason when the storage begins to fail, and with nothing
+    when it works again. DataDirectoryInUse if somebody has the directory; StorageDamaged if the file is damaged
     and stays where it is; StorageUnknown if it is another program's or of an unknown version; StorageError if the
     directory cannot be used. Blocks for the disk: at most for the log that a killed process left.
     """
@@ -83,7 +91,7 @@ def open_sqlite(
     except StorageError:
         data_directory.release()
         raise
-    storage = SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes)
+    storage = SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes, on_failing=on_failing)
     if contacts:
         storage.save_contacts(contacts)
     return storage
@@ -92,18 +100,19 @@ def open_sqlite(
 class SqliteStorage:
     """A `Storage`, made by `open_sqlite`."""
 
-    def __init__(self, database: Database, directory: DataDirectory, *, sync: SyncMode, max_bytes: int) -> None:
+    def __init__(
+        self, database: Database, directory: DataDirectory, *, sync: SyncMode, max_bytes: int, on_failing: OnFailing
+    ) -> None:
         self._database = database
         self._directory = directory
         self._sync = sync
         self._statistics = StorageStatistics(max_bytes=max_bytes)
-        self._committed: Tally = database.tally
-        self._waiting = Uncommitted(self._committed)
+        self._waiting = Uncommitted(database.tally)
         # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
         self._last_read: tuple[Key, KeyState | None] | None = None
         # What some accounts hold by what is committed: the same few publishers come again and again.
         self._accounts: Charges = {}
-        self._health = Health()
+        self._health = Health(on_failing)
         self._handed_over = trio.Event()
         self._log = Log(database, self._health, self._statistics)
         self._commit_thread = trio.CapacityLimiter(1)
@@ -196,6 +205,15 @@ class SqliteStorage:
             group.remove(key)
             group.tally = group.tally.with_change(before, None)
             self._handed_over.set()
+
+    def confirm(self) -> Durability:
+        self._check_open()
+        try:
+            self._database.check_in_place()
+        except StorageMoved as error:
+            self._health.on_moved(error)
+            raise
+        return self.durability
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         self._check_open()
@@ -305,7 +323,7 @@ class SqliteStorage:
         try:
             self._database.commit(group)
         except StorageError as error:
-            self._on_failure(error)
+            self._on_failure(group, error)
         else:
             self._on_commit(group)
 
@@ -315,30 +333,29 @@ class SqliteStorage:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._database.commit, group, limiter=self._commit_thread)
         except StorageError as error:
-            self._on_failure(error)
+            self._on_failure(group, error)
         else:
             self._on_commit(group)
 
     def _on_commit(self, group: Group) -> None:
         self._waiting.committing = None
         self._last_read = None
-        self._committed = group.tally
         self._remember(group.accounts)
-        self._health.commit = ""
+        self._health.on_commit(group.log_bytes)
         self._statistics.commits += 1
         self._statistics.committed_writes += group.count
         self._log.on_commit(group.log_bytes)
         for done in group.dones:
             done(self.durability)
 
-    def _on_failure(self, error: StorageError) -> None:
-        dropped = self._waiting.drop(self._committed)
+    def _on_failure(self, group: Group, error: StorageError) -> None:
+        dropped = self._waiting.drop(self._database.tally)
         self._log.on_failed_commit()
         self._last_read = None
-        self._health.on_failed_commit(error)
+        self._health.on_failed_commit(error, group.log_bytes)
         self._statistics.failures += 1
-        for group in dropped:
-            for done in group.dones:
+        for each in dropped:
+            for done in each.dones:
                 done(error)
 
     async def _recover(self) -> None:
@@ -346,18 +363,20 @@ class SqliteStorage:
         while True:
             await self._health.wait_worth_a_try()
             await trio.sleep(RETRY_AFTER)
-            if self._health.failed_read is not None:
+            for what, read_again in [*self._health.failed_reads.items()]:
                 try:
-                    self._from_disk(self._health.failed_read)
+                    read_again()
                 except StorageError:
                     continue
-                self._health.on_read()
-            if self._health.commit:
+                self._health.on_read_again(what)
+            if self._health.commits_fail:
+                # A small commit may fit where that which failed does not.
+                room = max(ROOM, self._health.room)
                 try:
-                    # A small commit may fit where nothing else does.
-                    await trio.to_thread.run_sync(self._directory.try_to_write, ROOM, limiter=self._scratch_thread)
+                    await trio.to_thread.run_sync(self._directory.try_to_write, room, limiter=self._scratch_thread)
                 except StorageError:
                     continue
+                self._health.on_room()
                 self.set_note("recovered", self.note("recovered") + 1)
 
     def _from_disk(self, read: Callable[P, Read], *arguments: P.args, **options: P.kwargs) -> Read:
@@ -365,9 +384,12 @@ class SqliteStorage:
             return read(*arguments, **options)
         except StorageError as error:
             self._statistics.failures += 1
-            self._health.on_failed_read(error, functools.partial(read, *arguments, **options))
+            again = functools.partial(self._from_disk, read, *arguments, **options)
+            self._health.on_failed_read(error, (read, arguments), again)
             if isinstance(error, StorageDamaged):
-                mark(self._directory.path)
+                with contextlib.suppress(StorageMoved):
+                    self._database.check_in_place()  # another database may be there now, and is not damaged
+                    mark(self._directory.path)
             raise
 
     def _check_open(self) -> None:

@@ -6,16 +6,20 @@ are skipped; the simulated disk goes through the same in test_simulated.py.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from camomile_trio.errors import StorageError, StorageFull
+from camomile_trio.errors import DiskFull, StorageDamaged, StorageError, StorageMoved
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage import log, sqlite
 from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.damage import is_marked
+from camomile_trio.storage.health import MAX_FAILED_READS
+from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
 from tests.storage.kept import MIB, Outcomes, commit, key, state, until, writer_of
 
@@ -66,8 +70,10 @@ async def test_a_full_disk_refuses_what_is_larger_and_takes_it_again_once_there_
         assert await write(storage, 1, bytes(1000)) is Durability.SYSTEM
         (disk / "somebody-elses").write_bytes(bytes(6 * MIB + MIB // 2))
         refused = await write(storage, 2, bytes(3 * MIB))
-        assert isinstance(refused, StorageFull)
+        assert isinstance(refused, DiskFull)
         assert "full" in str(refused)
+        assert refused.remedy == "make room on the disk"
+        assert "make room on the disk" in storage.failing
         assert "full" in storage.failing
         assert storage.read(key(2)) is None
         assert storage.value(key(1)) == bytes(1000)
@@ -78,6 +84,168 @@ async def test_a_full_disk_refuses_what_is_larger_and_takes_it_again_once_there_
         await until(lambda: not storage.failing)
         assert storage.statistics.failures == failures
         assert await write(storage, 2, bytes(3 * MIB)) is Durability.SYSTEM
+
+
+async def test_a_small_write_that_fits_does_not_make_a_full_disk_well_and_both_changes_are_told_once(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    told: list[str] = []
+    storage = open_sqlite(disk / "data", sync="os", max_bytes=100 * MIB, on_failing=told.append)
+    tries = 0
+    try_to_write = storage._directory.try_to_write
+
+    def counted(size: int) -> None:
+        nonlocal tries
+        tries += 1
+        try_to_write(size)
+
+    monkeypatch.setattr(storage._directory, "try_to_write", counted)
+    async with writer_of(storage):
+        # There is room for a MiB, and not for a value of three.
+        (disk / "somebody-elses").write_bytes(bytes(5 * MIB + MIB // 2))
+        for number in range(3):
+            assert isinstance(await write(storage, 1, bytes(3 * MIB)), DiskFull)
+            assert await write(storage, 10 + number, b"small") is Durability.SYSTEM
+            assert "full" in storage.failing
+        before = tries
+        await until(lambda: tries > before + 2)
+        assert "full" in storage.failing
+        assert told == [storage.failing]
+        (disk / "somebody-elses").unlink()
+        await until(lambda: not storage.failing)
+        assert await write(storage, 1, bytes(3 * MIB)) is Durability.SYSTEM
+    assert told[1:] == [""]
+    storage.close()
+
+
+async def test_a_commit_as_large_as_the_one_that_failed_makes_it_well_at_once(
+    storage: SqliteStorage, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with writer_of(storage):
+        monkeypatch.setattr(sqlite, "RETRY_AFTER", 1000.0)
+        (disk / "somebody-elses").write_bytes(bytes(6 * MIB))
+        assert isinstance(await write(storage, 1, bytes(3 * MIB)), DiskFull)
+        (disk / "somebody-elses").unlink()
+        assert await write(storage, 1, bytes(3 * MIB)) is Durability.SYSTEM
+        assert storage.failing == ""
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_clear_error(disk: Path) -> None:
+    (disk / "data").mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "somebody-elses").write_bytes(bytes(9 * MIB))
+    with pytest.raises(DiskFull, match="is full") as refused:
+        open_sqlite(disk / "data", sync="os", max_bytes=MIB)
+    assert refused.value.remedy == "make room on the disk"
+
+
+def deleted(data: Path) -> None:
+    shutil.rmtree(data)
+
+
+def renamed(data: Path) -> None:
+    data.rename(data.with_name("elsewhere"))
+
+
+def replaced(data: Path) -> None:
+    """By another directory with another node's database."""
+    renamed(data)
+    open_sqlite(data, sync="os", max_bytes=MIB).close()
+
+
+def restored_over(data: Path) -> None:
+    """The database alone, by a copy of itself: the same bytes are another file."""
+    shutil.copy(data / "camomile.db", data / "copy")
+    (data / "copy").replace(data / "camomile.db")
+
+
+def without_its_log(data: Path) -> None:
+    (data / "camomile.db-wal").unlink()
+
+
+def with_another_log(data: Path) -> None:
+    without_its_log(data)
+    (data / "camomile.db-wal").write_bytes(b"")
+
+
+@pytest.mark.parametrize("sync", ["os", "full"])
+@pytest.mark.parametrize("befall", [deleted, renamed, replaced, restored_over, without_its_log, with_another_log])
+async def test_what_is_committed_where_no_start_looks_for_it_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, befall: Callable[[Path], None], sync: SyncMode
+) -> None:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    told: list[str] = []
+    storage = open_sqlite(tmp_path / "data", sync=sync, max_bytes=MIB, on_failing=told.append)
+    async with writer_of(storage):
+        assert await write(storage, 1, b"there") is storage.confirm() is storage.durability
+        befall(tmp_path / "data")
+        for number in (2, 3):
+            refused = await write(storage, number, b"gone")
+            assert isinstance(refused, StorageMoved)
+            assert "was deleted, moved or replaced" in str(refused)
+        with pytest.raises(StorageMoved):
+            storage.confirm()
+        assert "start the node again" in storage.failing
+        assert told == [storage.failing]
+        assert storage.value(key(1)) == b"there"
+        assert storage.read(key(3)) is None
+        assert storage.statistics.pending == 0
+    storage.close()
+
+
+async def test_a_directory_that_comes_back_is_taken_up_by_a_start_and_not_before(tmp_path: Path) -> None:
+    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    async with writer_of(storage):
+        assert await write(storage, 1, b"there") is Durability.SYSTEM
+        renamed(tmp_path / "data")
+        with pytest.raises(StorageMoved):
+            storage.confirm()
+        (tmp_path / "elsewhere").rename(tmp_path / "data")
+        assert isinstance(await write(storage, 2, b"refused"), StorageMoved)
+    storage.close()
+    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    async with writer_of(storage):
+        assert storage.value(key(1)) == b"there"
+        assert storage.read(key(2)) is None
+        assert await write(storage, 2, b"taken") is Durability.SYSTEM
+    storage.close()
+
+
+async def test_the_database_that_took_the_place_of_this_one_stays_as_it_is(tmp_path: Path) -> None:
+    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    async with writer_of(storage):
+        await write(storage, 1, b"mine")
+        renamed(tmp_path / "data")
+        other = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+        async with writer_of(other):
+            await write(other, 2, b"another's")
+            assert isinstance(await write(storage, 3, b"mine too"), StorageMoved)
+    storage.close()
+    # In the other's log, which a closing SQLite removes where it is the last one of its file.
+    assert (tmp_path / "data" / "camomile.db-wal").stat().st_size > 0
+    async with writer_of(other):
+        assert await write(other, 4, b"another's too") is Durability.SYSTEM
+    other.close()
+    again = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    assert again.keys(None, 10) == [key(2), key(4)]
+    again.close()
+
+
+def test_damage_that_shows_after_the_directory_was_replaced_is_not_that_of_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    replaced(tmp_path / "data")
+
+    def read(wanted: bytes) -> object:
+        raise StorageDamaged("a page makes no sense")
+
+    monkeypatch.setattr(storage._database, "read", read)
+    with pytest.raises(StorageDamaged):
+        storage.read(key(1))
+    assert not is_marked(tmp_path / "data")
+    storage.close()
 
 
 async def test_a_disk_that_has_room_for_little_only_is_not_well(storage: SqliteStorage, disk: Path) -> None:
@@ -141,6 +309,34 @@ async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeyp
         is_broken = False
         await until(lambda: not storage.failing)
         assert storage.read(key(1)) == state(1, 5)
+    storage.close()
+
+
+async def test_of_several_reads_that_fail_all_have_to_work_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    works = storage._database.read
+    broken = {key(number) for number in range(2 * MAX_FAILED_READS)}
+
+    def read(wanted: bytes) -> object:
+        if wanted in broken:
+            raise StorageError("disk I/O error")
+        return works(wanted)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(storage._database, "read", read)
+    async with writer_of(storage):
+        for wanted in sorted(broken):
+            with pytest.raises(StorageError, match="I/O"):
+                storage.read(wanted)
+        failures = storage.statistics.failures
+        # The last that failed works again, and the first does not.
+        broken -= {key(number) for number in range(1, 2 * MAX_FAILED_READS)}
+        await until(lambda: storage.statistics.failures > failures + MAX_FAILED_READS)
+        assert "I/O" in storage.failing
+        broken.clear()
+        await until(lambda: not storage.failing)
     storage.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camomile_trio.errors import DataDirectoryInUse, StorageError, StorageFull
+from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
@@ -201,8 +201,12 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(open_storag
         assert (after.keys, after.values, after.bytes, after.pending) == (1, 1, before.bytes, 0)
         assert (after.failures, after.commits) == (1, 1)
         pragma(connection, "max_page_count = 1073741823")
-        storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
+        storage.write(state(3), NEVER, done=outcomes)
         assert (await outcomes.until(3))[2] is storage.durability
+        assert "full" in storage.failing, "a small write says nothing about a large one"
+        storage.write(state(1), NEVER, done=outcomes)
+        storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
+        assert (await outcomes.until(5))[4] is storage.durability
     assert storage.failing == ""
     assert storage.value(key(2)) == bytes(MIB)
 
@@ -231,7 +235,7 @@ async def test_a_commit_that_fails_while_closing_is_heard(open_storage: Open, tm
     outcomes = Outcomes()
     storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
     storage.close()
-    assert [type(outcome) for outcome in outcomes.heard] == [StorageFull]
+    assert [type(outcome) for outcome in outcomes.heard] == [DiskFull]
     assert on_disk(tmp_path) == set()
 
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from camomile_trio.errors import NoMajority, StorageFull
+from camomile_trio.errors import DiskFull, NoMajority, StorageFull
 from camomile_trio.storage.medium import DiskFaults
 from camomile_trio.storage.simulated import SimulatedDisk
 from tests.stories.village import Village, small, village
@@ -29,11 +29,38 @@ async def test_when_most_disks_are_full_the_caller_hears_that(autojump_clock: tr
         for disk in disks[:3]:
             disk.set_faults(DiskFaults(is_full=True))
         for node in place.nodes:
-            with pytest.raises(StorageFull):
+            with pytest.raises(DiskFull) as refused:
                 await node.put(VALUE)
+            assert refused.value.remedy == "make room on these disks, or add nodes"
         for disk in disks:
             disk.set_faults()
         assert (await place[0].put(VALUE)).replicas >= 3
+
+
+async def test_storages_that_hold_as_much_as_they_may_name_the_setting_and_not_the_disk(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(0, config=small(cache_life=0)) as place:
+        for number in range(3):
+            await place.open(storage=SimulatedDisk(sync="os", max_bytes=100, rng=random.Random(number)).open())
+        with pytest.raises(StorageFull) as refused:
+            await place[0].put(VALUE)
+        assert "--max-storage" in refused.value.remedy
+        assert "disk" not in f"{refused.value} {refused.value.remedy}"
+
+
+async def test_full_disks_and_full_storages_are_one_reason_and_both_remedies_are_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village(0, config=small(cache_life=0)) as place:
+        disks = await settle_with_disks(place, 2)
+        for number in (2, 3):
+            await place.open(storage=SimulatedDisk(sync="os", max_bytes=100, rng=random.Random(number)).open())
+        for disk in disks:
+            disk.set_faults(DiskFaults(is_full=True))
+        with pytest.raises(StorageFull, match="2 have no room on their disks, 2 hold as much") as refused:
+            await place[3].put(VALUE)
+        assert "make room on the disks, raise --max-storage" in refused.value.remedy
 
 
 async def test_reasons_of_fewer_than_most_are_said_too(autojump_clock: trio.testing.MockClock) -> None:
@@ -42,7 +69,7 @@ async def test_reasons_of_fewer_than_most_are_said_too(autojump_clock: trio.test
         disks = await settle_with_disks(place, 4)
         for disk in disks[:2]:
             disk.set_faults(DiskFaults(is_full=True))
-        with pytest.raises(NoMajority, match="2 said full"):
+        with pytest.raises(NoMajority, match="2 said no room"):
             await place[3].put(VALUE)
 
 

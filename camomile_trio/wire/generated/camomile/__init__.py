@@ -117,6 +117,8 @@ class StoreStatus(betterproto2.Enum):
 
     BUSY = 14
 
+    NO_ROOM = 15
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -135,6 +137,7 @@ class StoreStatus(betterproto2.Enum):
             12: "STORE_STATUS_NOT_YET",
             13: "STORE_STATUS_FAILED",
             14: "STORE_STATUS_BUSY",
+            15: "STORE_STATUS_NO_ROOM",
         }
 
     @classmethod
@@ -155,6 +158,7 @@ class StoreStatus(betterproto2.Enum):
             "STORE_STATUS_NOT_YET": 12,
             "STORE_STATUS_FAILED": 13,
             "STORE_STATUS_BUSY": 14,
+            "STORE_STATUS_NO_ROOM": 15,
         }
 
 
