@@ -179,7 +179,9 @@ class _OperatorHandlers:
 
     async def ready(self) -> Response:
         if not self._node.ready:
-            raise NotJoined(f"not ready: {self._node.not_ready_because}", remedy="wait, and ask again")
+            raise NotJoined(
+                f"not ready: {self._node.not_ready_because}", remedy="do what the reason says, else wait and ask again"
+            )
         return Response("ready\n", content_type=TEXT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def node(self) -> Response:

@@ -132,8 +132,7 @@ class Database:
         return int(rows[0][0]) if rows else 0
 
     def commit(self, group: Group) -> None:
-        """Stores a group, all of it or, with a StorageError, nothing that counts. StorageMoved if it is not where a start
-        would look for it."""
+        """Stores a group, all of it or, with a StorageError, nothing; StorageMoved if no start would find it."""
         if self._moved:
             raise StorageMoved(self._moved)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -133,6 +134,33 @@ def test_what_was_put_is_there_again_after_a_restart(run: Run, processes: Proces
     second.event("ready")
     assert again["id"] == listening["id"]
     assert run("get", key, "--node", url_of(again)).stdout == "lasting"
+
+
+def test_a_node_whose_data_directory_was_deleted_acknowledges_nothing_and_says_why(
+    run: Run, processes: Processes, tmp_path: Path
+) -> None:
+    directory = tmp_path / "node"
+    node, listening = processes.node("--data-dir", str(directory), "--socket", str(tmp_path / "control.sock"))
+    node.event("ready")
+    url = url_of(listening)
+    key = run("put", "before", "--node", url).stdout.strip()
+    shutil.rmtree(directory)
+    # Until something is written nothing can be lost that was not lost with the directory.
+    for value in ("before", "after", "and again"):
+        refused = run("put", value, "--node", url)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "the storage of most of the holders fails" in complaint(refused)
+    assert run("get", key, "--node", url).stdout == "before"
+    ready = httpx.get(f"{url}/-/ready")
+    assert ready.status_code == 503
+    assert f"{directory}/camomile.db was deleted, moved or replaced" in ready.json()["detail"]
+    assert "start the node again" in ready.json()["detail"]
+    assert str(node.event("the storage fails")["because"]) in ready.json()["detail"]
+    assert node.end(signal.SIGTERM) == 0
+    assert not any("the storage fails" in line for line in node.rest(node.errors))
+    again, listening = processes.node("--data-dir", str(directory))
+    again.event("ready")
+    assert run("put", "after", "--node", url_of(listening)).exit_code == 0
 
 
 def test_a_node_says_once_that_a_name_cannot_be_resolved_and_goes_on(processes: Processes) -> None:

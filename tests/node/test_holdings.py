@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from camomile_trio.errors import StorageError
+from camomile_trio.errors import DiskFull, StorageError, StorageMoved
 from camomile_trio.identity import KeyPair, sign_record
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
@@ -71,6 +71,34 @@ async def test_a_full_storage_refuses_and_remembers_nothing_of_it() -> None:
     assert statuses[0] is StoreStatus.STORED
     assert shelf.holdings.refused["full"] == statuses.count(StoreStatus.FULL)
     assert len(shelf.holdings.writes.in_flight) == 0  # or strangers could fill the memory with keys that were refused
+
+
+async def test_what_is_stored_already_is_not_acknowledged_once_the_storage_may_have_lost_it() -> None:
+    class Moved(MemoryStorage):
+        is_moved = False
+
+        def confirm(self) -> Durability:
+            if self.is_moved:
+                raise StorageMoved("the data directory was deleted")
+            return super().confirm()
+
+    shelf = Shelf(storage=(storage := Moved(max_bytes=65_536)))
+    row = lease_of(ALICE, KEY).row()
+    assert await shelf.store(VALUE, row) is StoreStatus.STORED
+    assert await shelf.store(VALUE, row) is StoreStatus.STORED
+    storage.is_moved = True
+    assert await shelf.store(VALUE, row) is StoreStatus.FAILED
+
+
+async def test_a_disk_without_room_is_told_from_a_storage_that_holds_as_much_as_it_may() -> None:
+    class Full(MemoryStorage):
+        def write(self, *arguments: object, done: Done | None = None, **options: object) -> None:
+            assert done is not None
+            done(DiskFull("no space left"))
+
+    shelf = Shelf(storage=Full(max_bytes=65_536))
+    assert await shelf.store(VALUE, lease_of(ALICE, KEY).row()) is StoreStatus.NO_ROOM
+    assert shelf.holdings.refused == {"no_room": 1}
 
 
 async def test_a_full_storage_takes_a_tombstone_for_what_it_holds() -> None:
