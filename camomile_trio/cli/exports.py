@@ -33,16 +33,18 @@ class Tally:
     _bad_in_a_row: int = 0
 
     def count(self, records: int, refused: tuple[str, ...] | list[str]) -> None:
-        """One entry. CommandFailed when there were too many bad ones in a row."""
+        """One entry."""
         self.entries += 1
         self.records += records
         self.refused.update(refused)
         self._bad_in_a_row = 0 if records else self._bad_in_a_row + 1
+
+    def require_sense(self) -> None:
+        """CommandFailed when the last entries were all bad, and many. Ask once all that was sent is counted."""
         if self._bad_in_a_row >= MOST_BAD_IN_A_ROW:
-            self.tell()
             raise CommandFailed(
-                f"the last {MOST_BAD_IN_A_ROW} entries were all refused, the last one as: {', '.join(refused)}",
-                remedy="look at the file with `camomile check`; what was good before them is in",
+                f"the last {self._bad_in_a_row} entries were all refused",
+                remedy="see the reasons above; give a file that `camomile export` wrote",
             )
 
     def tell(self) -> None:
@@ -85,7 +87,7 @@ class ExportReader:
                 if len(line) > bound:
                     raise CommandFailed(
                         f"entry {seen + 1} has more than {bound} bytes: this is no export",
-                        remedy="give a file that `camomile export` wrote; what was good before it is in",
+                        remedy="give a file that `camomile export` wrote",
                     )
                 break
             if line.startswith(b'{"entries":'):
@@ -94,7 +96,7 @@ class ExportReader:
             seen += 1
             yield line[:-1]
         raise CommandFailed(
-            f"the export was cut short after {seen} entries", remedy="what was good before that is in; export it again"
+            f"the export was cut short after {seen} entries", remedy="see above what became of these; export again"
         )
 
     def _check_end(self, line: bytes, seen: int) -> None:

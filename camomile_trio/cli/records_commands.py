@@ -149,6 +149,7 @@ def import_(file: Path, socket: Path | None, data_dir: Path | None) -> None:
         try:
             for batch in _batches(reader.lines()):
                 _send(client, batch, tally)
+                tally.require_sense()
         finally:
             click.echo(f"imported {tally.records} records of {tally.entries} keys")
             tally.tell()
@@ -198,6 +199,7 @@ def check(file: Path, network: str) -> None:
                     tally.count(0, [error.reason])
                 else:
                     tally.count(len(good), refused)
+                tally.require_sense()
         finally:
             click.echo(f"good     {tally.records} records of {tally.entries} keys")
             tally.tell()
@@ -215,16 +217,23 @@ def _source(file: Path) -> Iterator[BinaryIO]:
 
 
 def _batches(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """What was read before the reading failed is a batch too: that its file ends badly says nothing about an entry."""
     batch: list[bytes] = []
     size = 0
-    for line in lines:
-        if batch and (size + len(line) > BATCH_BYTES or len(batch) >= BATCH_ENTRIES):
-            yield batch
-            batch, size = [], 0
-        batch.append(line)
-        size += len(line) + 1
+    failure: CommandFailed | OSError | None = None
+    try:
+        for line in lines:
+            if batch and (size + len(line) > BATCH_BYTES or len(batch) >= BATCH_ENTRIES):
+                yield batch
+                batch, size = [], 0
+            batch.append(line)
+            size += len(line) + 1
+    except (CommandFailed, OSError) as error:
+        failure = error
     if batch:
         yield batch
+    if failure is not None:
+        raise failure
 
 
 def _after(last: object) -> dict[str, str]:

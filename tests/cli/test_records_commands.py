@@ -122,6 +122,57 @@ def test_every_bad_entry_is_counted_by_its_reason_and_the_good_ones_are_in(
     assert run("get", str(Key.of(b"carried 2")), "--node", url_of(listening)).exit_code == 1
 
 
+@pytest.mark.real_time
+def test_every_entry_before_the_place_where_a_file_goes_wrong_is_taken_in(
+    run: Run, processes: Processes, tmp_path: Path
+) -> None:
+    directory = tmp_path / "node"
+    node, listening = processes.node("--data-dir", str(directory))
+    node.event("ready")
+    # A batch has 16 entries: some are in the last one, wherever the file ends.
+    stories = {
+        "the export was cut short after 20 entries": b"",
+        "the export was cut short after 20 entries;": entry(999)[:100],
+        "entry 21 has more than": b"x" * (archive.longest_line(exports.LARGEST_VALUE) + 1),
+        "does not say that it has 20 entries": archive.end_line(21),
+    }
+    for story, (said, ending) in enumerate(stories.items()):
+        numbers = range(100 * story, 100 * story + 20)
+        file = written(tmp_path / "export", archive.header_line("camomile"), *map(entry, numbers), ending)
+        taken = run("import", file, "--data-dir", str(directory))
+        assert (taken.exit_code, taken.stdout) == (1, "imported 20 records of 20 keys\n")
+        assert said in taken.stderr
+        for number in numbers:
+            value = f"carried {number}"
+            assert run("get", str(Key.of(value.encode())), "--node", url_of(listening)).stdout == value
+
+
+@pytest.mark.real_time
+def test_what_was_refused_before_a_file_ends_badly_is_named(run: Run, processes: Processes, tmp_path: Path) -> None:
+    directory = tmp_path / "node"
+    node, _ = processes.node("--data-dir", str(directory))
+    node.event("ready")
+    file = written(tmp_path / "export", archive.header_line("camomile"), entry(1), b"nonsense\n", entry(2)[:50])
+    taken = run("import", file, "--data-dir", str(directory))
+    assert (taken.exit_code, taken.stdout) == (1, "imported 1 records of 2 keys\nrefused  1  malformed\n")
+    assert "cut short after 2 entries" in taken.stderr
+
+
+@pytest.mark.real_time
+def test_what_follows_rubbish_in_its_batch_is_counted_before_the_file_is_given_up(
+    run: Run, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MOST_BAD_IN_A_ROW", 3)
+    directory = tmp_path / "node"
+    node, _ = processes.node("--data-dir", str(directory))
+    node.event("ready")
+    good, rubbish = [*map(entry, range(32))], [b"nonsense\n"]
+    lines = (archive.header_line("camomile"), *good[:1], *3 * rubbish, *good[1:13], *16 * rubbish, *good[13:])
+    taken = run("import", written(tmp_path / "export", *lines), "--data-dir", str(directory))
+    assert (taken.exit_code, taken.stdout) == (1, "imported 13 records of 32 keys\nrefused  19  malformed\n")
+    assert "the last 16 entries were all refused" in taken.stderr
+
+
 def test_a_file_that_was_cut_short_is_told_from_a_whole_one(run: Run, tmp_path: Path) -> None:
     whole = archive.header_line("camomile") + entry(1) + entry(2) + archive.end_line(2)
     assert run("check", written(tmp_path / "whole", whole)).exit_code == 0
@@ -181,6 +232,7 @@ def test_an_endless_file_of_rubbish_is_not_read_to_its_end() -> None:
     with pytest.raises(CommandFailed, match="the last 1000 entries were all refused"):  # noqa: PT012 (as a command reads)
         for _ in reader.lines():
             tally.count(0, ["malformed"])
+            tally.require_sense()
     assert source.read <= 1001 * len(source.line)
 
 
