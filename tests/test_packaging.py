@@ -107,6 +107,17 @@ def test_the_package_knows_its_version() -> None:
     assert camomile_trio.__version__ == project()["version"]
 
 
+def test_no_container_has_a_volume_without_a_name() -> None:
+    """Nobody removes these once their container is gone, and nobody knows then whose they were."""
+    assert "VOLUME" not in (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
+    compose = (ROOT / "deploy" / "compose.yaml").read_text("utf-8")
+    lists = "".join(re.findall(r"^    volumes:\n((?:      .*\n)+)", compose, re.MULTILINE))
+    mounted = re.findall(r"^ +- (\S+)$", lists, re.MULTILINE)
+    named = set(re.findall(r"^  (\S+):$", compose.partition("\nvolumes:\n")[2], re.MULTILINE))
+    assert len(mounted) == 4
+    assert {volume.partition(":")[0] for volume in mounted} == named
+
+
 def test_the_containers_use_only_settings_that_a_node_has() -> None:
     texts = [(ROOT / "deploy" / name).read_text("utf-8") for name in ("Dockerfile", "compose.yaml")]
     used = set(re.findall(r"CAMOMILE_[A-Z_]+", "".join(texts))) - SETTINGS_OF_COMPOSE

@@ -68,18 +68,35 @@ class Deployment:
         """Of the container that the tests speak from."""
         return f"{self.project}-client"
 
-    def up(self, image: str) -> None:
-        """Starts bootstrap and `nodes` - 1 replicas; EngineError unless every one of them then runs."""
-        command = [*compose_command(), "-p", self.project, "-f", str(COMPOSE_FILE), "up", "--detach", "--no-build"]
+    def up(self, image: str, *, anew: bool = False) -> None:
+        """Starts bootstrap and `nodes` - 1 replicas, and ends what is more; EngineError unless every one then runs.
+
+        `anew`: no container stays as it is, as after a change of the image.
+        """
+        words = ["up", "--detach", "--no-build", "--scale", f"node={self.nodes - 1}"]
+        self._compose(image, *words, *(["--force-recreate"] if anew else []))
+        running = [replica for replica in self.replicas() if replica.running]
+        if len(running) != self.nodes:
+            raise EngineError(f"of {self.nodes} replicas {len(running)} run:\n{self.logs(lines=5)[-4000:]}")
+
+    def down(self, image: str) -> None:
+        """As a user takes it away who wants nothing of it to be left. `remove` looks after what Compose leaves."""
+        self._compose(image, "down", "--volumes")
+
+    def _compose(self, image: str, *words: str) -> None:
+        command = [*compose_command(), "-p", self.project, "-f", str(COMPOSE_FILE), *words]
         environment = {
             "CAMOMILE_IMAGE": image,
             "CAMOMILE_PUBLISH": "127.0.0.1:",  # any free port
             "COMPOSE_HTTP_TIMEOUT": "300",  # an engine that starts fifty containers is slow to answer
         }
-        run([*command, "--scale", f"node={self.nodes - 1}"], within=120 + 6 * self.nodes, env=environment)
-        running = [replica for replica in self.replicas() if replica.running]
-        if len(running) != self.nodes:
-            raise EngineError(f"of {self.nodes} replicas {len(running)} run:\n{self.logs(lines=5)[-4000:]}")
+        run(command, within=120 + 6 * self.nodes, env=environment)
+
+    def volumes(self) -> set[str]:
+        """The volumes that its containers have mounted, with a name or without."""
+        containers = self._of_kind("container")
+        about = json.loads(docker("container", "inspect", *containers)) if containers else []
+        return {mount["Name"] for one in about for mount in one["Mounts"] if mount["Type"] == "volume"}
 
     def replicas(self) -> list[Replica]:
         """All of them, bootstrap first, whatever their state."""
