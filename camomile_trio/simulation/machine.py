@@ -80,8 +80,13 @@ class Machine:
 
     @property
     def serves(self) -> bool:
-        """Users can use it: it runs, is not paused, and has joined."""
+        """Users can use it: it runs, is not paused, has joined, and its storage works."""
         return self.node is not None and self.condition is Condition.UP and self.node.ready
+
+    @property
+    def has_joined(self) -> bool:
+        """It runs, is not paused, and has joined, whether its storage works or not."""
+        return self.node is not None and self.condition is Condition.UP and self.node.core.readiness.is_joined
 
     def __str__(self) -> str:
         return f"machine {self.number} ({self.id.hex()[:8]} at {self.endpoint})"

@@ -44,14 +44,15 @@ class Users:
         return (b"value %d of seed %d " % (self._values, self._world.seed)).ljust(size, b".")
 
     def any_machine(self, among: Sequence[Machine] | None = None) -> Machine | None:
-        """A random machine that serves; None if none does."""
+        """A random machine that serves; where none does, one that has joined: its storage fails, and it reads on.
+        None if there is none of these either."""
         machines = self._world.machines if among is None else among
         # Nearly always nearly all of them serve.
         for _ in range(min(8, len(machines))):
             machine = self._rng.choice(machines)
             if machine.serves:
                 return machine
-        serving = [each for each in machines if each.serves]
+        serving = [each for each in machines if each.serves] or [each for each in machines if each.has_joined]
         return self._rng.choice(serving) if serving else None
 
     async def put(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from camomile_trio.errors import StorageFull
+from camomile_trio.errors import DiskFull
 from camomile_trio.simulation.faults import faulty_disks, some
 from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.readings import claim_all_read, claim_none_read, claim_share
@@ -34,7 +34,7 @@ async def run(world: World, nodes: int) -> None:
         accepted = sum(each is not None and each.outcome == OK for each in refused)
         why = sorted({each.outcome for each in refused if each is not None})
         world.claim("with all disks full no put was acknowledged", accepted == 0, f"{accepted} were; {why}")
-        world.claim("with all disks full the caller hears that they are full", why == [StorageFull.__name__], why)
+        world.claim("with all disks full the caller hears that they are full", why == [DiskFull.__name__], why)
         await world.users.keep_busy(300.0, gets=3.0)
         claim_share(world, "with all disks full every get succeeded", "get", before, least=1.0)
     before = len(world.ledger.operations)
