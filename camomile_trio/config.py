@@ -126,6 +126,9 @@ class Requests:
     max_puts: int = attrs.field(default=16, validator=_between(1, 100_000))
     # Bytes a second sent to unproven classic endpoints beyond the three-times rule, for all of them together.
     classic_budget: int = attrs.field(default=64 * KIB, validator=_between(0, GIB, "bytes/s"))
+    # TCP connections with peers, inbound, outbound and idle ones together; more than the default are not made. Few:
+    # large values wait for each other. Many: descriptors.
+    max_streams: int = attrs.field(default=160, validator=_between(8, 160))
     # How many peers' round trips, tokens and failures are remembered.
     max_peers: int = attrs.field(default=4096, validator=_between(64, 1_000_000))
 

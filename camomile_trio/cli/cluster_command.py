@@ -5,15 +5,19 @@ Rules of this file: options only; what then runs is in `local_cluster.py`.
 
 from __future__ import annotations
 
-import sys
+import os
+from pathlib import Path
 
 import click
 
 from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
 from camomile_trio.cli.option_types import SocketAddress, option
+from camomile_trio.cli.places import socket_of_node
+from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.kademlia.contacts import Endpoint
 
-MOST_NODES = 250  # a process has 1024 file descriptors by default; a node takes three at rest, and more under load
+# Where a process may not have more than 1024 descriptors: a node takes three at rest, and more under load.
+MOST_NODES = 250
 
 
 @click.command(short_help="Run a network of many nodes in this one process.")
@@ -31,8 +35,23 @@ MOST_NODES = 250  # a process has 1024 file descriptors by default; a node takes
     default=0,
     help="Where peers reach node 1, on 127.0.0.1; node i is at this port + i - 1. 0 takes free ones.",
 )
+@option(
+    "--socket",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_default="control-PORT.sock in the runtime directory, after node 1's port of peers",
+    help="The control socket of node 1. `camomile stop` stops all nodes.",
+)
 @log_options(level="warning")
-def cluster(nodes: int, http: Endpoint, udp_port: int, log_level: LogLevel, log_format: LogFormat | None) -> None:
+@click.pass_context
+def cluster(
+    context: click.Context,
+    nodes: int,
+    http: Endpoint,
+    udp_port: int,
+    socket: Path | None,
+    log_level: LogLevel,
+    log_format: LogFormat | None,
+) -> None:
     """Run a network of many nodes in this one process, on loopback, until Ctrl-C.
 
     All nodes share one publisher key, so that each can forget what another stored. They keep everything in memory: when
@@ -42,10 +61,16 @@ def cluster(nodes: int, http: Endpoint, udp_port: int, log_level: LogLevel, log_
         if first and first + nodes - 1 > 65535:
             raise click.UsageError(f"{name}: {nodes} nodes from port {first} on go beyond 65535")
 
+    control = socket_of_node(socket, None, os.environ, os.getuid())
+
     import trio
 
-    from camomile_trio.cli.local_cluster import run_cluster
-    from camomile_trio.cli.logs import set_up_logs
+    from camomile_trio.cli.descriptors import raise_limit
+    from camomile_trio.cli.local_cluster import Places, run_cluster
+    from camomile_trio.cli.logs import logging_events
+    from camomile_trio.cli.running import Process
 
-    set_up_logs(log_level, log_format, sys.stderr)
-    trio.run(run_cluster, nodes, http, udp_port)
+    descriptors = raise_limit()
+    with logging_events(log_level, log_format) as log_lines:
+        process = Process(context.ensure_object(StopSignals), log_lines)
+        trio.run(run_cluster, nodes, Places(http, udp_port, control), descriptors, process)

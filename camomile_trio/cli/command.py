@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -33,6 +32,11 @@ from camomile_trio.cli.local_commands import ping, stop
 from camomile_trio.cli.node_command import node
 from camomile_trio.cli.records_commands import check, export, import_, records
 from camomile_trio.cli.simulate_command import simulate
+from camomile_trio.cli.standard_streams import STDOUT, giving_up_on
+from camomile_trio.cli.stop_signals import StopSignals
+
+# The commands that end in order when they are told to. All others end where they are.
+STAYING = frozenset({"node", "cluster"})
 
 
 class Camomile(click.Group):
@@ -60,16 +64,14 @@ class Camomile(click.Group):
                 raise
             if isinstance(failure, KeyboardInterrupt):
                 sys.exit(INTERRUPTED)
+            line = describe(failure)
+            with giving_up_on(STDOUT):
+                sys.stdout.flush()
             if isinstance(failure, OSError) and failure.errno == errno.EPIPE:
-                _reader_went_away()
-            leave(describe(failure), exit_code(failure))
+                # The reader of our output has had enough, as `head` does: no reason for words.
+                sys.exit(FAILED)
+            leave(line, exit_code(failure))
         sys.exit(code if isinstance(code, int) else DONE)
-
-
-def _reader_went_away() -> NoReturn:
-    """Whoever read our output has had enough, as `head` does: no reason for words, nor for more of them at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(FAILED)
 
 
 def installed_version() -> str:
@@ -99,6 +101,8 @@ def camomile(context: click.Context, version: bool) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(MISUSED)
+    if context.invoked_subcommand not in STAYING:
+        context.ensure_object(StopSignals).let_go()
 
 
 for each in (
@@ -119,8 +123,3 @@ for each in (
     explain,
 ):
     camomile.add_command(each)
-
-
-def main() -> NoReturn:
-    """The entry point of the installed `camomile` command."""
-    camomile.main()

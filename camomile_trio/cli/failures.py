@@ -6,16 +6,20 @@ nobody's doing but a bug's keeps its traceback. Texts may come from a server: th
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import NoReturn
 
 import click
 from click.core import ParameterSource
 
+from camomile_trio.cli.standard_streams import STDERR, giving_up_on, takes_words, what_is_closed
 from camomile_trio.errors import CamomileError, ConfigError
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 LONGEST_LINE = 1000  # characters; more comes only from a server that means no good
+PATIENCE = 1.0  # seconds for the reader of standard error to take the last line
 
 
 class CommandFailed(CamomileError):
@@ -61,6 +65,8 @@ def describe(failure: CamomileError | OSError) -> str:
     """The one line for a failure."""
     if isinstance(failure, CamomileError):
         return sentence(str(failure), failure.remedy)
+    if failure.errno == errno.EBADF and (closed := what_is_closed()):
+        return sentence(f"{closed} is closed", f"open it, or use {os.devnull}")
     named = f": {failure.filename}" if failure.filename is not None else ""
     return sentence(f"{failure.strerror or failure}{named}")
 
@@ -94,6 +100,8 @@ def _parameter_name(parameter: click.Parameter, context: click.Context | None) -
 
 
 def leave(line: str, code: int) -> NoReturn:
-    """Says the line on standard error and ends the process."""
-    click.echo(f"camomile: {line}", err=True)
+    """Says the line on standard error, unless its reader keeps us waiting, and ends the process."""
+    with giving_up_on(STDERR):
+        if takes_words(STDERR, within=PATIENCE):
+            click.echo(f"camomile: {line}", err=True)
     sys.exit(code)

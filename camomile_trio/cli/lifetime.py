@@ -1,12 +1,11 @@
-"""From the start of a process to its orderly end.
+"""From the start of a program's event loop to its orderly end.
 
-Rules of this file: the first SIGINT or SIGTERM asks for an orderly end, which has a limit; the second one ends the
-process at once, whatever it is doing. It knows nothing of nodes.
+Rules of this file: the first stop signal asks for an orderly end, which has a limit; what the second one does is in
+`stop_signals.py`. It knows nothing of nodes.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -14,8 +13,7 @@ import structlog
 import trio
 
 from camomile_trio.cli.failures import CommandFailed
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from camomile_trio.cli.stop_signals import StopSignals
 
 log = structlog.get_logger("camomile")
 
@@ -43,30 +41,19 @@ class Stop:
         await self._requested.wait()
 
 
-async def run_until_stopped(body: Callable[[Stop], Awaitable[None]], *, limit: float) -> None:
+async def run_until_stopped(
+    body: Callable[[Stop], Awaitable[None]], *, limit: float, signals: StopSignals | None = None
+) -> None:
     """Runs `body`, which ends soon after a stop was requested, by a signal or by itself.
 
     `body` says by `has_started` from when on it wants to end in order. CommandFailed if that takes longer than `limit`
-    seconds: it was cancelled then.
+    seconds: it was cancelled then. A signal that `signals` have caught before counts.
     """
     stop = Stop(limit)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_await_signal, stop)
-        with stop.scope:
-            await body(stop)
-        nursery.cancel_scope.cancel()
+    loop = trio.lowlevel.current_trio_token()
+    with (signals or StopSignals()).telling(lambda name: loop.run_sync_soon(stop.request, name)), stop.scope:
+        await body(stop)
     if stop.scope.cancelled_caught and stop.has_started:
         raise CommandFailed(
             f"stopping took longer than {limit:g} s and was cut short", remedy="what was acknowledged is kept"
         )
-
-
-async def _await_signal(stop: Stop, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(*STOP_SIGNALS) as arriving:
-        task_status.started()
-        async for number in arriving:
-            stop.request(signal.Signals(number).name)
-            break
-    # The system's own way to end a process works even where the event loop hangs. It stays until the process is gone.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)

@@ -13,11 +13,16 @@ import sys
 from contextlib import ExitStack, closing
 
 import attrs
-import click
 import trio
 
+from camomile_trio.cli.descriptors import bounded
 from camomile_trio.cli.lifetime import Stop, run_until_stopped
+from camomile_trio.cli.line_writer import LineWriter, writing_lines
+from camomile_trio.cli.places import SocketPlace
+from camomile_trio.cli.running import Process
+from camomile_trio.cli.standard_streams import STDOUT
 from camomile_trio.config import Config, Records, local_cluster
+from camomile_trio.http.control import serve_control
 from camomile_trio.http.serve import bind_http, serve
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.identity import KeyPair
@@ -40,22 +45,42 @@ class Member:
     http: Endpoint
 
 
-async def run_cluster(count: int, http: Endpoint, udp_port: int) -> None:
+@attrs.frozen
+class Places:
+    """Where the nodes are reached."""
+
+    http: Endpoint  # of node 1; the others are at the next ports, or at free ones where this is 0
+    udp_port: int  # likewise
+    control: SocketPlace  # of node 1
+
+
+async def run_cluster(count: int, places: Places, descriptors: int, process: Process) -> None:
     """Runs `count` nodes until a signal asks for their end, and says on standard output where they are.
 
-    TransportError if an address of theirs is taken.
+    They share so many `descriptors`. TransportError if an address of theirs is taken.
     """
+    config = Config(
+        # They all leave together: there is nobody to hand anything over to.
+        records=Records(hand_over_deadline=0),
+    )
+    config, http = bounded(local_cluster(config), HttpSettings(), descriptors // count)
     with ExitStack() as stack:
-        listening = [stack.enter_context(closing(bind_http(_in_row(http, number)))) for number in range(1, count + 1)]
-        cluster = _Cluster(listening, udp_port, KeyPair.new(random.SystemRandom()))
-        await run_until_stopped(cluster.run, limit=STOP_LIMIT)
+        addresses = [_in_row(places.http, number) for number in range(1, count + 1)]
+        listening = [stack.enter_context(closing(bind_http(address))) for address in addresses]
+        out = stack.enter_context(writing_lines(STDOUT))
+        cluster = _Cluster(listening, places, config, http, KeyPair.new(random.SystemRandom()), process, out)
+        await run_until_stopped(cluster.run, limit=STOP_LIMIT, signals=process.signals)
 
 
 @attrs.define
 class _Cluster:
     listening: list[socket.socket]  # one for each node
-    udp_port: int
+    places: Places
+    config: Config
+    http: HttpSettings
     publisher: KeyPair
+    process: Process
+    out: LineWriter
     members: dict[int, Member] = attrs.field(factory=dict, init=False)
 
     async def run(self, stop: Stop) -> None:
@@ -66,7 +91,7 @@ class _Cluster:
                 for number in range(2, len(self.listening) + 1):
                     starting.start_soon(self._start_one, nodes, joining, number, stop, (str(first.peers),))
             stop.has_started = True
-            announce([self.members[number] for number in sorted(self.members)])
+            self.out.write(announcement([self.members[number] for number in sorted(self.members)]))
             await stop.requested()
 
     async def _start_one(
@@ -83,17 +108,16 @@ class _Cluster:
         *,
         task_status: trio.TaskStatus[Member] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        config = local_cluster(
-            Config(
-                listen=_in_row(Endpoint.from_host("127.0.0.1", self.udp_port), number),
-                join=join,
-                # They all leave together: there is nobody to hand anything over to.
-                records=Records(hand_over_deadline=0),
-            )
-        )
+        listen = _in_row(Endpoint.from_host("127.0.0.1", self.places.udp_port), number)
+        config = attrs.evolve(self.config, listen=listen, join=join)
         async with open_node(config, publisher=self.publisher) as node, trio.open_nursery() as servers:
-            listening = self.listening[number - 1]
-            (http,) = await servers.start(lambda **started: serve(node, HttpSettings(), listening=listening, **started))
+            listening, process = self.listening[number - 1], self.process
+            (http,) = await servers.start(
+                lambda **started: serve(node, self.http, listening=listening, process=process.counters, **started)
+            )
+            if number == 1:
+                path = self.places.control(node.endpoint.port)
+                await servers.start(serve_control, node, path, lambda: stop.request("control socket"))
             await node.wait_ready()
             self.members[number] = member = Member(number, node.id, node.endpoint, http)
             task_status.started(member)
@@ -106,25 +130,26 @@ def _in_row(first: Endpoint, number: int) -> Endpoint:
     return Endpoint.of(first.ip, first.port + number - 1 if first.port else 0)
 
 
-def announce(members: list[Member]) -> None:
-    """Says what runs where, and what to try: a table on a terminal, plain lines elsewhere."""
-    if sys.stdout.isatty():
-        _print_table(members)
-    else:
-        for member in members:
-            click.echo(f"node {member.number}  {member.id.hex()}  peers {member.peers}  http://{member.http}/")
+def announcement(members: list[Member]) -> str:
+    """What runs where, and what to try: a table for a terminal, plain lines elsewhere."""
     put = f"curl -iF {shlex.quote(f'value={EXAMPLE}')} http://{members[0].http}/"
     get = f"curl -i http://{members[-1].http}/{Key.of(EXAMPLE.encode())}"
-    click.echo(f"\nTry, in another terminal (a put at the first node, a get at the last):\n  {put}\n  {get}")
-    click.echo("Ctrl-C stops all nodes.")
-    sys.stdout.flush()
+    lines = [f"node {each.number}  {each.id.hex()}  peers {each.peers}  http://{each.http}/\n" for each in members]
+    return (
+        (_table(members) if sys.stdout.isatty() else "".join(lines))
+        + f"\nTry, in another terminal (a put at the first node, a get at the last):\n  {put}\n  {get}\n"
+        + "Ctrl-C stops all nodes.\n"
+    )
 
 
-def _print_table(members: list[Member]) -> None:
+def _table(members: list[Member]) -> str:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("node", "id", "peers (UDP, TCP)", "HTTP", title=f"{len(members)} nodes, all ready")
     for member in members:
         table.add_row(str(member.number), member.id.hex()[:16] + "…", str(member.peers), f"http://{member.http}/")
-    Console().print(table)
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()

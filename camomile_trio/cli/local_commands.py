@@ -27,7 +27,7 @@ def socket_options(command: Decorated) -> Decorated:
     return option(
         "--socket",
         type=click.Path(dir_okay=False, path_type=Path),
-        show_default="control.sock in the data directory, or in the runtime directory of an ephemeral node",
+        show_default="that of the only node that runs",
         help="The control socket of the node.",
     )(with_directory)
 

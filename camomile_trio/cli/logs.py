@@ -1,24 +1,30 @@
 """What a process says while it runs: one stream of events, in one format.
 
 Rules of this file: everything goes to standard error, through the standard library's root logger, so that the events of
-Trio, Hypercorn and Quart look like our own. Nothing here is set up on import.
+Trio, Hypercorn and Quart look like our own. A thread writes them: nobody who logs waits for who reads. Nothing here is
+set up on import.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 from structlog.typing import Processor
 
+from camomile_trio.cli.line_writer import LineWriter, writing_lines
 from camomile_trio.cli.log_options import LogFormat, LogLevel
+from camomile_trio.cli.standard_streams import STDERR
 
 
-def set_up_logs(level: LogLevel, log_format: LogFormat | None, stream: TextIO) -> None:
-    """Sends all events of `level` and above to `stream`: as text or JSON, by default text on a terminal only."""
-    on_terminal = stream.isatty()
+@contextmanager
+def logging_events(level: LogLevel, log_format: LogFormat | None, descriptor: int = STDERR) -> Iterator[LineWriter]:
+    """For the block, sends all events of `level` and above to `descriptor`: by default as text to a terminal, as JSON
+    elsewhere. Gives what writes them, which counts those that nobody could read."""
+    on_terminal = os.isatty(descriptor)
     chosen = log_format or ("text" if on_terminal else "json")
     number = logging.getLevelNamesMapping()[level.upper()]
     for_all: list[Processor] = [
@@ -33,13 +39,23 @@ def set_up_logs(level: LogLevel, log_format: LogFormat | None, stream: TextIO) -
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*for_all, structlog.stdlib.PositionalArgumentsFormatter()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(chosen, on_terminal)],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*for_all, structlog.stdlib.PositionalArgumentsFormatter()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(chosen, on_terminal)],
     )
+
+    def tell_of_dropped(count: int) -> str:
+        text = f"{count} lines of the log are missing here: nobody read them in time, or they could not be written"
+        return formatter.format(logging.LogRecord("camomile", logging.WARNING, "", 0, text, None, None)) + "\n"
+
+    with writing_lines(descriptor, tell_of_dropped) as lines:
+        handler = logging.StreamHandler(lines)
+        handler.setFormatter(formatter)
+        _send_all_to(handler, number)
+        yield lines
+
+
+def _send_all_to(handler: logging.Handler, number: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)

@@ -6,7 +6,6 @@ Rules of this file: everything that can be refused is refused before anything st
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from camomile_trio.cli.garbage import imports_for_good
 from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
 from camomile_trio.cli.option_types import PeerNames, ReachableAddress, Size, SocketAddress, Word, option, size_text
 from camomile_trio.cli.places import default_data_dir, socket_of_node
+from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.cli.token_files import read_token
 from camomile_trio.config import DEFAULT_NETWORK, Config, Kademlia, Records, StorageConfig, SyncMode
 from camomile_trio.kademlia.contacts import Endpoint
@@ -75,7 +75,7 @@ def _seconds(default: float) -> str:
 @option(
     "--socket",
     type=FILE,
-    show_default="control.sock in the data directory, or in the runtime directory when ephemeral",
+    show_default="control.sock in the data directory; control-PORT.sock in the runtime directory when ephemeral",
     help="The control socket, for `camomile ping` and `camomile stop`.",
 )
 @option(
@@ -176,8 +176,8 @@ def node(
 ) -> None:
     """Run one node of a network until it is stopped.
 
-    Without --join it is the first of its network. SIGINT and SIGTERM end it in order within 10 s; a second one ends it
-    at once.
+    Without --join it is the first of its network. SIGINT, SIGTERM and SIGHUP (unless nohup ignores it) end it in order
+    within 10 s; a second SIGINT or SIGTERM ends it at once.
     """
     place = _data_place(context, data_dir, ephemeral)
     config = Config(
@@ -203,12 +203,14 @@ def node(
     with imports_for_good():
         import trio
 
-        from camomile_trio.cli.logs import set_up_logs
-        from camomile_trio.cli.running import run_node
+        from camomile_trio.cli.descriptors import bounded, raise_limit
+        from camomile_trio.cli.logs import logging_events
+        from camomile_trio.cli.running import Process, run_node
         from camomile_trio.http.settings import HttpSettings
 
-    set_up_logs(log_level, log_format, sys.stderr)
-    trio.run(run_node, config, HttpSettings(listen=http, token=token), control)
+    config, settings = bounded(config, HttpSettings(listen=http, token=token), raise_limit())
+    with logging_events(log_level, log_format) as log_lines:
+        trio.run(run_node, config, settings, control, Process(context.ensure_object(StopSignals), log_lines))
 
 
 def _data_place(context: click.Context, data_dir: Path | None, ephemeral: bool) -> Path | None:

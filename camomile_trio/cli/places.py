@@ -1,21 +1,26 @@
 """Where a node keeps its files when nobody says where: the directories of the XDG base directory specification.
 
 Rules of this file: environment and user id are parameters. A control socket lets its owner stop a node: it lies only in
-a directory of our own.
+a directory of our own. Several nodes may run for one user: a command that is not told which never picks one of them.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from camomile_trio.errors import ConfigError
 
 SOCKET_NAME = "control.sock"
+PATIENCE = 5.0  # seconds for a node to take a connection
 LONGEST_SOCKET_PATH = 107  # bytes: sun_path of unix(7) is 108 with its final zero
+
+# The path of a node's control socket, by the port at which peers reach the node.
+SocketPlace = Callable[[int], Path]
 
 
 def default_data_dir(environment: Mapping[str, str]) -> Path:
@@ -58,18 +63,52 @@ def checked_socket_path(path: Path) -> Path:
     return path
 
 
-def socket_of_node(told: Path | None, data_dir: Path | None, environment: Mapping[str, str], user: int) -> Path:
-    """Where a node puts its control socket: as told, in its data directory, or in the runtime directory."""
-    if told is None and data_dir is None:
-        make_private_dir(runtime_dir(environment, user), user)
-    base = data_dir if data_dir is not None else runtime_dir(environment, user)
-    return checked_socket_path(told if told is not None else base / SOCKET_NAME)
+def socket_of_node(told: Path | None, data_dir: Path | None, environment: Mapping[str, str], user: int) -> SocketPlace:
+    """Where a node puts its control socket, once it knows at which port peers reach it.
+
+    As told, or in its data directory. In the runtime directory, where there may be several, it is named after the port.
+    """
+    if told is not None or data_dir is not None:
+        path = checked_socket_path(told if told is not None else (data_dir or Path()) / SOCKET_NAME)
+        return lambda port: path
+    directory = runtime_dir(environment, user)
+    checked_socket_path(directory / _name_after(65535))
+    make_private_dir(directory, user)
+    return lambda port: directory / _name_after(port)
+
+
+def _name_after(port: int | str) -> str:
+    return f"control-{port}.sock"
 
 
 def socket_to_call(told: Path | None, data_dir: Path | None, environment: Mapping[str, str], user: int) -> Path:
-    """Where a command looks for the node: as told, else in the data directory, else in the runtime directory."""
+    """Where a command finds the node: as told, in the data directory as told, or where the only one listens that runs.
+
+    ConfigError if several run. If none does, the path is where a node with the default data directory would be.
+    """
     if told is not None:
         return checked_socket_path(told)
     usual = (data_dir or default_data_dir(environment)) / SOCKET_NAME
-    ephemeral = runtime_dir(environment, user) / SOCKET_NAME
-    return checked_socket_path(ephemeral if data_dir is None and not usual.exists() and ephemeral.exists() else usual)
+    if data_dir is not None:
+        return checked_socket_path(usual)
+    running = [
+        path for path in (usual, *sorted(runtime_dir(environment, user).glob(_name_after("*")))) if _answers(path)
+    ]
+    if len(running) > 1:
+        raise ConfigError(
+            f"several nodes run here: {', '.join(map(str, running))}", remedy="name the socket of one with --socket"
+        )
+    return checked_socket_path(running[0] if running else usual)
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process listens there. A node that was killed leaves its socket behind."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(PATIENCE)
+        try:
+            probe.connect(str(path))
+        except (TimeoutError, BlockingIOError):
+            return True  # too busy to take it
+        except OSError:
+            return False
+    return True

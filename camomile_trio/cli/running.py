@@ -7,12 +7,15 @@ that is gone. HTTP is there as soon as the node is, and says 503 until the node 
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 
+import attrs
 import structlog
 import trio
 
 from camomile_trio.cli.lifetime import Stop, run_until_stopped
+from camomile_trio.cli.line_writer import LineWriter
+from camomile_trio.cli.places import SocketPlace
+from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.config import Config
 from camomile_trio.http.control import serve_control
 from camomile_trio.http.serve import serve
@@ -25,14 +28,27 @@ STOP_LIMIT = 10.0  # seconds from the first signal to the end
 log = structlog.get_logger("camomile")
 
 
-async def run_node(config: Config, http: HttpSettings, socket: Path) -> None:
+@attrs.frozen
+class Process:
+    """The process around what runs in it."""
+
+    signals: StopSignals
+    log_lines: LineWriter
+
+    def counters(self) -> dict[str, float]:
+        """What it counts, for the metrics."""
+        return {"log_lines_dropped_total": self.log_lines.dropped}
+
+
+async def run_node(config: Config, http: HttpSettings, control: SocketPlace, process: Process) -> None:
     """Runs one node until a signal, or its control socket, asks for its end."""
 
     async def body(stop: Stop) -> None:
         async with open_node(config) as node, trio.open_nursery() as servers:
             stop.has_started = True
             _warn_of_what_surprises(config, http)
-            bound = await servers.start(serve, node, http)
+            bound = await servers.start(lambda **started: serve(node, http, process=process.counters, **started))
+            socket = control(node.endpoint.port)
             await servers.start(serve_control, node, socket, lambda: stop.request("control socket"))
             log.info(
                 "listening",
@@ -47,7 +63,7 @@ async def run_node(config: Config, http: HttpSettings, socket: Path) -> None:
                 await stop.requested()
             servers.cancel_scope.cancel()
 
-    await run_until_stopped(body, limit=STOP_LIMIT)
+    await run_until_stopped(body, limit=STOP_LIMIT, signals=process.signals)
     log.info("stopped")
 
 

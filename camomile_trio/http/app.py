@@ -21,7 +21,7 @@ from camomile_trio.errors import NotJoined, Overloaded
 from camomile_trio.http.answers import TEXT_TYPE, UNTRUSTED, Answer, type_of
 from camomile_trio.http.documents import json_response, node_document
 from camomile_trio.http.front import Front
-from camomile_trio.http.metrics import Metrics
+from camomile_trio.http.metrics import Metrics, ProcessCounters
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.pages import PAGE, PAGE_POLICY, TEXT
 from camomile_trio.http.problems import answer_with_problems
@@ -55,9 +55,9 @@ class RestService(QuartTrio):
         log.error("bug in an HTTP handler", method=request.method, path=request.path[:80], exc_info=exception_info)
 
 
-def make_app(node: ServedNode, settings: HttpSettings) -> RestService:
+def make_app(node: ServedNode, settings: HttpSettings, process: ProcessCounters = dict) -> RestService:
     """The service for `node`. Its `metrics` want the node's events (`node.events.watch(app.metrics.observe)`)."""
-    metrics = Metrics(node)
+    metrics = Metrics(node, process)
     app = RestService(metrics)
     answer_with_problems(app)
     answer_after_the_body(app, largest_value=node.config.records.max_value_size)

@@ -22,6 +22,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
+from camomile_trio.accepting import accept
 from camomile_trio.http.clients import AppForClient, ClientStream, IdleTimer, SendLock
 from camomile_trio.http.metrics import Metrics
 
@@ -64,8 +65,12 @@ class Connections:
 
         Owns the socket. Calls `started` once clients are accepted.
         """
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-        async with listener, trio.open_nursery() as nursery:
+        listener = trio.socket.from_stdlib_socket(listening)
+        with listener:
+            await self._accept_all(listener, started)
+
+    async def _accept_all(self, listener: trio.socket.SocketType, started: Callable[[], None]) -> None:
+        async with trio.open_nursery() as nursery:
             opened: list[trio.Nursery] = []
             is_open = trio.Event()
             # Not `nursery.start`: cancelled in there, it would wait for a task that waits for `_stopping`.
@@ -73,9 +78,14 @@ class Connections:
             try:
                 await is_open.wait()
                 started()
-                await trio.serve_listeners(self._serve_client, [listener], handler_nursery=opened[0])
+                while True:
+                    accepted, _ = await accept(listener, self._count_refused)
+                    opened[0].start_soon(self._serve_client, trio.SocketStream(accepted))
             finally:
                 self._stopping.set()
+
+    def _count_refused(self) -> None:
+        self.metrics.refused_connections += 1
 
     async def _keep(self, opened: list[trio.Nursery], is_open: trio.Event) -> None:
         # Shielded, so that a cancelled server still gives answers under way their grace, which is bounded.
@@ -94,7 +104,7 @@ class Connections:
 
     async def _serve_client(self, stream: trio.SocketStream) -> None:
         if len(self._clients) >= self.most:
-            self.metrics.refused_connections += 1
+            self._count_refused()
             stream.socket.close()
             return
         client = ClientStream(stream)
@@ -114,9 +124,10 @@ class Connections:
             await server.run()
         except* Exception as errors:  # noqa: BLE001 (the reason stands below)
             # The application's errors never come here: this is the server library stumbling over what one client
-            # sent, of whatever type that is. It costs the client its connection, and nobody else anything.
+            # sent, of whatever type that is. It costs the client its connection, and nobody else anything, a line in
+            # the log included.
             self.metrics.broken_connections += 1
-            log.error("bug in the HTTP server", kinds=sorted({type(error).__name__ for error in _leaves(errors)}))
+            log.debug("bug in the HTTP server", kinds=sorted({type(error).__name__ for error in _leaves(errors)}))
         finally:
             client.cut()
             self._clients.discard(client)

@@ -8,7 +8,7 @@ chosen by a client. Nothing is registered globally: a process may hold many node
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,8 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _HOPS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
 
 Labels = tuple[str, ...]
+# What the process around the node counts, by names that end in _total.
+ProcessCounters = Callable[[], Mapping[str, float]]
 
 
 @attrs.define
@@ -72,8 +74,9 @@ class Histogram:
 class Metrics(Collector):
     """All metrics of one served node: what it counts itself, what its events say, and what its HTTP server does."""
 
-    def __init__(self, node: ServedNode) -> None:
+    def __init__(self, node: ServedNode, process: ProcessCounters = dict) -> None:
         self._node = node
+        self._process = process
         self._registry = CollectorRegistry()
         self.open_connections = 0
         self.refused_connections = 0
@@ -111,13 +114,16 @@ class Metrics(Collector):
         statistics = self._node.statistics()
         yield from _families(statistics.counters, CounterMetricFamily)
         yield from _families(statistics.gauges, GaugeMetricFamily)
+        yield from _families({(name, ()): count for name, count in self._process().items()}, CounterMetricFamily)
         for histogram in (self.operations, self.lookup_hops, self.lookups, self.round_trips, self.requests):
             yield histogram.family()
         yield GaugeMetricFamily(
             PREFIX + "http_connections", "Open connections of HTTP clients", value=self.open_connections
         )
         yield CounterMetricFamily(
-            PREFIX + "http_connections_refused", "Connections beyond the limit", value=self.refused_connections
+            PREFIX + "http_connections_refused",
+            "Connections beyond the limit, or beyond the descriptors",
+            value=self.refused_connections,
         )
         yield CounterMetricFamily(
             PREFIX + "http_connections_broken", "Connections lost to a bug of the server", value=self.broken_connections

@@ -17,6 +17,7 @@ from hypercorn.typing import ASGIFramework
 from camomile_trio.errors import TransportError
 from camomile_trio.http.app import make_app
 from camomile_trio.http.connections import Connections, listen_on
+from camomile_trio.http.metrics import ProcessCounters
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
@@ -46,16 +47,18 @@ async def serve(
     settings: HttpSettings,
     *,
     listening: socket.socket | None = None,
+    process: ProcessCounters = dict,
     task_status: trio.TaskStatus[tuple[Endpoint, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `node` over HTTP until cancelled; then requests under way have two seconds to end.
 
     `listening` is a socket that listens already (it becomes the server's); without one, `settings.listen` is bound.
+    The metrics show what `process` counts, beside the node's own.
     `task_status` gets the endpoints that it listens on, once it does. TransportError if the address cannot be had.
     """
     bound = bind_http(settings.listen) if listening is None else listening
     host, port = bound.getsockname()[:2]
-    app = make_app(node, settings)
+    app = make_app(node, settings, process)
     connections = Connections(cast("ASGIFramework", app), app.metrics, settings.max_connections)
     with node.events.watch(app.metrics.observe):
         await connections.serve(bound, lambda: task_status.started((Endpoint.from_host(host, port),)))

@@ -136,7 +136,7 @@ class Rpc:
         self._held_back = HeldBack()
         self.verdicts = Verdicts(table, self.prove, rng)
         self._nursery: trio.Nursery | None = None
-        self._streams = trio.CapacityLimiter(STREAMS_AT_ONCE)
+        self._streams = trio.CapacityLimiter(min(STREAMS_AT_ONCE, settings.max_streams * 2 // 5))
         self.stream_troubles = StreamTroubles()
 
     @property

@@ -7,11 +7,10 @@ not with what was promised. Every connection turned away is counted. Nothing her
 
 from __future__ import annotations
 
-import errno
-
 import attrs
 import trio
 
+from camomile_trio.accepting import accept
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.base import Inbound, TransportStatistics
@@ -19,23 +18,6 @@ from camomile_trio.transport.sockaddr import from_sockaddr
 
 LENGTH_BYTES = 4
 _CHUNK = 64 * 1024  # the most asked of the system at once: what a liar's promise can make us allocate
-
-# accept(2) reports on Linux what befell the connection before we took it: that peer's trouble, not the listener's.
-_PEER_WENT_AWAY = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.EPERM,
-        errno.EPROTO,
-        errno.ENOPROTOOPT,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EOPNOTSUPP,
-    }
-)
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_RECOVERY = 0.1  # s before the next accept when the system is out of descriptors: it would fail again at once
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +53,15 @@ class StreamLimits:
             raise ConfigError(
                 f"max_message is {self.max_message}", remedy="choose less than 4 GiB: a length has 32 bits"
             )
+
+    @classmethod
+    def within(cls, most: int, *, max_message: int) -> StreamLimits:
+        """The limits of streams that take at most three in five of `most` descriptors: two for inbound ones, one for
+        idle ones. The rest is for exchanges, which are bounded by those who ask for them."""
+        usual = cls(max_message=max_message)
+        return attrs.evolve(
+            usual, total=min(usual.total, most * 2 // 5), max_idle_outbound=min(usual.max_idle_outbound, most // 5)
+        )
 
 
 DEFAULT_LIMITS = StreamLimits()
@@ -115,21 +106,13 @@ class StreamServer:
         """Accepts until it is cancelled; its connections end with it."""
         async with trio.open_nursery() as nursery:
             while True:
-                connection = await self._accept()
+                accepted, address = await accept(self._listener, self._count_refused)
+                connection = self._admit(accepted, from_sockaddr(address))
                 if connection is not None:
                     nursery.start_soon(self._converse, connection, inbound)
 
-    async def _accept(self) -> _Connection | None:
-        try:
-            accepted, address = await self._listener.accept()
-        except OSError as error:
-            if error.errno in _OUT_OF_RESOURCES:
-                self._statistics.streams_refused += 1
-                await trio.sleep(_RECOVERY)
-            elif error.errno not in _PEER_WENT_AWAY:
-                raise
-            return None
-        return self._admit(accepted, from_sockaddr(address))
+    def _count_refused(self) -> None:
+        self._statistics.streams_refused += 1
 
     def _admit(self, accepted: trio.socket.SocketType, source: Endpoint) -> _Connection | None:
         # Whoever has one IPv6 address has its whole /64.
@@ -139,7 +122,7 @@ class StreamServer:
             len(self._connections) >= self._limits.total and not self._make_room(self._connections)
         ):
             accepted.close()
-            self._statistics.streams_refused += 1
+            self._count_refused()
             return None
         connection = _Connection(trio.SocketStream(accepted), source, peer)
         self._connections.append(connection)

@@ -32,9 +32,9 @@ class Process:
     _readers: list[threading.Thread] = attrs.field(factory=list)
 
     @classmethod
-    def start(cls, *words: str, **environment: str) -> Process:
+    def start(cls, *words: str, before: str = ":", **environment: str) -> Process:
         process = subprocess.Popen(
-            [*COMMAND, *words],
+            ["sh", "-c", f'{before} && exec "$@"', "sh", *COMMAND, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -100,8 +100,9 @@ class Processes:
     def __init__(self) -> None:
         self._started: list[Process] = []
 
-    def start(self, *words: str, **environment: str) -> Process:
-        process = Process.start(*words, **environment)
+    def start(self, *words: str, before: str = ":", **environment: str) -> Process:
+        """Starts a command; `before` is what a shell does before it becomes that command."""
+        process = Process.start(*words, before=before, **environment)
         self._started.append(process)
         return process
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from camomile_trio.cli.local_cluster import Member, announce
+from camomile_trio.cli.local_cluster import Member, announcement
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from tests.cli.terminal import Run, complaint
@@ -50,21 +50,17 @@ def test_a_taken_port_in_the_row_is_one_line(run: Run) -> None:
     assert result.exit_code == 1
 
 
-def test_where_nobody_watches_each_node_is_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
-    announce(MEMBERS)
-    lines = capsys.readouterr().out.splitlines()
+def test_where_nobody_watches_each_node_is_a_plain_line() -> None:
+    lines = announcement(MEMBERS).splitlines()
     assert lines[0] == f"node 1  {'01' * 32}  peers 127.0.0.1:9001  http://127.0.0.1:8080/"
     assert lines[1] == f"node 2  {'02' * 32}  peers 127.0.0.1:9002  http://127.0.0.1:8081/"
     assert "  curl -iF 'value=ABC, du är mina tankar' http://127.0.0.1:8080/" in lines
     assert "  curl -i http://127.0.0.1:8081/bde0e9f6e9d3fabd5bf6849e179f0aee485630f6d5c1c4398517cc1543fb9386" in lines
 
 
-def test_on_a_terminal_the_nodes_are_a_table(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_terminal_the_nodes_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    announce(MEMBERS)
-    text = capsys.readouterr().out
+    text = announcement(MEMBERS)
     assert "2 nodes, all ready" in text
     assert "http://127.0.0.1:8081/" in text
     assert "node 2  " not in text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import structlog
 
 from camomile_trio.cli import logs
+from camomile_trio.cli.line_writer import LineWriter
 from tests.cli.processes import FREE_PORTS, Alice
 from tests.cli.terminal import Run, complaint
 
@@ -22,10 +24,16 @@ def _drop(*_: object) -> str:
     raise structlog.DropEvent
 
 
+@contextmanager
+def _without_a_log(*_: object) -> Iterator[LineWriter]:
+    structlog.configure(processors=[_drop])
+    yield LineWriter(2)
+
+
 @pytest.fixture
 def fail(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fail]:
     """Runs `camomile node` in this process, without its log: what it leaves open is an error of the test."""
-    monkeypatch.setattr(logs, "set_up_logs", lambda *_: structlog.configure(processors=[_drop]))
+    monkeypatch.setattr(logs, "logging_events", _without_a_log)
 
     def node(*words: str) -> tuple[str, int]:
         result = run("node", *words)

@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 from camomile_trio.cli.failures import CommandFailed
-from camomile_trio.cli.lifetime import STOP_SIGNALS, Stop, run_until_stopped
+from camomile_trio.cli.lifetime import Stop, run_until_stopped
+from camomile_trio.cli.stop_signals import STOP_SIGNALS, StopSignals
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +38,57 @@ async def test_the_first_signal_asks_for_an_orderly_end(number: signal.Signals) 
     assert steps == ["asked", "ended in order"]
 
 
-async def test_the_second_signal_is_left_to_the_system() -> None:
+async def test_the_second_signal_is_the_systems_before_the_loop_has_run() -> None:
     async def body(stop: Stop) -> None:
         stop.has_started = True
         signal.raise_signal(signal.SIGTERM)
+        # No checkpoint in between: a loop that is stuck would look like this.
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == [signal.SIG_DFL] * 2
         await stop.requested()
-        await trio.testing.wait_all_tasks_blocked()
-        assert [signal.getsignal(number) for number in STOP_SIGNALS] == [signal.SIG_DFL, signal.SIG_DFL]
 
     await run_until_stopped(body, limit=10)
+
+
+async def test_a_terminal_that_closes_may_say_so_twice() -> None:
+    async def body(stop: Stop) -> None:
+        stop.has_started = True
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        await stop.requested()
+
+    await run_until_stopped(body, limit=10)
+
+
+async def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def body(stop: Stop) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not stop.scope.cancel_called
+
+    await run_until_stopped(body, limit=10)
+
+
+async def test_a_signal_that_came_before_the_loop_counts() -> None:
+    signals = StopSignals()
+    signals.catch()
+    signal.raise_signal(signal.SIGTERM)
+
+    async def body(stop: Stop) -> None:
+        await trio.sleep_forever()
+
+    await run_until_stopped(body, limit=10, signals=signals)
+
+
+def test_signals_that_are_let_go_do_what_they_did() -> None:
+    signals = StopSignals()
+    signals.catch()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signals.let_go()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 async def test_an_end_that_takes_longer_than_its_limit_is_cut_short(autojump_clock: trio.testing.MockClock) -> None:
@@ -95,3 +138,4 @@ async def test_a_body_that_ends_by_itself_ends_the_waiting_for_signals() -> None
         await trio.lowlevel.checkpoint()
 
     await run_until_stopped(body, limit=10)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from camomile_trio.cli import camomile, logs
+from camomile_trio.cli import camomile, descriptors, logs
+from camomile_trio.cli.places import SocketPlace
+from camomile_trio.cli.running import Process
 from camomile_trio.config import GIB, MIB, Config, Kademlia, Records, StorageConfig
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
@@ -21,7 +24,12 @@ class Started:
 
     config: Config | None = None
     http: HttpSettings | None = None
-    socket: Path | None = None
+    socket: SocketPlace | None = None
+
+    @property
+    def socket_at_8118(self) -> Path:
+        assert self.socket is not None
+        return self.socket(8118)
 
 
 @pytest.fixture
@@ -29,11 +37,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """Nothing starts; what would have is kept."""
     kept = Started()
 
-    def keep(_: object, config: Config, http: HttpSettings, socket: Path) -> None:
+    def keep(_: object, config: Config, http: HttpSettings, socket: SocketPlace, process: Process) -> None:
         kept.config, kept.http, kept.socket = config, http, socket
 
     monkeypatch.setattr(trio, "run", keep)
-    monkeypatch.setattr(logs, "set_up_logs", lambda *_: None)
+    monkeypatch.setattr(logs, "logging_events", lambda *_: nullcontext())
+    monkeypatch.setattr(descriptors, "raise_limit", lambda: 4096)
     return kept
 
 
@@ -46,7 +55,7 @@ def test_without_options_it_is_a_lasting_node_whose_http_is_for_this_machine(
         listen=Endpoint.parse("0.0.0.0:8118"), storage=StorageConfig(data_dir=directory, max_storage=GIB)
     )
     assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.1:8080"), token=None)
-    assert started.socket == directory / "control.sock"
+    assert started.socket_at_8118 == directory / "control.sock"
 
 
 EVERY_OPTION = {
@@ -88,7 +97,7 @@ def test_every_option_has_its_place(run: Run, started: Started, tmp_path: Path) 
     assert run("node", *words).exit_code == 0
     assert started.config == EXPECTED
     assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret")
-    assert started.socket == Path("/run/c.sock")
+    assert started.socket_at_8118 == Path("/run/c.sock")
 
 
 def test_every_option_can_come_from_the_environment(run: Run, started: Started, tmp_path: Path) -> None:
@@ -121,7 +130,7 @@ def test_an_ephemeral_node_keeps_nothing_on_disk(run: Run, started: Started, hom
     assert run("node", "--ephemeral").exit_code == 0
     assert started.config is not None
     assert started.config.storage.data_dir is None
-    assert started.socket == home / "run" / "camomile" / "control.sock"
+    assert started.socket_at_8118 == home / "run" / "camomile" / "control-8118.sock"
     assert not (home / "data" / "camomile").exists()
 
 

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -183,7 +185,7 @@ def test_ctrl_c_while_waiting_for_the_publisher_key_ends_it_at_once(processes: P
 
 
 def test_what_is_heavy_is_not_loaded_before_a_command_needs_it() -> None:
-    code = "import sys, camomile_trio.cli; print(*sys.modules)"
+    code = "import sys, camomile_trio.cli.command; print(*sys.modules)"
     loaded = subprocess.run([COMMAND[0], "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert set(loaded.stdout.split()).isdisjoint({"quart", "hypercorn", "httpx", "prometheus_client"})
 
@@ -212,3 +214,193 @@ def test_a_cluster_serves_what_its_curl_lines_say_and_stops_in_time(processes: P
         assert cluster.end(signal.SIGINT) == 0
         assert time.monotonic() - asked < 5 + 2  # the interpreter's own end included
     assert [line for line in cluster.rest(cluster.errors) if json.loads(line)["level"] == "error"] == []
+
+
+class TestALogThatNobodyReads:
+    """Its pipe is full from the beginning: a write to it by the event loop would be the last thing that it did."""
+
+    @pytest.fixture
+    def unread(self, processes: Processes, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(2**12))
+        os.set_blocking(writing, True)
+        node = subprocess.Popen(
+            [*COMMAND, "node", *FREE_PORTS, "--data-dir", str(tmp_path), "--log-level", "debug"],
+            stdin=subprocess.DEVNULL,
+            stderr=writing,
+        )
+        try:
+            yield node, tmp_path / "control.sock"
+        finally:
+            node.kill()
+            node.wait(PATIENCE)
+            os.close(reading)
+            os.close(writing)
+
+    def test_a_node_serves_and_ends_in_order(self, run: Run, unread: tuple[subprocess.Popen[bytes], Path]) -> None:
+        node, socket = unread
+        _await(lambda: socket.exists() and run("records", "--socket", str(socket)).exit_code == 0)
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(PATIENCE) == 0
+
+    def test_a_second_signal_ends_a_main_thread_that_is_stuck_in_a_write(self, tmp_path: Path) -> None:
+        program = (
+            "import os, signal, trio\n"
+            "from camomile_trio.cli.lifetime import run_until_stopped\n"
+            "async def body(stop):\n"
+            "    stop.has_started = True\n"
+            "    os.write(1, b'stuck')\n"
+            "    os.write(2, bytes(2**20))\n"
+            "trio.run(lambda: run_until_stopped(body, limit=10))\n"
+        )
+        reading, writing = os.pipe()
+        try:
+            with subprocess.Popen([COMMAND[0], "-c", program], stdout=subprocess.PIPE, stderr=writing) as stuck:
+                assert stuck.stdout is not None
+                assert stuck.stdout.read(5) == b"stuck"
+                os.read(reading, 1)  # it is in the write, which one byte less does not end
+                stuck.send_signal(signal.SIGTERM)
+                # Two signals that come together are one for the system: this one has been taken when it is caught.
+                _await(lambda: not _catches(stuck.pid, signal.SIGTERM))
+                assert stuck.poll() is None
+                stuck.send_signal(signal.SIGTERM)
+                assert stuck.wait(PATIENCE) == -signal.SIGTERM
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for that signal (proc(5), SigCgt)."""
+    (mask,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text("ascii"), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_signal_of_the_first_moment_is_not_lost(processes: Processes, tmp_path: Path) -> None:
+    # The node reads its token before it loads anything slow: it waits in there, and has not begun to run.
+    token = tmp_path / "token"
+    os.mkfifo(token)
+    node = processes.start("node", *FREE_PORTS, "--ephemeral", "--http-token", str(token))
+    with token.open("wb") as out:
+        node.process.send_signal(signal.SIGTERM)
+        _await(lambda: not _catches(node.process.pid, signal.SIGTERM))
+        out.write(b"secret\n")
+    assert node.end() == 0
+    assert [json.loads(line)["event"] for line in node.rest(node.errors)] == ["stopping", "stopped"]
+
+
+def test_a_terminal_that_closes_ends_a_node_in_order(processes: Processes) -> None:
+    node, _ = processes.node("--ephemeral")
+    assert node.end(signal.SIGHUP) == 0
+    assert node.event("stopping")["because"] == "SIGHUP"
+
+
+CLOSED = [(0,), (1,), (2,), (0, 1, 2)]
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_a_node_runs_without_standard_streams(run: Run, tmp_path: Path, closed: tuple[int, ...]) -> None:
+    with _without(closed, "node", *FREE_PORTS, "--data-dir", str(tmp_path)) as node:
+        socket = tmp_path / "control.sock"
+        _await(lambda: socket.exists() and run("records", "--socket", str(socket)).exit_code == 0)
+        # No socket and no database has taken the place of a standard stream.
+        places = [os.readlink(f"/proc/{node.pid}/fd/{number}") for number in closed]
+        assert places == ["/dev/null"] * len(closed)
+        assert run("stop", "--socket", str(socket)).exit_code == 0
+        assert node.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "complaint"),
+    [
+        (1, ["--help"], b"camomile: standard output is closed; open it, or use /dev/null\n"),
+        (1, ["status"], b"camomile: standard output is closed; open it, or use /dev/null\n"),
+        (1, ["simulate", "--list"], b"camomile: standard output is closed; open it, or use /dev/null\n"),
+        (0, ["put", "-"], b"camomile: standard input is closed; open it, or use /dev/null\n"),
+        (0, ["check", "-"], b"camomile: standard input is closed; open it, or use /dev/null\n"),
+        (2, ["put", "-", "--ttl", "5"], b""),
+    ],
+)
+def test_a_command_that_needs_a_closed_stream_says_so(
+    alice: Alice, monkeypatch: pytest.MonkeyPatch, closed: int, words: list[str], complaint: bytes
+) -> None:
+    monkeypatch.setenv("CAMOMILE_NODE", alice.url)
+    with _without((closed,), *words) as command:
+        _, said = command.communicate(timeout=PATIENCE)
+    assert (said, command.returncode) == (complaint, 2 if closed == 2 else 1)
+
+
+def test_an_answer_that_the_disk_has_no_room_for_is_one_line(alice: Alice) -> None:
+    with open("/dev/full", "wb") as full:
+        words = [*COMMAND, "status", "--node", alice.url]
+        command = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+    assert (command.stderr, command.returncode) == (b"camomile: No space left on device\n", 1)
+
+
+def _without(closed: tuple[int, ...], *words: str) -> subprocess.Popen[bytes]:
+    """A command that is started with some of descriptors 0, 1 and 2 closed."""
+    shell = 'exec "$@" ' + " ".join(f"{number}>&-" for number in closed)
+    return subprocess.Popen(
+        ["sh", "-c", shell, "sh", *COMMAND, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_more_clients_than_there_are_descriptors_are_turned_away_and_counted(processes: Processes) -> None:
+    node = processes.start("node", *FREE_PORTS, "--ephemeral", before="ulimit -n 256")
+    url = url_of(node.event("listening"))
+    node.event("ready")
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as first, ExitStack() as held:
+        assert first.get(url + "/-/healthy").status_code == 200
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        for _ in range(400):
+            held.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+
+        def count(name: str) -> float:
+            text = first.get(url + "/-/metrics").text
+            found = re.search(rf"^camomile_http_connections{name} ([0-9.]+)$", text, re.MULTILINE)
+            return float(found[1]) if found else 0.0
+
+        _await(lambda: count("") + count("_refused_total") == 401)
+        assert 16 <= count("") < 256
+    assert node.end(signal.SIGTERM) == 0
+    assert [json.loads(line)["event"] for line in node.rest(node.errors)] == ["stopping", "stopped"]
+
+
+def test_several_ephemeral_nodes_of_one_user_are_told_apart_by_their_ports(run: Run, processes: Processes) -> None:
+    (one, at_one), (two, at_two) = processes.node("--ephemeral"), processes.node("--ephemeral")
+    sockets = [str(each["control"]) for each in (at_one, at_two)]
+    for listening, path in zip((at_one, at_two), sockets, strict=True):
+        assert path.endswith(f"/control-{str(listening['peers']).rpartition(':')[2]}.sock")
+    asked = run("stop")
+    assert all(path in complaint(asked) for path in sockets)
+    assert "--socket" in complaint(asked)
+    assert asked.exit_code == 2
+
+    assert run("stop", "--socket", sockets[0]).exit_code == 0
+    assert one.end() == 0
+    # Now there is only one, and nobody has to say which.
+    assert run("stop").exit_code == 0
+    assert two.end() == 0
+
+
+def test_a_clusters_socket_is_that_of_its_first_node(run: Run, processes: Processes) -> None:
+    cluster = processes.start("cluster", "-n", "2", "--http", "127.0.0.1:0")
+    first, second = cluster.next_line(cluster.out).split(), cluster.next_line(cluster.out).split()
+    assert run("ping", second[2]).stdout.startswith(second[2])
+    assert run("records").exit_code == 0
+    assert complaint(run("ping", first[2]))  # itself, which is nobody else
+    assert run("stop").exit_code == 0
+    assert cluster.end() == 0

@@ -5,6 +5,8 @@ Rules of this file: loopback only, at ports that the system chose; waits are for
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 
 import httpx
@@ -37,8 +39,40 @@ async def test_a_client_that_does_not_read_is_cut_off_in_time() -> None:
             await stream.receive_some()
 
 
+async def test_a_process_out_of_descriptors_counts_it_and_takes_clients_again_later(node: FakeNode) -> None:
+    async with served(node) as endpoint, client_of(endpoint) as client:
+        assert (await client.get("/-/healthy")).status_code == 200
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        late = trio.socket.socket()
+        with late, capture_logs() as logged, trio.fail_after(10):
+            lowest_free = os.dup(late.fileno())
+            os.close(lowest_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+            try:
+                await late.connect((endpoint.host, endpoint.port))
+                while "camomile_http_connections_refused_total 0.0" in (await client.get("/-/metrics")).text:
+                    await trio.lowlevel.checkpoint()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            await late.send(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await late.recv(2**16)).startswith(b"HTTP/1.1 200 ")
+        assert logged == []
+
+
+async def test_an_upgrade_with_bytes_that_are_not_ascii_is_counted_and_no_news_for_the_operator(
+    node: FakeNode,
+) -> None:
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, \xff\r\nUpgrade: websocket\r\n\r\n"
+    async with served(node) as endpoint, client_of(endpoint) as client:
+        with capture_logs() as logged:
+            assert not (await raw_exchange(endpoint, upgrade)).startswith(b"HTTP/1.1 2")
+        assert {entry["log_level"] for entry in logged} <= {"debug"}
+        assert "camomile_http_connections_broken_total 1.0" in (await client.get("/-/metrics")).text
+
+
 class TestBugs:
-    """A mistake below the handlers costs one client its connection or its answer, and is logged."""
+    """A mistake below the handlers costs one client its connection or its answer. Ours are logged; those that clients
+    can cause are counted."""
 
     async def test_of_the_server_library(self, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
         async def stumble(server: TCPServer) -> None:
@@ -48,7 +82,8 @@ class TestBugs:
             with capture_logs() as logged, monkeypatch.context() as patch:
                 patch.setattr(TCPServer, "run", stumble)
                 assert await raw_exchange(endpoint, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
-            assert [(entry["event"], entry["kinds"]) for entry in logged] == [("bug in the HTTP server", ["KeyError"])]
+            seen = [(entry["event"], entry["kinds"], entry["log_level"]) for entry in logged]
+            assert seen == [("bug in the HTTP server", ["KeyError"], "debug")]
             assert "camomile_http_connections_broken_total 1.0" in (await client.get("/-/metrics")).text
 
     async def test_of_the_application(self, node: FakeNode) -> None:
