@@ -7,6 +7,7 @@ of environments: `cli.py` does that. Times are in seconds unless a name says oth
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import UnionType
@@ -62,10 +63,37 @@ def _one_of(*choices: str) -> _Validator:
     return check
 
 
-def _not_empty(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+# An editor's typographic ones too.
+QUOTES = frozenset(
+    "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
+    "\N{RIGHT SINGLE QUOTATION MARK}"
+)
+
+
+def flaw_of_name(name: str) -> str:
+    """What is wrong with a name that all who mean the same have to write the same way; empty if nothing is.
+
+    A name that looks like another one comes from files: a line that ends in CR, a value that kept its quotes.
+    """
+    if not name.strip():
+        return "it is empty"
+    if any("\udc80" <= letter <= "\udcff" for letter in name):
+        return "it has bytes that are not UTF-8"
+    if not name.isprintable():
+        return "it has a character that cannot be seen"
+    if name != name.strip():
+        return "it begins or ends with a blank"
+    if name[0] in QUOTES or name[-1] in QUOTES:
+        return "it begins or ends with a quote"
+    if not unicodedata.is_normalized("NFC", name):
+        return "it has letters whose accents are characters of their own (Unicode, not in form NFC)"
+    return ""
+
+
+def _good_name(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
     require_type(attribute.name, value, str, "text")
-    if not value:
-        raise ConfigError(f"{attribute.name} is empty", remedy=f"give the {attribute.name} a name")
+    if flaw := flaw_of_name(value):
+        raise ConfigError(f"{attribute.name} is {value[:80]!r}: {flaw}", remedy="write the plain name and nothing else")
 
 
 def _endpoint(given: Endpoint | str) -> Endpoint:
@@ -180,7 +208,7 @@ class Config:
     # Stand alone, and be ready, if no name or saved contact answers within `first_patience`.
     first: bool = attrs.field(default=False, validator=_is(bool, "True or False"))
     first_patience: float = attrs.field(default=10.0, validator=_between(0, 3600, "s"))
-    network: str = attrs.field(default=DEFAULT_NETWORK, validator=_not_empty)
+    network: str = attrs.field(default=DEFAULT_NETWORK, validator=_good_name)
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
     kademlia: Kademlia = attrs.field(default=Kademlia(), validator=_is(Kademlia, "a Kademlia"))

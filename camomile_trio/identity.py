@@ -23,6 +23,7 @@ from camomile_trio.kademlia.messages import Pong
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 
 SEED_BYTES = 32
+_MOST_OF_A_KEY_FILE = 1024  # bytes read; a key is 64 digits, with white space around it
 _PONG_CONTEXT = b"camomile pong\0"
 
 
@@ -173,8 +174,8 @@ def create_key(path: Path, rng: random.Random) -> KeyPair:
 
 def _read_key(path: Path) -> KeyPair:
     try:
-        text = path.read_text(encoding="ascii").strip()
-        seed = bytes.fromhex(text)
+        with path.open("rb") as file:
+            seed = bytes.fromhex(file.read(_MOST_OF_A_KEY_FILE).decode("ascii"))
     except FileNotFoundError:
         raise
     except OSError as error:

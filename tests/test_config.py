@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,9 +130,35 @@ def test_an_address_where_no_node_can_be_is_refused_in_words(name: str) -> None:
         Config(join=(name,))
 
 
-def test_a_network_has_a_name() -> None:
-    with pytest.raises(ConfigError, match="network is empty"):
-        Config(network="")
+# What files and environments make of a name without anybody seeing it, and what is said about it.
+LOOK_ALIKES = [
+    ("", "it is empty"),
+    (" ", "it is empty"),
+    ("prod\r", "cannot be seen"),
+    ("prod\n", "cannot be seen"),
+    ("\ufeffprod", "cannot be seen"),
+    ("pro\u200bd", "cannot be seen"),
+    ("prod\0", "cannot be seen"),
+    ("prod ", "begins or ends with a blank"),
+    (" prod", "begins or ends with a blank"),
+    ('"prod"', "begins or ends with a quote"),
+    ("'prod", "begins or ends with a quote"),
+    ("“prod”", "begins or ends with a quote"),
+    (os.fsdecode(b"caf\xe9"), "bytes that are not UTF-8"),
+    ("cafe\u0301", "not in form NFC"),
+]
+
+
+@pytest.mark.parametrize(("name", "flaw"), LOOK_ALIKES)
+def test_a_name_that_only_looks_like_a_networks_is_refused(name: str, flaw: str) -> None:
+    with pytest.raises(ConfigError, match=flaw) as caught:
+        Config(network=name)
+    assert "write the plain name" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["prod", "my network", "caf\u00e9", "сеть", "it's mine", "a" * 500])
+def test_any_other_name_is_a_networks(name: str) -> None:
+    assert Config(network=name).network == name
 
 
 def test_settings_cannot_be_changed_later() -> None:

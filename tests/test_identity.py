@@ -17,6 +17,7 @@ from camomile_trio.identity import (
     KeyFileMissing,
     KeyPair,
     check_pong,
+    load_key,
     load_or_create_key,
     network_id,
     node_id_of,
@@ -174,6 +175,11 @@ def test_a_file_that_holds_no_key_is_left_alone_and_said_so(tmp_path: Path, cont
         load_or_create_key(path, random.Random(3))
     assert "backup" in caught.value.remedy
     assert path.read_text(encoding="latin-1") == content
+
+
+def test_a_key_file_without_an_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError, match="holds no key"):
+        load_key(Path("/dev/zero"))
 
 
 def test_a_key_with_white_space_around_it_is_a_key(tmp_path: Path) -> None:

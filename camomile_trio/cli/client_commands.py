@@ -16,14 +16,13 @@ from typing import BinaryIO
 import click
 
 from camomile_trio.cli.failures import CommandFailed
-from camomile_trio.cli.option_types import Decorated, KeyOfValue, Life, NodeUrl, option
+from camomile_trio.cli.option_types import FILE, Decorated, KeyOfValue, Life, NodeUrl, option
 from camomile_trio.cli.token_files import read_token
 from camomile_trio.cli.whole_files import whole_file
 from camomile_trio.kademlia.ids import Key
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 STANDARD_INPUT = "-"
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def node_option(command: Decorated) -> Decorated:

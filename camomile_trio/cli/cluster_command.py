@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
-from camomile_trio.cli.option_types import SocketAddress, option
+from camomile_trio.cli.option_types import FILE, SocketAddress, option
 from camomile_trio.cli.places import socket_of_node
 from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.kademlia.contacts import Endpoint
@@ -37,7 +37,7 @@ MOST_NODES = 250
 )
 @option(
     "--socket",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     show_default="control-PORT.sock in the runtime directory, after node 1's port of peers",
     help="The control socket of node 1. `camomile stop` stops all nodes.",
 )

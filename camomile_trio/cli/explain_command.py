@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from camomile_trio.cli.option_types import option
+from camomile_trio.cli.option_types import PlainPath, option
 
 
 class HexPrefix(click.ParamType[str]):
@@ -26,7 +26,7 @@ class HexPrefix(click.ParamType[str]):
 
 
 @click.command(short_help="Tell the story of one key, operation or machine of a simulation.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=PlainPath(exists=True, dir_okay=False, path_type=Path))
 @option("--key", type=HexPrefix(), help="What became of this key; its first digits are enough if no other has them.")
 @option("--operation", type=click.IntRange(0), help="One put, get or forget, by its number.")
 @option("--machine", type=click.IntRange(0), help="One machine, by its number.")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camomile_trio.cli.option_types import FILE
+
 if TYPE_CHECKING:
     from camomile_trio.identity import KeyPair
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(short_help="Make a publisher key, or show whose a key file is.")

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from camomile_trio.cli.failures import CommandFailed, one_line
-from camomile_trio.cli.option_types import Decorated, IdOfNode, option
+from camomile_trio.cli.option_types import DIRECTORY, FILE, Decorated, IdOfNode, option
 from camomile_trio.cli.places import socket_to_call
 from camomile_trio.kademlia.ids import NodeId
 
@@ -20,13 +20,13 @@ def socket_options(command: Decorated) -> Decorated:
     """Adds --socket and --data-dir, by which the node is found."""
     with_directory = option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=DIRECTORY,
         show_default="$XDG_DATA_HOME/camomile or ~/.local/share/camomile",
         help="The data directory of the node.",
     )(command)
     return option(
         "--socket",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         show_default="that of the only node that runs",
         help="The control socket of the node.",
     )(with_directory)

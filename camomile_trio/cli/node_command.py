@@ -13,7 +13,17 @@ from click.core import ParameterSource
 
 from camomile_trio.cli.garbage import imports_for_good
 from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
-from camomile_trio.cli.option_types import PeerNames, ReachableAddress, Size, SocketAddress, Word, option, size_text
+from camomile_trio.cli.option_types import (
+    DIRECTORY,
+    FILE,
+    Name,
+    PeerNames,
+    ReachableAddress,
+    Size,
+    SocketAddress,
+    option,
+    size_text,
+)
 from camomile_trio.cli.places import default_data_dir, socket_of_node
 from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.cli.token_files import read_token
@@ -23,8 +33,6 @@ from camomile_trio.kademlia.contacts import Endpoint
 DEFAULT_LISTEN = "0.0.0.0:8118"
 DEFAULT_HTTP = "127.0.0.1:8080"
 RECORDS = Records()
-FILE = click.Path(dir_okay=False, path_type=Path)
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 def _seconds(default: float) -> str:
@@ -61,7 +69,7 @@ def _seconds(default: float) -> str:
 @option("--first", is_flag=True, help="Stand alone and be ready if nobody answers within 10 s, and go on trying.")
 @option(
     "--network",
-    type=Word(),
+    type=Name(),
     default=DEFAULT_NETWORK,
     help="The network's name. Nodes of different names do not talk to each other.",
 )

@@ -6,14 +6,17 @@ option's environment variable is CAMOMILE_ and its long name; a list in one is s
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
-from camomile_trio.config import GIB, KIB, LEAST_LEASE, MAX_LEASE, MIB
+from camomile_trio.config import GIB, KIB, LEAST_LEASE, MAX_LEASE, MIB, QUOTES, flaw_of_name
 from camomile_trio.errors import BadKey, BadNodeId, ConfigError
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -120,9 +123,13 @@ class PeerNames(click.ParamType[str]):
     name = "host:port"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        host = value.rpartition(":")[0]
         try:
-            value.rpartition(":")[0].encode("idna")
+            host.encode("idna")
+            usable = host.isprintable() and not QUOTES & set(host)
         except UnicodeError:
+            usable = False
+        if not usable:
             self.fail(f"{value[:80]!r} holds no name of a host; write node.example.org:8118", param, ctx)
         return value
 
@@ -130,15 +137,36 @@ class PeerNames(click.ParamType[str]):
         return [name for name in re.split(r"[\s,]+", rv) if name]
 
 
-class Word(click.ParamType[str]):
-    """Any text but an empty one."""
+class Name(click.ParamType[str]):
+    """A name that all who mean the same have to write the same way."""
 
     name = "name"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value.strip():
-            self.fail("it is empty; give a name", param, ctx)
+        if flaw := flaw_of_name(value):
+            self.fail(f"{value[:80]!r} is no name: {flaw}; write the plain name and nothing else", param, ctx)
         return value
+
+
+class PlainPath(click.Path):
+    """A path as people write one. What is not there would be made under a name that only looks right."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        text = os.fspath(value)
+        controls = any(unicodedata.category(letter) == "Cc" for letter in text)
+        if controls or text != text.strip() or QUOTES & {*text[:1], *text[-1:]}:
+            self.fail(
+                f"{text[:200]!r} has quotes or blanks around it, or a control character; write the plain path",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+FILE = PlainPath(dir_okay=False, path_type=Path)
+DIRECTORY = PlainPath(file_okay=False, path_type=Path)
 
 
 class NodeUrl(click.ParamType[str]):
@@ -149,7 +177,9 @@ class NodeUrl(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            # The splitter itself drops some characters that cannot be seen.
+            is_visible = value.isprintable() and " " not in value
+            usable = is_visible and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
             plain = not (parts.query or parts.fragment or parts.username)
         except ValueError:
             usable = plain = False

@@ -19,7 +19,7 @@ import click
 
 from camomile_trio.cli.failures import CommandFailed, one_line
 from camomile_trio.cli.local_commands import socket_options
-from camomile_trio.cli.option_types import Word, option
+from camomile_trio.cli.option_types import FILE, Name, PlainPath, option
 from camomile_trio.cli.places import socket_to_call
 from camomile_trio.cli.whole_files import whole_file
 from camomile_trio.config import DEFAULT_NETWORK
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from camomile_trio.cli.exports import Tally
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 STANDARD_INPUT = Path("-")
 # As http/control.py bounds a batch; a longer line goes alone.
 BATCH_BYTES, BATCH_ENTRIES = 2**20, 16
@@ -128,7 +127,7 @@ def _export(client: httpx.Client, out: BinaryIO) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
+@click.argument("file", type=PlainPath(dir_okay=False, path_type=Path, allow_dash=True))
 @socket_options
 def import_(file: Path, socket: Path | None, data_dir: Path | None) -> None:
     """Offer the records in FILE (- for standard input) to the network of this machine's node.
@@ -175,8 +174,8 @@ def _send(client: httpx.Client, batch: list[bytes], tally: Tally) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
-@option("--network", type=Word(), default=DEFAULT_NETWORK, help="The network that the export should be of.")
+@click.argument("file", type=PlainPath(dir_okay=False, path_type=Path, allow_dash=True))
+@option("--network", type=Name(), default=DEFAULT_NETWORK, help="The network that the export should be of.")
 def check(file: Path, network: str) -> None:
     """Check an export without any node: hashes, signatures, and whether its leases still last."""
     import time

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camomile_trio.cli.option_types import option
+from camomile_trio.cli.option_types import DIRECTORY, FILE, option
 
 if TYPE_CHECKING:
     from camomile_trio.simulation.scenario import Scenario
 
 DEFAULT_SCENARIO = "steady"
 SECONDS_FOR_A_SEED = 300.0
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Run a whole network in virtual time; the same seed gives the same run.")
@@ -30,7 +29,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, in one line.")
 @option("--warm", is_flag=True, help="Lay out the routing tables instead of letting nodes join one after another.")
 @option("--trace", type=FILE, help="Write all that happens to this file, for `camomile explain`.")
-@option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write a report in HTML to this directory.")
+@option("--report", type=DIRECTORY, help="Write a report in HTML to this directory.")
 @option("--seeds", type=click.IntRange(1), help="Run so many seeds, from --seed on, each in a process of its own.")
 @option("--jobs", type=click.IntRange(1), show_default="processors", help="With --seeds: so many at once.")
 @option(

@@ -17,11 +17,11 @@ from camomile_trio.kademlia.contacts import Endpoint
 _Number = TypeVar("_Number", int, float)
 
 # The alphabet of a bearer token (RFC 6750 §2.1): anything else could not be sent in the header.
-_BEARER_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+BEARER_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 
 def _sendable(instance: object, attribute: attrs.Attribute[bytes | None], token: bytes | None) -> None:
-    if token is not None and not _BEARER_TOKEN.fullmatch(token):
+    if token is not None and not BEARER_TOKEN.fullmatch(token):
         raise ConfigError(
             "the HTTP token is empty or has characters that a header cannot carry",
             remedy="use letters, digits and . _ ~ + / - only, in one line",

@@ -113,7 +113,15 @@ def test_a_token_is_shown_to_a_node_that_wants_one(run: Run, node: OneServer, tm
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [(" \n", "is empty"), ("two words", "holds no token"), ("ä", "holds no token"), (None, "cannot be read")],
+    [
+        ("\n", "is empty"),
+        ("two words", "holds no token"),
+        ("word \n", "holds no token"),
+        ("word\n\n", "holds no token"),
+        ('"word"\n', "holds no token"),
+        ("ä", "holds no token"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_token_file_without_a_token_is_refused_at_once(run: Run, tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
@@ -126,6 +134,14 @@ def test_a_token_file_without_a_token_is_refused_at_once(run: Run, tmp_path: Pat
         result = run(*words, str(tmp_path / "token"))
         assert says in complaint(result)
         assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_end_of_its_line_is_no_part_of_a_token(run: Run, node: OneServer, tmp_path: Path, end: str) -> None:
+    (tmp_path / "token").write_bytes(f"secret-word{end}".encode())
+    node.will_answer("204 No Content")
+    assert run("forget", str(KEY), "--node", node.address, "--token", str(tmp_path / "token")).exit_code == 0
+    assert node.seen[0].headers["authorization"] == "Bearer secret-word"
 
 
 def test_a_missing_token_is_told_how_to_be_given(run: Run, node: OneServer) -> None:

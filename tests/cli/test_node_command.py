@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--join", "node:0"], "'node:0' is not HOST:PORT"),
         (["--join", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--listen", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
-        (["--network", " "], "--network: it is empty"),
+        (["--network", " "], "--network: ' ' is no name: it is empty"),
         (["--sync", "never"], "--sync: 'never' is not one of 'os', 'full'"),
         (["--log-level", "loud"], "--log-level: 'loud' is not one of"),
         (["--what"], "no such option '--what'"),
@@ -189,6 +190,37 @@ def test_a_wrong_setting_is_one_line(run: Run, started: Started, words: list[str
 def test_a_wrong_setting_of_the_environment_is_called_by_its_name(run: Run) -> None:
     result = run("node", environment={"CAMOMILE_LISTEN": ":8118"})
     assert complaint(result).startswith("CAMOMILE_LISTEN: ':8118' names no address")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CAMOMILE_NETWORK", "prod\r"),
+        ("CAMOMILE_NETWORK", "prod "),
+        ("CAMOMILE_NETWORK", '"prod"'),
+        ("CAMOMILE_NETWORK", os.fsdecode(b"caf\xe9")),
+        ("CAMOMILE_DATA_DIR", "data\r"),
+        ("CAMOMILE_DATA_DIR", "'data'"),
+        ("CAMOMILE_PUBLISHER_KEY", "publisher.key "),
+        ("CAMOMILE_SOCKET", "control.sock\r"),
+        ("CAMOMILE_JOIN", '"node.example:8118 other.example:8118"'),
+        ("CAMOMILE_LISTEN", "127.0.0.1:8118\r"),
+    ],
+)
+def test_a_line_of_a_file_that_was_not_read_as_it_was_meant_is_refused(
+    run: Run, started: Started, variable: str, text: str
+) -> None:
+    result = run("node", environment={variable: text})
+    assert complaint(result).startswith(f"{variable}: ")
+    assert result.exit_code == 2
+    assert started.config is None
+
+
+def test_a_path_may_have_bytes_that_are_not_utf_8(run: Run, started: Started, tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    assert run("node", environment={"CAMOMILE_DATA_DIR": str(directory)}).exit_code == 0
+    assert started.config is not None
+    assert started.config.storage.data_dir == directory
 
 
 def test_a_token_that_no_header_can_carry_is_refused(run: Run, started: Started, tmp_path: Path) -> None:

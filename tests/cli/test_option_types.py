@@ -92,6 +92,11 @@ def test_names_in_the_environment_are_separated_by_spaces_or_commas() -> None:
     assert PeerNames().split_envvar_value(" a:1, b:2\n[::1]:3,,") == ["a:1", "b:2", "[::1]:3"]
 
 
+@pytest.mark.parametrize("text", ["http://127.0.0.1:8080\r", "http://a/\tb", " http://a", "http://a b"])
+def test_a_url_with_characters_that_a_splitter_drops_is_refused(text: str) -> None:
+    assert "write http://127.0.0.1:8080" in refusal(NodeUrl(), text)
+
+
 @pytest.mark.parametrize(
     "text", ["127.0.0.1:8080", "ftp://a", "http://", "http://a:b", "http://a?b=1", "http://u@a", "http://[::1", ""]
 )

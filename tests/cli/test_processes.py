@@ -340,13 +340,6 @@ def test_a_command_that_needs_a_closed_stream_says_so(
     assert (said, command.returncode) == (complaint, 2 if closed == 2 else 1)
 
 
-def test_an_answer_that_the_disk_has_no_room_for_is_one_line(alice: Alice) -> None:
-    with open("/dev/full", "wb") as full:
-        words = [*COMMAND, "status", "--node", alice.url]
-        command = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
-    assert (command.stderr, command.returncode) == (b"camomile: No space left on device\n", 1)
-
-
 def _without(closed: tuple[int, ...], *words: str) -> subprocess.Popen[bytes]:
     """A command that is started with some of descriptors 0, 1 and 2 closed."""
     shell = 'exec "$@" ' + " ".join(f"{number}>&-" for number in closed)
