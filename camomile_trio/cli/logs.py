@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,7 +53,18 @@ def logging_events(level: LogLevel, log_format: LogFormat | None, descriptor: in
         handler = logging.StreamHandler(lines)
         handler.setFormatter(formatter)
         _send_all_to(handler, number)
-        yield lines
+        before, sys.unraisablehook = sys.unraisablehook, _log_unraisable
+        try:
+            yield lines
+        finally:
+            sys.unraisablehook = before
+
+
+def _log_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    # Python's own hook writes to standard error, and waits for who reads it.
+    error = unraisable.exc_value
+    text = f"{unraisable.err_msg or 'an exception was ignored in'}: {unraisable.object!r}"
+    logging.getLogger("py.unraisable").error(text, exc_info=error)
 
 
 def _send_all_to(handler: logging.Handler, number: int) -> None:

@@ -146,6 +146,19 @@ def test_warnings_of_python_are_events(file: Path) -> None:
     assert event["logger"] == "py.warnings"
 
 
+def test_exceptions_that_python_cannot_raise_are_events(file: Path) -> None:
+    class Stubborn:
+        def __del__(self) -> None:
+            raise ZeroDivisionError("a bug")
+
+    with to_file(file, "info", "json") as log:
+        Stubborn()
+    (event,) = log.events
+    assert (event["level"], event["logger"]) == ("error", "py.unraisable")
+    assert "Stubborn.__del__" in str(event["event"])
+    assert "ZeroDivisionError: a bug" in str(event["exception"])
+
+
 def test_hypercorn_does_not_announce_what_we_have_announced(file: Path) -> None:
     with to_file(file, "info", "json") as log:
         logging.getLogger("hypercorn.error").info("Running on http://127.0.0.1:8080")
