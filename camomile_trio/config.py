@@ -23,6 +23,7 @@ SyncMode = Literal["os", "full"]
 DEFAULT_NETWORK = "camomile"
 MAX_LEASE = 24 * 3600  # a constant of the network (docs/protocol.md)
 LEAST_LEASE = 60
+MOST_EXPECTED = 1000  # others, and more of them than a node meets within its first minutes
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -94,6 +95,12 @@ def _good_name(instance: object, attribute: attrs.Attribute[Any], value: str) ->
     require_type(attribute.name, value, str, "text")
     if flaw := flaw_of_name(value):
         raise ConfigError(f"{attribute.name} is {value[:80]!r}: {flaw}", remedy="write the plain name and nothing else")
+
+
+def _number_of_nodes(instance: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None:
+        _between(1, MOST_EXPECTED)(instance, attribute, value)
+        require_type(attribute.name, value, int, "a whole number or None")
 
 
 def _endpoint(given: Endpoint | str) -> Endpoint:
@@ -205,9 +212,16 @@ class Config:
     advertise: Endpoint | None = attrs.field(default=None, converter=attrs.converters.optional(_endpoint))
     # HOST:PORT of nodes to join through, names or addresses, resolved again at every try.
     join: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    # Stand alone, and be ready, if no name or saved contact answers within `first_patience`.
+    # Stand alone, and be ready, if no name or saved contact answers within `first_patience`. Only a node that never had
+    # a contact does: its data directory notes the first one.
     first: bool = attrs.field(default=False, validator=_is(bool, "True or False"))
     first_patience: float = attrs.field(default=10.0, validator=_between(0, 3600, "s"))
+    # How many nodes the deployment has at least, this one included (an autoscaler's minimum): the node is not ready for
+    # the first time before it has met all others, and a majority is that of so many nodes, or of k, at least. 1: the
+    # node counts alone when no other answers, even one that it has met; of two that cannot reach each other both go on.
+    # More than there are: it is never ready, or takes no puts. None: it waits for nobody, and counts alone until its
+    # first contact, so the first puts of a deployment may have one copy.
+    expect: int | None = attrs.field(default=None, validator=_number_of_nodes)
     network: str = attrs.field(default=DEFAULT_NETWORK, validator=_good_name)
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))

@@ -129,6 +129,10 @@ class WrongClock(Unavailable):
     default_remedy = "set this node's clock right, then repeat the request"
 
 
+# What to do where no other node is left to answer.
+LEFT_ALONE = "repeat it when other nodes are back; if none is left, start this node again with --expect 1"
+
+
 class Overloaded(Unavailable):
     """This node has as much in flight as it takes on at once."""
 

@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_network() -> None:
     assert (config.requests.first_rto, config.requests.least_rto, config.requests.most_rto) == (0.25, 0.05, 1.0)
     assert (config.records.lease, config.records.cache_life) == (86400.0, 60.0)
     assert config.records.max_value_size == 2**20
-    assert (config.network, config.first, config.join) == ("camomile", False, ())
+    assert (config.network, config.first, config.join, config.expect) == ("camomile", False, (), None)
 
 
 @pytest.mark.parametrize(("section", "name"), NUMBERS)
@@ -159,6 +159,18 @@ def test_a_name_that_only_looks_like_a_networks_is_refused(name: str, flaw: str)
 @pytest.mark.parametrize("name", ["prod", "my network", "caf\u00e9", "сеть", "it's mine", "a" * 500])
 def test_any_other_name_is_a_networks(name: str) -> None:
     assert Config(network=name).network == name
+
+
+@pytest.mark.parametrize("number", [0, -1, 1001, math.nan, math.inf])
+def test_a_deployment_of_no_node_or_of_more_than_any_meets_is_refused(number: float) -> None:
+    with pytest.raises(ConfigError, match="expect is") as caught:
+        Config(expect=number)  # type: ignore[arg-type]
+    assert "between 1 and 1000" in caught.value.remedy
+
+
+def test_to_wait_for_nobody_is_not_the_same_as_to_be_the_only_one() -> None:
+    assert Config().expect is None
+    assert Config(expect=1).expect == 1
 
 
 def test_settings_cannot_be_changed_later() -> None:

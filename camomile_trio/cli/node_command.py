@@ -66,7 +66,25 @@ def _seconds(default: float) -> str:
         "and again. May be given several times; in the environment, separated by spaces or commas."
     ),
 )
-@option("--first", is_flag=True, help="Stand alone and be ready if nobody answers within 10 s, and go on trying.")
+@option(
+    "--first",
+    is_flag=True,
+    help=(
+        "Stand alone and be ready if nobody answers within 10 s, and go on trying; not with a data directory that has "
+        "ever had a contact."
+    ),
+)
+@option(
+    "--expect",
+    type=int,
+    metavar="N",
+    show_default="waits for nobody",
+    help=(
+        "How many nodes the deployment has at least, this one included, 1 to 1000. The node is not ready for the first "
+        "time before it has met the others, and puts and forgets need a majority of so many. 1: it may count alone, "
+        "even when other nodes that it has met are gone."
+    ),
+)
 @option(
     "--network",
     type=Name(),
@@ -165,6 +183,7 @@ def node(
     http: Endpoint,
     join: tuple[str, ...],
     first: bool,
+    expect: int | None,
     network: str,
     data_dir: Path | None,
     ephemeral: bool,
@@ -193,6 +212,7 @@ def node(
         advertise=advertise,
         join=join,
         first=first,
+        expect=expect,
         network=network,
         publisher_key=publisher_key,
         kademlia=Kademlia(refresh_interval=refresh_interval),

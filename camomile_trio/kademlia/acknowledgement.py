@@ -36,6 +36,7 @@ class Failed:
     """No majority can acknowledge any more, for reasons that differ. It is safe to repeat."""
 
     alone: bool = False  # no other node answered at all
+    short: bool = False  # fewer of ours answered than a majority of those that are counted at least
 
 
 Outcome = Success | Refused | Failed
@@ -46,12 +47,14 @@ class Acknowledgements:
 
     `own` is this node; its copy counts as that of any other of our nodes if it is among the k closest to `target`.
     `alone` says that this node may count without any other: it never had a contact, or stands alone on purpose.
+    `least`: the majority is that of so many nodes at least, however few of ours answer; at most k.
     `candidates`, while a lookup goes on beside the STOREs, tells its k closest candidates, who have answered or may be
     hoped for: one that has not answered yet keeps those behind it from counting before the lookup's end.
     """
 
-    def __init__(self, k: int, *, target: bytes, own: NodeId, alone: bool = False) -> None:
+    def __init__(self, k: int, *, target: bytes, own: NodeId, alone: bool = False, least: int = 1) -> None:
         self._k = k
+        self._least = min(least, k)
         self._target = target
         self._own = own
         self._alone = alone
@@ -152,7 +155,7 @@ class Acknowledgements:
             return Failed(alone=True)
         # All others are classic nodes: they cannot acknowledge, so the publisher's own copy counts.
         members = counted or {self._own}
-        needed = len(members) // 2 + 1
+        needed = max(len(members), self._least) // 2 + 1
         acknowledged = sum(node in self._acknowledged for node in members)
         if acknowledged >= needed:
             return Success()
@@ -165,7 +168,7 @@ class Acknowledgements:
         if refusals >= needed:
             return Refused(status)
         # Hopeless, but one dead node must not hide that the others refuse for good: a majority may yet give one reason.
-        return None if refusals and refusals + still_open >= needed else Failed()
+        return None if refusals and refusals + still_open >= needed else Failed(short=len(members) < needed)
 
     def _is_cut_off(self) -> bool:
         """Whether no other node has answered, which only a node that may stand alone can do without."""

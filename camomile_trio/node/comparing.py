@@ -29,7 +29,7 @@ class Comparing:
     async def run(self) -> None:
         """Until everything is compared."""
         comparisons = self._core.holdings.comparisons
-        if not comparisons.is_done and not self._core.stands_alone:
+        if not comparisons.is_done and (len(self._core.table) or not self._core.stands_alone):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve_wanted)
                 await self._walk()

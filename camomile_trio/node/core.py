@@ -25,6 +25,7 @@ from camomile_trio.node.events import Events, ReadyChanged
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
+from camomile_trio.node.membership import Membership
 from camomile_trio.node.reminders import Reminders
 from camomile_trio.node.rpc import Rpc
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
@@ -33,6 +34,8 @@ from camomile_trio.storage.base import Storage
 
 # The note that keeps a wall time over starts.
 KEPT_TIME = "wall time"
+# What a node says that knows of others, while none of them answers.
+CUT_OFF = "no other node answers; if none is left, start this one again with --expect 1"
 # How many peers are asked what their clocks show.
 CLOCKS_ASKED = 3
 
@@ -40,33 +43,55 @@ CLOCKS_ASKED = 3
 class Readiness:
     """Whether a node may serve users, why not, and a way to wait for it."""
 
-    def __init__(self, events: Events, storage: Storage) -> None:
+    def __init__(self, events: Events, storage: Storage, membership: Membership) -> None:
         self._events = events
         self._storage = storage
+        self._membership = membership
         self._reason = "it has not joined its network yet"
         self.clock_reason = ""
+        self._is_cut_off = False
+        self._told = self._state()
         self._changed = trio.Event()
         self._is_closed = False
 
     @property
     def reason(self) -> str:
         """Why it is not ready; empty when it is."""
-        if self._reason:
-            return self._reason
-        if self.clock_reason:
-            return self.clock_reason
+        for reason in self._reasons():
+            if reason:
+                return reason
         failing = self._storage.failing
         return f"its storage fails: {failing}" if failing else ""
 
     @property
     def is_joined(self) -> bool:
-        return not self._reason
+        """Whether users' operations are tried at all: it has joined, and has met as many nodes as it waits for.
+
+        They are tried by a node that is cut off, too: they fail by themselves, or find out that it is not.
+        """
+        return not self._reason and not self._membership.lacks
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it has joined, and none of its contacts answers."""
+        return self._is_cut_off
 
     def set(self, reason: str) -> None:
         """Empty: joined."""
-        if reason == self._reason:
-            return
         self._reason = reason
+        self.look()
+
+    def set_cut_off(self, is_cut_off: bool) -> None:
+        self._is_cut_off = is_cut_off
+        self.look()
+
+    def look(self) -> None:
+        """Tells of what has changed, if anything has."""
+        state = self._state()
+        if state == self._told:
+            return
+        self._told = state
+        reason = next(filter(None, self._reasons()), "")
         self._events.emit(ReadyChanged(not reason, reason))
         self._changed.set()
         self._changed = trio.Event()
@@ -75,19 +100,18 @@ class Readiness:
         """What speaks against the node's own clock; empty: nothing."""
         if reason and not self.clock_reason:
             log.error("the wall clock is wrong: nothing is signed until it is right", because=reason)
-        if bool(reason) != bool(self.clock_reason):
-            self._events.emit(ReadyChanged(not reason and self.is_joined, reason or self._reason))
         self.clock_reason = reason
+        self.look()
 
     async def wait(self) -> None:
         """Waits until the node has joined."""
-        while self._reason:
+        while not self.is_joined:
             await self._changed.wait()
 
     async def wait_for_user(self) -> None:
         """The same for who is no task of the node, and so is not cancelled with it: NodeClosed if it ends first."""
         self.require_open()
-        while self._reason:
+        while not self.is_joined:
             await self._changed.wait()
             self.require_open()
 
@@ -99,6 +123,17 @@ class Readiness:
     def require_open(self) -> None:
         if self._is_closed:
             raise NodeClosed("this node is closed: the block that opened it has ended")
+
+    async def change(self) -> None:
+        """Waits until the node joins, is cut off, or something else changes of what is told by `look`."""
+        await self._changed.wait()
+
+    def _state(self) -> tuple[str, bool, bool, bool]:
+        # The numbers in a reason are for those who ask; that they change is no news.
+        return self._reason, bool(self._membership.lacks), self._is_cut_off, bool(self.clock_reason)
+
+    def _reasons(self) -> tuple[str, ...]:
+        return self._reason, self._membership.lacks, CUT_OFF if self._is_cut_off else "", self.clock_reason
 
 
 @attrs.define(eq=False)
@@ -113,6 +148,7 @@ class Core:
     rpc: Rpc
     holdings: Holdings
     storage: Storage
+    membership: Membership
     readiness: Readiness
     events: Events
     clock: Clock
@@ -123,8 +159,6 @@ class Core:
     clocks: Clocks = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
-    # Nobody else was ever heard of, or the operator said that this node stands alone.
-    stands_alone: bool = False
     background_failures: int = 0  # of what went on after its caller had left, since the disk failed
 
     def __attrs_post_init__(self) -> None:
@@ -133,10 +167,23 @@ class Core:
         self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records, kept=kept)
         self.rpc.on_pong = self.clocks.on_pong
         self.holdings.is_clock_confirmed = self.is_clock_confirmed
+        if not self.membership.is_noted:
+            self.rpc.listeners.append(self._note_member)
 
     @property
     def id(self) -> NodeId:
         return self.identity.node_id
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether this node counts alone while no other answers: it never met one, or the operator said that it may."""
+        return self.membership.counts_alone
+
+    def _note_member(self, contact: Contact) -> None:
+        self.membership.on_answer(contact, is_ours=self.is_ours(contact))
+        self.readiness.look()
+        if self.membership.is_noted:
+            self.rpc.listeners.remove(self._note_member)
 
     def require_ready(self) -> None:
         if not self.readiness.is_joined:
@@ -200,6 +247,11 @@ class Core:
         """Whether the contact has said that it is about to leave."""
         peer = self.rpc.peers.known(contact.endpoint)
         return peer is not None and peer.is_leaving
+
+    def is_answering(self, contact: Contact) -> bool:
+        """Whether the last request to the contact was answered."""
+        peer = self.rpc.peers.known(contact.endpoint)
+        return peer is not None and peer.is_answering
 
     def is_doubtful(self, contact: Contact, now: float) -> bool:
         """Whether it may be gone: it has missed a deadline lately, or has said that it is about to leave."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import trio
 
-from camomile_trio.errors import CamomileError, NoMajority, StorageDamaged, Unreachable
+from camomile_trio.errors import LEFT_ALONE, CamomileError, NoMajority, StorageDamaged, Unreachable
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.acknowledgement import Refused, Success
 from camomile_trio.kademlia.ids import Key
@@ -122,7 +122,7 @@ class Inventory:
             with trio.move_on_after(core.config.requests.operation_deadline) as patience:
                 found = await core.find_node(record.key)
                 if not found.answered and not core.stands_alone:
-                    raise Unreachable("no node answered")
+                    raise Unreachable("no node answered", remedy=LEFT_ALONE)
                 await spread.run(found.contacts)
             if patience.cancelled_caught:
                 raise NoMajority("too few holders acknowledged in time")

@@ -2,7 +2,7 @@
 
 Rules of this file: it never gives up. Names are resolved again at every try (`names.py`), each address of a name is a
 node to try, and so is each contact that an earlier run remembered. A try asks a bounded number of them, the next try
-the next ones. A node that knows nobody and is told of nobody is the first of its network.
+the next ones. A node that has met nobody and is told of nobody is the first of its network.
 Source: Kademlia (2002), §2.3.
 """
 
@@ -19,7 +19,7 @@ from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.kademlia.ids import NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
-from camomile_trio.node.core import Core
+from camomile_trio.node.core import CUT_OFF, Core
 from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup
 from camomile_trio.node.names import Names, Resolver
@@ -61,13 +61,12 @@ class Join:
 
     @property
     def is_first(self) -> bool:
-        """Nobody to join: no names, nobody remembered from an earlier run."""
-        return not self._core.config.join and not self._saved
+        """Nobody to join: no names, and no other node was ever met."""
+        return not self._core.config.join and not self._core.membership.has_met
 
     def stand_alone_if_first(self) -> None:
         """Before `run`: the first node of a network has nobody to wait for, and is ready at once."""
         if self.is_first:
-            self._core.stands_alone = True
             self._core.readiness.set("")
 
     async def run(self) -> None:
@@ -75,27 +74,36 @@ class Join:
         core = self._core
         began = core.clock()
         backoff = LEAST_BACKOFF
+        has_lost_patience = False
         while True:
             await self._attempt()
-            if len(core.table):
-                if not core.readiness.is_joined:
-                    await self._settle()
+            if len(core.table) and not core.readiness.is_joined:
+                await self._settle()
+            if self.is_first or (len(core.table) and not core.readiness.is_cut_off):
+                # Whoever joins a first node asks first; there is nobody to look for.
                 backoff = LEAST_BACKOFF
-                await trio.sleep(core.jittered(LOOK_AGAIN))
-                continue
-            if core.config.first and core.clock() - began >= core.config.first_patience and not core.stands_alone:
-                core.stands_alone = True
-                core.readiness.set("")
-                log.info("stands alone", patience=core.config.first_patience)
-            if self.is_first:
-                # Whoever joins through us asks first; there is nobody to look for.
-                await trio.sleep(core.jittered(LOOK_AGAIN))
+                with trio.move_on_after(core.jittered(LOOK_AGAIN)):
+                    await core.readiness.change()
                 continue
             pause = core.jittered(backoff)
-            if core.config.first and not core.stands_alone:
-                pause = min(pause, max(began + core.config.first_patience - core.clock(), 0.01))
+            patience = began + core.config.first_patience - core.clock()
+            if patience > 0:
+                pause = min(pause, max(patience, 0.01))
+            elif not has_lost_patience and not core.readiness.is_joined:
+                has_lost_patience = True
+                self._go_on_alone()
             await trio.sleep(pause)
             backoff = min(backoff * 2, MOST_BACKOFF)
+
+    def _go_on_alone(self) -> None:
+        """Nobody has answered within `first_patience`."""
+        core = self._core
+        if core.membership.may_go_on_alone or (core.config.first and core.membership.counts_alone):
+            core.readiness.set("")
+            if core.readiness.is_joined:
+                log.info("stands alone", patience=core.config.first_patience)
+        elif core.membership.has_met and self._copied_key_logged_at == -math.inf:
+            core.readiness.set(CUT_OFF)
 
     async def _settle(self) -> None:
         """Looks ourselves up, and again while the neighbourhood changes; then we are ready, and watch it for a while.

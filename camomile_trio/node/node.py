@@ -34,8 +34,10 @@ from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inbox import Inbox
 from camomile_trio.node.inventory import Inventory
 from camomile_trio.node.join import Join
+from camomile_trio.node.liveness import Liveness
 from camomile_trio.node.logs import log
 from camomile_trio.node.maintenance import Maintenance
+from camomile_trio.node.membership import Membership
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.operations import Operations
 from camomile_trio.node.peers import Peers
@@ -117,7 +119,8 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """It has joined, its storage works, and its block has not ended."""
+        """It has joined, its clock and its storage are well, and its block has not ended. Unless it stands alone,
+        another node answers, too."""
         return not self._core.readiness.reason
 
     @property
@@ -252,12 +255,7 @@ async def open_node(
         operations = Operations(core)
         maintenance = Maintenance(core)
 
-        def on_new_contact(contact: Contact) -> None:
-            # Whoever has met somebody acknowledges nothing on its own any more.
-            core.stands_alone = False
-            maintenance.on_new_contact(contact)
-
-        core.rpc.on_new_contact = on_new_contact
+        core.rpc.on_new_contact = maintenance.on_new_contact
         join = Join(core, resolver)
 
         async def start(nursery: trio.Nursery) -> None:
@@ -267,6 +265,7 @@ async def open_node(
             await nursery.start(bound.serve, inbox)
             join.stand_alone_if_first()
             nursery.start_soon(join.run)
+            nursery.start_soon(Liveness(core).run)
             nursery.start_soon(maintenance.run)
 
         async with beside_the_block(start, functools.partial(_leave, core, maintenance), core.close):
@@ -407,6 +406,7 @@ def _wire(
         confirmations=confirmations,
         max_value_size=config.records.max_value_size,
     )
+    membership = Membership(storage, expect=config.expect, k=config.kademlia.k)
     core = Core(
         config=config,
         identity=identity,
@@ -416,7 +416,8 @@ def _wire(
         rpc=rpc,
         holdings=holdings,
         storage=storage,
-        readiness=Readiness(events, storage),
+        membership=membership,
+        readiness=Readiness(events, storage, membership),
         events=events,
         clock=clock,
         wall_clock=wall_clock,

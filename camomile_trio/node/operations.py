@@ -17,6 +17,7 @@ import trio
 
 from camomile_trio.config import LEAST_LEASE, MAX_LEASE
 from camomile_trio.errors import (
+    LEFT_ALONE,
     CamomileError,
     ConfigError,
     DiskFull,
@@ -327,7 +328,7 @@ class Operations:
             who = f"{others} other publisher(s)" if others else "a classic node"
             return NotPublisher(f"{key.hex()[:16]}… was published by {who}, not by this node")
         if not survey.answered and not self._core.stands_alone:
-            return Unreachable("no node answered")
+            return Unreachable("no node answered", remedy=LEFT_ALONE)
         if survey.is_inconclusive:
             return Unreachable(f"most of the nodes that may know {key.hex()[:16]}… did not answer")
         return NotFound(f"no node knows {key.hex()[:16]}…")
@@ -375,7 +376,12 @@ def _error_of(acknowledgements: Acknowledgements, what: str) -> CamomileError:
             case status:
                 return NoMajority(f"most of the holders refused the {what}: {_in_words(status)}")
     if isinstance(outcome, Failed) and outcome.alone:
-        return Unreachable("no other node answered")
+        return Unreachable("no other node answered", remedy=LEFT_ALONE)
+    if isinstance(outcome, Failed) and outcome.short:
+        return NoMajority(
+            "fewer nodes answered than a majority of those that --expect says there are",
+            remedy="start the others, or this node again with a lower --expect, then repeat",
+        )
     said = ", ".join(f"{count} said {_in_words(status)}" for status, count in acknowledgements.refusals.most_common())
     return NoMajority(f"too few holders acknowledged the {what}" + (f"; {said}" if said else ""))
 

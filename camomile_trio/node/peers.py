@@ -88,6 +88,11 @@ class Peer:
         if self.vanished and size >= self.vanished_bytes:
             self.vanished, self.narrow_until = 0, -math.inf
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether the last request to it that was answered or given up was answered."""
+        return self.is_proven and self.missed_at == -math.inf
+
     def is_suspect(self, now: float) -> bool:
         """It missed a deadline within the last minute, or was overdue twice: overdue at once in every lookup."""
         return now - self.missed_at < MISSED_FOR

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import trio
 
-from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable, WrongClock
+from camomile_trio.errors import LEFT_ALONE, Forgotten, NotFound, StorageError, Unreachable, WrongClock
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.admission import is_acceptable, is_against_clock
@@ -122,12 +122,12 @@ class Retrieval:
             return Found(key, self._value, self._origin, True)
         if any(self._may_be_latest(record) for record in self._against_clock.values()):
             raise WrongClock(f"by this node's clock the records of {key.hex()[:16]}… that other nodes show cannot be")
+        if not result.answered and not core.stands_alone:
+            raise Unreachable("no node answered", remedy=LEFT_ALONE)
         if self._has_tombstone() and not (self._value is not None and self._outlasts_tombstone):
             raise Forgotten(f"{key.hex()[:16]}… was forgotten")
         if self._value is not None and self._has_classic:
             return Found(key, self._value, self._origin, False)
-        if not result.answered and not core.stands_alone:
-            raise Unreachable("no node answered")
         if live:
             raise Unreachable(f"there is a live lease on {key.hex()[:16]}…, but no node gives the value out now")
         if result.is_inconclusive(key, core.config.kademlia.k):

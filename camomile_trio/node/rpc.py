@@ -123,6 +123,8 @@ class Rpc:
         self.is_leaving = False  # every answer says so
         # Told of every contact that enters the table.
         self.on_new_contact: Callable[[Contact], None] = lambda contact: None
+        # Told of everybody that answers, as long as they are in here.
+        self.listeners: list[Callable[[Contact], None]] = []
         # Told of the wall clock (ms) that a peer's true pong shows.
         self.on_pong: Callable[[NodeId, int], None] = lambda node, wall: None
         # Told of the endpoint of another node that has shown to have our own key.
@@ -581,6 +583,9 @@ class Rpc:
         self.verdicts.on_answer(contact)
         if check is not None:
             self.prove(check, again_after=CHECKED_AGAIN_AFTER)
+        if self.listeners:
+            for listener in tuple(self.listeners):
+                listener(contact)
         if not was_known and packet.sender in self.table:
             self.on_new_contact(contact)
         advertised = packet.advertised

@@ -65,7 +65,11 @@ class Spread:
         self.told: dict[bytes, Contact] = {}  # to whom a STORE has gone, by id
         self.beaten_by: Record | None = None
         self.acknowledgements = Acknowledgements(
-            core.config.kademlia.k, target=record.key, own=core.id, alone=core.stands_alone
+            core.config.kademlia.k,
+            target=record.key,
+            own=core.id,
+            alone=core.stands_alone,
+            least=core.membership.least,
         )
         # A peer need not have answered us in this put to be asked by a STORE; over a stream it should, since one that
         # is gone would be found out seconds later.

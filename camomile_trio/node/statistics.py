@@ -82,6 +82,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         result.counters[name, ()] = total
     for name, amount in (
         ("contacts", len(core.table)),
+        ("peers_answering", sum(map(core.is_answering, core.table))),
         ("peers_remembered", len(core.rpc.peers)),
         ("requests_pending", core.rpc.pending),
         ("deadlines_pending", len(core.rpc.deadlines)),

@@ -1,12 +1,14 @@
 """Whether a contact that was silent loses its place in the table, or it may be we who are offline.
 
 Rules of this file: plain calls. A contact loses its place if somebody else has answered since it was asked; else the
-verdict waits until somebody answers, and somebody is asked to. Bounded: of more failures than can wait the contact
-stays for now, which is counted. Source: docs/protocol.md, the routing table.
+verdict waits until somebody answers, and somebody is asked to. What was asked before that answer is asked again.
+Bounded: of more failures than can wait the contact stays for now, which is counted. Source: docs/protocol.md, the
+routing table.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Protocol
 
@@ -38,6 +40,7 @@ class Verdicts:
         self._rng = rng
         self._waiting: dict[NodeId, Contact] = {}
         self._asked_around_at = -CHECKED_AGAIN_AFTER
+        self._back_since = -math.inf  # the first answer after a time in which nobody answered
 
     def __len__(self) -> int:
         """How many wait."""
@@ -46,6 +49,11 @@ class Verdicts:
     def on_failure(self, contact: Contact, asked_at: float, now: float) -> None:
         """It was asked at `asked_at` and has not answered before its deadline."""
         table = self._table
+        if asked_at < self._back_since:
+            # We may have been offline when it was asked.
+            if contact.id in table:
+                self._prove(contact, again_after=0.0)
+            return
         if contact.id not in table or table.on_failure(contact.id, contact.endpoint, asked_at=asked_at, now=now):
             return
         if table.last_answer is not None and table.last_answer > asked_at:
@@ -68,6 +76,7 @@ class Verdicts:
         """
         if not self._waiting:
             return
+        self._back_since = self._table.last_answer or self._back_since
         waiting, self._waiting = self._waiting, {}
         waiting.pop(witness.id, None)
         for contact in waiting.values():

@@ -127,4 +127,5 @@ def _look_experienced(world: World, core: Core, rng: random.Random) -> None:
     buckets = core.table.buckets()
     for index in range(buckets[0].index if buckets else ID_BITS, ID_BITS):
         core.table.touch(random_id_in_bucket(core.id, index, rng), world.now - rng.random() * interval)
-    core.stands_alone = not buckets
+    for bucket in buckets[:1]:
+        core.membership.on_answer(bucket.contacts[0], is_ours=True)

@@ -63,6 +63,7 @@ EVERY_OPTION = {
     "--listen": "[::]:8119",
     "--advertise": "192.0.2.1:8118",
     "--http": "127.0.0.2:80",
+    "--expect": "3",
     "--network": "alpha",
     "--data-dir": "/data",
     "--socket": "/run/c.sock",
@@ -83,6 +84,7 @@ EXPECTED = Config(
     advertise=Endpoint.parse("192.0.2.1:8118"),
     join=("a.example:1", "[::1]:2"),
     first=True,
+    expect=3,
     network="alpha",
     publisher_key=Path("/keys/p"),
     kademlia=Kademlia(refresh_interval=30),
@@ -122,9 +124,10 @@ def test_every_option_has_help_and_a_variable(run: Run, command: str) -> None:
 
 
 def test_an_empty_variable_counts_as_unset(run: Run, started: Started) -> None:
-    assert run("node", environment={"CAMOMILE_JOIN": "", "CAMOMILE_LISTEN": "", "CAMOMILE_FIRST": ""}).exit_code == 0
+    names = ("JOIN", "LISTEN", "FIRST", "EXPECT")
+    assert run("node", environment={f"CAMOMILE_{name}": "" for name in names}).exit_code == 0
     assert started.config is not None
-    assert (started.config.join, started.config.first) == ((), False)
+    assert (started.config.join, started.config.first, started.config.expect) == ((), False, None)
 
 
 def test_an_ephemeral_node_keeps_nothing_on_disk(run: Run, started: Started, home: Path) -> None:
@@ -163,6 +166,9 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--lease", "59"], "lease is 59, outside 60 to 86400 s"),
         (["--lease", "nan"], "lease is nan"),
         (["--lease", "a day"], "--lease: 'a day' is not a valid float"),
+        (["--expect", "0"], "expect is 0, outside 1 to 1000"),
+        (["--expect", "1001"], "expect is 1001, outside 1 to 1000"),
+        (["--expect", "some"], "--expect: 'some' is not a valid int"),
         (["--cache-life", "61"], "cache_life is 61, outside 0 to 60 s"),
         (["--max-value-size", "1TiB"], "max_value_size"),
         (["--max-storage", "much"], "--max-storage: 'much' is no size"),

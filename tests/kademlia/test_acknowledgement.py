@@ -20,13 +20,15 @@ def node(number: int) -> NodeId:
     return NodeId(bytes([number]))
 
 
-def tally(k: int, *, own: int = OWN, alone: bool = False) -> Acknowledgements:
-    return Acknowledgements(k, target=TARGET, own=node(own), alone=alone)
+def tally(k: int, *, own: int = OWN, alone: bool = False, least: int = 1) -> Acknowledgements:
+    return Acknowledgements(k, target=TARGET, own=node(own), alone=alone, least=least)
 
 
-def looked_up(k: int, *, ours: list[int], classic: list[int] | None = None, own: int = OWN) -> Acknowledgements:
+def looked_up(
+    k: int, *, ours: list[int], classic: list[int] | None = None, own: int = OWN, least: int = 1
+) -> Acknowledgements:
     """A tally whose lookup has ended with these nodes as the closest."""
-    acknowledgements = tally(k, own=own)
+    acknowledgements = tally(k, own=own, least=least)
     for number in ours:
         acknowledgements.on_answered(node(number), ours=True)
     for number in classic or []:
@@ -190,6 +192,39 @@ def test_the_outcome_stays_once_it_is_there() -> None:
     acknowledge(acknowledgements, 1, 2, 3)
     assert acknowledgements.outcome == Failed()
     assert acknowledgements.replicas == 3
+
+
+# As many as there are at least.
+
+
+@pytest.mark.parametrize(("m", "least", "needed"), [(2, 3, 2), (3, 3, 2), (3, 4, 3), (3, 5, 3), (5, 3, 3), (5, 9, 3)])
+def test_a_majority_is_that_of_as_many_as_there_are_at_least_and_of_k_at_most(m: int, least: int, needed: int) -> None:
+    acknowledgements = looked_up(5, ours=list(range(1, m + 1)), least=least)
+    acknowledge(acknowledgements, *range(1, needed))
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, needed)
+    assert acknowledgements.outcome == Success()
+
+
+@pytest.mark.parametrize("classic", [[], [2, 3, 4]])
+def test_fewer_of_ours_than_a_majority_of_those_cannot_acknowledge(classic: list[int]) -> None:
+    acknowledgements = looked_up(5, ours=[1], classic=classic, least=3)
+    assert acknowledgements.outcome == Failed(short=True)
+
+
+def test_a_first_node_that_is_not_the_only_one_does_not_count_alone() -> None:
+    acknowledgements = tally(20, own=1, alone=True, least=3)
+    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_lookup_end([node(1)])
+    assert acknowledgements.outcome == Failed(short=True)
+
+
+def test_before_the_end_a_majority_of_k_is_one_of_any_that_there_may_be() -> None:
+    acknowledgements = tally(3, least=9)
+    for number in (1, 2):
+        acknowledgements.on_answered(node(number), ours=True)
+    acknowledge(acknowledgements, 1, 2)
+    assert acknowledgements.outcome == Success()
 
 
 # A node by itself, and one among classic nodes.

@@ -66,7 +66,7 @@ async def test_a_lease_that_ended_meanwhile_is_found_and_woken_once_the_clock_is
         await trio.sleep(30 * DAY)
         walks.clear()
         began = trio.current_time()
-        again = await place.open(storage=disk.open(), config=attrs.evolve(small(), first=True))
+        again = await place.open(storage=disk.open(), config=attrs.evolve(small(), expect=1))
         await trio.sleep(PATIENCE + 60)
         assert walks
         # Nobody is there to say whether so long a time has really passed.

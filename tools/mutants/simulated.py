@@ -266,7 +266,7 @@ MUTANTS = (
     ),
     Mutant(
         what="one acknowledgement is a majority",
-        edits=(Edit("kademlia/acknowledgement.py", "needed = len(members) // 2 + 1", "needed = 1"),),
+        edits=(Edit("kademlia/acknowledgement.py", "needed = max(len(members), self._least) // 2 + 1", "needed = 1"),),
         caught_by=("what was acknowledged is stored by a majority",),
         scenario="strangers",
         seeds=2,
