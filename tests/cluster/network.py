@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from tools.cluster.client import Answer, NetworkClient, Request
+from tools.cluster.client import Answer, NetworkClient, Request, inside
 from tools.cluster.deployment import Deployment, Replica
 
 PAUSE_BETWEEN_LOOKS = 0.5  # seconds; the looking itself costs every replica something
@@ -33,6 +33,12 @@ def wait_until(true: Callable[[], bool], *, within: float) -> bool:
             return False
         time.sleep(PAUSE_BETWEEN_LOOKS)
     return True
+
+
+def ask_inside(replica: Replica, *requests: tuple[str, str, bytes]) -> list[Answer]:
+    """What a replica answers to (method, path, body) from its own container: it may have no network."""
+    with NetworkClient(inside(replica.container)) as client:
+        return client.ask([Request("127.0.0.1", method, path, body, RAW) for method, path, body in requests])
 
 
 @attrs.frozen

@@ -6,13 +6,16 @@ import ipaddress
 import time
 
 from camomile_trio.config import Kademlia
-from tests.cluster.network import CACHE_LIFE, FORGOTTEN_WITHIN, Network, wait_until
+from tests.cluster.network import CACHE_LIFE, FORGOTTEN_WITHIN, Network, ask_inside, wait_until
 from tools.cluster.deployment import Replica
 
 STOPS_WITHIN = 10.0  # seconds from SIGTERM to the end
 RETURNS_WITHIN = 60.0  # seconds until a replica that came back is ready
 TOLD_WITHIN = 120.0  # seconds from then until it has heard of what it missed
 VALUES = 60
+UNREADY_WITHIN = 35.0  # seconds until one that reaches nobody says so: 30, and what the asking takes
+FIRST_PATIENCE = 12.0  # seconds after which `--first` would let a node stand alone that never met another
+READY = ("GET", "/-/ready", b"")
 
 
 def put_everywhere(network: Network, word: str) -> list[tuple[str, bytes]]:
@@ -83,6 +86,36 @@ def test_a_replica_cut_off_from_the_network_finds_the_others_again(network: Netw
     assert network.missed(got_at([back], values + during)) == []
     key = network.put(back, b"put by the one that was away")
     assert network.missed([(replica, key, b"put by the one that was away") for replica in network.replicas()]) == []
+
+
+def test_a_replica_that_is_cut_off_says_so_within_half_a_minute(network: Network) -> None:
+    lonely = network.replicas()[2]
+    key = network.put(network.replicas()[1], b"put before the cut")
+    network.deployment.cut_off(lonely)
+    assert wait_until(lambda: ask_inside(lonely, READY)[0].status == 503, within=UNREADY_WITHIN)
+    put, miss = ask_inside(lonely, ("POST", "/", b"one copy"), ("GET", f"/{key[::-1]}", b""))
+    assert (put.status, miss.status) == (503, 503)
+    assert b"--expect 1" in put.body
+    assert b"--expect 1" in miss.body
+    network.deployment.bring_back(lonely)
+    assert wait_until(lambda: is_ready(network, lonely), within=RETURNS_WITHIN)
+
+
+def test_bootstrap_that_comes_back_and_reaches_nobody_answers_nothing_of_its_own(network: Network) -> None:
+    bootstrap, *others = network.replicas()
+    network.deployment.stop(bootstrap)
+    key = network.put(others[0], b"put while bootstrap was away")
+    network.deployment.cut_off(bootstrap)
+    network.deployment.start(bootstrap)
+    assert wait_until(lambda: b"--expect 1" in ask_inside(bootstrap, READY)[0].body, within=RETURNS_WITHIN)
+    time.sleep(FIRST_PATIENCE)
+    ready, get, put = ask_inside(bootstrap, READY, ("GET", f"/{key}", b""), ("POST", "/", b"one copy"))
+    assert (ready.status, get.status, put.status) == (503, 503, 503)
+    assert b"--expect 1" in get.body
+    network.deployment.bring_back(bootstrap)
+    assert wait_until(lambda: is_ready(network, bootstrap), within=RETURNS_WITHIN)
+    back = network.again(bootstrap)
+    assert network.missed([(back, key, b"put while bootstrap was away")]) == []
 
 
 def test_what_was_forgotten_while_a_third_was_cut_off_does_not_come_back_with_it(network: Network) -> None:

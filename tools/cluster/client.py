@@ -61,6 +61,11 @@ def in_container(*, image: str, network: str, name: str) -> list[str]:
     ]
 
 
+def inside(container: str) -> list[str]:
+    """The command of a Python in a replica's own container: it reaches that replica at 127.0.0.1, whatever is cut."""
+    return ["docker", "exec", "--interactive", container, "python"]
+
+
 class NetworkClient:
     """A context manager: the client runs inside its block. `python` is the command of a Python that is on the network.
 
@@ -79,7 +84,11 @@ class NetworkClient:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        self._next_line(time.monotonic() + WORST_START)
+        try:
+            self._next_line(time.monotonic() + WORST_START)
+        except EngineError:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

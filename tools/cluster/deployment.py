@@ -68,12 +68,13 @@ class Deployment:
         """Of the container that the tests speak from."""
         return f"{self.project}-client"
 
-    def up(self, image: str, *, anew: bool = False) -> None:
+    def up(self, image: str, *, anew: bool = False, scaled: bool = True) -> None:
         """Starts bootstrap and `nodes` - 1 replicas, and ends what is more; EngineError unless every one then runs.
 
-        `anew`: no container stays as it is, as after a change of the image.
+        `anew`: no container stays as it is, as after a change of the image. Not `scaled`: as many replicas as Compose
+        makes by itself.
         """
-        words = ["up", "--detach", "--no-build", "--scale", f"node={self.nodes - 1}"]
+        words = ["up", "--detach", "--no-build", *(["--scale", f"node={self.nodes - 1}"] if scaled else [])]
         self._compose(image, *words, *(["--force-recreate"] if anew else []))
         running = [replica for replica in self.replicas() if replica.running]
         if len(running) != self.nodes:
@@ -127,6 +128,7 @@ class Deployment:
         docker("unpause", replica.container)
 
     def cut_off(self, replica: Replica) -> None:
+        """It may run, or be about to."""
         docker("network", "disconnect", self.network, replica.container)
 
     def bring_back(self, replica: Replica) -> None:
