@@ -42,7 +42,10 @@ from camomile_trio.wire.codec import decode_untrusted, encode
 SEED = 1
 NODES = 40
 OPERATIONS = 20
-PAUSE = 2.0  # virtual s after each operation, so that what it leaves in the background is counted to it
+# Virtual s after each operation, and after the last of its kind, so that what they leave in the background is counted to
+# them, and little of what nodes do unasked, which has a row of its own.
+PAUSE, AFTERWARDS = 0.25, 2.0
+REST = 60.0  # virtual s
 Counts = dict[str, int]
 
 
@@ -126,6 +129,8 @@ class _Network:
         with self._counted(f"join of {self.nodes}"):
             machines = await world.settle(self.nodes)
             await trio.sleep(30.0)
+        with self._counted(f"{REST:.0f} s at rest"):
+            await trio.sleep(REST)
         keys: list[Key] = []
         with self._counted(f"{self.operations} puts"):
             for number in range(self.operations):
@@ -133,14 +138,17 @@ class _Network:
                 assert operation is not None
                 keys.append(operation.key)
                 await trio.sleep(PAUSE)
+            await trio.sleep(AFTERWARDS)
         with self._counted(f"{self.operations} gets"):
             for number, key in enumerate(keys):
                 await world.users.get(key, at=machines[(number + 7) % self.nodes])
                 await trio.sleep(PAUSE)
+            await trio.sleep(AFTERWARDS)
         with self._counted(f"{self.operations} lookups of what nobody has"):
             for number in range(self.operations):
                 await world.users.get(Key.of(b"nobody has %d" % number), at=machines[number])
                 await trio.sleep(PAUSE)
+            await trio.sleep(AFTERWARDS)
 
     def _counted(self, name: str) -> _Region:
         return _Region(self, name)
