@@ -150,18 +150,26 @@ class Holdings:
 
     def served(self, key: Key) -> Served | None:
         """What a holder serves at once, and anybody serves shortly after a lookup; else None."""
-        now = self.wall_clock()
-        if self._table.is_among_closest(key) and self.comparisons.may_serve(key) and not self.refused_for_time(key):
-            state = self.state(key)
-            if state.size is not None and registers.is_served(state, now):
-                value = self.value(key)
-                if value is not None:
-                    records = tuple(registers.answer(state, now))
-                    return Served(value, records, False, self.own, registers.is_live(state, now))
+        state = self.servable(key)
+        value = None if state is None else self.value(key)
+        if state is not None and value is not None:
+            return self.from_store(state, value)
         copy = self.cache.get(key, self.clock())
         if copy is not None:
             return Served(copy.value, copy.records, True, copy.origin, bool(copy.records))
         return None
+
+    def servable(self, key: Key) -> KeyState | None:
+        """What is known of a key if its stored value may be served."""
+        if not (self._table.is_among_closest(key) and self.comparisons.may_serve(key)) or self.refused_for_time(key):
+            return None
+        state = self.state(key)
+        return state if state.size is not None and registers.is_served(state, self.wall_clock()) else None
+
+    def from_store(self, state: KeyState, value: bytes) -> Served:
+        """What a holder serves, of what `servable` has given it."""
+        now = self.wall_clock()
+        return Served(value, tuple(registers.answer(state, now)), False, self.own, registers.is_live(state, now))
 
     def refused_for_time(self, key: Key) -> tuple[Record, ...]:
         """Records of the key that only this node's clock rejects, and that may have ended what it would serve.

@@ -26,6 +26,7 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.node.rpc import ANSWER_TYPES, KINDS, Rpc
+from camomile_trio.node.very_large import decoded_untrusted
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 from camomile_trio.wire.codec import decode_untrusted, encode, encode_within
 
@@ -134,7 +135,11 @@ class Inbox:
         return table.has_room(packet.sender) if is_ping else table.wants(packet.sender, self._rpc.clock())
 
     async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
-        packet = self._open(message_untrusted)
+        try:
+            packet = self._of_this_network(await decoded_untrusted(message_untrusted))
+        except MalformedPacket as error:
+            self._rpc.statistics.dropped[error.reason] += 1
+            return None
         if packet is None or isinstance(packet.message, ANSWER_TYPES):
             return None
         if packet.sender == self._rpc.own:
@@ -157,12 +162,15 @@ class Inbox:
         return answers[0] if answers else None
 
     def _open(self, message_untrusted: bytes) -> Packet | None:
-        rpc = self._rpc
         try:
             packet = decode_untrusted(message_untrusted)
         except MalformedPacket as error:
-            rpc.statistics.dropped[error.reason] += 1
+            self._rpc.statistics.dropped[error.reason] += 1
             return None
+        return self._of_this_network(packet)
+
+    def _of_this_network(self, packet: Packet) -> Packet | None:
+        rpc = self._rpc
         if packet.network != rpc.network_prefix:
             rpc.statistics.dropped["other_network"] += 1
             return None

@@ -42,12 +42,14 @@ from camomile_trio.kademlia.records import Record
 from camomile_trio.node import streams
 from camomile_trio.node.core import Core
 from camomile_trio.node.events import OperationEnded
+from camomile_trio.node.holdings import Served
 from camomile_trio.node.placing import Placing
 from camomile_trio.node.results import ForgetResult, Found, Pinged, Stored
 from camomile_trio.node.retrieval import Retrieval
 from camomile_trio.node.spread import Spread
 from camomile_trio.node.survey import Survey
 from camomile_trio.node.turns import Turns
+from camomile_trio.node.very_large import LARGE, key_of
 
 OperationName = Literal["put", "get", "forget", "ping"]
 # What is stored in the place of a record of ours once a holder has shown another one.
@@ -70,6 +72,7 @@ class Operations:
         self.under_way = 0
         requests = core.config.requests
         self.turns = Turns(at_once=requests.max_puts, waiting=requests.max_operations // 2, clock=core.clock)
+        self._reading = trio.Lock()
         self._publications: dict[Key, _Publication] = {}  # of the puts that are under way
 
     async def put(self, value: bytes, ttl: float | None) -> Stored:
@@ -86,7 +89,7 @@ class Operations:
         async with self._operation("put"), self.turns.turn():
             core.require_ready()
             core.require_clock()
-            key = Key.of(value)
+            key = await key_of(value)
             with self._publishing(key) as publication:
                 spread = await self._publish(key, value, ttl)
                 publication.is_kept |= spread.is_accepted
@@ -102,7 +105,7 @@ class Operations:
         core = self._core
         async with self._operation("get"):
             try:
-                served = core.holdings.served(key)
+                served = await self._served(key)
                 if served is None:
                     core.holdings.want(key)
             except StorageError:
@@ -112,6 +115,18 @@ class Operations:
                 return Found(key, served.value, served.origin, served.is_live)
             core.require_ready()
             return await Retrieval(core, key).run()
+
+    async def _served(self, key: Key) -> Served | None:
+        """What this node has itself; what is large is read, one at a time, beside the event loop. StorageError."""
+        holdings = self._core.holdings
+        state = holdings.servable(key)
+        if state is not None and (state.size or 0) > LARGE:
+            async with self._reading:
+                value = await holdings.storage.fetch(key)
+                if value is not None and await key_of(value) == key:
+                    return holdings.from_store(state, value)
+        # Among the cached ones, or it is damaged, which this finds out and notes.
+        return holdings.served(key)
 
     async def forget(self, key: Key) -> ForgetResult:
         core = self._core

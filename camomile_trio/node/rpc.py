@@ -52,12 +52,15 @@ from camomile_trio.node.peers import MISSED_FOR, SURELY_PASSES, Peer, Peers
 from camomile_trio.node.pending import HeldBack, OnNothing, OnReply, Pending
 from camomile_trio.node.streams import StreamTroubles
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER, Verdicts
+from camomile_trio.node.very_large import VERY_LARGE, decoded_untrusted, encoded
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
-from camomile_trio.wire.codec import decode_untrusted, encode, encode_padded
+from camomile_trio.wire.codec import encode, encode_padded
 
 PADDED_BYTES = 600  # what a find weighs for a peer that does not know us, so that three times it holds a full answer
 STREAMS_AT_ONCE = 64
 MAX_OWN_ENDPOINTS = 64  # a machine has few addresses; the one found first is forgotten first
+# STOREs of very large values are made in a thread, once their turn has come: each is a copy, and there are k.
+LARGE_STREAMS_AT_ONCE = 2
 # One in so many of the requests under way may be a ping to who spoke to us first, or whoever speaks from many ports
 # would leave none to ourselves.
 SHARE_OF_STRANGERS = 8
@@ -139,6 +142,7 @@ class Rpc:
         self.verdicts = Verdicts(table, self.prove, rng)
         self._nursery: trio.Nursery | None = None
         self._streams = trio.CapacityLimiter(min(STREAMS_AT_ONCE, settings.max_streams * 2 // 5))
+        self._large_streams = trio.CapacityLimiter(LARGE_STREAMS_AT_ONCE)
         self.stream_troubles = StreamTroubles()
 
     @property
@@ -188,8 +192,12 @@ class Rpc:
             self.statistics.dropped["unproven_endpoint"] += 1
             return None
         packet = self._packet(message, peer)
-        datagram = encode_padded(packet, PADDED_BYTES) if self._is_padded(message, peer) else encode(packet)
-        by_stream = len(datagram) > MAX_SENT_DATAGRAM and peer.version > 0
+        is_large = peer.version > 0 and isinstance(message, Store) and len(message.value or b"") > VERY_LARGE
+        if is_large:
+            datagram = b""  # made when its turn comes
+        else:
+            datagram = encode_padded(packet, PADDED_BYTES) if self._is_padded(message, peer) else encode(packet)
+        by_stream = is_large or (len(datagram) > MAX_SENT_DATAGRAM and peer.version > 0)
         if peer.vanished and not by_stream:
             by_stream = peer.is_narrow_for(len(datagram), isinstance(message, _ASKS_MUCH), now)
         is_suspect = peer.is_suspect(now) or not (may_send or peer.was_asked_since(now - self.settings.first_rto))
@@ -215,6 +223,8 @@ class Rpc:
 
     def fits_datagram(self, message: Message) -> bool:
         """Whether a request of this kind and size goes to one of ours by a datagram."""
+        if isinstance(message, Store) and message.value is not None and len(message.value) > MAX_SENT_DATAGRAM:
+            return False  # without a copy of it
         packet = Packet(bytes(SESSION_BYTES), self.own, message, VERSION, self.network_prefix, self.advertise)
         return len(encode(packet)) <= MAX_SENT_DATAGRAM
 
@@ -438,13 +448,12 @@ class Rpc:
         has_begun = False
         failure = ""
         with trio.move_on_after(self.settings.stream_deadline) as waiting:
-            async with self._streams:
+            async with self._streams if pending.datagram else self._large_streams:
                 has_begun = True
                 try:
-                    answer = await self.transport.exchange(
-                        pending.datagram, pending.endpoint, max_answer=self.max_answer
-                    )
-                    packet = decode_untrusted(answer)
+                    message = pending.datagram or await encoded(pending.packet)
+                    answer = await self.transport.exchange(message, pending.endpoint, max_answer=self.max_answer)
+                    packet = await decoded_untrusted(answer)
                 except TransportError as error:
                     failure = str(error)
                 except MalformedPacket as error:

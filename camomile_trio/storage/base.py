@@ -73,6 +73,9 @@ class Storage(Protocol):
     def value(self, key: Key) -> bytes | None:
         """The value's bytes. They are *not* hashed here; StorageError if the disk fails."""
 
+    async def fetch(self, key: Key) -> bytes | None:
+        """As `value`, for a large one: it is read beside the event loop."""
+
     def write(
         self,
         state: KeyState,

@@ -62,9 +62,11 @@ class Database:
         with ExitStack() as stack:
             self._writer = stack.enter_context(closing(open_database(path, sync)))
             self._reader = stack.enter_context(closing(connect(path)))
+            self._fetcher = stack.enter_context(closing(connect(path)))
             self._checkpointer = stack.enter_context(closing(connect(path)))
             try:
                 pragma(self._reader, "query_only = ON")
+                pragma(self._fetcher, "query_only = ON")
                 # A checkpoint of this connection waits for the disk, which NORMAL is enough for.
                 set_sync(self._checkpointer, "os")
             except sqlite3.Error as error:
@@ -97,6 +99,12 @@ class Database:
 
     def value(self, key: Key) -> bytes | None:
         rows = self._rows(_VALUE, (key,))
+        value: bytes | None = rows[0][0] if rows else None
+        return value
+
+    def value_apart(self, key: Key) -> bytes | None:
+        """As `value`, in a thread: reads of the event loop do not wait for it. One at a time."""
+        rows = self._rows(_VALUE, (key,), self._fetcher)
         value: bytes | None = rows[0][0] if rows else None
         return value
 
@@ -179,10 +187,12 @@ class Database:
         """The last connection to close empties the log into the tables and waits for the disk. Safe to call twice."""
         self._connections.close()
 
-    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[Any]:
+    def _rows(
+        self, query: str, parameters: tuple[object, ...], connection: sqlite3.Connection | None = None
+    ) -> list[Any]:
         # Fetched to the end at once, because an unfinished read would hold up the checkpoints.
         try:
-            return self._reader.execute(query, parameters).fetchall()
+            return (connection or self._reader).execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
 

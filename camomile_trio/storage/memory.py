@@ -70,6 +70,9 @@ class MemoryStorage:
         entry = self._entries.get(key)
         return None if entry is None else entry.value
 
+    async def fetch(self, key: Key) -> bytes | None:
+        return self.value(key)
+
     def write(
         self,
         state: KeyState,

@@ -80,6 +80,9 @@ class SimulatedStorage:
         entry = self._readable().get(key)
         return None if entry is None else entry.value
 
+    async def fetch(self, key: Key) -> bytes | None:
+        return self.value(key)
+
     def write(
         self,
         state: KeyState,

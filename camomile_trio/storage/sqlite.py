@@ -51,6 +51,8 @@ from camomile_trio.storage.uncommitted import Uncommitted
 # well.
 RETRY_AFTER = 2.0
 ROOM = 2**20
+# Bytes of values from which on a group is worth a thread: it takes some 3 ms for each MiB.
+LARGE = 4 * 2**20
 # How many accounts are remembered, besides being in the database.
 MAX_ACCOUNTS = 1024
 
@@ -116,6 +118,7 @@ class SqliteStorage:
         self._handed_over = trio.Event()
         self._log = Log(database, self._health, self._statistics)
         self._commit_thread = trio.CapacityLimiter(1)
+        self._fetch_thread = trio.CapacityLimiter(1)
         self._scratch_thread = trio.CapacityLimiter(1)
         self._is_closed = False
 
@@ -166,6 +169,15 @@ class SqliteStorage:
             if value is not None:
                 return value
         return self._from_disk(self._database.value, key)
+
+    async def fetch(self, key: Key) -> bytes | None:
+        self._check_open()
+        if self._waiting.speaks_of(key):
+            return self.value(key)
+        try:
+            return await trio.to_thread.run_sync(self._database.value_apart, key, limiter=self._fetch_thread)
+        except StorageError:
+            return self.value(key)  # which notes what is wrong, if it still is
 
     def write(
         self,
@@ -290,7 +302,7 @@ class SqliteStorage:
                 if self._waiting.filling.is_empty:
                     continue  # it has failed with the group before it
                 group = self._waiting.cut()
-                if self._sync == "full" or self._log.may_begin_anew():
+                if self._log.may_begin_anew() or self._sync == "full" or group.value_bytes > LARGE:
                     await self._commit_in_thread(group)
                 else:
                     self._commit(group)

@@ -104,6 +104,17 @@ async def test_a_write_is_readable_at_once_and_after_its_commit(storage: Storage
         await commit(storage)
 
 
+async def test_a_large_value_is_fetched_as_it_is_read(storage: Storage) -> None:
+    large = bytes(range(256)) * 4096
+    storage.write(state(1, len(large)), NEVER, value=large)
+    for _ in range(2):
+        assert await storage.fetch(key(1)) == large
+        assert await storage.fetch(key(2)) is None
+        await commit(storage)
+    storage.remove(key(1))
+    assert await storage.fetch(key(1)) is None
+
+
 async def test_many_keys_are_read_at_one_go(storage: Storage) -> None:
     """Some committed, some waiting, one of them waiting to be gone, and one that nobody has heard of."""
     for number in (1, 2, 3):

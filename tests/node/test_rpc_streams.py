@@ -10,6 +10,7 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
+    Durability,
     FindValue,
     NodeList,
     Packet,
@@ -21,6 +22,7 @@ from camomile_trio.kademlia.messages import (
     TooLarge,
     Value,
 )
+from camomile_trio.node.very_large import VERY_LARGE
 from camomile_trio.wire.codec import decode_untrusted, encode
 from tests.node.asking import TARGET, ask, known_peers
 from tests.node.line import Behaviour, Line, Peer, attend, lease_of, one_node, rpc_of, truthful
@@ -50,6 +52,40 @@ async def test_too_large_is_asked_for_again_over_a_stream(autojump_clock: trio.t
         assert [packet.session for packet in line.streamed] == [request.session]
         assert rpc.statistics.answered["find_value"] == 1
         assert rpc.pending == 0
+
+
+@pytest.mark.real_time
+async def test_very_large_values_go_to_two_peers_at_a_time() -> None:
+    """Each is a copy of the value, and there are k peers: they are made when their turn comes, not at once."""
+    async with one_node() as (node, line):
+        rpc = rpc_of(node)
+        peers = known_peers(line, rpc, 5)
+        value = bytes(VERY_LARGE + 1)
+        row = lease_of(peers[0].key, Key.of(value)).row()
+        at_once: list[int] = []
+        under_way = 0
+        all_answered = trio.Event()
+
+        async def answer(datagram: bytes, to: Endpoint) -> bytes:
+            nonlocal under_way
+            under_way += 1
+            at_once.append(under_way)
+            await trio.sleep(0.01)
+            under_way -= 1
+            if len(at_once) == len(peers) and not under_way:
+                all_answered.set()
+            packet = decode_untrusted(datagram)
+            assert packet.message == Store(StoreKind.PUBLISH, None, value, (row,))
+            peer = next(peer for peer in peers if peer.endpoint == to)
+            return encode(Packet(packet.session, peer.id, StoreResult(StoreStatus.STORED, Durability.SYSTEM), 1))
+
+        line.streams = answer
+        asked = [ask(rpc, peer, Store(StoreKind.PUBLISH, Key.of(value), value, (row,))) for peer in peers]
+        with trio.fail_after(10):
+            await all_answered.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [len(one.replies) for one in asked] == [1] * 5
+        assert max(at_once) == 2
 
 
 async def test_too_large_twice_does_not_end_the_stream(autojump_clock: trio.testing.MockClock) -> None:

@@ -46,10 +46,10 @@ MUTANTS = (
         edits=(
             Edit(
                 "node/holdings.py",
-                "                    records = tuple(registers.answer(state, now))\n",
-                "                    longer = attrs.evolve(state, classic_until=now + 600_000)\n"
-                "                    self.writes.hand_over(longer, None, None, even_if_full=True)\n"
-                "                    records = tuple(registers.answer(state, now))\n",
+                "        return Served(value, tuple(registers.answer(state, now)), False,",
+                "        longer = attrs.evolve(state, classic_until=now + 600_000)\n"
+                "        self.writes.hand_over(longer, None, None, even_if_full=True)\n"
+                "        return Served(value, tuple(registers.answer(state, now)), False,",
             ),
         ),
         caught_by=(LEASE_ENDS, FORGOTTEN, NOT_READ),
