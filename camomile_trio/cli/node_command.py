@@ -16,6 +16,7 @@ from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
 from camomile_trio.cli.option_types import (
     DIRECTORY,
     FILE,
+    HostNames,
     Name,
     PeerNames,
     ReachableAddress,
@@ -56,6 +57,22 @@ def _seconds(default: float) -> str:
     type=SocketAddress(),
     default=DEFAULT_HTTP,
     help="Where clients reach this node. Who reaches it may write and delete: see --http-token.",
+)
+@option(
+    "--http-host",
+    type=HostNames(),
+    multiple=True,
+    help=(
+        "A name under which clients ask this node, besides localhost, the machine's own name and any address; requests "
+        "for other names are refused. May be given several times; in the environment, separated by spaces or commas."
+    ),
+)
+@option(
+    "--http-per-address",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="half of all, 512",
+    help="Open connections of one client address; more where clients share one: behind a proxy, or in Docker.",
 )
 @option(
     "--join",
@@ -181,6 +198,8 @@ def node(
     listen: Endpoint,
     advertise: Endpoint | None,
     http: Endpoint,
+    http_host: tuple[str, ...],
+    http_per_address: int | None,
     join: tuple[str, ...],
     first: bool,
     expect: int | None,
@@ -236,7 +255,8 @@ def node(
         from camomile_trio.cli.running import Process, run_node
         from camomile_trio.http.settings import HttpSettings
 
-    config, settings = bounded(config, HttpSettings(listen=http, token=token), raise_limit())
+    served = HttpSettings(listen=http, token=token, host_names=http_host, max_connections_per_address=http_per_address)
+    config, settings = bounded(config, served, raise_limit())
     with logging_events(log_level, log_format) as log_lines:
         trio.run(run_node, config, settings, control, Process(context.ensure_object(StopSignals), log_lines))
 

@@ -117,6 +117,11 @@ class ReachableAddress(SocketAddress):
         return endpoint
 
 
+def _listed(text: str) -> list[str]:
+    """The words of a list in the environment."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
 class PeerNames(click.ParamType[str]):
     """HOST:PORT of a node, a name or an address, of a form that a resolver takes. Config checks the port."""
 
@@ -134,7 +139,19 @@ class PeerNames(click.ParamType[str]):
         return value
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
-        return [name for name in re.split(r"[\s,]+", rv) if name]
+        return _listed(rv)
+
+
+class HostNames(click.ParamType[str]):
+    """A name of this machine, as clients write it into addresses: node.example. HttpSettings checks it."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return _listed(rv)
 
 
 class Name(click.ParamType[str]):

@@ -60,15 +60,20 @@ class Answer:
         response.headers.pop("Content-Type", None)
         return response
 
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers as a server sends them, the length included."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        if self.body is not None:
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        return headers
+
     def as_events(self, *, with_body: bool = True) -> tuple[ASGISendEvent, ASGISendEvent]:
         """The same for an ASGI server: how the answer begins, and its body. Without it for HEAD (RFC 9110 §9.3.2)."""
-        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        body = self.body
-        if body is None:
-            body = b""
-        else:
-            headers.append((b"content-length", b"%d" % len(body)))
         return (
-            {"type": "http.response.start", "status": self.status, "headers": headers, "trailers": False},
-            {"type": "http.response.body", "body": body if with_body else b"", "more_body": False},
+            {"type": "http.response.start", "status": self.status, "headers": self.raw_headers(), "trailers": False},
+            {
+                "type": "http.response.body",
+                "body": self.body if with_body and self.body is not None else b"",
+                "more_body": False,
+            },
         )

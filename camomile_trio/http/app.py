@@ -7,18 +7,21 @@ nothing here may outlive its request. Handlers are asynchronous functions all, s
 
 from __future__ import annotations
 
-import hmac
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from types import TracebackType
 
 import structlog
+import trio
 from quart import Response
 from quart_trio import QuartTrio
 
 from camomile_trio.errors import NotJoined, Overloaded
+from camomile_trio.http.admission import Admission, BearerToken
 from camomile_trio.http.answers import TEXT_TYPE, UNTRUSTED, Answer, type_of
+from camomile_trio.http.budget import ByteBudget, Share
 from camomile_trio.http.documents import json_response, node_document
 from camomile_trio.http.front import Front
 from camomile_trio.http.metrics import Metrics, ProcessCounters
@@ -29,11 +32,15 @@ from camomile_trio.http.refusals import Unauthorized
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.http.short_way import Upload
-from camomile_trio.http.uploads import answer_after_the_body, current_request
-from camomile_trio.http.values import Encoding, ttl_of, value_of
+from camomile_trio.http.uploads import current_request, receive_bounded_bodies
+from camomile_trio.http.values import Encoding, body_bound, ttl_of, value_of
+from camomile_trio.http.web_pages import WebPages, names_of_this_node
 from camomile_trio.kademlia.ids import Key
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+# Larger forms are read in a thread, so that the node goes on meanwhile.
+READ_AT_ONCE = 256 * 1024
 
 ExceptionInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
@@ -60,8 +67,10 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessCounters 
     metrics = Metrics(node, process)
     app = RestService(metrics)
     answer_with_problems(app)
-    answer_after_the_body(app, largest_value=node.config.records.max_value_size)
-    values = _ValueHandlers(node, settings)
+    largest_value = node.config.records.max_value_size
+    receive_bounded_bodies(app, largest_value=largest_value)
+    token = BearerToken(settings.token)
+    values = _ValueHandlers(node, settings, token)
     app.add_url_rule("/", view_func=values.put, methods=["POST"])
     app.add_url_rule("/<key>", view_func=values.get, methods=["GET"])
     app.add_url_rule("/<key>", view_func=values.forget, methods=["DELETE"])
@@ -76,42 +85,40 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessCounters 
     }
     for path, handler in fixed_routes.items():
         app.add_url_rule(path, view_func=handler, methods=["GET"])
-    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes), values)  # type: ignore[method-assign]
+    budget = metrics.http_bytes = ByteBudget(max(settings.max_bytes, body_bound(Encoding.URLENCODED, largest_value)))
+    admission = Admission(budget, largest_value, token, WebPages(names_of_this_node(settings.host_names)))
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes), admission, values)  # type: ignore[method-assign]
     return app
 
 
 class _ValueHandlers:
     """Put, get and forget."""
 
-    def __init__(self, node: ServedNode, settings: HttpSettings) -> None:
+    def __init__(self, node: ServedNode, settings: HttpSettings, token: BearerToken) -> None:
         self._node = node
         self._settings = settings
         self.largest_value = node.config.records.max_value_size
-        self._authorization = None if settings.token is None else b"Bearer " + settings.token
+        self._token = token
+        self._reader = trio.CapacityLimiter(1)
         self._served = 0
 
     async def put(self) -> Response:
         request = current_request()
-        headers = request.headers
-        upload = Upload(
-            headers.get("Authorization", ""),
-            headers.get("Content-Type", ""),
-            headers.get("Camomile-TTL"),
-            request.body.read,
-        )
+        upload = Upload.of(request.scope["headers"], request.share, request.body.read)
         return (await self.store(upload)).as_response()
 
     async def store(self, upload: Upload) -> Answer:
         """What is answered to who puts a value, whichever way the request came."""
         self._check_token(upload.authorization)
         ttl = ttl_of(upload.ttl)
+        value = await self._value_of(upload)
+        upload.share.hold(len(value))
         with self._place():
-            body = await upload.read_body(self._settings.body_timeout)
-            value = value_of(body, upload.content_type, largest_value=self.largest_value)
             stored = await self._node.put(value, ttl=ttl)
         # A form's sender sees what arrived; who sends raw bytes knows them.
         echo = value if Encoding.of(upload.content_type).is_form else b""
         lasts = {} if stored.expires is None else {"Camomile-Expires": formatdate(stored.expires // 1000, usegmt=True)}
+        upload.share.hold(len(echo))
         headers = {
             "Location": f"/{stored.key}",
             "Camomile-Replicas": str(stored.replicas),
@@ -122,14 +129,24 @@ class _ValueHandlers:
         }
         return Answer(202, headers, echo)
 
+    async def _value_of(self, upload: Upload) -> bytes:
+        body = await upload.read_body(self._settings.body_timeout)
+        read = functools.partial(value_of, body, upload.content_type, largest_value=self.largest_value)
+        if len(body) <= READ_AT_ONCE or not Encoding.of(upload.content_type).is_form:
+            return read()
+        # Some 15 ms for each MiB of escapes; one at a time, since each makes a copy.
+        return await trio.to_thread.run_sync(read, limiter=self._reader)
+
     async def get(self, key: str) -> Response:
-        answer = await self.read(Key.parse(key), current_request().headers.getlist("If-None-Match"))
+        request = current_request()
+        answer = await self.read(Key.parse(key), request.headers.getlist("If-None-Match"), request.share)
         return answer.as_response()
 
-    async def read(self, key: Key, if_none_match: list[str]) -> Answer:
+    async def read(self, key: Key, if_none_match: list[str], share: Share) -> Answer:
         """What is answered to who asks for `key`, whichever way the request came."""
         with self._place():
             found = await self._node.get(key)
+        share.hold(len(found.value))
         return Answer.of_value(key, found, if_none_match)
 
     async def forget(self, key: str) -> Response:
@@ -141,12 +158,7 @@ class _ValueHandlers:
         return Answer(204, {"Camomile-Publishers": str(others)} if others else {}, None).as_response()
 
     def _check_token(self, authorization: str) -> None:
-        if self._authorization is None:
-            return
-        sent = authorization.encode("latin-1")
-        scheme, _, token = sent.partition(b" ")
-        # The scheme's name may be written in any case (RFC 9110 §11.1); the token is compared in constant time.
-        if not hmac.compare_digest(scheme.title() + b" " + token.strip(), self._authorization):
+        if self._token.is_asked_for and not self._token.is_shown_by(authorization.encode("latin-1")):
             raise Unauthorized("the bearer token is missing or wrong")
 
     @contextmanager

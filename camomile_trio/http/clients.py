@@ -10,13 +10,12 @@ import math
 import os
 from collections.abc import Awaitable, Callable
 
-import attrs
 import trio
 from hypercorn.trio.worker_context import TrioSingleTask
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Event, Scope, TaskGroup
+from hypercorn.typing import Event, TaskGroup
 
-from camomile_trio.http.short_way import CLIENT
-
+# How long a client that was answered before the end of its body may go on sending before its connection is closed.
+DRAIN_SECONDS = 5.0
 # How long a client may take to read a piece of an answer, and how large a piece is.
 _READ_PATIENCE = 30.0
 _PIECE = 64 * 1024
@@ -58,18 +57,25 @@ class ClientStream(trio.abc.HalfCloseableStream):
             self._hold = False
             self._held += data
             return
-        if self._held:
-            data = self._held + data
-            self._held = b""
         view = memoryview(data)
+        first = view[:_PIECE]
+        if self._held:
+            # What is larger than a piece is sent from where it is: a value is not copied for each of its readers.
+            first = memoryview(self._held + first)
+            self._held = b""
         # Most answers are smaller than the socket's buffer has room for: no timer, no turn of the event loop.
-        start = self._send_now(view[:_PIECE]) if view else 0
-        for begin in range(start, len(view), _PIECE):
-            with trio.move_on_after(self._patience) as patience:
-                await self._stream.send_all(view[begin : begin + _PIECE])
-            if patience.cancelled_caught:
-                self.cut()
-                raise trio.BrokenResourceError("the client does not read its answer")
+        sent = self._send_now(first) if first else 0
+        if sent < len(first):
+            await self._send_piece(first[sent:])
+        for begin in range(_PIECE, len(view), _PIECE):
+            await self._send_piece(view[begin : begin + _PIECE])
+
+    async def _send_piece(self, piece: memoryview) -> None:
+        with trio.move_on_after(self._patience) as patience:
+            await self._stream.send_all(piece)
+        if patience.cancelled_caught:
+            self.cut()
+            raise trio.BrokenResourceError("the client does not read its answer")
 
     def _send_now(self, data: memoryview) -> int:
         """How many bytes the system took at once."""
@@ -89,10 +95,8 @@ class ClientStream(trio.abc.HalfCloseableStream):
         try:
             data = await self._receive(_PIECE if max_bytes is None else max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._note_gone()
+            self.note_gone()
             raise
-        if not data:
-            self._note_gone()
         return data
 
     async def _receive(self, most: int) -> bytes:
@@ -114,38 +118,19 @@ class ClientStream(trio.abc.HalfCloseableStream):
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        self._note_gone()
+        self.note_gone()
         await self._stream.aclose()
 
     def cut(self) -> None:
         """Closes it now; whoever waits on it hears ClosedResourceError."""
-        self._note_gone()
+        self.note_gone()
         self.socket.close()
 
-    def _note_gone(self) -> None:
+    def note_gone(self) -> None:
+        """The client wants nothing any more. That its sending side has ended does not say so: it may wait and read."""
         self.is_gone = True
         self._request.cancel()
         self._idling.cancel()
-
-
-@attrs.frozen
-class AppForClient:
-    """The application as one connection has it: told who the client is, as an extension of ASGI."""
-
-    app: ASGIFramework
-    client: ClientStream
-
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        sync_spawn: Callable[..., object],
-        call_soon: Callable[..., object],
-    ) -> None:
-        if scope["type"] == "http":
-            scope["extensions"][CLIENT] = self.client  # type: ignore[assignment]
-        await self.app(scope, receive, send)
 
 
 class SendLock:

@@ -8,49 +8,39 @@ one connection's parser raises would end the server, and with it the node.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-import sys
+from collections import Counter
 from collections.abc import Callable
-from typing import cast
 
 import attrs
 import structlog
 import trio
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.logging import Logger as HypercornLogger
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 from camomile_trio.accepting import accept
-from camomile_trio.http.clients import AppForClient, ClientStream, IdleTimer, SendLock
+from camomile_trio.http.clients import ClientStream
+from camomile_trio.http.http1 import ClientServer
 from camomile_trio.http.metrics import Metrics
 
 # How long requests under way may go on once the server stops.
 GRACE_SECONDS = 2.0
-_KEEP_ALIVE_SECONDS = 60.0
 _BACKLOG = 256
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class _ServerLog(HypercornLogger):
-    """Hypercorn's words, through structlog. It only logs what escapes an application: bugs."""
-
-    def __init__(self, config: HypercornConfig) -> None:
-        super().__init__(config)
-
-    async def exception(self, message: str, *args: object, **kwargs: object) -> None:
-        log.error("bug below an HTTP handler", said=message, exc_info=sys.exc_info())
-
-
 @attrs.define(eq=False)
 class Connections:
-    """The open connections of one server."""
+    """The open connections of one server: at most `most`, and at most `most_per_address` of one client address."""
 
     app: ASGIFramework
     metrics: Metrics
     most: int
+    most_per_address: int
+    _of_address: Counter[str] = attrs.field(factory=Counter, init=False)
     _clients: set[ClientStream] = attrs.field(factory=set, init=False)
     _all_gone: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -103,25 +93,17 @@ class Connections:
                     client.cut()
 
     async def _serve_client(self, stream: trio.SocketStream) -> None:
-        if len(self._clients) >= self.most:
+        address = _client_address(stream.socket)
+        if len(self._clients) >= self.most or self._of_address[address] >= self.most_per_address:
             self._count_refused()
             stream.socket.close()
             return
         client = ClientStream(stream)
         self._clients.add(client)
+        self._of_address[address] += 1
         self.metrics.open_connections += 1
-        server = TCPServer(
-            AppForClient(self.app, client),
-            self._config,
-            self._context,
-            {},
-            # Typed for TLS, but asks no more of a plain stream than ours has.
-            cast("trio.SSLStream[trio.SocketStream]", client),
-        )
-        server.send_lock = cast("trio.Lock", SendLock())
-        server.idle_task = IdleTimer(_KEEP_ALIVE_SECONDS, client, self._context.terminated)
         try:
-            await server.run()
+            await ClientServer(self.app, self._config, self._context, client).run()
         except* Exception as errors:  # noqa: BLE001 (the reason stands below)
             # The application's errors never come here: this is the server library stumbling over what one client
             # sent, of whatever type that is. It costs the client its connection, and nobody else anything, a line in
@@ -131,9 +113,29 @@ class Connections:
         finally:
             client.cut()
             self._clients.discard(client)
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
             self.metrics.open_connections -= 1
             if self._stopping.is_set() and not self._clients:
                 self._all_gone.set()
+
+
+def _client_address(connected: trio.socket.SocketType) -> str:
+    """Whom a connection counts for: an IPv4 address, or a /64 of IPv6, which one client has as a whole.
+
+    All clients of a Unix socket are one, and so are clients that have left already.
+    """
+    if connected.family == socket.AF_UNIX:
+        return ""
+    try:
+        host = str(connected.getpeername()[0])
+    except OSError:
+        return ""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.version == 4:
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False))
 
 
 def listen_on(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:
@@ -153,11 +155,9 @@ def listen_on(family: socket.AddressFamily, address: tuple[str, int] | str) -> s
 
 def _hypercorn_config() -> HypercornConfig:
     config = HypercornConfig()
-    config.logger_class = _ServerLog
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
-    config.keep_alive_timeout = 0.0  # counted by IdleTimer, which has this one's action close the connection at once
     # Hypercorn ends a connection after 1000 requests; a busy client would see a lost request now and then.
     config.keep_alive_max_requests = 10**9
     config.h2_max_concurrent_streams = 32

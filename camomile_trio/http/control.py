@@ -20,7 +20,9 @@ from hypercorn.typing import ASGIFramework
 from quart import Response
 
 from camomile_trio.errors import ConfigError, TransportError
+from camomile_trio.http.admission import Admission
 from camomile_trio.http.app import RestService
+from camomile_trio.http.budget import ByteBudget
 from camomile_trio.http.connections import Connections, listen_on
 from camomile_trio.http.documents import (
     imported_document,
@@ -34,7 +36,8 @@ from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import answer_with_problems
 from camomile_trio.http.refusals import BadRequest
 from camomile_trio.http.served import ServedNode
-from camomile_trio.http.uploads import answer_after_the_body, current_request
+from camomile_trio.http.uploads import current_request, receive_bounded_bodies
+from camomile_trio.http.values import Encoding, body_bound
 from camomile_trio.kademlia.ids import Key, NodeId
 
 # What fits into sockaddr_un with its closing zero.
@@ -43,6 +46,8 @@ _MOST_CONNECTIONS = 32
 # Bytes and entries of an import that are sent at once, so that a batch is answered well before a client loses patience.
 IMPORT_BATCH = 2**20
 MOST_ENTRIES = 16
+# The largest batches that can be on their way at once; a command sends one after another.
+_BATCHES_AT_ONCE = 2
 _BODY_SECONDS = 60.0
 
 
@@ -52,7 +57,8 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     app = RestService(metrics)
     answer_with_problems(app)
     # An import comes in batches of whole lines; a line with the largest value is a batch of its own.
-    answer_after_the_body(app, largest_value=2 * node.config.records.max_value_size + IMPORT_BATCH)
+    largest_batch = 2 * node.config.records.max_value_size + IMPORT_BATCH
+    receive_bounded_bodies(app, largest_value=largest_batch)
 
     async def stop_node() -> Response:
         stop()
@@ -90,7 +96,9 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     app.add_url_rule("/stop", view_func=stop_node, methods=["POST"])
     app.add_url_rule("/ping/<node_id>", view_func=ping, methods=["POST"])
     app.add_url_rule("/node", view_func=describe, methods=["GET"])
-    app.asgi_app = Front(app.asgi_app, metrics, frozenset())  # type: ignore[method-assign]
+    # Who may open the socket is the owner: no web page can, and a token is not asked for.
+    admission = Admission(ByteBudget(_BATCHES_AT_ONCE * body_bound(Encoding.URLENCODED, largest_batch)), largest_batch)
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset(), admission)  # type: ignore[method-assign]
     return app
 
 
@@ -114,7 +122,7 @@ async def serve_control(
     listening = bind_control(path)
     made = _inode(path)
     app = make_control_app(node, stop)
-    connections = Connections(cast("ASGIFramework", app), app.metrics, _MOST_CONNECTIONS)
+    connections = Connections(cast("ASGIFramework", app), app.metrics, _MOST_CONNECTIONS, _MOST_CONNECTIONS)
     try:
         await connections.serve(listening, lambda: task_status.started(path))
     finally:

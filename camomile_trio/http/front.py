@@ -1,5 +1,5 @@
-"""What stands between the server and Quart: one ASGI call that measures, turns away what Quart stumbles
-over, and sends plain requests for values the short way.
+"""What stands between the server and Quart: one ASGI call that measures, turns away what `admission` refuses and what
+Quart stumbles over, and sends plain requests for values the short way.
 
 Rules of this file: every request passes here, so it costs a microsecond or two and awaits nothing of its own. It knows
 paths and statuses, nothing of values.
@@ -21,7 +21,10 @@ from hypercorn.typing import (
     Scope,
 )
 
+from camomile_trio.http.admission import Admission
 from camomile_trio.http.answers import Answer
+from camomile_trio.http.budget import SHARE, Share
+from camomile_trio.http.clients import DRAIN_SECONDS
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import Problem
 from camomile_trio.http.short_way import Client, Values, answer_shortly, client_of
@@ -33,17 +36,25 @@ ANSWER_PATIENCE = 60.0  # seconds for a client of HTTP/2 to take one piece of an
 _GONE = "gone"  # the status of a request whose client left before an answer
 
 _BAD_TARGET = Problem(400, "Bad request", "the request names no path on this server", "GET / says what there is")
+# Quart takes //-/node for /-/node. Whoever stands before this server and allows some paths only would not.
+_NO_SUCH_PATH = Problem(404, "No such path", "nothing is served under this path", "GET / says what there is")
 
 
 class Front:
     """An ASGI application around another one. `values` serve what needs none."""
 
     def __init__(
-        self, app: AsgiApp, metrics: Metrics, fixed_routes: frozenset[str], values: Values | None = None
+        self,
+        app: AsgiApp,
+        metrics: Metrics,
+        fixed_routes: frozenset[str],
+        admission: Admission,
+        values: Values | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._fixed_routes = fixed_routes
+        self._admission = admission
         self._values = values
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -58,22 +69,30 @@ class Front:
         started = time.perf_counter()
         client = client_of(scope)
         exchange = _Exchange(receive, send, client, is_http_1=scope["http_version"].startswith("1"))
-        path = _path_of(scope["path"])
+        path = _path_of(scope["raw_path"].decode("latin-1"))
         try:
-            if path is None:
-                await exchange.answer(Answer.of_problem(_BAD_TARGET))
-                return
-            scope["path"] = path
-            values = self._values
-            is_answered = False
-            if client is not None and values is not None:
-                is_answered = await answer_shortly(values, scope, client, receive, exchange.send)
-            if not is_answered:
-                await self._app(scope, exchange.receive, exchange.send)
+            with self._admission.budget.share() as share:
+                refusal = _BAD_TARGET if path is None else self._refusal(path, scope, share)
+                if refusal is not None:
+                    await exchange.answer(Answer.of_problem(refusal))
+                    return
+                scope["extensions"][SHARE] = share  # type: ignore[assignment]
+                values = self._values
+                is_answered = False
+                if client is not None and values is not None:
+                    is_answered = await answer_shortly(values, scope, share, client, receive, exchange.send)
+                if not is_answered:
+                    await self._app(scope, exchange.receive, exchange.send)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (method, self._route(path or ""), exchange.status)
             self._metrics.requests.observe(labels, time.perf_counter() - started)
+
+    def _refusal(self, path: str, scope: HTTPScope, share: Share) -> Problem | None:
+        # As it was sent: no path of this server has a character that has to be escaped.
+        scope["path"] = path
+        refusal = self._admission.refusal(scope, share)
+        return _NO_SUCH_PATH if refusal is None and path.startswith("//") else refusal
 
     def _route(self, path: str) -> str:
         if path in self._fixed_routes:
@@ -84,7 +103,7 @@ class Front:
 class _Exchange:
     """One request and its answer, as they pass."""
 
-    __slots__ = ("_answered", "_client", "_is_http_1", "_receive", "_send", "_start", "_unread", "status")
+    __slots__ = ("_answered", "_client", "_has_ended", "_is_http_1", "_receive", "_send", "_start", "_unread", "status")
 
     def __init__(
         self, receive: ASGIReceiveCallable, send: ASGISendCallable, client: Client | None, *, is_http_1: bool
@@ -95,6 +114,7 @@ class _Exchange:
         self._is_http_1 = is_http_1
         self._start: ASGISendEvent | None = None
         self._answered = self._unread = False
+        self._has_ended = trio.Event()  # the client's side of the exchange
         self.status = _GONE
 
     async def send(self, event: ASGISendEvent) -> None:
@@ -115,12 +135,18 @@ class _Exchange:
         if self._is_http_1:
             await self._send(event)
         elif not self._unread:
+            if self._answered:
+                # Hypercorn forgets an answered stream, and then takes what still comes of it for a mistake of its own.
+                with trio.move_on_after(DRAIN_SECONDS):
+                    await self._has_ended.wait()
             with trio.move_on_after(ANSWER_PATIENCE) as waiting:
                 await self._send(event)
             self._unread = waiting.cancelled_caught
 
     async def receive(self) -> ASGIReceiveEvent:
         event = await self._receive()
+        if event["type"] != "http.request" or not event["more_body"]:
+            self._has_ended.set()
         if self._answered and event["type"] == "http.disconnect":
             # Hypercorn says this while it sends the end of the answer. Quart would cancel that very send, and the
             # connection would be neither reused nor closed. Quart ends this call itself once the send is done.
@@ -128,6 +154,10 @@ class _Exchange:
         return event
 
     async def answer(self, answer: Answer) -> None:
+        if not self._is_http_1:
+            with trio.move_on_after(DRAIN_SECONDS):
+                while not self._has_ended.is_set():
+                    await self.receive()
         for event in answer.as_events():
             await self.send(event)
 

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from camomile_trio.http.budget import ByteBudget
 from camomile_trio.http.served import ServedNode
 from camomile_trio.node.events import Event, LookupEnded, OperationEnded, RoundTrip
 
@@ -81,6 +82,7 @@ class Metrics(Collector):
         self.open_connections = 0
         self.refused_connections = 0
         self.broken_connections = 0
+        self.http_bytes = ByteBudget(0)
         self.requests = Histogram(
             "http_request_seconds", "Time to answer an HTTP request", ("method", "route", "status")
         )
@@ -124,6 +126,12 @@ class Metrics(Collector):
             PREFIX + "http_connections_refused",
             "Connections beyond the limit, or beyond the descriptors",
             value=self.refused_connections,
+        )
+        yield GaugeMetricFamily(
+            PREFIX + "http_bytes", "Bytes of bodies and answers under way", value=self.http_bytes.used
+        )
+        yield CounterMetricFamily(
+            PREFIX + "http_bytes_refused", "Bodies and answers beyond the bytes for all", value=self.http_bytes.refused
         )
         yield CounterMetricFamily(
             PREFIX + "http_connections_broken", "Connections lost to a bug of the server", value=self.broken_connections

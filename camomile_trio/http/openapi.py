@@ -45,14 +45,17 @@ _HEADERS: _Object = {
 _PROBLEMS = {
     "400": "The key is not 64 hexadecimal digits, there is no value or an empty one, or the request is broken.",
     "401": "The bearer token is missing or wrong (only where the node asks for one).",
-    "403": "Only others published the value: this node cannot forget it.",
+    "403": "A web page of another site sent the request, it names a host that this node is not known as, or only "
+    "others published the value that is to be forgotten.",
     "404": "No node that was asked has the value.",
     "408": "The body did not come to its end in time.",
     "409": "The holders keep as many publishers of this key as they may.",
     "410": "The value was there and has been forgotten.",
     "413": "The value is too large; nothing was stored.",
+    "415": "The body has a Content-Encoding; nothing was stored.",
     "500": "A mistake or trouble of the node itself.",
-    "503": "Not joined yet, no majority, no node answered, or overloaded. It is safe to repeat the request.",
+    "503": "Not joined yet, no majority, no node answered, or overloaded: too many requests, or bytes, at once. It is "
+    "safe to repeat the request.",
     "507": "A majority of the holders is full.",
 }
 _PROBLEM_HEADERS = {"401": "WWW-Authenticate", "503": "Retry-After"}
@@ -140,7 +143,7 @@ def _put() -> _Object:
                 "headers": _headers("Location", "Camomile-Replicas", "Camomile-Durable", "Camomile-Expires"),
                 "content": {"text/plain": _TEXT_BODY, "application/octet-stream": _BINARY_BODY},
             },
-            **_problems("400", "401", "408", "409", "413", "500", "503", "507"),
+            **_problems("400", "401", "403", "408", "409", "413", "415", "500", "503", "507"),
         },
     }
 
@@ -155,7 +158,7 @@ def _front_page() -> _Object:
                 "description": "A page for browsers, a text for other clients.",
                 "content": {"text/html": _TEXT_BODY, "text/plain": _TEXT_BODY},
             },
-            **_problems("500"),
+            **_problems("403", "500"),
         },
     }
 
@@ -180,7 +183,7 @@ def _get(operation_id: str, summary: str, *, with_body: bool) -> _Object:
         "responses": {
             "200": found,
             "304": {"description": "Found live, and the client has it.", "headers": _headers("Origin", "ETag")},
-            **_problems("400", "404", "410", "500", "503"),
+            **_problems("400", "403", "404", "410", "500", "503"),
         },
     }
 
@@ -204,7 +207,7 @@ def _operation(operation_id: str, summary: str, answer: _Object, *problems: str)
         "operationId": operation_id,
         "tags": ["operation"],
         "summary": summary,
-        "responses": {"200": answer, **_problems(*problems, "500")},
+        "responses": {"200": answer, **_problems(*problems, "403", "500")},
     }
 
 

@@ -97,6 +97,19 @@ class Problem:
 BUG = Problem(500, "Bug", "the node made a mistake, and has logged it", "please report it")
 
 
+SLOW_HEAD = Problem(408, "Request too slow", "the head of the request did not come to its end", "send it at one go")
+
+
+def problem_of_protocol(status: int, cause: str) -> Problem:
+    """The refusal of what is not HTTP, or too much of it: `status` and `cause` are h11's."""
+    if status == 431:
+        return Problem(
+            431, "Head too large", "the head of the request has too many bytes", "send fewer or shorter headers"
+        )
+    title = {501: "Not implemented"}.get(status, "Bad request")
+    return Problem(status, title, _one_line(cause), "send HTTP/1.1 as RFC 9112 describes it")
+
+
 def problem_of(error: CamomileError) -> Problem:
     """The refusal that stands for one of Camomile's errors."""
     status, title = next((status, title) for kind, status, title in _STATUSES if isinstance(error, kind))

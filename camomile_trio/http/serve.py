@@ -59,6 +59,8 @@ async def serve(
     bound = bind_http(settings.listen) if listening is None else listening
     host, port = bound.getsockname()[:2]
     app = make_app(node, settings, process)
-    connections = Connections(cast("ASGIFramework", app), app.metrics, settings.max_connections)
+    connections = Connections(
+        cast("ASGIFramework", app), app.metrics, settings.max_connections, settings.most_per_address
+    )
     with node.events.watch(app.metrics.observe):
         await connections.serve(bound, lambda: task_status.started((Endpoint.from_host(host, port),)))

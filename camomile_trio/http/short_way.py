@@ -9,7 +9,8 @@ sockets nor nodes: values are read and stored by what `app` gives it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+import io
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -20,20 +21,25 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
 from camomile_trio.errors import BadKey, CamomileError
 from camomile_trio.http.answers import Answer
+from camomile_trio.http.budget import Share
 from camomile_trio.http.problems import BUG, problem_of
-from camomile_trio.http.refusals import SlowBody
+from camomile_trio.http.refusals import BadRequest, SlowBody
 from camomile_trio.http.values import Encoding
 from camomile_trio.kademlia.ids import Key
 
 # With one of these a request waits for more than what it says, or changes its protocol.
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 _LENGTH = b"content-length"
+# What a put is told by headers, as their names are written.
+_THAT_MATTER = {
+    b"authorization": "Authorization",
+    b"content-type": "Content-Type",
+    b"camomile-ttl": "Camomile-TTL",
+}
 _MOST_DIGITS = 12
 _KEY_PATH = 1 + 64
 # Where the server says in a scope's extensions who the client is.
 CLIENT = "camomile.client"
-# How long a client that was refused may go on sending before its connection is closed.
-DRAIN_SECONDS = 5.0
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -54,13 +60,33 @@ class Client(Protocol):
 class Upload:
     """A value on its way in: the texts of the headers that matter, and how to get the body within some seconds.
 
-    Reading raises ValueTooLarge or SlowBody.
+    Reading raises ValueTooLarge, SlowBody or Overloaded. `share` holds the bytes of the body.
     """
 
     authorization: str
     content_type: str
     ttl: str | None
+    share: Share
     read_body: Callable[[float], Awaitable[bytes]]
+
+    @classmethod
+    def of(
+        cls, headers: Iterable[tuple[bytes, bytes]], share: Share, read_body: Callable[[float], Awaitable[bytes]]
+    ) -> Upload:
+        """BadRequest if one of the headers that matter is there twice: two readers might each believe another one."""
+        found: dict[bytes, str] = {}
+        for name, value in headers:
+            if name in _THAT_MATTER:
+                if name in found:
+                    raise BadRequest(f"the header {_THAT_MATTER[name]} is there twice", remedy="send it once")
+                found[name] = value.decode("latin-1")
+        return cls(
+            found.get(b"authorization", ""),
+            found.get(b"content-type", ""),
+            found.get(b"camomile-ttl"),
+            share,
+            read_body,
+        )
 
 
 class Values(Protocol):
@@ -68,8 +94,11 @@ class Values(Protocol):
 
     largest_value: int
 
-    async def read(self, key: Key, if_none_match: list[str]) -> Answer:
-        """The value of a key for a client that already has what these lines of If-None-Match name."""
+    async def read(self, key: Key, if_none_match: list[str], share: Share) -> Answer:
+        """The value of a key for a client that already has what these lines of If-None-Match name.
+
+        `share` then holds the value's bytes.
+        """
 
     async def store(self, upload: Upload) -> Answer:
         """The value of a POST is put."""
@@ -84,27 +113,27 @@ def client_of(scope: HTTPScope) -> Client | None:
 
 
 async def answer_shortly(
-    values: Values, scope: HTTPScope, client: Client, receive: ASGIReceiveCallable, send: ASGISendCallable
+    values: Values,
+    scope: HTTPScope,
+    share: Share,
+    client: Client,
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
 ) -> bool:
     """Answers a plain request, and says whether it was one. No answer if the client goes away before there is one."""
-    body: _Body | None = None
     if scope["method"] == "POST":
         if not is_plain_upload(scope, values.largest_value):
             return False
-        body = _Body(receive)
-        work: Work = functools.partial(values.store, _upload_of(scope, body))
+        work: Work = functools.partial(_store, values, scope, share, receive)
     else:
         key = key_of(scope)
         if key is None:
             return False
         has_already = [value.decode("latin-1") for name, value in scope["headers"] if name == b"if-none-match"]
-        work = functools.partial(values.read, key, has_already)
+        work = functools.partial(values.read, key, has_already, share)
     answer: Answer | None = None
     with client.while_there(), suppress(_ClientGone):
-        made = await _answer_of(work, scope)
-        if body is not None and not await body.let_it_end():
-            made = attrs.evolve(made, headers={**made.headers, "Connection": "close"})
-        answer = made
+        answer = await _answer_of(work, scope)
     if answer is not None:
         start, content = answer.as_events(with_body=scope["method"] != "HEAD")
         await send(start)
@@ -144,12 +173,8 @@ def is_plain_upload(scope: HTTPScope, largest_value: int) -> bool:
     return length.isdigit() and len(length) <= _MOST_DIGITS and int(length) <= largest_value
 
 
-def _upload_of(scope: HTTPScope, body: _Body) -> Upload:
-    # Of a header that is there twice the first counts.
-    headers = {name: value.decode("latin-1") for name, value in reversed([*scope["headers"]])}
-    return Upload(
-        headers.get(b"authorization", ""), headers.get(b"content-type", ""), headers.get(b"camomile-ttl"), body.read
-    )
+async def _store(values: Values, scope: HTTPScope, share: Share, receive: ASGIReceiveCallable) -> Answer:
+    return await values.store(Upload.of(scope["headers"], share, functools.partial(_read, receive)))
 
 
 async def _answer_of(work: Work, scope: HTTPScope) -> Answer:
@@ -169,33 +194,18 @@ class _ClientGone(Exception):
     """The client has left before the end of its body."""
 
 
-class _Body:
-    """What a client sends, no more than it has announced: the server sees to that."""
-
-    def __init__(self, receive: ASGIReceiveCallable) -> None:
-        self._receive = receive
-        self._has_ended = False
-
-    async def read(self, timeout: float) -> bytes:
-        pieces: list[bytes] = []
-        with trio.move_on_after(timeout):
-            while not self._has_ended:
-                pieces.append(await self._next())
-        if not self._has_ended:
-            raise SlowBody.after(timeout)
-        return b"".join(pieces)
-
-    async def let_it_end(self) -> bool:
-        """Whether it has ended, or does within the time that who was refused is given for it."""
-        if not self._has_ended:
-            with trio.move_on_after(DRAIN_SECONDS):
-                while not self._has_ended:
-                    await self._next()  # and nobody keeps it
-        return self._has_ended
-
-    async def _next(self) -> bytes:
-        event = await self._receive()
-        if event["type"] != "http.request":
-            raise _ClientGone
-        self._has_ended = not event["more_body"]
-        return event["body"]
+async def _read(receive: ASGIReceiveCallable, timeout: float) -> bytes:
+    """What a client sends, no more than it has announced: the server sees to that. SlowBody, or _ClientGone."""
+    # Not a list of what came: a client that sends byte for byte would have each of them kept as an object.
+    body = io.BytesIO()
+    has_ended = False
+    with trio.move_on_after(timeout):
+        while not has_ended:
+            event = await receive()
+            if event["type"] != "http.request":
+                raise _ClientGone
+            body.write(event["body"])
+            has_ended = not event["more_body"]
+    if not has_ended:
+        raise SlowBody.after(timeout)
+    return body.getvalue()  # itself, not a copy

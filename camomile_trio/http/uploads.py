@@ -1,80 +1,76 @@
-"""How the body of a request is received: bounded, whatever the client says and sends.
+"""How Quart receives the body of a request: bounded, whatever the client says and sends.
 
 Rules of this file: the bound is fixed before the first byte is kept; what goes past it is dropped as it comes, never
-collected. No answer leaves before the body has ended or the client had its time to end it: a connection closed on
-unread bytes is reset, and the client may lose the answer that says why. What the bytes mean is for `values`.
+collected, and what is kept is held of the bytes that all requests have together. What the bytes mean is for `values`.
 """
 
 from __future__ import annotations
 
+import io
 from typing import cast
 
 import trio
 from quart import Quart, request
-from quart.wrappers import Response
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
-from camomile_trio.errors import ValueTooLarge
+from camomile_trio.errors import CamomileError, Overloaded, ValueTooLarge
+from camomile_trio.http.budget import SHARE, Share
 from camomile_trio.http.refusals import SlowBody
-from camomile_trio.http.short_way import DRAIN_SECONDS
 from camomile_trio.http.values import Encoding, body_bound
+
+# By how much a share grows for a body that came without its length.
+_STEP = 64 * 1024
 
 
 class BoundedBody(TrioBody):
     """What a client sends, up to `bound` bytes. Fed by Quart, read by one handler."""
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
-        # Quart's own limit answers at once and forgets the rest of the body; ours waits for its end.
         super().__init__(None, None)
-        self.bound = 0
-        self.expected = expected_content_length
+        self._kept = io.BytesIO()
+        self._bound = 0
+        self._share: Share | None = None
         self._size = 0
-        self._overflowed = False
+        self._refusal: CamomileError | None = None
         self._known = trio.Event()  # what will come of it is known: all is here, or it is too much
-        self._ended = trio.Event()
+        self._ended = False
 
-    def limit(self, bound: int) -> None:
+    def limit(self, bound: int, share: Share | None) -> None:
         """To be called once, before anything was received."""
-        self.bound = bound
-        if self.expected is not None and self.expected > bound:
-            self._overflow()
+        self._bound = bound
+        self._share = share
 
     def append(self, data: bytes) -> None:
-        if self._overflowed or not data:
+        if self._refusal is not None or not data:
             return
         self._size += len(data)
-        if self._size > self.bound:
-            self._overflow()
+        try:
+            if self._size > self._bound:
+                raise ValueTooLarge("the body is larger than any value that this node takes; nothing was stored")
+            if self._share is not None and self._size > self._share.held:
+                self._share.hold(min(self._size + _STEP, self._bound))
+        except (ValueTooLarge, Overloaded) as refusal:
+            self._refusal = refusal
+            self._kept = io.BytesIO()
+            self._known.set()
         else:
-            super().append(data)
+            self._kept.write(data)
 
     def set_complete(self) -> None:
         super().set_complete()
+        self._ended = True
         self._known.set()
-        self._ended.set()
-
-    def _overflow(self) -> None:
-        self._overflowed = True
-        self.clear()
-        self._known.set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether the client has sent all of it."""
-        return self._ended.is_set()
-
-    async def wait_ended(self) -> None:
-        await self._ended.wait()
 
     async def read(self, timeout: float) -> bytes:
-        """The whole body. ValueTooLarge as soon as it is known to pass the bound; SlowBody after `timeout` seconds."""
+        """The whole body, once. ValueTooLarge and Overloaded as soon as that is known, SlowBody after `timeout` s."""
         with trio.move_on_after(timeout):
             await self._known.wait()
-        if self._overflowed:
-            raise ValueTooLarge("the body is larger than any value that this node takes; nothing was stored")
-        if not self._ended.is_set():
+        if self._refusal is not None:
+            raise self._refusal
+        if not self._ended:
             raise SlowBody.after(timeout)
-        body: bytes = await self
+        body = self._kept.getvalue()  # itself, not a copy
+        self._kept = io.BytesIO()
         return body
 
 
@@ -90,7 +86,14 @@ class UploadRequest(TrioRequest):
     def __init__(self, *args: object, max_content_length: int | None = None, **named: object) -> None:
         super().__init__(*args, max_content_length=max_content_length, **named)  # type: ignore[arg-type]
         if self.method == "POST" and max_content_length is not None:
-            self.body.limit(body_bound(Encoding.of(self.headers.get("Content-Type", "")), max_content_length))
+            encoding = Encoding.of(self.headers.get("Content-Type", ""))
+            self.body.limit(body_bound(encoding, max_content_length), self.share)
+
+    @property
+    def share(self) -> Share:
+        """What this request holds of the bytes that all have together."""
+        share: Share = self.scope["extensions"][SHARE]  # type: ignore[assignment]
+        return share
 
 
 def current_request() -> UploadRequest:
@@ -98,19 +101,7 @@ def current_request() -> UploadRequest:
     return cast("UploadRequest", request)
 
 
-def answer_after_the_body(app: Quart, *, largest_value: int) -> None:
+def receive_bounded_bodies(app: Quart, *, largest_value: int) -> None:
     """Makes `app` receive bodies as this file says."""
     app.request_class = UploadRequest
     app.config["MAX_CONTENT_LENGTH"] = largest_value
-
-    async def let_it_end(response: Response) -> Response:
-        served = current_request()
-        if not served.body.ended:
-            with trio.move_on_after(DRAIN_SECONDS) as patience:
-                await served.body.wait_ended()
-            # HTTP/2 has no such header, and needs none: the other streams go on.
-            if patience.cancelled_caught and served.http_version.startswith("1"):
-                response.headers["Connection"] = "close"
-        return response
-
-    app.after_request(let_it_end)

@@ -8,7 +8,9 @@ Everything is untrusted and bounded by count and by size. BadRequest says in one
 from __future__ import annotations
 
 import binascii
+import codecs
 import enum
+import io
 import re
 
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -27,9 +29,11 @@ _FORM_OVERHEAD = 64 * 1024
 _MOST_FIELDS = 1000
 _MOST_PARTS = 100
 _PIECE = 16 * 1024
+_DECODED_AT_ONCE = 64 * 1024
 _LONGEST_BOUNDARY = 100  # RFC 2046 §5.1.1 allows 70
 _LONGEST_NAME = 3 * len(FIELD)  # with every character escaped
 
+_TWO_VALUES = "the form has more than one field `value`, and only one can be stored"
 _RAW_REMEDY = "send a form field `value`, or raw bytes with -H 'Content-Type: application/octet-stream'"
 # A % that begins no escape stands for itself (WHATWG URL standard, percent-decode).
 _LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -87,16 +91,36 @@ def _urlencoded_value(body: bytes) -> bytes:
     pairs = body.split(b"&", _MOST_FIELDS)
     if len(pairs) > _MOST_FIELDS:
         raise BadRequest(f"the form has more than {_MOST_FIELDS} fields", remedy=_RAW_REMEDY)
+    found: bytes | None = None
     for pair in pairs:
         name, _, escaped = pair.partition(b"=")
         if len(name) <= _LONGEST_NAME and percent_decode(name) == FIELD.encode():
-            return percent_decode(escaped)
-    # curl -d and --data-binary announce a form, whatever they send.
-    raise BadRequest("the form has no field `value`", remedy=_RAW_REMEDY)
+            if found is not None:
+                raise BadRequest(_TWO_VALUES, remedy=_RAW_REMEDY)
+            found = escaped
+    if found is None:
+        # curl -d and --data-binary announce a form, whatever they send.
+        raise BadRequest("the form has no field `value`", remedy=_RAW_REMEDY)
+    return percent_decode(found)
 
 
 def percent_decode(escaped: bytes) -> bytes:
     """The bytes behind a urlencoded text: `%41` and `+` undone, all else as it is."""
+    # In pieces: a copy of a piece is made for each step, and another thread can run between two of them.
+    decoded = io.BytesIO()
+    begin = 0
+    while begin < len(escaped):
+        end = begin + _DECODED_AT_ONCE
+        if end < len(escaped):
+            # Not through the middle of an escape: where one may begin in the last two bytes, there ends the piece.
+            tail = escaped.rfind(b"%", end - 2, end)
+            end = end if tail < 0 else tail
+        decoded.write(_decoded_piece(escaped[begin:end]))
+        begin = end
+    return decoded.getvalue()
+
+
+def _decoded_piece(escaped: bytes) -> bytes:
     # urllib takes 0.4 s for a MiB of escapes, in which the node would do nothing else. Quoted-printable is the same
     # code with another escape character, and the standard library has that one in C.
     text = _LONE_PERCENT.sub(b"%25", escaped.replace(b"+", b" "))
@@ -108,7 +132,7 @@ def _multipart_value(body: bytes, content_type: str) -> bytes:
     if not 0 < len(boundary) <= _LONGEST_BOUNDARY or not boundary.isascii():
         raise BadRequest("the multipart form names no usable boundary", remedy=_RAW_REMEDY)
     try:
-        value = _first_part(body, boundary.encode())
+        value = _only_part(body, boundary.encode())
     except RequestEntityTooLarge:
         raise BadRequest(f"the form has more than {_MOST_PARTS} parts", remedy=_RAW_REMEDY) from None
     except ValueError:
@@ -118,13 +142,13 @@ def _multipart_value(body: bytes, content_type: str) -> bytes:
     return value
 
 
-def _first_part(body: bytes, boundary: bytes) -> bytes | None:
-    """The bytes of the first part named `value`, a file's or a field's; ValueError if the form is broken before it."""
+def _only_part(body: bytes, boundary: bytes) -> bytes | None:
+    """The bytes of the part named `value`, a file's or a field's. BadRequest for two, ValueError for a broken form."""
     decoder = MultipartDecoder(boundary, max_parts=_MOST_PARTS)
     pieces = (body[start : start + _PIECE] for start in range(0, len(body), _PIECE))
     decoder.receive_data(next(pieces, None))
-    wanted = False
-    found: list[bytes] = []
+    wanted = has_value = False
+    found = io.BytesIO()
     while True:
         event = decoder.next_event()
         if isinstance(event, NeedData):
@@ -134,12 +158,13 @@ def _first_part(body: bytes, boundary: bytes) -> bytes | None:
             decoder.receive_data(next(pieces, None))
         elif isinstance(event, Field | File):
             wanted = event.name == FIELD
+            if wanted and has_value:
+                raise BadRequest(_TWO_VALUES, remedy=_RAW_REMEDY)
+            has_value = has_value or wanted
         elif isinstance(event, Data) and wanted:
-            found.append(event.data)
-            if not event.more_data:
-                return b"".join(found)
+            found.write(event.data)
         elif isinstance(event, Epilogue):
-            return None
+            return found.getvalue() if has_value else None
 
 
 def ttl_of(header: str | None) -> float | None:
@@ -165,8 +190,11 @@ def names_key(if_none_match: list[str], key: Key) -> bool:
 
 def is_text(value: bytes) -> bool:
     """Whether the value is valid UTF-8 as a whole."""
+    # In pieces, since a text may take four times as much memory as its bytes.
+    decode = codecs.getincrementaldecoder("utf-8")().decode
     try:
-        value.decode()
+        for begin in range(0, len(value), _DECODED_AT_ONCE):
+            decode(value[begin : begin + _DECODED_AT_ONCE], begin + _DECODED_AT_ONCE >= len(value))
     except UnicodeDecodeError:
         return False
     return True

@@ -32,6 +32,15 @@ def test_the_song_of_the_readme_through_the_published_port(network: Network) -> 
         )
 
 
+def test_services_ask_each_other_by_their_names_and_by_no_others(network: Network) -> None:
+    network.put(network.replicas()[0], SONG)
+    asked = [Request(name, "GET", f"/{KEY_OF_SONG}") for name in ("bootstrap", "node")]
+    assert [answer.status for answer in network.client.ask(asked)] == [200, 200]
+    rebound = Request("node", "GET", f"/{KEY_OF_SONG}", headers={"Host": "page.example:8080"})
+    (refused,) = network.client.ask([rebound])
+    assert (refused.status, b"--http-host" in refused.body) == (403, True)
+
+
 def test_what_is_put_at_any_replica_is_got_at_every_other(network: Network) -> None:
     replicas = network.replicas()
     values = [f"put at {replica.name}".encode() for replica in replicas]

@@ -131,7 +131,9 @@ def test_every_status_and_path_of_the_rest_interface_is_described() -> None:
     rows = set(re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", page, flags=re.MULTILINE))
     # What stands for its subclasses only has no row of its own.
     expected = {(str(status), title.lower().replace(" ", "-")) for _, status, title in _STATUSES}
-    expected |= {("404", "no-such-path"), ("405", "method-not-allowed"), ("500", "bug")}
+    source = "".join(path.read_text("utf-8") for path in (PACKAGE / "http").glob("*.py"))
+    made = re.findall(r'Problem\(\s*(\d{3}),\s*"([^"]+)"', source)
+    expected |= {(status, title.lower().replace(" ", "-")) for status, title in made} | {("501", "not-implemented")}
     assert expected - rows == {("503", "unavailable")}
     assert rows <= expected
 

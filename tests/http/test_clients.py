@@ -76,14 +76,25 @@ async def test_more_than_the_system_takes_at_once_arrives_in_order(
 
 
 async def test_who_leaves_cancels_what_is_done_for_him(stream: ClientStream, their_socket: socket.socket) -> None:
+    await stream.send_all(b"an answer that is never read")
     with stream.while_there() as request:
         their_socket.close()
-        assert await stream.receive_some() == b""
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
         await trio.sleep_forever()
     assert request.cancelled_caught
     with stream.while_there() as late:
         await trio.sleep_forever()
     assert late.cancelled_caught
+
+
+async def test_who_has_only_ended_its_side_is_still_there(stream: ClientStream, their_socket: socket.socket) -> None:
+    with stream.while_there() as request:
+        their_socket.shutdown(socket.SHUT_WR)
+        assert await stream.receive_some() == b""
+        await stream.send_all(b"the answer")
+    assert not request.cancelled_caught
+    assert arrived(their_socket) == b"the answer"
 
 
 async def test_a_cut_connection_says_so(stream: ClientStream) -> None:
@@ -228,7 +239,7 @@ async def test_an_answer_is_one_piece_and_its_client_may_go_at_once(node: FakeNo
     async with served(node) as endpoint:
         for target in (f"/{key}", "/-/healthy"):
             stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
-            await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answer = await stream.receive_some()
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert answer.endswith((b"a value", b"healthy\n"))
@@ -237,7 +248,7 @@ async def test_an_answer_is_one_piece_and_its_client_may_go_at_once(node: FakeNo
         with trio.fail_after(5):
             while True:
                 metrics = await raw_exchange(
-                    endpoint, b"GET /-/metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+                    endpoint, b"GET /-/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
                 )
                 if b"camomile_http_connections 1.0" in metrics:
                     break

@@ -15,9 +15,13 @@ from hypercorn.typing import (
     Scope,
 )
 
+from camomile_trio.http.admission import Admission
+from camomile_trio.http.budget import ByteBudget
 from camomile_trio.http.front import ANSWER_PATIENCE, Front
 from camomile_trio.http.metrics import Metrics
 from tests.http.fake_node import FakeNode
+
+ADMISSION = Admission(ByteBudget(1000), 1000)
 
 
 def scope_of(path: str, version: str) -> HTTPScope:
@@ -56,7 +60,7 @@ async def test_a_client_that_never_opens_its_window_is_given_up(autojump_clock: 
 
     metrics = Metrics(FakeNode())
     started = trio.current_time()
-    await Front(answer, metrics, frozenset({"/"}))(scope_of("/", "2"), nothing_comes, window_is_shut)
+    await Front(answer, metrics, frozenset({"/"}), ADMISSION)(scope_of("/", "2"), nothing_comes, window_is_shut)
     assert trio.current_time() - started == pytest.approx(ANSWER_PATIENCE)
     assert metrics.requests.count(("GET", "/", "200")) == 1
 
@@ -65,12 +69,14 @@ async def test_a_client_that_never_opens_its_window_is_given_up(autojump_clock: 
     ("target", "path"),
     [
         ("/a", "/a"),
-        ("//a", "//a"),
+        ("/-%2fnode", "/-%2fnode"),
         ("http://example.org/a", "/a"),
         ("http://example.org", "/"),
         ("http://[/", None),
         ("example.org:80", None),
         ("http:", None),
+        ("//a", None),
+        ("http://example.org//a", None),
         ("*", None),
         ("", None),
     ],
@@ -86,10 +92,12 @@ async def test_a_target_names_a_path_or_is_refused(target: str, path: str | None
     async def note_answer(event: ASGISendEvent) -> None:
         sent.append(event)
 
-    await Front(note_path, Metrics(FakeNode()), frozenset())(scope_of(target, "1.1"), nothing_comes, note_answer)
+    await Front(note_path, Metrics(FakeNode()), frozenset(), ADMISSION)(
+        scope_of(target, "1.1"), nothing_comes, note_answer
+    )
     if path is None:
         assert seen == []
         assert sent[0]["type"] == "http.response.start"
-        assert sent[0]["status"] == 400
+        assert sent[0]["status"] == (404 if "//a" in target else 400)
     else:
         assert seen == [path]

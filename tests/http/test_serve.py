@@ -66,7 +66,7 @@ async def test_httpx_forms_of_both_kinds_carry_a_mebibyte(node: FakeNode) -> Non
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_too_large_a_body_is_refused_and_the_connection_goes_on(chunked: bool) -> None:
+async def test_too_large_a_body_is_refused_and_its_client_hears_it(chunked: bool) -> None:
     node = FakeNode(config=small_config(2**20))
     body = MEBIBYTE * 8
 
@@ -79,8 +79,7 @@ async def test_too_large_a_body_is_refused_and_the_connection_goes_on(chunked: b
             response = await client.post("/", content=pieces() if chunked else body, headers=RAW)  # type: ignore[arg-type]
             assert response.status_code == 413
             assert response.json()["type"] == "urn:camomile:problem:value-too-large"
-        response = await client.get("/-/metrics")
-        assert "camomile_http_connections 1.0" in response.text
+            assert response.headers["Connection"] == "close"
     assert node.values == {}
 
 
@@ -88,12 +87,12 @@ async def test_a_refusal_reaches_a_client_that_is_still_sending(node: FakeNode) 
     settings = HttpSettings(listen=ANY_PORT, token=b"secret")
     async with served(node, settings) as endpoint, client_of(endpoint) as client:
         for method, path, status in (("POST", "/", 401), ("PUT", "/", 405), ("POST", "/a/b", 404), ("GET", "/x", 400)):
-            response = await client.request(method, path, content=MEBIBYTE * 4, headers=RAW)
+            response = await client.request(method, path, content=MEBIBYTE, headers=RAW)
             assert response.status_code == status
 
 
 async def test_one_connection_takes_more_than_a_thousand_requests(node: FakeNode) -> None:
-    request = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n"
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with served(node) as endpoint:
         stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
         async with stream:
@@ -111,7 +110,7 @@ async def test_a_client_that_goes_away_cancels_its_lookup(node: FakeNode) -> Non
     node.stall = True
     async with served(node) as endpoint:
         stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
-        await stream.send_all(f"GET /{'0' * 64} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        await stream.send_all(f"GET /{'0' * 64} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await node.begun.wait()
         assert not node.cancelled.is_set()
         await stream.aclose()
@@ -194,7 +193,7 @@ async def test_nonsense_costs_its_sender_the_connection_and_nobody_a_traceback(
 ) -> None:
     with capture_logs() as logged:
         async with served(node) as endpoint:
-            hosts = b"" if b"Host:" in request_line else b"\r\nHost: a"
+            hosts = b"" if b"Host:" in request_line else b"\r\nHost: localhost"
             line, separator, rest = request_line.partition(b"\r\n")
             answer = await raw_exchange(
                 endpoint, line + hosts + separator + rest + b"\r\nConnection: close\r\n\r\n", patience=1
@@ -208,7 +207,7 @@ async def test_nonsense_costs_its_sender_the_connection_and_nobody_a_traceback(
 
 async def test_an_absolute_url_is_a_path_too(node: FakeNode) -> None:
     async with served(node) as endpoint:
-        request = b"GET http://example.org/-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        request = b"GET http://example.org/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         assert (await raw_exchange(endpoint, request)).endswith(b"healthy\n")
 
 
@@ -261,7 +260,7 @@ async def test_ipv6_works_too(node: FakeNode) -> None:
 
 
 async def test_who_asks_for_the_connection_to_be_closed_sees_it_closed(node: FakeNode) -> None:
-    request = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     async with served(node) as endpoint:
         stopped = trio.current_time()
         for _ in range(30):  # Trio shuffles its tasks: what goes wrong in some orders goes wrong in some of these

@@ -23,7 +23,7 @@ from camomile_trio.errors import Forgotten, NotFound, NotJoined, Overloaded, Unr
 from camomile_trio.http import short_way
 from camomile_trio.http.app import RestService, make_app
 from camomile_trio.http.settings import HttpSettings
-from camomile_trio.http.short_way import CLIENT, DRAIN_SECONDS, is_plain_upload, key_of
+from camomile_trio.http.short_way import CLIENT, is_plain_upload, key_of
 from camomile_trio.kademlia.ids import Key
 from tests.http.fake_node import FakeNode
 
@@ -159,11 +159,11 @@ tags = st.one_of(
 )
 printable = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
 other_headers = st.tuples(
-    st.sampled_from([b"host", b"accept", b"accept-encoding", b"range", b"cookie", b"authorization", b"user-agent"])
+    st.sampled_from([b"accept", b"accept-encoding", b"range", b"cookie", b"authorization", b"user-agent"])
     | st.sampled_from([b"connection", b"if-match", b"if-modified-since", b"cache-control", b"x-forwarded-for"])
     | st.from_regex(rb"[a-z][a-z0-9-]{0,12}", fullmatch=True),
     printable.map(str.encode),
-).filter(lambda header: header[0] not in short_way._NOT_PLAIN)
+).filter(lambda header: header[0] not in short_way._NOT_PLAIN | {b"host", b"origin", b"content-encoding"})
 validators = st.tuples(st.just(b"if-none-match"), tags.map(lambda text: text.encode("latin-1")))
 headers_of_any_kind = st.lists(validators | other_headers, max_size=6)
 paths = st.sampled_from([*KEYS, KEYS[0].upper(), ABSENT]).map(lambda key: f"/{key}")
@@ -217,17 +217,15 @@ def test_both_ways_ask_for_the_token(header: bytes) -> None:
 
 @pytest.mark.parametrize("settings", [HttpSettings(body_timeout=2.0), HttpSettings(token=b"s3cret")])
 @pytest.mark.parametrize("ends_after", [1.0, 6.0, 60.0])
-def test_both_ways_wait_for_a_slow_body_and_close_if_it_never_ends(settings: HttpSettings, ends_after: float) -> None:
+def test_both_ways_wait_for_a_slow_body_and_not_if_it_is_refused_anyway(
+    settings: HttpSettings, ends_after: float
+) -> None:
     body = (b"abc", b"def")
     short, quart = both_ways(
         FakeNode(), "POST", "/", uploading(body), body=body, settings=settings, ends_after=ends_after
     )
-    # Which of the two last headers comes first nobody minds.
-    assert sorted(short.headers) == sorted(quart.headers)
-    assert attrs.evolve(short, headers=[]) == attrs.evolve(quart, headers=[])
+    assert short == quart
     assert short.status == (401 if settings.token else 202 if ends_after == 1.0 else 408)
-    patience = (0.0 if settings.token else 2.0) + DRAIN_SECONDS
-    assert ((b"connection", b"close") in short.headers) == (ends_after > patience)
 
 
 async def test_who_leaves_within_its_body_gets_no_answer_and_stores_nothing() -> None:
@@ -249,30 +247,6 @@ async def test_who_leaves_within_its_body_gets_no_answer_and_stores_nothing() ->
     scope["extensions"][CLIENT] = PresentClient()  # type: ignore[assignment]
     await app.asgi_app(scope, receive, send)
     assert (sent, node.ttls) == ([], [])
-    assert app.metrics.requests.count(("POST", "/", "gone")) == 1
-
-
-async def test_who_leaves_while_a_refusal_waits_for_the_end_of_its_body_gets_no_answer() -> None:
-    app = service(FakeNode(), HttpSettings(token=b"s3cret"))
-    client = PresentClient()
-    sent: list[ASGISendEvent] = []
-    is_waiting = trio.Event()
-
-    async def receive() -> ASGIReceiveEvent:
-        is_waiting.set()
-        await trio.sleep_forever()
-        raise AssertionError
-
-    async def send(event: ASGISendEvent) -> None:
-        sent.append(event)
-
-    scope = scope_of("POST", "/", [(b"content-length", b"4")])
-    scope["extensions"][CLIENT] = client  # type: ignore[assignment]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(app.asgi_app, scope, receive, send)
-        await is_waiting.wait()
-        client.scope.cancel()
-    assert sent == []
     assert app.metrics.requests.count(("POST", "/", "gone")) == 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from camomile_trio.errors import EmptyValue, ValueTooLarge
 from camomile_trio.http.refusals import BadRequest
-from camomile_trio.http.values import Encoding, body_bound, percent_decode, ttl_of, value_of
+from camomile_trio.http.values import Encoding, body_bound, is_text, percent_decode, ttl_of, value_of
 
 URLENCODED = "application/x-www-form-urlencoded"
 LARGEST = 1000
@@ -40,14 +40,14 @@ def test_any_bytes_survive_a_urlencoded_form(value: bytes, plus: bool) -> None:
     escaped = quote_from_bytes(value, safe="").encode()
     if plus:
         escaped = escaped.replace(b"%20", b"+")
-    body = b"first=1&value=" + escaped + b"&value=second&last"
+    body = b"first=1&value=" + escaped + b"&values=second&last"
     assert value_of(body, URLENCODED, largest_value=LARGEST) == value
 
 
 @given(values, st.sampled_from([None, "a.bin", "ä.txt", ""]))
 @settings(max_examples=100)
 def test_any_bytes_survive_a_multipart_form(value: bytes, filename: str | None) -> None:
-    body = b"preamble\r\n" + part("other", b"1") + part("value", value, filename) + part("value", b"second")
+    body = b"preamble\r\n" + part("other", b"1") + part("value", value, filename) + part("values", b"second")
     body += b"--fence-5d1--\r\nepilogue"
     assert value_of(body, "multipart/form-data; boundary=fence-5d1", largest_value=LARGEST) == value
 
@@ -64,6 +64,23 @@ def test_a_value_survives_wherever_the_pieces_are_cut(end: int) -> None:
 @given(spicy)
 def test_escapes_are_read_as_the_standard_library_reads_them(escaped: bytes) -> None:
     assert percent_decode(escaped) == unquote_to_bytes(escaped.replace(b"+", b" "))
+
+
+@pytest.mark.parametrize("shift", range(-4, 5))
+@pytest.mark.parametrize("tail", [b"%41%42", b"%%41", b"%4", b"%", b"%4%41", b"+%zz%2B", b"=%3D="])
+def test_escapes_are_read_wherever_the_pieces_are_cut(shift: int, tail: bytes) -> None:
+    escaped = b"x" * (64 * 1024 + shift) + tail + b"y" * (64 * 1024 - len(tail)) + tail
+    assert percent_decode(escaped) == unquote_to_bytes(escaped.replace(b"+", b" "))
+
+
+@pytest.mark.parametrize("character", ["é", "€", "🌼"])
+def test_a_text_is_one_wherever_the_pieces_are_cut(character: str) -> None:
+    for shift in range(4):
+        text = b"x" * (64 * 1024 - shift) + character.encode()
+        assert is_text(text)
+        assert is_text(text + b"y" * 2**17)
+        assert not is_text(text[:-1])
+        assert not is_text(text[:-1] + b"y" * 2**17)
 
 
 @given(
