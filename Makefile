@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto check-proto test-mutants test-kills test-cluster test-faults simulate \
+.PHONY: help run test check proto check-proto test-mutants test-kills test-cluster test-browser test-faults simulate \
     simulate-mutants bench bench-quick bench-full bench-check bench-overload bench-growth lock clean
 
 help:  ## say what can be made
@@ -46,6 +46,10 @@ test-kills: $(VENV)/dev.stamp  ## KILLS=200 times SIGKILL for all of 10 real nod
 
 test-cluster: $(VENV)/dev.stamp  ## NODES=10 containers, driven over HTTP; needs a container engine
 	$(BIN)/python -m tools.cluster --nodes $(NODES)
+
+test-browser: $(VENV)/dev.stamp  ## what pages of other sites can do to a node, in a headless Chromium where there is one
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then $(BIN)/python -m pytest -q tests/browser; \
+	else echo "NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"; fi
 
 test-faults: NODES = 50
 test-faults: $(VENV)/dev.stamp  ## kill, pause, part and restart NODES=50 processes in network namespaces
