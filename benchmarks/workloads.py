@@ -42,8 +42,8 @@ from camomile_trio.wire.codec import decode_untrusted, encode
 SEED = 1
 NODES = 40
 OPERATIONS = 20
-# Virtual s after each operation, and after the last of its kind, so that what they leave in the background is counted to
-# them, and little of what nodes do unasked, which has a row of its own.
+# Virtual s after each operation, and after the last of its kind: what they leave in the background is counted to them,
+# and little of what nodes do unasked, which has a row of its own.
 PAUSE, AFTERWARDS = 0.25, 2.0
 REST = 60.0  # virtual s
 Counts = dict[str, int]
