@@ -17,7 +17,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.clocks import WARN_EVERY
 from camomile_trio.node.core import KEPT_TIME
 from camomile_trio.storage.memory import MemoryStorage
-from tests.stories.village import Village, small, village
+from tests.stories.village import EPOCH, Village, small, village
 
 VALUE = b"still here"
 DAY = 24 * 3_600_000
@@ -83,17 +83,19 @@ async def test_what_was_signed_under_a_clock_that_is_ahead_does_not_stay_behind(
 async def test_a_renewal_under_a_clock_that_is_ahead_does_not_end_the_life_of_a_value(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """The only node that may renew it signs too early a day long; then its clock is put right."""
-    async with village(5, config=small(cache_life=0)) as place:
+    """The only node that may renew it signs too early for half an hour; then its clock is put right."""
+    async with village(5, config=small(lease=7200.0, replicate=86400.0, cache_life=0)) as place:
         alone = await place.open(publisher=KeyPair.new(random.Random("alone")))
         key = (await alone.node.put(VALUE)).key
-        await trio.sleep(3600)
-        alone.wall_clock.error = 2 * DAY
-        await trio.sleep(6 * 3600)
+        await trio.sleep(1000)
+        # By this clock it is time to renew, and for the next time the lease of the others is over.
+        alone.wall_clock.error = 4_500_000
+        await trio.sleep(2000)
         alone.wall_clock.error = 0
-        await trio.sleep(4 * 86_000)
+        await trio.sleep(4000)  # the first lease has not ended yet, and was renewed in time
         for node in place.nodes:
             assert (await node.get(key)).value == VALUE
+            assert [record.expires > EPOCH + 7_300_000 for record in node.records().records] == [True]
 
 
 @pytest.mark.parametrize("count", [5, 30])

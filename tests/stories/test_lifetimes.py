@@ -36,12 +36,12 @@ async def assert_nobody_reads_it(place: Village) -> None:
 async def test_a_put_with_a_lifetime_does_not_end_what_is_kept_until_it_is_forgotten(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(6, config=small(cache_life=0)) as place:
+    async with village(6, config=small(lease=3600.0, cache_life=0)) as place:
         await place[1].put(VALUE)
         stored = await place[4].put(VALUE, ttl=60)
         assert stored.expires is None
         assert stored.replicas >= 4
-        await trio.sleep(86_000)
+        await trio.sleep(3 * 3600)
         await assert_all_read_it(place)
         await place[2].forget(KEY)
         await assert_nobody_reads_it(place)
