@@ -146,6 +146,14 @@ def test_a_majority_that_refuses_for_one_reason_gives_that_reason() -> None:
     assert acknowledgements.outcome == Refused(StoreStatus.TOO_LARGE)
 
 
+def test_full_disks_and_full_storages_are_one_reason() -> None:
+    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledge(acknowledgements, 1)
+    acknowledgements.on_refused(node(2), StoreStatus.NO_ROOM)
+    acknowledgements.on_refused(node(3), StoreStatus.FULL)
+    assert acknowledgements.outcome == Refused(StoreStatus.FULL)
+
+
 def test_a_reason_that_may_still_find_a_majority_is_waited_for() -> None:
     acknowledgements = looked_up(4, ours=[1, 2, 3, 4])
     acknowledgements.on_failed(node(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from camomile_trio.kademlia.admission import Admission, Verdict, admit
+from camomile_trio.kademlia.admission import Admission, Verdict, admit, is_against_clock
 from camomile_trio.kademlia.records import PublisherKey, Record
 from camomile_trio.kademlia.registers import RULES, KeyState, answer, expire, is_forgotten, is_live, is_served
 from tests.kademlia.record_builders import (
@@ -212,6 +212,30 @@ def test_the_terms_of_a_record_to_the_millisecond(record: Record, verdict: Verdi
     assert admission.changed == (verdict is Verdict.STORED)
     if verdict is not Verdict.STORED:
         assert admission.state == EMPTY
+
+
+@pytest.mark.parametrize(
+    "record",
+    [lease(issued=NOW + SKEW + 1), lease(seq=NOW + 2 * SKEW + 1), tombstone(issued=NOW + SKEW + 1)],
+    ids=["a lease", "its seq", "a tombstone"],
+)
+def test_a_record_of_the_future_speaks_against_the_clock(record: Record) -> None:
+    assert is_against_clock(record, NOW)
+    assert not is_against_clock(record, NOW + 1)
+
+
+def test_a_record_that_ended_more_than_a_skew_ago_speaks_against_the_clock() -> None:
+    assert not is_against_clock(lease(), NOW + DAY)
+    assert not is_against_clock(lease(), NOW + DAY + SKEW)
+    assert is_against_clock(lease(), NOW + DAY + SKEW + 1)
+    assert not is_against_clock(tombstone(), NOW + 7 * DAY + SKEW)
+    assert is_against_clock(tombstone(), NOW + 7 * DAY + SKEW + 1)
+
+
+def test_a_record_that_no_clock_would_accept_says_nothing_about_a_clock() -> None:
+    for record in (lease(life=DAY + 1), tombstone(life=7 * DAY - 1), lease(issued=NOW + DAY, life=0)):
+        for now in (NOW, NOW + 30 * DAY):
+            assert not is_against_clock(record, now)
 
 
 def test_the_end_of_a_lease_is_not_acknowledged_as_the_same() -> None:

@@ -1,11 +1,25 @@
-"""The publisher's side: what a put, a forget and a renewal sign, whose turn a renewal is, and rule 12's one case."""
+"""The publisher's side: what a put, a forget and a renewal sign, which leases a put replaces, whose turn a renewal is,
+and rule 12's one case."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 
 from camomile_trio.kademlia.admission import Verdict, admit
-from camomile_trio.kademlia.leases import new_lease, new_tombstone, renewal, renewal_due, revival, revived
+from camomile_trio.kademlia.leases import (
+    is_replaced,
+    is_shortened_by,
+    kept_until,
+    new_lease,
+    new_tombstone,
+    renewal,
+    renewal_due,
+    revival,
+    revived,
+    stands_for,
+)
 from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import RULES, KeyState, expire, is_forgotten, is_live
 from tests.kademlia.record_builders import ALICE, DAY, HOUR, KEY, NOW, SIZE, UPTIME, holding, lease, tombstone
@@ -69,6 +83,69 @@ def test_a_life_that_the_network_refuses_is_not_signed(life_ms: int) -> None:
         renewal(lease(), now=NOW + HOUR, life_ms=life_ms)
     with pytest.raises(ValueError, match="a lease lasts"):
         revived(lease(), now=NOW + DAY, life_ms=life_ms)
+
+
+# Rule 3: no put shortens a life.
+
+
+def passing(*, life: int = HOUR, seq: int = NOW) -> Record:
+    """A lease that nobody may renew."""
+    return lease(seq=seq, life=life, renewable=False)
+
+
+def test_a_lease_keeps_its_value_to_its_end_and_one_that_may_be_renewed_until_a_forget() -> None:
+    assert kept_until(passing()) == NOW + HOUR
+    assert kept_until(lease(life=HOUR)) == math.inf
+
+
+def test_a_put_has_succeeded_with_a_live_lease_that_lasts_as_long_as_was_asked() -> None:
+    assert stands_for(passing(), passing(seq=NOW - 1), now=NOW)
+    assert stands_for(lease(life=HOUR), passing(life=DAY), now=NOW)
+    assert stands_for(lease(life=HOUR), lease(life=DAY), now=NOW)
+
+
+def test_a_put_has_not_succeeded_with_a_lease_that_ends_earlier_or_has_ended_or_with_a_tombstone() -> None:
+    assert not stands_for(passing(life=HOUR - 1), passing(), now=NOW)
+    assert not stands_for(passing(life=DAY), lease(life=HOUR), now=NOW)
+    assert stands_for(lease(life=HOUR), passing(), now=NOW + HOUR - 1)
+    assert not stands_for(lease(life=HOUR), passing(), now=NOW + HOUR)
+    assert not stands_for(tombstone(), passing(), now=NOW)
+
+
+def test_a_put_replaces_the_live_lease_of_an_earlier_put() -> None:
+    assert is_replaced(passing(life=DAY), passing(seq=NOW + 1), now=NOW)
+    assert is_replaced(lease(), passing(seq=NOW + 1), now=NOW + DAY - 1)
+
+
+def test_a_renewal_replaces_no_lease_and_neither_does_a_forget() -> None:
+    renewed = renewal(lease(), now=NOW + HOUR, life_ms=DAY)
+    assert renewed is not None
+    assert not is_replaced(lease(), renewed, now=NOW + HOUR)
+    assert not is_replaced(lease(), tombstone(), now=NOW)
+
+
+def test_what_has_ended_or_was_forgotten_is_not_replaced() -> None:
+    later = passing(seq=NOW + DAY, life=2 * DAY)
+    assert not is_replaced(lease(), later, now=NOW + DAY)
+    assert not is_replaced(tombstone(), later, now=NOW)
+
+
+def test_a_life_is_shortened_by_a_put_that_would_end_it_earlier() -> None:
+    assert is_shortened_by(lease(life=HOUR), passing(life=DAY), now=NOW)
+    assert is_shortened_by(passing(), passing(life=HOUR - 1), now=NOW)
+    assert not is_shortened_by(passing(), passing(), now=NOW)
+    assert not is_shortened_by(lease(), lease(life=HOUR), now=NOW)
+    assert not is_shortened_by(passing(), passing(life=DAY), now=NOW)
+
+
+def test_a_life_that_is_over_is_shortened_by_nothing() -> None:
+    assert is_shortened_by(lease(life=HOUR), passing(life=DAY), now=NOW + HOUR - 1)
+    assert not is_shortened_by(lease(life=HOUR), passing(life=DAY), now=NOW + HOUR)
+    assert not is_shortened_by(tombstone(), passing(), now=NOW)
+
+
+def test_a_forget_may_end_any_life() -> None:
+    assert not is_shortened_by(lease(), tombstone(), now=NOW)
 
 
 # Renewing (rules 3, 9 and 12).

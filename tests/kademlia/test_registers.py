@@ -1,4 +1,4 @@
-"""What a holder says of a key, and how what it knows ends (rules 4, 6, 7, 11, 12 and 13)."""
+"""What a holder says of a key, and how what it knows ends (rules 4, 6, 7, 9, 11, 12 and 13)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from camomile_trio.kademlia.registers import (
     is_live,
     is_served,
     live_leases,
+    taken_back,
     without_value,
 )
 from tests.kademlia.record_builders import (
@@ -207,6 +208,37 @@ def test_a_publication_given_up_takes_the_value_only_if_nothing_else_is_live() -
     published = attrs.evolve(holding(lease()), published=True)
     assert forgotten(published, NOW) == holding(lease())
     assert forgotten(left_of(published, now=NOW + DAY), NOW + DAY).size is None
+
+
+# Rule 7: what a node signed, and the others refused, does not stay behind.
+
+
+def test_a_first_put_that_was_refused_leaves_nothing_behind() -> None:
+    assert taken_back(holding(lease()), lease(), None, NOW) == KeyState(KEY)
+
+
+def test_the_register_before_a_refused_put_comes_back_and_the_other_publishers_go_on() -> None:
+    before = holding(lease(ALICE), lease(BOB))
+    refused = lease(ALICE, seq=NOW + 1, life=HOUR)
+    assert taken_back(holding(refused, state=before), refused, before.register(ALICE), NOW) == before
+
+
+def test_a_refused_forget_is_taken_back_too() -> None:
+    before = holding(lease(ALICE), lease(BOB))
+    assert taken_back(holding(tombstone(), state=before), tombstone(), before.register(ALICE), NOW) == before
+
+
+def test_a_value_that_was_here_only_for_the_refused_put_goes() -> None:
+    before = holding(tombstone())
+    refused = lease(seq=NOW + HOUR)
+    assert taken_back(holding(refused, now=NOW + HOUR, state=before), refused, before.register(ALICE), NOW).size is None
+
+
+def test_what_has_come_after_a_refused_put_stays() -> None:
+    later = holding(lease(), lease(seq=NOW + 1))
+    assert taken_back(later, lease(), None, NOW) is later
+    of_others = holding(lease(BOB))
+    assert taken_back(of_others, lease(ALICE), None, NOW) is of_others
 
 
 # Rules 6 and 12: what goes first when space is short.

@@ -46,8 +46,8 @@ def main() -> int:
 
 def line(verdict: Verdict) -> str:
     if verdict.run is None:
-        return f"SURVIVED  {verdict.mutant.what}: {verdict.mutant.where}; seen: {verdict.instead}"
-    return f"caught    {verdict.mutant.what}: {verdict.run}, by “{verdict.by}”"
+        return f"SURVIVED  {verdict.mutant.what} {verdict.mutant.where}; seen: {verdict.instead}"
+    return f"caught    {verdict.mutant.what} {verdict.run}, by “{verdict.by}”"
 
 
 def table(verdicts: list[Verdict]) -> list[str]:

@@ -1,7 +1,8 @@
 """The defects that the simulation has to see, each with where it shows and what has to catch it.
 
-Rules of this file: a table. Substitutions are short and hang on lines that say what the rule is. What catches a mutant
-is named by the rule of a property or by the claim of a scenario; anything else that goes wrong in a run is no catch.
+Rules of this file: a table. Edits are short and hang on the expression that says what the rule is. What catches a
+mutant is named by the rule of a property or by the claim of a scenario; anything else that goes wrong in a run is no
+catch.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NOT_EVERYWHERE = "what is promised is read everywhere"
 class Mutant:
     """One defect. `seeds` of the scenario are tried, from `first_seed` on, until one catches it."""
 
-    what: str  # what the code does
+    what: str  # what the code does, in one sentence
     edits: tuple[Edit, ...]
     caught_by: tuple[str, ...]
     scenario: str = "swarm"
@@ -42,36 +43,33 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
-        what="a read extends a life",
+        what="A read extends a life.",
         edits=(
             Edit(
-                "node/holdings.py",
-                "        return Served(value, tuple(registers.answer(state, now)), False,",
-                "        longer = attrs.evolve(state, classic_until=now + 600_000)\n"
-                "        self.writes.hand_over(longer, None, None, even_if_full=True)\n"
-                "        return Served(value, tuple(registers.answer(state, now)), False,",
+                "Holdings.from_store",
+                "now = self.wall_clock()",
+                "now = self.wall_clock()\n"
+                "longer = attrs.evolve(state, classic_until=now + 600_000)\n"
+                "self.writes.hand_over(longer, None, None, even_if_full=True)",
             ),
         ),
         caught_by=(LEASE_ENDS, FORGOTTEN, NOT_READ),
     ),
     Mutant(
-        what="a tombstone is dropped when the lease ends that it beat",
+        what="A tombstone is dropped when the lease that it beat ends.",
         edits=(
             Edit(
-                "kademlia/admission.py",
-                "remembered_until=max(record.expires, old.remembered_until if old is not None else 0)",
-                "remembered_until=old.remembered_until if old is not None and record.is_tombstone else "
+                "admit",
                 "max(record.expires, old.remembered_until if old is not None else 0)",
+                "old.remembered_until if old is not None and record.is_tombstone "
+                "else max(record.expires, old.remembered_until if old is not None else 0)",
             ),
+            Edit("due", "register.record.expires > now", "register.remembered_until > now"),
+            Edit("due", "times.append(register.record.expires)", "times.append(register.remembered_until)"),
             Edit(
-                "kademlia/registers.py",
-                "        if register.record.expires > now:\n            times.append(register.record.expires)\n",
-                "        if register.remembered_until > now:\n            times.append(register.remembered_until)\n",
-            ),
-            Edit(
-                "kademlia/registers.py",
-                "_kept_for(state, r, uptime, rules) != 0)",
-                "(not r.record.is_tombstone and _kept_for(state, r, uptime, rules) != 0))",
+                "expire",
+                "_kept_for(state, r, uptime, rules) != 0",
+                "not r.record.is_tombstone and _kept_for(state, r, uptime, rules) != 0",
             ),
         ),
         caught_by=(FORGOTTEN, NOT_READ),
@@ -79,24 +77,22 @@ MUTANTS = (
         seeds=3,
     ),
     Mutant(
-        what="records are merged by arrival, not by rank",
+        what="The latest record to arrive wins.",
         edits=(
-            Edit("kademlia/admission.py", "record.rank < old.record.rank and record.stamp", "False and record.stamp"),
-            Edit("kademlia/admission.py", "record.rank <= old.record.rank", "record == old.record"),
+            Edit("admit", "record.rank < old.record.rank", "False"),
+            Edit("admit", "record.rank <= old.record.rank", "record == old.record"),
         ),
         caught_by=("an old word that is sent again brings nothing back",),
         scenario="strangers",
         seeds=2,
     ),
     Mutant(
-        what="a lookup stops at the first k answers",
+        what="A lookup stops at the first k answers.",
         edits=(
             Edit(
-                "kademlia/shortlist.py",
-                "        for _, candidate in self._hopeful[: self.k]:  # noqa: SIM110",
-                "        if self._counts[PeerState.ANSWERED] >= self.k:\n"
-                "            return True\n"
-                "        for _, candidate in self._hopeful[: self.k]:  # noqa: SIM110",
+                "Shortlist.finished",
+                "candidate.state is not PeerState.ANSWERED",
+                "candidate.state is not PeerState.ANSWERED and self._counts[PeerState.ANSWERED] < self.k",
             ),
         ),
         caught_by=("lookups find exactly the closest",),
@@ -104,33 +100,34 @@ MUTANTS = (
         seeds=2,
     ),
     Mutant(
-        what="a newcomer replaces a live contact of a full bucket",
+        what="A newcomer replaces a live contact of a full bucket.",
         edits=(
             Edit(
-                "kademlia/routing.py",
-                "            seating.wait(number, _Seen(contact, now), self._most_replacements)\n"
-                "            oldest = next(iter(members.values()))\n",
-                "            oldest = next(iter(members.values()))\n"
-                "            del members[next(iter(members))]\n"
-                "            members[number] = _Seen(contact, now)\n",
+                "RoutingTable.on_answer",
+                "oldest = next(iter(members.values()))",
+                "oldest = next(iter(members.values()))\n"
+                "del members[next(iter(members))]\n"
+                "members[number] = _Seen(contact, now)\n"
+                "seating.replacements.pop(number, None)",
             ),
         ),
         caught_by=("no table drops the living",),
     ),
     Mutant(
-        what="a reply is accepted from another endpoint",
-        edits=(Edit("node/rpc.py", "elif source != pending.endpoint:", "elif False:"),),
+        what="A node takes an answer from another endpoint than it asked.",
+        edits=(Edit("Rpc.on_answer", "source != pending.endpoint", "False"),),
         caught_by=("nobody believes", AMPLIFICATION),
         scenario="strangers",
         seeds=2,
     ),
     Mutant(
-        what="a write is acknowledged before its commit",
+        what="A holder acknowledges a write before its commit.",
         edits=(
             Edit(
-                "node/writes.py",
-                "committed, even_if_full=even_if_full)\n",
-                "None, even_if_full=even_if_full)\n            committed(self._storage.durability)\n",
+                "Writes.write",
+                "self.hand_over(state, value if is_new_value else None, committed, even_if_full=even_if_full)",
+                "self.hand_over(state, value if is_new_value else None, None, even_if_full=even_if_full)\n"
+                "committed(self._storage.durability)",
             ),
         ),
         caught_by=("with all disks full no put was acknowledged",),
@@ -139,56 +136,48 @@ MUTANTS = (
         seeds=2,
     ),
     Mutant(
-        what="replication leaves tombstones out",
+        what="Replication leaves out tombstones.",
         edits=(
             Edit(
-                "node/repair.py",
-                "offered = registers.offered(state, now)\n",
-                "offered = [each for each in registers.offered(state, now) if not each.is_tombstone]\n",
+                "Repair.lack_of",
+                "registers.offered(state, now)",
+                "[each for each in registers.offered(state, now) if not each.is_tombstone]",
             ),
             Edit(
-                "node/repair.py",
-                "            if known is None or record.rank > known.record.rank:",
-                "            if not record.is_tombstone and (known is None or record.rank > known.record.rank):",
+                "Repair.adopt",
+                "known is None or record.rank > known.record.rank",
+                "not record.is_tombstone and (known is None or record.rank > known.record.rank)",
             ),
         ),
         caught_by=(FORGOTTEN, NOT_READ, "read nowhere"),
     ),
     Mutant(
-        what="no refresh",
-        edits=(Edit("node/maintenance.py", "                self.refreshing.run,\n", ""),),
+        what="A node never refreshes its buckets.",
+        edits=(Edit("Maintenance.run", "self.refreshing.run", "trio.sleep_forever"),),
         caught_by=("no table has a dead node", NO_DEAD),
         scenario="quiet-deaths",
         seeds=2,
     ),
     Mutant(
-        what="who misses a deadline keeps its seat",
+        what="A contact that misses a deadline keeps its seat.",
         edits=(
-            Edit(
-                "kademlia/routing.py", "if self._failed(seating.members.get(number), endpoint, asked_at):", "if False:"
-            ),
+            Edit("RoutingTable.on_failure", "self._failed(seating.members.get(number), endpoint, asked_at)", "False"),
         ),
         caught_by=(NO_DEAD,),
     ),
     Mutant(
-        what="no replication",
-        edits=(
-            Edit(
-                "node/maintenance.py",
-                "await self._guard(self.rounds.next_part)",
-                "pass",
-            ),
-        ),
+        what="A holder never replicates.",
+        edits=(Edit("Maintenance._replicate", "await self._guard(self.rounds.next_part)", "pass"),),
         caught_by=(READABLE, NOT_EVERYWHERE),
         first_seed=3,
     ),
     Mutant(
-        what="a renewal raises seq",
+        what="A renewal raises seq.",
         edits=(
             Edit(
-                "kademlia/leases.py",
-                "return None\n    return attrs.evolve(record, issued=now,",
-                "return None\n    return attrs.evolve(record, seq=now, issued=now,",
+                "renewal",
+                'attrs.evolve(record, issued=now, expires=now + life_ms, signature=b"")',
+                'attrs.evolve(record, seq=now, issued=now, expires=now + life_ms, signature=b"")',
             ),
         ),
         caught_by=(FORGOTTEN, NOT_READ),
@@ -196,68 +185,62 @@ MUTANTS = (
         seeds=3,
     ),
     Mutant(
-        what="a cached copy is kept past its life",
-        edits=(Edit("node/holdings.py", "life = min(self.settings.cache_life, (", "life = max(86400.0, ("),),
+        what="A node keeps a cached copy past its life.",
+        edits=(
+            Edit(
+                "Holdings.keep_cached",
+                "min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)",
+                "86_400.0",
+            ),
+        ),
         caught_by=(FORGOTTEN, NOT_READ, LEASE_ENDS),
     ),
     Mutant(
-        what="who leaves hands nothing over",
-        edits=(Edit("node/node.py", "    if deadline and core", "    if False and core"),),
+        what="A node that leaves hands nothing over.",
+        edits=(Edit("_leave", "deadline and core.readiness.is_joined", "False"),),
         caught_by=("every value is read", LOST),
         scenario="shrinking",
         seeds=2,
     ),
     Mutant(
-        what="a disk's bytes are served without a look at their hash",
-        edits=(Edit("node/holdings.py", "if value is None or Key.of(value) == key:", "if True:"),),
+        what="A holder serves a disk's bytes without a look at their hash.",
+        edits=(Edit("Holdings.value", "value is None or Key.of(value) == key", "True"),),
         caught_by=(RIGHT_BYTES,),
         scenario="disks-failing",
         nodes=10,
         seeds=2,
     ),
     Mutant(
-        what="a get believes whatever bytes come",
+        what="A get takes any bytes that come for the value.",
         edits=(
-            Edit("node/retrieval.py", "message.value is not None and Key.of(message.value) != self._key:", "False:"),
+            Edit("Retrieval._on_answer", "message.value is not None and Key.of(message.value) != self._key", "False"),
         ),
         caught_by=(RIGHT_BYTES,),
         scenario="damaged-links",
         seeds=2,
     ),
     Mutant(
-        what="strangers are answered with thirty times their bytes",
-        edits=(Edit("node/inbox.py", "AMPLIFICATION = 3\n", "AMPLIFICATION = 30\n"),),
+        what="A node answers a stranger with thirty times its bytes.",
+        edits=(Edit("AMPLIFICATION", "3", "30"),),
         caught_by=(AMPLIFICATION,),
         scenario="strangers",
         seeds=2,
     ),
     Mutant(
-        what="a value is served after its lease",
-        edits=(
-            Edit(
-                "kademlia/registers.py",
-                "any(not r.record.is_tombstone and r.record.expires > now for",
-                "any(not r.record.is_tombstone and r.record.expires > now - 600_000 for",
-            ),
-        ),
+        what="A holder serves a value after its lease.",
+        edits=(Edit("is_live", "r.record.expires > now", "r.record.expires > now - 600_000"),),
         caught_by=(LEASE_ENDS,),
     ),
     Mutant(
-        what="a node that is offline evicts its contacts",
-        edits=(
-            Edit(
-                "kademlia/routing.py",
-                "if self.last_answer is None or self.last_answer <= asked_at:",
-                "if self.last_answer is None:",
-            ),
-        ),
+        what="A node that is offline evicts its contacts.",
+        edits=(Edit("RoutingTable.on_failure", "self.last_answer <= asked_at", "False"),),
         caught_by=("no table drops the living",),
     ),
     Mutant(
-        what="a request never ends",
+        what="A request never ends.",
         edits=(
             Edit(
-                "node/rpc.py",
+                "Rpc._overdue",
                 "self._call_again(pending, pending.sent_at + self.settings.deadline)",
                 "self._call_again(pending, pending.sent_at + 1e6)",
             ),
@@ -265,28 +248,26 @@ MUTANTS = (
         caught_by=(LEFT_BEHIND,),
     ),
     Mutant(
-        what="one acknowledgement is a majority",
-        edits=(Edit("kademlia/acknowledgement.py", "needed = max(len(members), self._least) // 2 + 1", "needed = 1"),),
+        what="One acknowledgement is a majority.",
+        edits=(Edit("Acknowledgements._judge_counted", "max(len(members), self._least) // 2 + 1", "1"),),
         caught_by=("what was acknowledged is stored by a majority",),
         scenario="strangers",
         seeds=2,
     ),
     Mutant(
-        what="stores are taken from addresses that nobody has proven",
-        edits=(
-            Edit("node/handlers.py", "if not request.is_proven and not self._tokens", "if False and not self._tokens"),
-        ),
+        what="A holder takes a store from an address that nobody has proven.",
+        edits=(Edit("Handlers.store", "not request.is_proven", "False"),),
         caught_by=("nobody stores",),
         scenario="strangers",
         seeds=2,
     ),
     Mutant(
-        what="signatures are not checked",
+        what="A node checks no signature.",
         edits=(
             Edit(
-                "identity.py",
-                "        _check_signature(record.publisher, record.signed_bytes(network), record.signature)\n",
-                "",
+                "verify_record",
+                "_check_signature(record.publisher, record.signed_bytes(network), record.signature)",
+                "pass",
             ),
         ),
         caught_by=("nobody forgets",),
@@ -294,22 +275,18 @@ MUTANTS = (
         seeds=2,
     ),
     Mutant(
-        what="a put waits for a STORE that it has not sent",
+        what="A put waits for a STORE that it has not sent.",
         edits=(
+            Edit("Spread._is_told", "told is not None and told.endpoint == contact.endpoint", "bool(told)"),
             Edit(
-                "node/spread.py", "return told is not None and told.endpoint == contact.endpoint", "return bool(told)"
-            ),
-            Edit(
-                "node/placing.py",
-                "                if not (is_certain and spread.store_at(contact, asking=self)):\n",
-                "                if is_certain:\n"
-                "                    spread.store_at(contact, asking=self)\n"
-                "                else:\n",
+                "Placing._pump",
+                "is_certain and spread.store_at(contact, asking=self)",
+                "is_certain and (spread.store_at(contact, asking=self) or True)",
             ),
         ),
         caught_by=("every put succeeded",),
         scenario="changing-places",
-        seeds=2,
         nodes=8,
+        seeds=2,
     ),
 )
