@@ -286,7 +286,6 @@ MUTANTS = (
         ),
         caught_by=("every put succeeded",),
         scenario="changing-places",
-        nodes=8,
-        seeds=2,
+        nodes=12,
     ),
 )
