@@ -152,8 +152,11 @@ MUTANTS = (
         caught_by=(FORGOTTEN, NOT_READ, "read nowhere"),
     ),
     Mutant(
-        what="A node never refreshes its buckets.",
-        edits=(Edit("Maintenance.run", "self.refreshing.run", "trio.sleep_forever"),),
+        what="A node that nobody uses asks none of its contacts whether they are there.",
+        edits=(
+            Edit("Maintenance.run", "self.refreshing.run", "trio.sleep_forever"),
+            Edit("Liveness.run", "await self._until_quiet()", "await trio.sleep_forever()"),
+        ),
         caught_by=("no table has a dead node", NO_DEAD),
         scenario="quiet-deaths",
         seeds=2,

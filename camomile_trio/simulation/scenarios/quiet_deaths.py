@@ -1,4 +1,4 @@
-"""Nodes crash in a network that nobody uses and that holds nothing: only refresh can find out."""
+"""Nodes crash in a network that nobody uses and that holds nothing: only what nodes ask unasked can find out."""
 
 from __future__ import annotations
 
