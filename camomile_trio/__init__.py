@@ -42,7 +42,7 @@ from camomile_trio.errors import (
 )
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.node.results import ForgetResult, Found, NodeStatus, Pinged, Stored
+from camomile_trio.node.results import ForgetResult, Found, NodeStatus, PeerStatus, Pinged, Stored
 
 if TYPE_CHECKING:
     from camomile_trio.node.node import Node, open_node
@@ -75,6 +75,7 @@ __all__ = [
     "NotJoined",
     "NotPublisher",
     "Overloaded",
+    "PeerStatus",
     "Pinged",
     "Records",
     "Requests",

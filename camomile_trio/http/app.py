@@ -22,7 +22,7 @@ from camomile_trio.errors import NotJoined, Overloaded
 from camomile_trio.http.admission import Admission, BearerToken
 from camomile_trio.http.answers import TEXT_TYPE, UNTRUSTED, Answer, type_of
 from camomile_trio.http.budget import ByteBudget, Share
-from camomile_trio.http.documents import json_response, node_document
+from camomile_trio.http.documents import json_response, node_document, peers_document
 from camomile_trio.http.front import Front
 from camomile_trio.http.metrics import Metrics, ProcessCounters
 from camomile_trio.http.openapi import openapi_document
@@ -80,6 +80,7 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessCounters 
         "/-/healthy": operator.healthy,
         "/-/ready": operator.ready,
         "/-/node": operator.node,
+        "/-/peers": operator.peers,
         "/-/metrics": operator.exposition,
         "/-/openapi.json": operator.openapi,
     }
@@ -198,6 +199,9 @@ class _OperatorHandlers:
 
     async def node(self) -> Response:
         return json_response(node_document(self._node.status()))
+
+    async def peers(self) -> Response:
+        return json_response(peers_document(self._node.peers()))
 
     async def exposition(self) -> Response:
         text, content_type = self._metrics.exposition(current_request().headers.get("Accept", ""))

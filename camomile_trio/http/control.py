@@ -28,6 +28,7 @@ from camomile_trio.http.documents import (
     imported_document,
     json_response,
     node_document,
+    peers_document,
     pinged_document,
     records_document,
 )
@@ -70,6 +71,9 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     async def describe() -> Response:
         return json_response(node_document(node.status()))
 
+    async def peers() -> Response:
+        return json_response(peers_document(node.peers()))
+
     async def records() -> Response:
         return json_response(records_document(node.records(_after())))
 
@@ -96,6 +100,7 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     app.add_url_rule("/stop", view_func=stop_node, methods=["POST"])
     app.add_url_rule("/ping/<node_id>", view_func=ping, methods=["POST"])
     app.add_url_rule("/node", view_func=describe, methods=["GET"])
+    app.add_url_rule("/peers", view_func=peers, methods=["GET"])
     # Who may open the socket is the owner: no web page can, and a token is not asked for.
     admission = Admission(ByteBudget(_BATCHES_AT_ONCE * body_bound(Encoding.URLENCODED, largest_batch)), largest_batch)
     app.asgi_app = Front(app.asgi_app, metrics, frozenset(), admission)  # type: ignore[method-assign]

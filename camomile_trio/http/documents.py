@@ -1,4 +1,4 @@
-"""JSON documents about a node, for /-/node and for the command line.
+"""JSON documents about a node, for /-/node and /-/peers and for the command line.
 
 Rules of this file: plain functions from results to what `json` can write. Ids and keys are hexadecimal, endpoints are
 `host:port`, times are seconds; a member once published keeps its name and meaning.
@@ -7,10 +7,11 @@ Rules of this file: plain functions from results to what `json` can write. Ids a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from quart import Response
 
-from camomile_trio.node.results import Imported, NodeStatus, Pinged, RecordPage
+from camomile_trio.node.results import Imported, NodeStatus, PeerStatus, Pinged, RecordPage
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -38,6 +39,23 @@ def node_document(status: NodeStatus) -> dict[str, Json]:
         "bytes": status.bytes,
         "max_bytes": status.max_bytes,
         "publisher": status.publisher.hex(),
+    }
+
+
+def peers_document(peers: Iterable[PeerStatus]) -> dict[str, Json]:
+    """The nodes that a node has in its routing table."""
+    return {
+        "peers": [
+            {
+                "id": peer.id.hex(),
+                "endpoint": str(peer.endpoint),
+                "version": peer.version,
+                "round_trip": None if peer.round_trip is None else round(peer.round_trip, 6),
+                "last_seen": None if peer.last_seen is None else round(peer.last_seen, 3),
+                "answers": peer.answers,
+            }
+            for peer in peers
+        ]
     }
 
 

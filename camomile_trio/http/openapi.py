@@ -87,6 +87,9 @@ def openapi_document(version: str) -> _Object:
             "/-/healthy": {"get": _operation("healthy", "Whether this server runs.", _plain("It does."))},
             "/-/ready": {"get": _operation("ready", "Whether the node has joined.", _plain("It has."), "503")},
             "/-/node": {"get": _operation("node", "This node at one moment.", _json("The node.", "Node"))},
+            "/-/peers": {
+                "get": _operation("peers", "The nodes in this node's routing table.", _json("The nodes.", "Peers"))
+            },
             "/-/metrics": {"get": _operation("metrics", "Counters for Prometheus.", _plain("Its text format."))},
             "/-/openapi.json": {"get": _operation("openapi", "This document.", _json("OpenAPI 3.1."))},
         },
@@ -246,6 +249,7 @@ def _schemas() -> _Object:
     text: _Object = {"type": "string"}
     number: _Object = {"type": "integer", "minimum": 0}
     maybe_text: _Object = {"type": ["string", "null"]}
+    maybe_seconds: _Object = {"type": ["number", "null"], "minimum": 0}
     return {
         "Id": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"},
         "Problem": {
@@ -282,6 +286,26 @@ def _schemas() -> _Object:
                 "bytes": number,
                 "max_bytes": number,
                 "publisher": {"type": "string", "pattern": "^[0-9a-f]*$"},
+            }
+        ),
+        "Peers": _closed_object(
+            {
+                "peers": {
+                    "type": "array",
+                    "items": _closed_object(
+                        {
+                            "id": {"$ref": "#/components/schemas/Id"},
+                            "endpoint": text,
+                            "version": {
+                                "type": ["integer", "null"],
+                                "description": "Of the protocol; 0: a classic node.",
+                            },
+                            "round_trip": {**maybe_seconds, "description": "The usual time to an answer, in seconds."},
+                            "last_seen": {**maybe_seconds, "description": "Seconds since its latest answer."},
+                            "answers": {"type": "boolean", "description": "Whether it answered the last request."},
+                        }
+                    ),
+                }
             }
         ),
     }

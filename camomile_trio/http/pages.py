@@ -18,8 +18,8 @@ Put a value in through any node; its BLAKE2b-256 hash is its key; get it from an
   curl -iX DELETE http://127.0.0.1:8080/KEY                             forget: 204
 
   /-/healthy   200 while this server runs        /-/node           this node, as JSON
-  /-/ready     200 once it has joined            /-/metrics        its counters, for Prometheus
-                                                 /-/openapi.json   this interface, for programs
+  /-/ready     200 once it has joined            /-/peers          the nodes that it knows, as JSON
+  /-/metrics   its counters, for Prometheus      /-/openapi.json   this interface, for programs
 """
 
 PAGE = """\
@@ -46,6 +46,7 @@ curl -i --data-binary @FILE -H 'Content-Type: application/octet-stream' http://1
 <h2>What else is here</h2>
 <table>
 <tr><td><a href="/-/node">/-/node</a></td><td>this node, as JSON</td></tr>
+<tr><td><a href="/-/peers">/-/peers</a></td><td>the nodes that it knows, as JSON</td></tr>
 <tr><td><a href="/-/metrics">/-/metrics</a></td><td>its counters, for Prometheus</td></tr>
 <tr><td><a href="/-/healthy">/-/healthy</a></td><td>200 while this server runs</td></tr>
 <tr><td><a href="/-/ready">/-/ready</a></td><td>200 once the node has joined its network</td></tr>

@@ -18,6 +18,7 @@ from camomile_trio.node.results import (
     Found,
     Imported,
     NodeStatus,
+    PeerStatus,
     Pinged,
     RecordPage,
     Statistics,
@@ -59,5 +60,7 @@ class ServedNode(Protocol):
     async def take_in(self, lines_untrusted: Sequence[bytes]) -> list[Imported]: ...
 
     def status(self) -> NodeStatus: ...
+
+    def peers(self) -> Sequence[PeerStatus]: ...
 
     def statistics(self) -> Statistics: ...

@@ -48,6 +48,7 @@ from camomile_trio.node.results import (
     Found,
     Imported,
     NodeStatus,
+    PeerStatus,
     Pinged,
     RecordPage,
     Statistics,
@@ -186,6 +187,11 @@ class Node:
         self._require_open()
         return [Contact(NodeId(each.id), each.endpoint) for each in self._core.table]
 
+    def peers(self) -> list[PeerStatus]:
+        """What this node knows of each contact in its routing table, the nearest bucket first."""
+        self._require_open()
+        return [_peer_status(self._core, contact) for contact in self._core.table]
+
     def status(self) -> NodeStatus:
         """The node at this moment."""
         self._require_open()
@@ -219,6 +225,21 @@ class Node:
 
     def _require_open(self) -> None:
         self._core.readiness.require_open()
+
+
+def _peer_status(core: Core, contact: Contact) -> PeerStatus:
+    answers = core.is_answering(contact)
+    peer = core.rpc.peers.known(contact.endpoint)
+    if peer is None or not peer.is_proven:
+        return PeerStatus(id=contact.id, endpoint=contact.endpoint, answers=answers)
+    return PeerStatus(
+        id=contact.id,
+        endpoint=contact.endpoint,
+        answers=answers,
+        version=peer.version,
+        round_trip=peer.smoothed or None,
+        last_seen=core.clock() - peer.answered_at,
+    )
 
 
 @asynccontextmanager

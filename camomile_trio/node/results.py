@@ -117,6 +117,18 @@ class BucketStatus:
     replacements: int
 
 
+@attrs.frozen(kw_only=True)
+class PeerStatus:
+    """A node of the routing table, and what its answers have shown. None: not measured, or not known any more."""
+
+    id: NodeId = attrs.field(converter=NodeId)
+    endpoint: Endpoint
+    answers: bool  # whether the last request to it was answered
+    version: int | None = None  # of the protocol, as its latest answer showed; 0: a classic node
+    round_trip: float | None = None  # its usual one, in seconds (RFC 6298's smoothed round trip)
+    last_seen: float | None = None  # seconds since its latest answer
+
+
 @attrs.frozen
 class NodeStatus:
     """A node at one moment, for people and for /-/node."""

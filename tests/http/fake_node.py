@@ -30,6 +30,7 @@ from camomile_trio.node.results import (
     Found,
     Imported,
     NodeStatus,
+    PeerStatus,
     Pinged,
     RecordPage,
     Statistics,
@@ -142,6 +143,17 @@ class FakeNode:
             cached=2,
             publisher=b"\xab" * 32,
         )
+
+    def peers(self) -> list[PeerStatus]:
+        near = PeerStatus(
+            id=OTHER,
+            endpoint=Endpoint.parse("127.0.0.1:8119"),
+            answers=True,
+            version=1,
+            round_trip=0.00123456,
+            last_seen=12.3456,
+        )
+        return [near, PeerStatus(id=NodeId(b"\xff" * 32), endpoint=Endpoint.parse("[fd00::1]:8118"), answers=False)]
 
     def statistics(self) -> Statistics:
         return self.counted

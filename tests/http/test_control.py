@@ -61,6 +61,7 @@ async def test_a_ping_without_an_answer_is_a_problem(node: FakeNode, tmp_path: P
 async def test_the_node_describes_itself(node: FakeNode, tmp_path: Path) -> None:
     async with controlled(node, tmp_path / "socket") as client:
         assert (await client.get("/node")).json()["id"] == NODE.hex()
+        assert [peer["id"] for peer in (await client.get("/peers")).json()["peers"]] == [OTHER.hex(), "ff" * 32]
 
 
 async def test_records_and_exports_are_asked_for_page_by_page(node: FakeNode, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.node.events import LookupEnded, OperationEnded, ReadyChanged, RoundTrip
 from camomile_trio.node.results import Statistics
-from tests.http.fake_node import NODE, FakeNode, body_of
+from tests.http.fake_node import NODE, OTHER, FakeNode, body_of
 from tests.http.test_get_and_forget import SOME_KEY
 from tests.http.test_put import RAW, problem
 
@@ -78,6 +78,32 @@ async def test_the_node_describes_itself(client: Client) -> None:
         "max_bytes": 2**30,
         "cached": 2,
         "publisher": "ab" * 32,
+    }
+
+
+async def test_the_node_lists_its_peers_with_ids_that_can_be_pinged(client: Client) -> None:
+    response = await client.get("/-/peers")
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert json.loads(await body_of(response)) == {
+        "peers": [
+            {
+                "id": OTHER.hex(),
+                "endpoint": "127.0.0.1:8119",
+                "version": 1,
+                "round_trip": 0.001235,
+                "last_seen": 12.346,
+                "answers": True,
+            },
+            {
+                "id": "ff" * 32,
+                "endpoint": "[fd00::1]:8118",
+                "version": None,
+                "round_trip": None,
+                "last_seen": None,
+                "answers": False,
+            },
+        ]
     }
 
 
@@ -201,7 +227,7 @@ class TestDescription:
 
     def test_every_operation_says_what_it_answers(self) -> None:
         names = list(found_under(openapi_document("1"), "operationId"))
-        assert len(names) == len(set(map(str, names))) == 10
+        assert len(names) == len(set(map(str, names))) == 11
         for responses in found_under(openapi_document("1")["paths"], "responses"):
             statuses = members(responses)
             assert all(status.isdecimal() for status in statuses)
@@ -212,6 +238,15 @@ class TestDescription:
         schema = members(members(members(openapi_document("1")["components"])["schemas"])["Node"])
         assert list(members(schema["properties"])) == schema["required"]
         assert set(document) == set(members(schema["properties"]))
+
+    async def test_the_peers_fit_their_schema(self, client: Client) -> None:
+        document = json.loads(await body_of(await client.get("/-/peers")))
+        schema = members(members(members(openapi_document("1")["components"])["schemas"])["Peers"])
+        peer = members(members(members(schema["properties"])["peers"])["items"])
+        assert set(document) == {"peers"}
+        for each in document["peers"]:
+            assert list(each) == ["id", "endpoint", "version", "round_trip", "last_seen", "answers"]
+            assert set(each) == set(members(peer["properties"]))
 
 
 def members(document: Json) -> dict[str, Json]:

@@ -84,6 +84,33 @@ async def test_one_dead_peer_costs_a_lookup_one_timeout_at_most(autojump_clock: 
         assert all(dead.node.id not in rpc_of(node).table for node in place.nodes[1:])
 
 
+async def test_a_node_tells_which_of_its_peers_answers(autojump_clock: trio.testing.MockClock) -> None:
+    async with village(4) as place:
+        asking, dead = place[1], place.inhabitants[2]
+        await asking.put(VALUE)
+        await trio.sleep(5)
+        before = {peer.id: peer for peer in asking.peers()}
+        assert set(before) == {node.id for node in place.nodes} - {asking.id}
+        assert {peer.endpoint for peer in before.values()} == {
+            each.endpoint for each in place.inhabitants if each.node is not asking
+        }
+        for peer in before.values():
+            assert peer.answers
+            assert peer.version == 1
+            assert 0 < (peer.round_trip or 0) < 1
+            assert 0 < (peer.last_seen or 0) <= trio.current_time()
+        # While nobody answers it may be the node itself that is cut off: nobody leaves its table.
+        for inhabitant in place.inhabitants[:]:
+            if inhabitant.node is not asking:
+                await place.lose(inhabitant)
+        with pytest.raises(Unreachable):
+            await asking.ping(dead.node.id)
+        after = {peer.id: peer for peer in asking.peers()}
+        assert not after[dead.node.id].answers
+        assert after[dead.node.id].last_seen == pytest.approx((before[dead.node.id].last_seen or 0) + DEADLINE)
+        assert f"NodeId({dead.node.id.hex()})" in repr(after[dead.node.id])
+
+
 async def test_many_dead_cost_their_timeouts_side_by_side(autojump_clock: trio.testing.MockClock) -> None:
     """Three are asked at a time, so a third of their timeouts, and of the twenty closest only."""
     async with village(30, config=small(cache_life=0)) as place:
