@@ -18,6 +18,7 @@ import trio
 from camomile_trio.cli.descriptors import bounded
 from camomile_trio.cli.lifetime import Stop, run_until_stopped
 from camomile_trio.cli.line_writer import LineWriter, writing_lines
+from camomile_trio.cli.node_log import logging_operations
 from camomile_trio.cli.places import SocketPlace
 from camomile_trio.cli.running import Process
 from camomile_trio.cli.standard_streams import STDOUT
@@ -121,7 +122,8 @@ class _Cluster:
             await node.wait_ready()
             self.members[number] = member = Member(number, node.id, node.endpoint, http)
             task_status.started(member)
-            await stop.requested()
+            with logging_operations(node):
+                await stop.requested()
             servers.cancel_scope.cancel()
 
 

@@ -14,13 +14,13 @@ import trio
 
 from camomile_trio.cli.lifetime import Stop, run_until_stopped
 from camomile_trio.cli.line_writer import LineWriter
+from camomile_trio.cli.node_log import ReadinessLog, logging_operations
 from camomile_trio.cli.places import SocketPlace
 from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.config import Config
 from camomile_trio.http.control import serve_control
 from camomile_trio.http.serve import serve
 from camomile_trio.http.settings import HttpSettings
-from camomile_trio.node.events import Event, ReadyChanged
 from camomile_trio.node.node import open_node
 
 STOP_LIMIT = 10.0  # seconds from the first signal to the end
@@ -58,22 +58,13 @@ async def run_node(config: Config, http: HttpSettings, control: SocketPlace, pro
                 http=[f"http://{endpoint}" for endpoint in bound],
                 control=str(socket),
             )
-            _log_readiness(ReadyChanged(node.ready, node.not_ready_because))
-            with node.events.watch(_log_readiness):
+            servers.start_soon(ReadinessLog(node).run)
+            with logging_operations(node):
                 await stop.requested()
             servers.cancel_scope.cancel()
 
     await run_until_stopped(body, limit=STOP_LIMIT, signals=process.signals)
     log.info("stopped")
-
-
-def _log_readiness(event: Event) -> None:
-    if not isinstance(event, ReadyChanged):
-        return
-    if event.ready:
-        log.info("ready")
-    else:
-        log.warning("not ready", because=event.because)
 
 
 def _warn_of_what_surprises(config: Config, http: HttpSettings) -> None:

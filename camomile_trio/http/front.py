@@ -2,15 +2,17 @@
 Quart stumbles over, and sends plain requests for values the short way.
 
 Rules of this file: every request passes here, so it costs a microsecond or two and awaits nothing of its own. It knows
-paths and statuses, nothing of values.
+paths and statuses, nothing of values. At the level debug it logs each request, with no more of a key than 8 digits.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
+import structlog
 import trio
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -29,9 +31,12 @@ from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import Problem
 from camomile_trio.http.short_way import Client, Values, answer_shortly, client_of
 
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("camomile.http")
+
 AsgiApp = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"})
+MOST_SHOWN = 9  # characters of a path that only one request may have: a slash and 8 digits of a key
 ANSWER_PATIENCE = 60.0  # seconds for a client of HTTP/2 to take one piece of an answer
 _GONE = "gone"  # the status of a request whose client left before an answer
 
@@ -56,6 +61,8 @@ class Front:
         self._fixed_routes = fixed_routes
         self._admission = admission
         self._values = values
+        # Asked once: the level does not change while a server runs, and a request costs nothing for it.
+        self._shows_requests = logging.getLogger("camomile.http").isEnabledFor(logging.DEBUG)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -86,7 +93,18 @@ class Front:
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (method, self._route(path or ""), exchange.status)
-            self._metrics.requests.observe(labels, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.requests.observe(labels, seconds)
+            if self._shows_requests:
+                shown = self._shown(path or "")
+                log.debug("request", method=method, path=shown, status=exchange.status, seconds=round(seconds, 5))
+
+    def _shown(self, path: str) -> str:
+        if path in self._fixed_routes or len(path) <= MOST_SHOWN:
+            shown = path
+        else:
+            shown = path[:MOST_SHOWN] + "…"
+        return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
 
     def _refusal(self, path: str, scope: HTTPScope, share: Share) -> Problem | None:
         # As it was sent: no path of this server has a character that has to be escaped.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, MutableMapping
+
 import pytest
+import structlog
 import trio
 import trio.testing
 from hypercorn.typing import (
@@ -41,6 +45,16 @@ def scope_of(path: str, version: str) -> HTTPScope:
         "state": ConnectionState({}),
         "extensions": {},
     }
+
+
+@pytest.fixture
+def debug() -> Iterator[None]:
+    """The level at which requests are logged."""
+    logger = logging.getLogger("camomile.http")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(before)
 
 
 async def nothing_comes() -> ASGIReceiveEvent:
@@ -101,3 +115,39 @@ async def test_a_target_names_a_path_or_is_refused(target: str, path: str | None
         assert sent[0]["status"] == (404 if "//a" in target else 400)
     else:
         assert seen == [path]
+
+
+async def requests_logged(target: str) -> list[MutableMapping[str, object]]:
+    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [], "trailers": False})
+
+    async def ignore(event: ASGISendEvent) -> None: ...
+
+    with structlog.testing.capture_logs() as logs:
+        front = Front(app, Metrics(FakeNode()), frozenset({"/-/openapi.json"}), ADMISSION)
+        await front(scope_of(target, "1.1"), nothing_comes, ignore)
+    return logs
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/-/openapi.json", "/-/openapi.json"),
+        ("/" + "ab" * 32, "/abababab…"),
+        ("/ping/" + "ab" * 32, "/ping/aba…"),
+        ("/abc", "/abc"),
+        ("/\x1b[2J\n" + "ab" * 32, "/\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}aba…"),
+        ("", ""),
+    ],
+)
+@pytest.mark.usefixtures("debug")
+async def test_a_request_is_logged_with_no_more_than_8_digits_of_a_key(target: str, shown: str) -> None:
+    (event,) = await requests_logged(target)
+    assert (event["event"], event["log_level"], event["method"]) == ("request", "debug", "GET")
+    assert event["path"] == shown
+    assert event["status"] == ("404" if target else "400")
+    assert "seconds" in event
+
+
+async def test_no_request_is_logged_above_the_level_debug() -> None:
+    assert await requests_logged("/abc") == []
