@@ -1,7 +1,7 @@
 """The settings of a node, each with a default, a reason, and what goes wrong at its extremes.
 
 Rules of this file: frozen values that validate themselves (ConfigError, one line with a remedy). No I/O, no reading
-of environments: `cli.py` does that. Times are in seconds unless a name says otherwise.
+of environments: `cli/` does that. Times are in seconds unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT_NETWORK = "camomile"
 MAX_LEASE = 24 * 3600  # a constant of the network (docs/protocol.md)
 LEAST_LEASE = 60
 MOST_EXPECTED = 1000  # others, and more of them than a node meets within its first minutes
-KIB, MIB, GIB = 2**10, 2**20, 2**30
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -42,13 +42,30 @@ def _is(kind: type, wanted: str) -> _Validator:
     return check
 
 
+def number_text(number: float) -> str:
+    """A number as people write it: 86400, 0.25, never 8.64e+04."""
+    is_whole = isinstance(number, int) or (number.is_integer() and abs(number) < 10**18)
+    return str(int(number)) if is_whole else f"{number:.12g}"
+
+
+def size_text(size: float) -> str:
+    """A number of bytes in the largest binary unit that divides it, as the options take it: 1MiB, 1536B."""
+    for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size > 0 and size % factor == 0:
+            return f"{number_text(size // factor)}{unit}"
+    return f"{number_text(size)}B"
+
+
 def _between(low: float, high: float, unit: str = "") -> _Validator:
+    in_words = size_text if unit.startswith("bytes") else number_text
+    of_what = {"": "", "bytes": "", "bytes/s": " a second"}.get(unit, f" {unit}")
+
     def check(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
         require_type(attribute.name, value, int | float, "a number")
         if not low <= value <= high:
             raise ConfigError(
-                f"{attribute.name} is {value:.12g}, outside {low:g} to {high:g}{' ' + unit if unit else ''}",
-                remedy=f"choose a {attribute.name.replace('_', ' ')} between {low:g} and {high:g}",
+                f"{attribute.name} is {in_words(value)}, outside {in_words(low)} to {in_words(high)}{of_what}",
+                remedy=f"choose a {attribute.name.replace('_', ' ')} between {in_words(low)} and {in_words(high)}",
             )
         if isinstance(attribute.default, int):
             require_type(attribute.name, value, int, "a whole number")

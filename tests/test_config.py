@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,34 @@ def test_the_bounds_themselves_are_allowed(section: Section, name: str, low: int
     for outside in (low - 1, high + 1):
         with pytest.raises(ConfigError):
             section(**{name: outside})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "cause"),
+    [
+        (Records, "max_value_size", 2**27, "max_value_size is 128MiB, outside 1B to 64MiB"),
+        (Records, "max_value_size", 2**26 + 1, "max_value_size is 67108865B, outside 1B to 64MiB"),
+        (Records, "repair_rate", 1, "repair_rate is 1B, outside 1KiB to 100GiB a second"),
+        (StorageConfig, "max_storage", 2**51, "max_storage is 2048TiB, outside 64KiB to 1024TiB"),
+        (Requests, "max_pending", 2_000_000, "max_pending is 2000000, outside 16 to 1000000"),
+        (Kademlia, "refresh_interval", 1e9, "refresh_interval is 1000000000, outside 1 to 604800 s"),
+        (Records, "lease", 59.5, "lease is 59.5, outside 60 to 86400 s"),
+    ],
+)
+def test_bounds_are_told_in_numbers_that_can_be_written_down(
+    section: Section, name: str, value: float, cause: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        section(**{name: value})  # type: ignore[arg-type]
+    assert str(caught.value) == cause
+
+
+@pytest.mark.parametrize(("section", "name"), NUMBERS)
+@pytest.mark.parametrize("value", [-1, 2 * 10**15 + 1, 2e15, 2**60])
+def test_no_bound_is_told_with_an_exponent(section: Section, name: str, value: float) -> None:
+    with pytest.raises(ConfigError) as caught:
+        section(**{name: value})  # type: ignore[arg-type]
+    assert not re.search(r"[0-9]e[+-]?[0-9]", f"{caught.value} {caught.value.remedy}")
 
 
 @pytest.mark.parametrize("name", ["node.example.org:8118", "10.0.0.1:1", "[fd00::1]:65535", "bootstrap:8118"])

@@ -1,4 +1,4 @@
-"""`camomile put`, `get`, `forget` and `status`: what a client does over HTTP.
+"""`camomile put`, `get`, `forget`, `status` and `peers`: what a client does over HTTP.
 
 Rules of this file: the answer goes to standard output and nothing else does. A key is the hash of its value: both
 directions are checked against it, so that a lying or broken server cannot pass something else off.
@@ -16,28 +16,23 @@ from typing import BinaryIO
 import click
 
 from camomile_trio.cli.failures import CommandFailed
-from camomile_trio.cli.option_types import FILE, Decorated, KeyOfValue, Life, NodeUrl, option
+from camomile_trio.cli.node_options import (
+    FOR_OPERATION,
+    FOR_STATE,
+    FOR_TRANSFER,
+    node_option,
+    timeout_option,
+    token_option,
+)
+from camomile_trio.cli.option_types import FILE_OR_STREAM, STREAM, KeyOfValue, Life, option
 from camomile_trio.cli.token_files import read_token
-from camomile_trio.cli.whole_files import whole_file
+from camomile_trio.cli.whole_files import file_or_stdout
 from camomile_trio.kademlia.ids import Key
-
-DEFAULT_URL = "http://127.0.0.1:8080"
-STANDARD_INPUT = "-"
-
-
-def node_option(command: Decorated) -> Decorated:
-    """Adds --node."""
-    return option("--node", "url", type=NodeUrl(), default=DEFAULT_URL, help="The HTTP address of any node.")(command)
-
-
-def token_option(command: Decorated) -> Decorated:
-    """Adds --token."""
-    return option("--token", type=FILE, help="A file with the bearer token of a node that asks for one.")(command)
 
 
 @click.command()
 @click.argument("value", required=False)
-@option("--file", type=FILE, help="Put what is in this file.")
+@option("--file", type=FILE_OR_STREAM, help="Put what is in this file; - is standard input.")
 @option(
     "--ttl",
     type=Life(),
@@ -45,7 +40,8 @@ def token_option(command: Decorated) -> Decorated:
 )
 @node_option
 @token_option
-def put(value: str | None, file: Path | None, ttl: float | None, url: str, token: Path | None) -> None:
+@timeout_option(FOR_TRANSFER)
+def put(value: str | None, file: Path | None, ttl: float | None, url: str, token: Path | None, timeout: float) -> None:
     """Store a value and print its key.
 
     VALUE is the value itself, or - to read it from standard input. The key is printed once a majority of the nodes that
@@ -55,7 +51,7 @@ def put(value: str | None, file: Path | None, ttl: float | None, url: str, token
         raise click.UsageError("give one value: VALUE, - for standard input, or --file FILE")
     secret = read_token(token) if token else None
     with _source(value, file) as (pieces, size):
-        key = _put(url, secret, pieces, size, ttl)
+        key = _put(url, secret, pieces, size, ttl, timeout)
     click.echo(str(key))
 
 
@@ -64,18 +60,20 @@ def _source(value: str | None, file: Path | None) -> Iterator[tuple[Iterator[byt
     """The pieces of what is to be put, and its size if it is known."""
     from camomile_trio.cli.progress import progress_bar, read_pieces, size_of
 
-    if file is None and value != STANDARD_INPUT:
+    if file is None and value != str(STREAM):
         # An argument that is not valid UTF-8 goes as the bytes that it was.
         encoded = os.fsencode(value or "")
         yield iter((encoded,)), len(encoded)
         return
-    with file.open("rb") if file else nullcontext(sys.stdin.buffer) as source:
+    with nullcontext(sys.stdin.buffer) if file in (None, STREAM) else file.open("rb") as source:
         size = size_of(source)
         with progress_bar(read_pieces(source), size) as pieces:
             yield pieces, size
 
 
-def _put(url: str, token: bytes | None, pieces: Iterator[bytes], size: int | None, ttl: float | None) -> Key:
+def _put(
+    url: str, token: bytes | None, pieces: Iterator[bytes], size: int | None, ttl: float | None, timeout: float
+) -> Key:
     from camomile_trio.cli.client import node_client, require
     from camomile_trio.cli.progress import Hasher
 
@@ -86,7 +84,7 @@ def _put(url: str, token: bytes | None, pieces: Iterator[bytes], size: int | Non
     if ttl is not None:
         headers["Camomile-TTL"] = f"{ttl:.9g}"
     with (
-        node_client(url, token) as client,
+        node_client(url, token, timeout) as client,
         client.stream("POST", "/", content=hasher.pieces(pieces), headers=headers) as response,
     ):
         require(response, 202)
@@ -99,25 +97,25 @@ def _put(url: str, token: bytes | None, pieces: Iterator[bytes], size: int | Non
 
 @click.command()
 @click.argument("key", type=KeyOfValue())
-@option("--output", type=FILE, help="Write the value to this file, which appears whole or not at all.")
+@option(
+    "--output",
+    type=FILE_OR_STREAM,
+    help="Write the value to this file, which appears whole or not at all; - is standard output.",
+)
 @node_option
-def get(key: Key, output: Path | None, url: str) -> None:
+@timeout_option(FOR_OPERATION)
+def get(key: Key, output: Path | None, url: str, timeout: float) -> None:
     """Write the value of a key to standard output."""
-    if output is None:
-        out = sys.stdout.buffer
-        _get(url, key, out)
-        out.flush()
-        return
-    with whole_file(output) as out_file:
-        _get(url, key, out_file)
+    with file_or_stdout(output) as out:
+        _get(url, key, out, timeout)
 
 
-def _get(url: str, key: Key, out: BinaryIO) -> None:
+def _get(url: str, key: Key, out: BinaryIO, timeout: float) -> None:
     from camomile_trio.cli.client import node_client, require
     from camomile_trio.cli.progress import Hasher
 
     hasher = Hasher()
-    with node_client(url, None) as client, client.stream("GET", f"/{key}") as response:
+    with node_client(url, None, timeout) as client, client.stream("GET", f"/{key}") as response:
         require(response, 200)
         out.writelines(hasher.pieces(response.iter_bytes()))
     if hasher.key != key:
@@ -128,12 +126,13 @@ def _get(url: str, key: Key, out: BinaryIO) -> None:
 @click.argument("key", type=KeyOfValue())
 @node_option
 @token_option
-def forget(key: Key, url: str, token: Path | None) -> None:
+@timeout_option(FOR_OPERATION)
+def forget(key: Key, url: str, token: Path | None, timeout: float) -> None:
     """Make the whole network forget what was put under a key."""
     secret = read_token(token) if token else None
     from camomile_trio.cli.client import node_client, require
 
-    with node_client(url, secret) as client, client.stream("DELETE", f"/{key}") as response:
+    with node_client(url, secret, timeout) as client, client.stream("DELETE", f"/{key}") as response:
         require(response, 204)
         others = response.headers.get("camomile-publishers")
     click.echo(f"forgotten: {key}")
@@ -144,18 +143,47 @@ def forget(key: Key, url: str, token: Path | None) -> None:
 @click.command()
 @option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @node_option
-def status(as_json: bool, url: str) -> None:
+@timeout_option(FOR_STATE)
+def status(as_json: bool, url: str, timeout: float) -> None:
     """Show how a node is doing."""
-    from camomile_trio.cli.client import node_client, read_json, require
-
-    with node_client(url, None) as client, client.stream("GET", "/-/node") as response:
-        require(response, 200)
-        found = read_json(response)
+    found = _document(url, "/-/node", timeout)
     if as_json:
-        import json
-
-        click.echo(json.dumps(found, indent=2))
+        _print_json(found)
         return
     from camomile_trio.cli.status_table import print_status
 
     print_status(found)
+
+
+@click.command()
+@option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@node_option
+@timeout_option(FOR_STATE)
+def peers(as_json: bool, url: str, timeout: float) -> None:
+    """List the nodes in a node's routing table, the nearest first.
+
+    ROUND TRIP is the usual time to an answer, LAST SEEN how long ago the latest answer came, and ANSWERS whether the
+    last request was answered. `camomile ping ID` asks one now.
+    """
+    found = _document(url, "/-/peers", timeout)
+    if as_json:
+        _print_json(found)
+        return
+    from camomile_trio.cli.peers_table import peer_lines
+
+    for line in peer_lines(found):
+        click.echo(line)
+
+
+def _document(url: str, path: str, timeout: float) -> dict[str, object]:
+    from camomile_trio.cli.client import node_client, read_json, require
+
+    with node_client(url, None, timeout) as client, client.stream("GET", path) as response:
+        require(response, 200)
+        return read_json(response)
+
+
+def _print_json(found: dict[str, object]) -> None:
+    import json
+
+    click.echo(json.dumps(found, indent=2))

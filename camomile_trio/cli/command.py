@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 
 import click
 
-from camomile_trio.cli.client_commands import forget, get, put, status
+from camomile_trio.cli.client_commands import forget, get, peers, put, status
 from camomile_trio.cli.cluster_command import cluster
 from camomile_trio.cli.explain_command import explain
 from camomile_trio.cli.failures import (
     DONE,
+    EXIT_CODES,
     FAILED,
     INTERRUPTED,
     MISUSED,
@@ -55,6 +56,9 @@ class Camomile(click.Group):
             code = super().main(args, prog_name or "camomile", complete_var, standalone_mode=False, **extra)
         except click.Abort:
             sys.exit(INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(MISUSED)
         except click.ClickException as error:
             misused = isinstance(error, click.UsageError)
             leave(describe_misuse(error), MISUSED if misused else FAILED)
@@ -82,25 +86,32 @@ def installed_version() -> str:
         return "(not installed)"
 
 
+def _print_version(context: click.Context, option: click.Parameter, is_given: bool) -> None:
+    if is_given:
+        click.echo(f"camomile {installed_version()}")
+        context.exit()
+
+
 @click.group(
     cls=Camomile,
-    invoke_without_command=True,
+    epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.option("--version", is_flag=True, help="Print the version and end.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and end.",
+)
 @click.pass_context
-def camomile(context: click.Context, version: bool) -> None:
+def camomile(context: click.Context) -> None:
     """A leaderless, self-healing store of content-addressed values.
 
     Start a network in one process with `camomile cluster -n 10`, or one node of it with `camomile node`. Then put, get
     and forget values through any of its nodes. Every option can be given as an environment variable too.
     """
-    if version:
-        click.echo(f"camomile {installed_version()}")
-        context.exit()
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(MISUSED)
     if context.invoked_subcommand not in STAYING:
         context.ensure_object(StopSignals).let_go()
 
@@ -112,6 +123,7 @@ for each in (
     get,
     forget,
     status,
+    peers,
     ping,
     stop,
     key,
@@ -122,4 +134,5 @@ for each in (
     simulate,
     explain,
 ):
+    each.epilog = EXIT_CODES
     camomile.add_command(each)

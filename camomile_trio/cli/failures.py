@@ -15,9 +15,20 @@ import click
 from click.core import ParameterSource
 
 from camomile_trio.cli.standard_streams import STDERR, giving_up_on, takes_words, what_is_closed
-from camomile_trio.errors import CamomileError, ConfigError
+from camomile_trio.errors import CamomileError, ConfigError, Forgotten, NotFound, Unavailable
 
-DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, MISUSED, NOT_FOUND, FORGOTTEN, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed, 2 misused, 3 not found, 4 forgotten, 5 unreachable, timed out, or refused for now "
+    "(503): the same command is safe to repeat."
+)
+# The first row that fits counts.
+_CODES: tuple[tuple[type[CamomileError], int], ...] = (
+    (ConfigError, MISUSED),
+    (Forgotten, FORGOTTEN),
+    (NotFound, NOT_FOUND),
+    (Unavailable, UNREACHABLE),
+)
 LONGEST_LINE = 1000  # characters; more comes only from a server that means no good
 PATIENCE = 1.0  # seconds for the reader of standard error to take the last line
 
@@ -72,8 +83,8 @@ def describe(failure: CamomileError | OSError) -> str:
 
 
 def exit_code(failure: CamomileError | OSError) -> int:
-    """A wrong setting is misuse, everything else a failure."""
-    return MISUSED if isinstance(failure, ConfigError) else FAILED
+    """What the process ends with, by the kind of the failure; docs/operating.md, "Exit codes"."""
+    return next((code for kind, code in _CODES if isinstance(failure, kind)), FAILED)
 
 
 def describe_misuse(error: click.ClickException) -> str:

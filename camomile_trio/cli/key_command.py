@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camomile_trio.cli.option_types import FILE
+from camomile_trio.cli.option_types import KEY_FILE
 
 if TYPE_CHECKING:
     from camomile_trio.identity import KeyPair
@@ -27,7 +27,7 @@ def key() -> None:
 
 
 @key.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=KEY_FILE)
 def new(file: Path) -> None:
     """Make a new key in FILE, readable by its owner alone.
 
@@ -39,7 +39,7 @@ def new(file: Path) -> None:
 
 
 @key.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=KEY_FILE)
 def show(file: Path) -> None:
     """Show the public half of the key in FILE.
 

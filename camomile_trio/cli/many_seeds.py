@@ -25,6 +25,7 @@ import attrs
 import click
 
 from camomile_trio.cli.failures import DONE, FAILED, INTERRUPTED, one_line
+from camomile_trio.config import number_text
 from camomile_trio.simulation.explain.words import seconds_text
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.run import Plan, simulate
@@ -167,7 +168,7 @@ class _Worker:
 
     def end(self, timeout: float) -> Seed:
         """What came of it: it has a result, its process is gone, or its time is over."""
-        found: Outcome | str = f"took longer than {timeout:g} s"
+        found: Outcome | str = f"took longer than {number_text(timeout)} s"
         if self.result.poll():
             try:
                 found = self.result.recv()

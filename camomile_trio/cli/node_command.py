@@ -16,6 +16,8 @@ from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
 from camomile_trio.cli.option_types import (
     DIRECTORY,
     FILE,
+    KEY_FILE,
+    TOKEN_FILE,
     HostNames,
     Name,
     PeerNames,
@@ -23,21 +25,25 @@ from camomile_trio.cli.option_types import (
     Size,
     SocketAddress,
     option,
-    size_text,
 )
 from camomile_trio.cli.places import default_data_dir, socket_of_node
 from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.cli.token_files import read_token
-from camomile_trio.config import DEFAULT_NETWORK, Config, Kademlia, Records, StorageConfig, SyncMode
+from camomile_trio.config import (
+    DEFAULT_NETWORK,
+    Config,
+    Kademlia,
+    Records,
+    StorageConfig,
+    SyncMode,
+    number_text,
+    size_text,
+)
 from camomile_trio.kademlia.contacts import Endpoint
 
 DEFAULT_LISTEN = "0.0.0.0:8118"
 DEFAULT_HTTP = "127.0.0.1:8080"
 RECORDS = Records()
-
-
-def _seconds(default: float) -> str:
-    return f"{default:g}"
 
 
 @click.command()
@@ -123,7 +129,7 @@ def _seconds(default: float) -> str:
 )
 @option(
     "--publisher-key",
-    type=FILE,
+    type=KEY_FILE,
     show_default="the node's own key",
     help=(
         "The key that signs what is put here, 64 hexadecimal digits; made if it is missing. Nodes that share "
@@ -132,7 +138,7 @@ def _seconds(default: float) -> str:
 )
 @option(
     "--http-token",
-    type=FILE,
+    type=TOKEN_FILE,
     show_default="nobody is asked",
     help="A file with a bearer token that POST and DELETE must show.",
 )
@@ -161,7 +167,7 @@ def _seconds(default: float) -> str:
     "--cache-life",
     type=float,
     metavar="S",
-    default=_seconds(RECORDS.cache_life),
+    default=number_text(RECORDS.cache_life),
     help="Seconds that a copy may be served without asking its holders, 0 to 60.",
 )
 @option(
@@ -174,21 +180,21 @@ def _seconds(default: float) -> str:
     "--lease",
     type=float,
     metavar="S",
-    default=_seconds(RECORDS.lease),
+    default=number_text(RECORDS.lease),
     help="Seconds that a value put here lives without being renewed, 60 to 86400.",
 )
 @option(
     "--replicate-interval",
     type=float,
     metavar="S",
-    default=_seconds(RECORDS.replicate_interval),
+    default=number_text(RECORDS.replicate_interval),
     help="Seconds between offers of the records held to the other holders.",
 )
 @option(
     "--refresh-interval",
     type=float,
     metavar="S",
-    default=_seconds(Kademlia().refresh_interval),
+    default=number_text(Kademlia().refresh_interval),
     help="Seconds after which an untouched part of the routing table is looked up again.",
 )
 @log_options(level="info")

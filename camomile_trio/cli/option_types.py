@@ -6,6 +6,7 @@ option's environment variable is CAMOMILE_ and its long name; a list in one is s
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
@@ -16,17 +17,19 @@ from urllib.parse import urlsplit
 
 import click
 
-from camomile_trio.config import GIB, KIB, LEAST_LEASE, MAX_LEASE, MIB, QUOTES, flaw_of_name
-from camomile_trio.errors import BadKey, BadNodeId, ConfigError
+from camomile_trio.config import GIB, KIB, LEAST_LEASE, MAX_LEASE, MIB, QUOTES, TIB, flaw_of_name, number_text
+from camomile_trio.errors import BadKey, ConfigError
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import ID_BYTES, Key
 
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
 ENVIRONMENT_PREFIX = "CAMOMILE_"
+LEAST_PATIENCE, MOST_PATIENCE = 0.1, 3600.0  # seconds
+LEAST_DIGITS = 4  # of an id that is shortened
 _UNITS = {
     "": 1, "B": 1,
-    "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": 1024 * GIB,
+    "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": TIB,
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 }  # fmt: skip
 
@@ -43,14 +46,6 @@ def option(*declarations: str, **settings: Any) -> Callable[[Decorated], Decorat
         show_default=settings.pop("show_default", shows_default),
         **settings,
     )
-
-
-def size_text(size: int) -> str:
-    """A number of bytes in the largest binary unit that divides it: 1MiB, 1536B."""
-    for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return f"{size}B"
 
 
 class Size(click.ParamType[int]):
@@ -81,12 +76,32 @@ class Life(click.ParamType[float]):
         except ValueError:
             self.fail(f"{value!r} is no number of seconds", param, ctx)
         if not LEAST_LEASE <= seconds <= MAX_LEASE:
-            self.fail(f"a value lives {LEAST_LEASE} to {MAX_LEASE} s, not {seconds:g}", param, ctx)
+            self.fail(f"a value lives {LEAST_LEASE} to {MAX_LEASE} s, not {number_text(seconds)}", param, ctx)
+        return seconds
+
+
+class Patience(click.ParamType[float]):
+    """Seconds that a command waits for a node."""
+
+    name = "seconds"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not LEAST_PATIENCE <= seconds <= MOST_PATIENCE:
+            least, most = number_text(LEAST_PATIENCE), number_text(MOST_PATIENCE)
+            self.fail(f"{str(value)[:80]!r} is no time to wait; write {least} to {most} seconds", param, ctx)
         return seconds
 
 
 class SocketAddress(click.ParamType[Endpoint]):
-    """An ip and a port to bind to: 127.0.0.1:8080, [::]:8118. Port 0 takes a free one."""
+    """An ip and a port to bind to: 127.0.0.1:8080, [::]:8118. Port 0 takes a free one.
+
+    Of names only `localhost` is taken, for 127.0.0.1, and no resolver is asked (RFC 6761 §6.3). It is one address,
+    since a node listens on one; clients that find ::1 first go on to 127.0.0.1.
+    """
 
     name = "host:port"
 
@@ -102,7 +117,7 @@ class SocketAddress(click.ParamType[Endpoint]):
                 ctx,
             )
         try:
-            return Endpoint.parse(value)
+            return Endpoint.parse(f"127.0.0.1:{port}" if host.lower() == "localhost" else value)
         except ConfigError as error:
             self.fail(f"{error}; {error.remedy}", param, ctx)
 
@@ -166,7 +181,10 @@ class Name(click.ParamType[str]):
 
 
 class PlainPath(click.Path):
-    """A path as people write one. What is not there would be made under a name that only looks right."""
+    """A path as people write one. What is not there would be made under a name that only looks right.
+
+    `-` is a standard stream where the option takes one, and is refused elsewhere.
+    """
 
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
@@ -179,10 +197,38 @@ class PlainPath(click.Path):
                 param,
                 ctx,
             )
+        if text == "-" and not self.allow_dash:
+            self.fail("- stands for a standard stream, and this has to be a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class TokenFile(PlainPath):
+    """A file with a token. What names no file may be the token itself, and is not repeated."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if not os.path.lexists(value):
+            self.fail("there is no such file; write the token into a file, and give the name of the file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class KeyFile(PlainPath):
+    """A file with a key, which may still have to be made. What looks like a key itself is not repeated."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if re.fullmatch(r"\W*[0-9A-Fa-f]{64}\W*", os.fspath(value)):
+            self.fail("this is a key, and not the name of a file with one", param, ctx)
         return super().convert(value, param, ctx)
 
 
 FILE = PlainPath(dir_okay=False, path_type=Path)
+FILE_OR_STREAM = PlainPath(dir_okay=False, path_type=Path, allow_dash=True)
+STREAM = Path("-")  # what FILE_OR_STREAM makes of -: standard input or output
+TOKEN_FILE = TokenFile(dir_okay=False, path_type=Path)
+KEY_FILE = KeyFile(dir_okay=False, path_type=Path)
 DIRECTORY = PlainPath(file_okay=False, path_type=Path)
 
 
@@ -197,11 +243,13 @@ class NodeUrl(click.ParamType[str]):
             # The splitter itself drops some characters that cannot be seen.
             is_visible = value.isprintable() and " " not in value
             usable = is_visible and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-            plain = not (parts.query or parts.fragment or parts.username)
+            plain = not (parts.query or parts.fragment or "@" in parts.netloc)
         except ValueError:
             usable = plain = False
         if not usable or not plain:
-            self.fail(f"{value!r} is no address of a node; write http://127.0.0.1:8080", param, ctx)
+            # What stands before an @ may be a password.
+            shown = re.sub(r"//.*@", "//…@", value, flags=re.DOTALL)
+            self.fail(f"{shown!r} is no address of a node; write http://127.0.0.1:8080", param, ctx)
         return value.rstrip("/")
 
 
@@ -220,17 +268,17 @@ class KeyOfValue(click.ParamType[Key]):
             self.fail(f"{error}; {error.remedy}", param, ctx)
 
 
-class IdOfNode(click.ParamType[NodeId]):
-    """64 hexadecimal digits, as `camomile status` shows them."""
+class IdOfNode(click.ParamType[str]):
+    """An id as `camomile peers` shows it, or its first digits; as lower case digits."""
 
     name = "node_id"
 
-    def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> NodeId:
-        if isinstance(value, bytes):
-            return NodeId(value)
-        try:
-            return NodeId.parse(value)
-        except BadNodeId:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(f"[0-9A-Fa-f]{{{LEAST_DIGITS},{2 * ID_BYTES}}}", value):
             self.fail(
-                f"{value[:80]!r} is no node's id; give the 64 hexadecimal digits of `camomile status`", param, ctx
+                f"{value[:80]!r} is no node's id; give the 64 hexadecimal digits of `camomile peers`, or the first"
+                f" {LEAST_DIGITS} or more of them",
+                param,
+                ctx,
             )
+        return value.lower()

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from camomile_trio.cli.failures import CommandFailed, one_line
-from camomile_trio.cli.local_commands import socket_options
-from camomile_trio.cli.option_types import FILE, Name, PlainPath, option
+from camomile_trio.cli.node_options import FOR_STATE, FOR_TRANSFER, socket_options, timeout_option
+from camomile_trio.cli.option_types import FILE_OR_STREAM, STREAM, Name, option
 from camomile_trio.cli.places import socket_to_call
-from camomile_trio.cli.whole_files import whole_file
+from camomile_trio.cli.whole_files import file_or_stdout
 from camomile_trio.config import DEFAULT_NETWORK
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from camomile_trio.cli.exports import Tally
 
-STANDARD_INPUT = Path("-")
 # As http/control.py bounds a batch; a longer line goes alone.
 BATCH_BYTES, BATCH_ENTRIES = 2**20, 16
 
@@ -37,7 +36,8 @@ BATCH_BYTES, BATCH_ENTRIES = 2**20, 16
 @click.command()
 @option("--json", "as_json", is_flag=True, help="Print each record as a line of JSON.")
 @socket_options
-def records(as_json: bool, socket: Path | None, data_dir: Path | None) -> None:
+@timeout_option(FOR_STATE)
+def records(as_json: bool, socket: Path | None, data_dir: Path | None, timeout: float) -> None:
     """List the records that this machine's node holds.
 
     COPIES is how many other nodes have confirmed lately that they hold the very same record; "-" if none has, as after
@@ -47,7 +47,7 @@ def records(as_json: bool, socket: Path | None, data_dir: Path | None) -> None:
     from camomile_trio.cli.client import control_client, read_json, require
 
     unreadable = 0
-    with control_client(path) as client:
+    with control_client(path, timeout) as client:
         if not as_json:
             click.echo(f"{'KEY':64}  {'KIND':9}  {'ENDS':19}  {'PUBLISHER':16}  {'SIZE':>9}  COPIES")
         last: object = None
@@ -75,9 +75,14 @@ def _row(record: dict[str, object]) -> str:
 
 
 @click.command()
-@option("--output", type=FILE, help="Write to this file, which appears whole or not at all.")
+@option(
+    "--output",
+    type=FILE_OR_STREAM,
+    help="Write to this file, which appears whole or not at all; - is standard output.",
+)
 @socket_options
-def export(output: Path | None, socket: Path | None, data_dir: Path | None) -> None:
+@timeout_option(FOR_TRANSFER)
+def export(output: Path | None, socket: Path | None, data_dir: Path | None, timeout: float) -> None:
     """Write the signed records of this machine's node, with their values, to standard output.
 
     The file can be checked by anybody (`camomile check`) and taken in by any node of the same network (`camomile
@@ -86,9 +91,8 @@ def export(output: Path | None, socket: Path | None, data_dir: Path | None) -> N
     path = socket_to_call(socket, data_dir, os.environ, os.getuid())
     from camomile_trio.cli.client import control_client
 
-    with whole_file(output) if output else nullcontext(sys.stdout.buffer) as out, control_client(path) as client:
+    with file_or_stdout(output) as out, control_client(path, timeout) as client:
         _export(client, out)
-        out.flush()
 
 
 def _export(client: httpx.Client, out: BinaryIO) -> None:
@@ -127,9 +131,10 @@ def _export(client: httpx.Client, out: BinaryIO) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=PlainPath(dir_okay=False, path_type=Path, allow_dash=True))
+@click.argument("file", type=FILE_OR_STREAM)
 @socket_options
-def import_(file: Path, socket: Path | None, data_dir: Path | None) -> None:
+@timeout_option(FOR_TRANSFER)
+def import_(file: Path, socket: Path | None, data_dir: Path | None, timeout: float) -> None:
     """Offer the records in FILE (- for standard input) to the network of this machine's node.
 
     Each is checked and goes to the nodes that should hold it; nothing prolongs its life. What is refused is counted by
@@ -140,7 +145,7 @@ def import_(file: Path, socket: Path | None, data_dir: Path | None) -> None:
     from camomile_trio.cli.exports import ExportReader, Tally
 
     tally = Tally()
-    with _source(file) as source, control_client(path) as client:
+    with _source(file) as source, control_client(path, timeout) as client:
         with client.stream("GET", "/node") as response:
             require(response, 200)
             network = str(read_json(response).get("network"))
@@ -174,7 +179,7 @@ def _send(client: httpx.Client, batch: list[bytes], tally: Tally) -> None:
 
 
 @click.command()
-@click.argument("file", type=PlainPath(dir_okay=False, path_type=Path, allow_dash=True))
+@click.argument("file", type=FILE_OR_STREAM)
 @option("--network", type=Name(), default=DEFAULT_NETWORK, help="The network that the export should be of.")
 def check(file: Path, network: str) -> None:
     """Check an export without any node: hashes, signatures, and whether its leases still last."""
@@ -208,7 +213,7 @@ def check(file: Path, network: str) -> None:
 
 @contextmanager
 def _source(file: Path) -> Iterator[BinaryIO]:
-    if file == STANDARD_INPUT:
+    if file == STREAM:
         yield sys.stdin.buffer
     else:
         with file.open("rb") as source:

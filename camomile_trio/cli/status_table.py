@@ -14,6 +14,7 @@ from rich.text import Text
 
 from camomile_trio.cli.failures import one_line
 
+MOST = 2**63  # of any number that a node gives
 _WIDE = 200  # columns where nobody says how many there are: a file or a pipe should get whole lines
 
 
@@ -44,25 +45,28 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
     ]
     ready = "yes" if found.get("ready") is True else f"no: {found.get('not_ready_because', '')}"
     rows.insert(1, ("ready", ready))
-    if (uptime := _number(found, "uptime")) is not None:
+    if (uptime := number_in(found, "uptime")) is not None:
         rows.append(("uptime", duration_text(uptime)))
-    if (contacts := _number(found, "contacts")) is not None:
+    if (contacts := number_in(found, "contacts")) is not None:
         buckets = found.get("buckets")
         in_buckets = f" in {len(buckets)} buckets" if isinstance(buckets, list) else ""
         rows.append(("contacts", f"{contacts:.0f}{in_buckets}"))
-    if (keys := _number(found, "keys")) is not None:
-        rows.append(("records", f"{keys:.0f} keys, {_number(found, 'values') or 0:.0f} values"))
-    if (used := _number(found, "bytes")) is not None:
-        most = _number(found, "max_bytes")
+    if (keys := number_in(found, "keys")) is not None:
+        rows.append(("records", f"{keys:.0f} keys, {number_in(found, 'values') or 0:.0f} values"))
+    if (used := number_in(found, "bytes")) is not None:
+        most = number_in(found, "max_bytes")
         rows.append(("storage", bytes_text(used) + (f" of {bytes_text(most)}" if most else "")))
-    if (cached := _number(found, "cached")) is not None:
+    if (cached := number_in(found, "cached")) is not None:
         rows.append(("cached", f"{cached:.0f}"))
     return rows
 
 
-def _number(found: dict[str, object], name: str) -> float | None:
+def number_in(found: dict[str, object], name: str) -> float | None:
+    """The number under this name; None if there is none, or one that no node would give."""
     number = found.get(name)
-    return float(number) if isinstance(number, (int, float)) and not isinstance(number, bool) else None
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < MOST:
+        return None
+    return float(number)
 
 
 def duration_text(seconds: float) -> str:

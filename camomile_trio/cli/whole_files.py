@@ -1,15 +1,29 @@
-"""A file that a command writes: it appears whole, or not at all.
+"""What a command writes: a file that appears whole or not at all, or standard output.
 
-Rules of this file: a device or a pipe takes what comes as it comes, and is never replaced by a file.
+Rules of this file: a device, a pipe or standard output takes what comes as it comes, and is never replaced by a file.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from camomile_trio.cli.option_types import STREAM
+
+
+@contextmanager
+def file_or_stdout(path: Path | None) -> Iterator[BinaryIO]:
+    """A `whole_file`, or standard output where no path or `-` was given."""
+    if path not in (None, STREAM):
+        with whole_file(path) as out:
+            yield out
+        return
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Rules of this file: errors only, all of them the caller's fault; the node's own 
 
 from __future__ import annotations
 
+from camomile_trio.config import number_text
 from camomile_trio.errors import CallerError
 
 
@@ -25,4 +26,4 @@ class SlowBody(CallerError):
 
     @classmethod
     def after(cls, seconds: float) -> SlowBody:
-        return cls(f"the body had not come to its end after {seconds:g} s")
+        return cls(f"the body had not come to its end after {number_text(seconds)} s")

@@ -12,7 +12,7 @@ from typing import TypeVar
 import attrs
 from attrs.validators import deep_iterable
 
-from camomile_trio.config import MIB
+from camomile_trio.config import MIB, number_text
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
 
@@ -34,7 +34,8 @@ def _sendable(instance: object, attribute: attrs.Attribute[bytes | None], token:
 
 def _at_least_one(instance: object, attribute: attrs.Attribute[_Number], value: _Number) -> None:
     if not value >= 1:
-        raise ConfigError(f"{attribute.name} is {value:g}", remedy=f"choose a {attribute.name} of at least 1")
+        given = number_text(value)
+        raise ConfigError(f"{attribute.name} is {given}", remedy=f"choose a {attribute.name} of at least 1")
 
 
 def _is_host_name(instance: object, attribute: attrs.Attribute[str], name: str) -> None:

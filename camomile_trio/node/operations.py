@@ -15,7 +15,7 @@ from typing import Literal
 import attrs
 import trio
 
-from camomile_trio.config import LEAST_LEASE, MAX_LEASE
+from camomile_trio.config import LEAST_LEASE, MAX_LEASE, number_text
 from camomile_trio.errors import (
     LEFT_ALONE,
     CamomileError,
@@ -82,7 +82,8 @@ class Operations:
             raise EmptyValue("the value is empty")
         if ttl is not None and not LEAST_LEASE <= ttl <= MAX_LEASE:
             raise ConfigError(
-                f"a lease of {ttl:g} s is not possible", remedy=f"ask for {LEAST_LEASE} to {MAX_LEASE} seconds"
+                f"a lease of {number_text(ttl)} s is not possible",
+                remedy=f"ask for {LEAST_LEASE} to {MAX_LEASE} seconds",
             )
         if len(value) > records.max_value_size:
             raise ValueTooLarge(f"the value has {len(value)} bytes; this node takes up to {records.max_value_size}")

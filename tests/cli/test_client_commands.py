@@ -120,7 +120,7 @@ def test_a_token_is_shown_to_a_node_that_wants_one(run: Run, node: OneServer, tm
         ("word\n\n", "holds no token"),
         ('"word"\n', "holds no token"),
         ("ä", "holds no token"),
-        (None, "cannot be read"),
+        (None, "there is no such file"),
     ],
 )
 def test_a_token_file_without_a_token_is_refused_at_once(run: Run, tmp_path: Path, text: str | None, says: str) -> None:
@@ -133,6 +133,30 @@ def test_a_token_file_without_a_token_is_refused_at_once(run: Run, tmp_path: Pat
     ):
         result = run(*words, str(tmp_path / "token"))
         assert says in complaint(result)
+        assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("secret", ["c2VjcmV0LXdvcmQ=", '"quoted-word"', "two words", "x" * 5000, "long/word"])
+def test_a_token_in_the_place_of_its_file_is_never_repeated(run: Run, secret: str) -> None:
+    for words in (
+        ["put", "value", "--token"],
+        ["forget", str(KEY), "--token"],
+        ["node", "--ephemeral", "--http-token"],
+    ):
+        result = run(*words, secret)
+        assert complaint(result).startswith(f"{words[-1]}: there is no such file; write the token into a file")
+        assert secret[:8] not in result.output
+        assert result.exit_code == 2
+    result = run("put", "value", environment={"CAMOMILE_TOKEN": secret})
+    assert complaint(result).startswith("CAMOMILE_TOKEN: ")
+    assert secret[:8] not in result.output
+
+
+def test_a_password_in_a_url_is_never_repeated(run: Run) -> None:
+    for url in ("http://me:hunter2@127.0.0.1:8080", "http://:hunter2@[::1", "http://hunter2@a/@b"):
+        result = run("status", "--node", url)
+        assert "is no address of a node" in complaint(result)
+        assert "hunter2" not in result.output
         assert result.exit_code == 2
 
 
@@ -181,6 +205,19 @@ def test_getting_into_a_device_does_not_replace_it(run: Run, node: OneServer, tm
         os.close(reading)
 
 
+def test_a_dash_is_standard_output_and_standard_input_and_no_file(
+    run: Run, node: OneServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    node.will_answer("200 OK", VALUE)
+    result = run("get", str(KEY), "--node", node.address, "--output", "-")
+    assert (result.stdout_bytes, result.exit_code) == (VALUE, 0)
+    stores(node, VALUE)
+    result = run("put", "--file", "-", "--node", node.address, given=VALUE)
+    assert (result.stdout, result.exit_code) == (f"{KEY}\n", 0)
+    assert not (tmp_path / "-").exists()
+
+
 def test_a_value_that_is_not_the_keys_is_not_kept(run: Run, node: OneServer, tmp_path: Path) -> None:
     output = tmp_path / "new" / "out"
     output.parent.mkdir()
@@ -195,7 +232,7 @@ def test_a_value_that_is_cut_short_is_a_failure(run: Run, node: OneServer, tmp_p
     node.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + VALUE
     result = run("get", str(KEY), "--node", node.address, "--output", str(tmp_path / "out"))
     assert "broke off" in complaint(result)
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert not (tmp_path / "out").exists()
 
 
@@ -203,7 +240,7 @@ def test_what_was_forgotten_is_said_in_the_nodes_own_words(run: Run, node: OneSe
     node.will_refuse("410 Gone", detail="its publisher forgot it", remedy="put it again")
     result = run("get", str(KEY), "--node", node.address)
     assert complaint(result) == "its publisher forgot it; put it again"
-    assert result.exit_code == 1
+    assert result.exit_code == 4
 
 
 def test_forgetting_says_what_and_who_else_keeps_it(run: Run, node: OneServer) -> None:
@@ -230,6 +267,32 @@ def test_status_is_a_table_or_json(run: Run, node: OneServer) -> None:
     as_json = run("status", "--json", "--node", node.address)
     assert json.loads(as_json.stdout) == {"id": "ab", "ready": True, "contacts": 7}
     assert node.seen[0].path == "/-/node"
+
+
+def test_peers_are_lines_or_json(run: Run, node: OneServer) -> None:
+    near = {"id": "ab" * 32, "endpoint": "127.0.0.1:8119", "version": 1, "round_trip": 0.00125, "last_seen": 200.4}
+    far = {"id": "cd" * 32, "endpoint": "[fd00::1]:8118", "version": None, "round_trip": None, "last_seen": None}
+    document = {"peers": [near | {"answers": True}, far | {"answers": False}]}
+    node.will_answer("200 OK", json.dumps(document).encode())
+    head, *lines = run("peers", "--node", node.address).stdout.splitlines()
+    assert head.split() == ["ID", "ENDPOINT", "ROUND", "TRIP", "LAST", "SEEN", "ANSWERS"]
+    assert lines[0].split() == ["ab" * 32, "127.0.0.1:8119", "1.25", "ms", "3", "min", "20", "s", "yes"]
+    assert lines[1].split() == ["cd" * 32, "[fd00::1]:8118", "-", "-", "no"]
+    as_json = run("peers", "--json", "--node", node.address)
+    assert json.loads(as_json.stdout) == document
+    assert [(request.method, request.path) for request in node.seen] == [("GET", "/-/peers")] * 2
+
+
+def test_peers_of_a_server_that_lies_cannot_steer_the_terminal(run: Run, node: OneServer) -> None:
+    for strange in (b'{"peers": 7}', b'{"peers": [7]}', b"{}"):
+        node.will_answer("200 OK", strange)
+        assert len(run("peers", "--node", node.address).stdout.splitlines()) == 1
+    node.will_answer(
+        "200 OK", b'{"peers": [{"id": "\\u001b[2J", "endpoint": "a\\nb", "round_trip": Infinity, "last_seen": 1e400}]}'
+    )
+    lines = run("peers", "--node", node.address).stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[1].isprintable()
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 100_000, b'{"a": "\xff"}'])
@@ -275,22 +338,67 @@ def test_nobody_there_is_one_line(run: Run, words: list[str]) -> None:
         f"cannot reach a node at http://127.0.0.1:{port}: Connection refused;"
         " start one with `camomile node`, or name another with --node"
     )
-    assert result.exit_code == 1
+    assert result.exit_code == 5
 
 
-def test_a_node_that_stays_silent_is_given_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "SILENCE_LIMIT", 0.05)
+@pytest.mark.parametrize("words", [["put", "x"], ["get", str(KEY)], ["forget", str(KEY)], ["status"], ["peers"]])
+def test_a_node_that_stays_silent_is_given_up_after_the_time_that_was_said(run: Run, words: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        result = run("status", "--node", f"http://127.0.0.1:{silent.getsockname()[1]}")
-    assert "was silent for 0.05 s" in complaint(result)
-    assert result.exit_code == 1
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = run(*words, "--node", url, "--timeout", "0.1")
+    assert f"a node at {url} was silent for 0.1 s" in complaint(result)
+    assert "--timeout" in complaint(result)
+    assert result.exit_code == 5
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_a_time_that_nobody_can_wait_is_misuse(run: Run, node: OneServer, seconds: str) -> None:
+    result = run("status", "--node", node.address, "--timeout", seconds)
+    assert complaint(result) == f"--timeout: {seconds!r} is no time to wait; write 0.1 to 3600 seconds"
+    assert result.exit_code == 2
+    assert node.seen == []
 
 
 def test_a_server_that_speaks_no_http_is_one_line(run: Run, node: OneServer) -> None:
     node.answer = b"SSH-2.0-OpenSSH\r\n"
     result = run("status", "--node", node.address)
     assert "broke off" in complaint(result)
-    assert result.exit_code == 1
+    assert result.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "code"),
+    [
+        ("400 Bad Request", "out-of-range", 1),
+        ("401 Unauthorized", "token-required", 1),
+        ("403 Forbidden", "published-by-others-only", 1),
+        ("404 Not Found", "not-found", 3),
+        ("404 Not Found", "no-such-path", 1),
+        ("410 Gone", "forgotten", 4),
+        ("500 Internal Server Error", "node-in-trouble", 1),
+        ("503 Service Unavailable", "not-joined-yet", 5),
+        ("503 Service Unavailable", "overloaded", 5),
+        ("507 Insufficient Storage", "storage-full", 1),
+    ],
+)
+@pytest.mark.parametrize("words", [["put", "x"], ["get", str(KEY)], ["forget", str(KEY)], ["status"], ["peers"]])
+def test_a_script_can_tell_why_a_node_refused(
+    run: Run, node: OneServer, words: list[str], status: str, problem: str, code: int
+) -> None:
+    node.will_refuse(status, type=f"urn:camomile:problem:{problem}", detail="it is so", remedy="do this")
+    result = run(*words, "--node", node.address)
+    assert result.exit_code == code
+    assert complaint(result).startswith("it is so; ")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("404 Not Found", 1), ("502 Bad Gateway", 5), ("503 Busy", 5), ("504 Gateway Timeout", 5)]
+)
+def test_a_proxy_that_does_not_reach_its_node_is_as_good_as_an_unreachable_node(
+    run: Run, node: OneServer, status: str, code: int
+) -> None:
+    node.will_answer(status, b"<html>")
+    assert run("get", str(KEY), "--node", node.address).exit_code == code
 
 
 def test_a_proxy_of_the_environment_is_not_used(run: Run, node: OneServer) -> None:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from camomile_trio.cli.command import Camomile
-from camomile_trio.cli.failures import LONGEST_LINE, CommandFailed, describe, expected_failure, one_line, sentence
-from camomile_trio.errors import ConfigError, DataDirectoryInUse, TransportError
+from camomile_trio.cli.command import Camomile, camomile
+from camomile_trio.cli.failures import (
+    EXIT_CODES,
+    LONGEST_LINE,
+    CommandFailed,
+    describe,
+    expected_failure,
+    one_line,
+    sentence,
+)
+from camomile_trio.errors import (
+    BadKey,
+    CamomileError,
+    ConfigError,
+    DataDirectoryInUse,
+    Forgotten,
+    NotFound,
+    NotJoined,
+    Overloaded,
+    TransportError,
+    Unreachable,
+)
 
 IN_USE = TransportError("port 8118 is in use", remedy="choose another with --listen")
 
@@ -46,6 +67,28 @@ def test_words_of_ours_go_before_an_error_of_the_system() -> None:
 def test_a_wrong_setting_is_misuse() -> None:
     result = outcome_of(ConfigError("lease is 5", remedy="choose 60"))
     assert (result.stderr, result.exit_code) == ("camomile: lease is 5; choose 60\n", 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CommandFailed("no"), 1),
+        (BadKey("no"), 1),
+        (NotFound("no"), 3),
+        (Forgotten("no"), 4),
+        (Unreachable("no"), 5),
+        (NotJoined("no"), 5),
+        (Overloaded("no"), 5),
+    ],
+)
+def test_what_went_wrong_has_an_exit_code_of_its_own(error: CamomileError, code: int) -> None:
+    assert outcome_of(error).exit_code == code
+
+
+def test_every_command_says_what_its_exit_codes_mean() -> None:
+    for words in ([], *([name] for name in camomile.commands)):
+        shown = " ".join(CliRunner().invoke(camomile, [*words, "--help"]).stdout.split())
+        assert EXIT_CODES in shown
 
 
 def test_a_default_remedy_is_told_too() -> None:
@@ -90,3 +133,18 @@ def test_misuse_says_where_help_is(words: list[str]) -> None:
     assert result.stderr.startswith("camomile: ")
     assert result.stderr.endswith("--help\n")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["key"]])
+def test_a_group_without_a_command_shows_its_help_as_it_is_laid_out(words: list[str]) -> None:
+    result = CliRunner().invoke(camomile, words)
+    asked_for = CliRunner().invoke(camomile, [*words, "--help"])
+    assert (result.stdout, result.stderr, result.exit_code) == ("", asked_for.stdout, 2)
+    assert len(result.stderr.splitlines()) > 5
+
+
+def test_the_version_is_printed_whatever_follows() -> None:
+    for words in (["--version"], ["--version", "key"]):
+        result = CliRunner().invoke(camomile, words)
+        assert re.fullmatch(r"camomile [0-9.]+\n", result.stdout)
+        assert result.exit_code == 0

@@ -54,6 +54,20 @@ def test_the_secret_is_never_shown(run: Run, tmp_path: Path) -> None:
     assert path.read_text().strip() not in shown
 
 
+@pytest.mark.parametrize("words", [["key", "new"], ["key", "show"], ["node", "--ephemeral", "--publisher-key"]])
+def test_a_key_in_the_place_of_its_file_is_never_repeated_or_made_the_name_of_a_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    secret = KeyPair.new(random.Random(3)).seed.hex()
+    for given in (secret, secret.upper(), f'"{secret}"', f" {secret}\r"):
+        refused = run(*words, given)
+        assert "this is a key, and not the name of a file" in complaint(refused)
+        assert secret[:8] not in refused.output.lower()
+        assert refused.exit_code == 2
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == []
+
+
 def test_what_is_no_key_is_said_so(run: Run, tmp_path: Path) -> None:
     missing = run("key", "show", str(tmp_path / "nowhere"))
     assert "there is no key file" in complaint(missing)

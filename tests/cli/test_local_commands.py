@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,23 @@ def test_a_ping_says_where_the_node_is_and_how_far(run: Run, control: OneServer)
     assert (control.seen[0].method, control.seen[0].path) == ("POST", f"/ping/{BOB}")
 
 
+def test_the_first_digits_of_a_peers_id_are_enough_to_ping_it(run: Run, control: OneServer) -> None:
+    ids = [BOB, "b0b1" + BOB[4:], "c0c0/../stop", BOB[:-1]]
+    control.will_answer("200 OK", pong(peers=[{"id": each} for each in ids] + [7]))
+    assert run("ping", "B0B0b").stdout.startswith(f"{BOB} at 127.0.0.1:8119 answered")
+    assert [(request.method, request.path) for request in control.seen] == [("GET", "/peers"), ("POST", f"/ping/{BOB}")]
+    assert run("ping", BOB[:-1]).stdout.startswith(f"{BOB} at ")
+    for nobody in ("c0c0", "dddd"):
+        result = run("ping", nobody)
+        assert complaint(result) == f"no id of a peer begins with {nobody}; take one from `camomile peers`"
+        assert result.exit_code == 3
+    control.will_answer("200 OK", pong(peers=[{"id": BOB}, {"id": BOB[:60] + "0000"}]))
+    result = run("ping", "b0b0b0")
+    assert complaint(result) == "the ids of 2 peers begin with b0b0b0; give more digits"
+    assert result.exit_code == 2
+    assert [request.path for request in control.seen].count(f"/ping/{BOB}") == 2
+
+
 def test_a_classic_node_is_called_one(run: Run, control: OneServer) -> None:
     control.will_answer("200 OK", pong(version=0))
     assert "(a classic node)" in run("ping", BOB).stdout
@@ -48,7 +66,9 @@ def test_a_node_that_nobody_finds_is_said_so(run: Run, control: OneServer) -> No
     control.will_refuse("503 Service Unavailable", detail="no node answered", remedy="check the id")
     result = run("ping", BOB)
     assert complaint(result) == "no node answered; check the id"
-    assert result.exit_code == 1
+    assert result.exit_code == 5
+    control.will_refuse("404 Not Found", type="urn:camomile:problem:not-found", detail="no node b0b0…", remedy="check")
+    assert run("ping", BOB).exit_code == 3
 
 
 def test_an_answer_that_is_no_nodes_is_refused(run: Run, control: OneServer) -> None:
@@ -87,7 +107,21 @@ def test_without_a_node_it_says_where_it_looked(run: Run, home: Path, words: lis
     result = run(*words)
     assert f"cannot reach a node at {home}/data/camomile/control.sock: No such file" in complaint(result)
     assert "--socket" in complaint(result)
-    assert result.exit_code == 1
+    assert result.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "words", [["stop"], ["ping", BOB], ["records"], ["export"], ["import", "/dev/null"]], ids=lambda words: words[0]
+)
+def test_a_node_that_does_not_move_is_given_up_after_the_time_that_was_said(
+    run: Run, tmp_path: Path, words: list[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        result = run(*words, "--socket", str(tmp_path / "s"), "--timeout", "0.1")
+    assert f"a node at {tmp_path / 's'} was silent for 0.1 s" in result.stderr
+    assert result.exit_code == 5
 
 
 @pytest.mark.parametrize("words", [["stop"], ["ping", BOB], ["node", "--ephemeral"]])

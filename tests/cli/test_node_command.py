@@ -173,7 +173,7 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--max-value-size", "1TiB"], "max_value_size"),
         (["--max-storage", "much"], "--max-storage: 'much' is no size"),
         (["--listen", ":8118"], "--listen: ':8118' names no address"),
-        (["--http", "localhost:8080"], "--http: 'localhost:8080' is not an address and a port"),
+        (["--http", "example.org:8080"], "--http: 'example.org:8080' is not an address and a port"),
         (["--advertise", "0.0.0.0:8118"], "--advertise: nobody can reach 0.0.0.0:8118"),
         (["--join", "node"], "'node' is not HOST:PORT"),
         (["--join", "node:0"], "'node:0' is not HOST:PORT"),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from camomile_trio.cli.option_types import (
+    DIRECTORY,
+    FILE,
+    FILE_OR_STREAM,
+    KEY_FILE,
+    STREAM,
+    TOKEN_FILE,
     IdOfNode,
     KeyOfValue,
     NodeUrl,
@@ -16,8 +24,8 @@ from camomile_trio.cli.option_types import (
     Size,
     SocketAddress,
     option,
-    size_text,
 )
+from camomile_trio.config import size_text
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
 
@@ -78,7 +86,29 @@ def test_a_port_alone_is_refused_with_both_ways_to_mean_it(text: str) -> None:
     assert "0.0.0.0:8080" in message
 
 
-@pytest.mark.parametrize("text", ["localhost:8080", "127.0.0.1", "1.2.3.4:99999", "::1:80", ""])
+@pytest.mark.parametrize("text", ["localhost:8080", "LocalHost:8080"])
+def test_localhost_is_this_machine_and_nobody_is_asked_for_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", None)
+    assert SocketAddress().convert(text, None, None) == Endpoint.parse("127.0.0.1:8080")
+
+
+@pytest.mark.parametrize("text", ["localhost", "localhost:", "localhost:http", "localhost:99999", "a.localhost:80"])
+def test_localhost_has_a_port_as_every_address(text: str) -> None:
+    assert "write 127.0.0.1:8118" in refusal(SocketAddress(), text)
+
+
+@pytest.mark.parametrize("kind", [FILE, TOKEN_FILE, KEY_FILE, DIRECTORY])
+def test_a_dash_is_no_name_where_no_stream_is_taken(
+    kind: click.ParamType[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind is TOKEN_FILE:
+        (tmp_path / "-").touch()
+    assert "stands for a standard stream" in refusal(kind, "-")
+    assert FILE_OR_STREAM.convert("-", None, None) == STREAM
+
+
+@pytest.mark.parametrize("text", ["example.org:8080", "127.0.0.1", "1.2.3.4:99999", "::1:80", ""])
 def test_a_bad_address_is_told_how_to_write_a_good_one(text: str) -> None:
     assert "write 127.0.0.1:8118" in refusal(SocketAddress(), text)
 

@@ -44,13 +44,13 @@ def test_a_node_is_used_with_the_command_alone(run: Run, alice: Alice) -> None:
     assert run("forget", key, "--node", alice.url).stdout == f"forgotten: {key}\n"
     gone = run("get", key, "--node", alice.url)
     assert re.fullmatch("camomile: .*; .*\n", gone.stderr)
-    assert gone.exit_code == 1
+    assert gone.exit_code == 4
 
 
 def test_an_unknown_key_and_an_empty_value_are_one_line(run: Run, alice: Alice) -> None:
     unknown = run("get", "ab" * 32, "--node", alice.url)
     assert complaint(unknown)
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 3
     empty = run("put", "", "--node", alice.url)
     assert complaint(empty)
     assert empty.exit_code == 1
@@ -96,7 +96,7 @@ def test_reading_no_further_is_no_failure_worth_words(run: Run, alice: Alice, tm
 def test_a_node_is_joined_pinged_through_and_stopped_over_its_socket(
     run: Run, alice: Alice, processes: Processes, tmp_path: Path
 ) -> None:
-    bob, _ = processes.node("--data-dir", str(tmp_path), CAMOMILE_JOIN=f" {alice.listening['peers']} ")
+    bob, listening = processes.node("--data-dir", str(tmp_path), CAMOMILE_JOIN=f" {alice.listening['peers']} ")
     bob.event("ready")
     socket = tmp_path / "control.sock"
     assert socket.stat().st_mode & 0o777 == 0o600
@@ -105,7 +105,12 @@ def test_a_node_is_joined_pinged_through_and_stopped_over_its_socket(
     assert f"{alice.listening['id']} at {alice.listening['peers']} answered in" in pinged.stdout
     nobody = run("ping", "ff" * 32, "--data-dir", str(tmp_path))
     assert complaint(nobody)
-    assert nobody.exit_code == 1
+    assert nobody.exit_code == 3
+
+    (peer,) = json.loads(run("peers", "--json", "--node", url_of(listening)).stdout)["peers"]
+    assert (peer["id"], peer["endpoint"], peer["answers"]) == (alice.listening["id"], alice.listening["peers"], True)
+    assert peer["round_trip"] > 0
+    assert run("ping", peer["id"][:8], "--data-dir", str(tmp_path)).stdout.startswith(f"{peer['id']} at ")
 
     assert run("stop", "--socket", str(socket)).stdout == "stopping\n"
     assert bob.end() == 0
@@ -150,7 +155,7 @@ def test_a_node_whose_data_directory_was_deleted_acknowledges_nothing_and_says_w
     # Until something is written nothing can be lost that was not lost with the directory.
     for value in ("before", "after", "and again"):
         refused = run("put", value, "--node", url)
-        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert (refused.exit_code, refused.stdout) == (5, "")
         assert "the storage of most of the holders fails" in complaint(refused)
     assert run("get", key, "--node", url).stdout == "before"
     ready = httpx.get(f"{url}/-/ready")
@@ -174,8 +179,44 @@ def test_a_node_says_once_that_a_name_cannot_be_resolved_and_goes_on(processes: 
         assert client.get(url_of(listening) + "/-/healthy").status_code == 200
         assert client.get(url_of(listening) + "/-/ready").status_code == 503
     assert node.event("not ready")["because"]
+    assert node.event("not ready")["level"] == "info"
     assert node.end(signal.SIGTERM) == 0
     assert [json.loads(line)["event"] for line in node.rest(node.errors)] == ["stopping", "stopped"]
+
+
+def test_a_node_that_is_frozen_is_given_up_by_every_command(run: Run, processes: Processes, tmp_path: Path) -> None:
+    node, listening = processes.node("--data-dir", str(tmp_path))
+    node.event("ready")
+    node.process.send_signal(signal.SIGSTOP)
+    for words in (["status"], ["peers"], ["get", "ab" * 32], ["put", "value"], ["forget", "ab" * 32]):
+        result = run(*words, "--node", url_of(listening), "--timeout", "0.3")
+        assert complaint(result).startswith(f"a node at {url_of(listening)} was silent for 0.3 s; ")
+        assert result.exit_code == 5
+    for words in (["ping", "ab" * 32], ["stop"]):
+        result = run(*words, "--data-dir", str(tmp_path), "--timeout", "0.3")
+        assert "was silent for 0.3 s" in complaint(result)
+        assert result.exit_code == 5
+    node.process.send_signal(signal.SIGCONT)
+    # What the commands asked for is still done.
+    node.event("stopping")
+    assert node.end() == 0
+
+
+def test_requests_and_operations_are_shown_at_the_level_debug(run: Run, processes: Processes) -> None:
+    node, listening = processes.node("--ephemeral", "--log-level", "debug")
+    node.event("ready")
+    key = run("put", "a value", "--node", url_of(listening)).stdout.strip()
+    request, operation = node.event("request"), node.event("operation")
+    assert (request["method"], request["path"], request["status"]) == ("POST", "/", "202")
+    assert (operation["operation"], operation["outcome"], operation["level"]) == ("put", "ok", "debug")
+    assert str(listening["id"]).startswith(str(operation["node"]))
+    assert run("get", key, "--node", url_of(listening)).exit_code == 0
+    assert run("status", "--node", url_of(listening)).exit_code == 0
+    assert node.end(signal.SIGTERM) == 0
+    log = node.rest(node.errors)
+    paths = [event["path"] for line in log if (event := json.loads(line))["event"] == "request"]
+    assert paths == [f"/{key[:8]}…", "/-/node"]
+    assert not any(key[:9] in line for line in log)
 
 
 def test_ctrl_c_while_waiting_for_the_publisher_key_ends_it_at_once(processes: Processes, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_every_bad_entry_is_counted_by_its_reason_and_the_good_ones_are_in(
     }
     assert "4 records or entries were refused" in taken.stderr
     assert run("get", str(Key.of(b"carried 4")), "--node", url_of(listening)).stdout == "carried 4"
-    assert run("get", str(Key.of(b"carried 2")), "--node", url_of(listening)).exit_code == 1
+    assert run("get", str(Key.of(b"carried 2")), "--node", url_of(listening)).exit_code == 3
 
 
 @pytest.mark.real_time
