@@ -213,21 +213,32 @@ class Operations:
                     self._core.holdings.unpublish(key)
 
     async def _publish(self, key: Key, value: bytes, ttl: float | None) -> Spread:
-        """Brings the value under a lease that keeps it as long as was asked: a new one, or one that stands already.
+        """Brings the value under a lease that keeps it as long as was asked: a new one, or one that stands already."""
+        holdings = self._core.holdings
+        before = holdings.state(key)
+        register = before.register(self._core.publisher.public)
+        if register is None or is_acceptable(register.record, self._core.wall_clock()):
+            return await self._bring_under_lease(key, value, ttl, register.record.seq if register is not None else 0)
+        # Signed under a clock that was wrong. Usually this node was the only one, and the others refused it.
+        holdings.take_back(register.record, None)
+        is_accepted = False
+        try:
+            spread = await self._bring_under_lease(key, value, ttl, 0)
+            is_accepted = spread.is_accepted
+        finally:
+            # Whatever ended it: a failure, the deadline, or a client that has left.
+            if not is_accepted:
+                holdings.restore(before, value)
+        return spread
+
+    async def _bring_under_lease(self, key: Key, value: bytes, ttl: float | None, seen: int) -> Spread:
+        """As `_publish`; `seen` is the seq of what stands here of our publisher, or 0.
 
         A put with a lifetime looks first: it must not end a longer life (docs/protocol.md, Records, rule 3).
         """
         core = self._core
         survey: Survey | None = None
-        before = core.holdings.state(key)
-        register = before.register(core.publisher.public)
-        # Signed under a clock that was wrong. Usually this node was the only one, and the others refused it.
-        is_of_later = register is not None and not is_acceptable(register.record, core.wall_clock())
-        if register is not None and is_of_later:
-            core.holdings.take_back(register.record, None)
-            register = None
         if ttl is None:
-            seen = register.record.seq if register is not None else 0
             lease = self._new_lease(key, seen, int(core.config.records.lease * 1000), renewable=True)
         else:
             survey = Survey(core, key)
@@ -252,10 +263,7 @@ class Operations:
                 await spread.run(survey.closest, silent=survey.silent)
             return spread
 
-        spread = await _until_it_stands(lease, once, self._lease_against)
-        if is_of_later and not spread.is_accepted:
-            core.holdings.restore(before, value)
-        return spread
+        return await _until_it_stands(lease, once, self._lease_against)
 
     async def _take_back(self, own: Record, survey: Survey) -> Spread:
         """Tells the k closest nodes, and all that hold anything, that the value is forgotten."""

@@ -11,7 +11,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from camomile_trio.errors import Forgotten, NoMajority, NotFound, WrongClock
+from camomile_trio.errors import Forgotten, NoMajority, NotFound, Unavailable, WrongClock
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.clocks import WARN_EVERY
@@ -78,6 +78,24 @@ async def test_what_was_signed_under_a_clock_that_is_ahead_does_not_stay_behind(
             assert (await node.get(Key.of(VALUE))).value == VALUE
             with pytest.raises(Forgotten):
                 await node.get(kept)
+
+
+@pytest.mark.parametrize(("ttl", "patience"), [(None, 30), (3600, 30), (None, 0.5)])
+async def test_a_put_that_comes_to_nothing_leaves_what_was_signed_under_a_clock_that_was_ahead(
+    autojump_clock: trio.testing.MockClock, ttl: float | None, patience: float
+) -> None:
+    """Whether nobody answers it in time, or its caller gives up before that."""
+    async with village(1, config=small(cache_life=0)) as place:
+        alone = place.inhabitants[0]
+        alone.wall_clock.error = 2 * DAY
+        await alone.node.put(VALUE)
+        alone.wall_clock.error = 0
+        other = await place.open()
+        await trio.sleep(200)
+        place.network.partition([[alone.endpoint], [other.endpoint]])
+        with trio.move_on_after(patience), pytest.raises((Unavailable, trio.Cancelled)):
+            await alone.node.put(VALUE, ttl=ttl)
+        assert alone.node.status().values == 1
 
 
 async def test_a_renewal_under_a_clock_that_is_ahead_does_not_end_the_life_of_a_value(
