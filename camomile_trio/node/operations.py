@@ -244,7 +244,7 @@ class Operations:
             survey = Survey(core, key)
             await survey.run()
             if not survey.answered and not core.stands_alone:
-                raise Unreachable("no other node answered")
+                raise Unreachable("no other node answered", remedy=LEFT_ALONE)
             found = survey.best.get(core.publisher.public)
             lease = self._new_lease(key, found.seq if found else 0, int(ttl * 1000), renewable=False)
             if found is not None and leases.stands_for(found, lease, now=core.wall_clock()):

@@ -113,9 +113,10 @@ async def test_a_node_in_memory_counts_alone_until_its_first_contact(autojump_cl
         await place[0].put(b"before anybody came")
         other = await place.open()
         await place.lose(other)
-        with pytest.raises(Unreachable) as caught:
-            await place[0].put(b"after everybody left")
-        assert "--expect 1" in caught.value.remedy
+        for ttl in (None, 3600):
+            with pytest.raises(Unreachable) as caught:
+                await place[0].put(b"after everybody left", ttl=ttl)
+            assert "--expect 1" in caught.value.remedy
         with pytest.raises(Unreachable) as caught:
             await place[0].get(Key.of(b"nobody put this"))
         assert "--expect 1" in caught.value.remedy
