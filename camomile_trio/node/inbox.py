@@ -106,7 +106,7 @@ class Inbox:
         what it needs to find that out, and a ping that finds it out for us."""
         rpc = self._rpc
         rpc.statistics.dropped["from_ourselves"] += 1
-        if rpc.on_own_request(packet, source) or packet.version == 0:
+        if rpc.on_own_request(packet) or packet.version == 0:
             return
         if isinstance(packet.message, Ping):
 

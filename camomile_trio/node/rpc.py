@@ -497,13 +497,16 @@ class Rpc:
             pending.answer_bytes = size
             self._complete(pending, packet)
 
-    def on_own_request(self, packet: Packet, source: Endpoint) -> bool:
-        """Whether a request that came under our own id is ours: then an address of ours was taken for a peer's."""
+    def on_own_request(self, packet: Packet) -> bool:
+        """Whether a request that came under our own id is ours: then an address of ours was taken for a peer's.
+
+        That one is where it was sent. Where it seems to come from is the word of whoever received it.
+        """
         pending = self._pending.get(packet.session)
         if pending is None:
             return False
-        if source not in self._met_ourselves:
-            self._met_ourselves.append(source)
+        if pending.endpoint not in self._met_ourselves:
+            self._met_ourselves.append(pending.endpoint)
         self._fail(pending, is_silent=False)
         return True
 

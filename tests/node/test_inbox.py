@@ -364,6 +364,19 @@ async def test_our_own_packets_are_dropped(autojump_clock: trio.testing.MockCloc
         assert asked.done  # nobody waits for what cannot be answered
 
 
+async def test_whoever_sends_our_request_back_can_make_us_avoid_no_other_address(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    liar, good = Endpoint.parse("10.9.0.7:8118"), Endpoint.parse("10.9.0.9:8118")
+    async with one_node() as (node, line):
+        rpc = rpc_of(node)
+        rpc.request(liar, FindNode(TARGET), node=None)
+        ((_, datagram),) = line.sent
+        line.bring(datagram, good)
+        assert good not in rpc.own_endpoints
+        assert liar in rpc.own_endpoints
+
+
 async def test_a_request_under_our_own_id_that_is_not_ours_is_answered_with_a_ping_only_a_copy_of_our_key_can_answer(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
