@@ -83,6 +83,10 @@ class Handlers:
                 self.leave(request)
 
     def ping(self, request: Request, message: Ping) -> None:
+        if self._rpc.tests_our_key(message):
+            # The sender passes our own question on to us, and wants to answer it with what we sign.
+            self._rpc.statistics.dropped["own_challenge"] += 1
+            return
         peer = self._rpc.peers.known(request.source)
         if peer is not None:
             peer.knows_us = True

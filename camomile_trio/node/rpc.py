@@ -134,6 +134,7 @@ class Rpc:
         self.on_copied_key: Callable[[Endpoint], None] = lambda endpoint: None
         self.observed: Endpoint | None = None  # where the last pong of ours says that we are seen
         self._met_ourselves: deque[Endpoint] = deque(maxlen=MAX_OWN_ENDPOINTS)  # what we sent there came back to us
+        self._key_challenges: set[bytes] = set()  # of our pings under way to who may have a copy of our key
         self._rng = rng
         self.events = events
         self._pending: dict[bytes, Pending] = {}
@@ -293,15 +294,24 @@ class Rpc:
             if moved:
                 self.table.on_answer(Contact(packet.sender, contact.endpoint), self.clock(), moved=True)
 
+        question = self.new_ping()
+
         def on_end() -> None:
             self._strangers -= is_stranger
+            self._key_challenges.discard(question.challenge)
 
-        ping = self.request(contact.endpoint, self.new_ping(), node=contact.id, on_reply=on_reply, on_failed=on_end)
+        ping = self.request(contact.endpoint, question, node=contact.id, on_reply=on_reply, on_failed=on_end)
         if ping is None:
             return 0
+        if contact.id == self.own:
+            self._key_challenges.add(question.challenge)
         peer.ping = ping
         self._strangers += is_stranger
         return 2 * len(ping.datagram)
+
+    def tests_our_key(self, ping: Ping) -> bool:
+        """Whether its challenge is one of ours, for who may have a copy of our key: nobody else has it to ask with."""
+        return ping.challenge in self._key_challenges
 
     def _packet(self, message: Message, peer: Peer) -> Packet:
         # A peer that has not shown its version may be classic: it is sent nothing beyond version and padding.
@@ -529,9 +539,11 @@ class Rpc:
         if isinstance(message, Pong) and not self._is_true_pong(message, asked, packet):
             return
         if packet.sender == self.own:
-            # What we send to ourselves is never answered. A pong is signed, anything else may be a lie.
+            # What we send to ourselves is never answered. A pong is signed, anything else may be a lie; and so may a
+            # pong be to a challenge that we might have signed ourselves, for who passes it on.
+            is_proof = isinstance(asked, Ping) and self.tests_our_key(asked) and packet.version > 0
             self._fail(pending, is_silent=False)
-            if isinstance(message, Pong) and packet.version > 0:
+            if is_proof:
                 self.on_copied_key(pending.endpoint)
                 # It has seen no more than a ping of ours, which it may not answer with one of its own.
                 self.request(pending.endpoint, FindNode(self.own), node=self.own)

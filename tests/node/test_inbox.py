@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -397,6 +398,40 @@ async def test_a_request_under_our_own_id_that_is_not_ours_is_answered_with_a_pi
         Peer(line, "copy", copy, node.core.identity).pong(ping)
         assert told == [copy]
         assert len(rpc.table) == 0
+
+
+@pytest.mark.parametrize("is_asked_first", [True, False])
+@pytest.mark.parametrize("under_our_id", [True, False])
+async def test_nobody_makes_us_sign_the_pong_that_shows_a_copy_of_our_key(
+    autojump_clock: trio.testing.MockClock, is_asked_first: bool, under_our_id: bool
+) -> None:
+    """Whether it has us ping it for our own id, or answers a ping for somebody else under that id."""
+    liar = Endpoint.parse("10.9.0.8:8118")
+    async with one_node() as (node, line):
+        told: list[Endpoint] = []
+        rpc = rpc_of(node)
+        rpc.on_copied_key = told.append
+        if is_asked_first:
+            rpc.request(liar, Ping(bytes(range(32))), node=None)
+        else:
+            line.bring(encode(Packet(bytes(32), node.id, FindNode(TARGET), 1)), liar)
+        for _ in range(3):
+            ping = decode_untrusted(line.sent[-1][1])
+            assert isinstance(ping.message, Ping)
+            line.sent.clear()
+            relay = Peer.at(line, "relay", "10.9.0.10:8118")
+            sender = node.id if under_our_id else relay.id
+            line.bring(encode(Packet(bytes(32), sender, ping.message, 1)), relay.endpoint)
+            for answer in relay.heard():
+                if isinstance(answer.message, Pong):
+                    line.bring(encode(attrs.evolve(answer, session=ping.session)), liar)
+            if not any(to == liar for to, _ in line.sent):
+                break
+        assert told == []
+        assert rpc.statistics.dropped["own_challenge"] == 1
+        await trio.sleep(10)
+        Peer(line, "copy", liar, node.core.identity).ask(Ping(bytes(32)))
+        assert any(isinstance(decode_untrusted(datagram).message, Pong) for _, datagram in line.sent)
 
 
 async def test_a_ping_under_our_own_id_is_answered_so_that_the_other_one_learns_of_us(
