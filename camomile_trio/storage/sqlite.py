@@ -386,10 +386,11 @@ class SqliteStorage:
                 room = max(ROOM, self._health.room)
                 try:
                     await trio.to_thread.run_sync(self._directory.try_to_write, room, limiter=self._scratch_thread)
+                    recovered = self.note("recovered") + 1
                 except StorageError:
                     continue
                 self._health.on_room()
-                self.set_note("recovered", self.note("recovered") + 1)
+                self.set_note("recovered", recovered)
 
     def _from_disk(self, read: Callable[P, Read], *arguments: P.args, **options: P.kwargs) -> Read:
         try:

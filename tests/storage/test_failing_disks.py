@@ -312,6 +312,34 @@ async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeyp
     storage.close()
 
 
+async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    commits, reads = storage._database.commit, storage._database.note
+    tries = 0
+
+    def fail(group: object) -> None:
+        raise StorageError("disk I/O error")
+
+    def read(name: str) -> int:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise StorageError("disk I/O error")
+        return reads(name)
+
+    monkeypatch.setattr(storage._database, "commit", fail)
+    monkeypatch.setattr(storage._database, "note", read)
+    async with writer_of(storage):
+        storage.write(state(1, 5), NEVER, value=b"there")
+        await until(lambda: storage.failing)
+        monkeypatch.setattr(storage._database, "commit", commits)
+        await until(lambda: not storage.failing)
+    storage.close()
+
+
 async def test_of_several_reads_that_fail_all_have_to_work_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
