@@ -238,6 +238,7 @@ class Operations:
         """
         core = self._core
         survey: Survey | None = None
+        found: Record | None = None
         if ttl is None:
             lease = self._new_lease(key, seen, int(core.config.records.lease * 1000), renewable=True)
         else:
@@ -252,11 +253,11 @@ class Operations:
 
         async def once(lease: Record) -> Spread:
             # Most holders of a lease that was found have the value.
-            is_new = survey is None or lease is not found
+            is_new = lease is not found
             # A put with a lifetime keeps nothing until it is forgotten.
             publish = survey is None or not lease.is_renewable
             late = functools.partial(self._spread_later, value, self._lease_against, lease)
-            spread = Spread(core, lease, value, with_value=is_new, publish=publish, on_late_defeat=late)
+            spread = Spread(core, lease, value, with_value=is_new, publish=publish, above=found, on_late_defeat=late)
             if survey is None:
                 await Placing(core, key, spread).run()
             else:
@@ -294,8 +295,9 @@ class Operations:
             return other
         model = other if lasts else lease
         life = int(core.config.records.lease * 1000) if model.is_renewable else model.expires - now
-        seen = max(lease.seq, other.seq)
-        return self._new_lease(lease.key, seen, max(life, LEAST_LEASE * 1000), renewable=model.is_renewable)
+        # The other node's clock may be a little ahead.
+        life = min(max(life, LEAST_LEASE * 1000), MAX_LEASE * 1000)
+        return self._new_lease(lease.key, max(lease.seq, other.seq), life, renewable=model.is_renewable)
 
     def _tombstone_against(self, tombstone: Record, other: Record) -> Record:
         """What a forget tells after `tombstone`, once a holder has shown `other`, a greater record of ours."""

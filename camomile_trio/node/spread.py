@@ -35,7 +35,8 @@ class Spread:
     told would not be true with it. A younger record is somebody's later word, and stands, but for a lease that ends a
     put's life.
 
-    `publish`: this node accepted a user's put and keeps its own copy, wherever it stands.
+    `publish`: this node accepted a user's put and keeps its own copy, wherever it stands. `above`: what the record was
+    signed to overrule. Where that is a tombstone, a lease below it was forgotten, whoever has not heard of that.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Spread:
         with_value: bool,
         kind: StoreKind = StoreKind.PUBLISH,
         publish: bool = False,
+        above: Record | None = None,
         on_late_defeat: Callable[[Record], None] | None = None,
     ) -> None:
         self._core = core
@@ -56,6 +58,7 @@ class Spread:
         self._with_value = with_value
         self._kind = kind
         self._publish = publish
+        self._forgotten = above if above is not None and above.is_tombstone else None
         self._on_late_defeat = on_late_defeat
         self.is_stored_here = False  # or on its way to the disk: somebody has answered, or this node stands alone
         self._former: Register | None = None  # what stood here before
@@ -226,6 +229,8 @@ class Spread:
         for winner in winners:
             is_longer = self._publish and leases.is_shortened_by(winner, self.record, now=now)
             if winner.publisher != self.record.publisher or not (winner.rank > self.record.rank or is_longer):
+                continue
+            if self._forgotten is not None and winner.rank < self._forgotten.rank:
                 continue
             if not is_acceptable(winner, now):
                 continue  # nobody may be above a seq that no holder would take, and there is none above the last one

@@ -135,6 +135,27 @@ async def test_a_put_with_a_lifetime_that_looked_too_early_learns_what_it_cut_sh
         await assert_all_read_it(place)
 
 
+@pytest.mark.parametrize("earlier", [None, 86400])
+@pytest.mark.parametrize("ahead", [0, 50_000])
+async def test_a_life_that_was_forgotten_lengthens_no_later_one(
+    autojump_clock: trio.testing.MockClock, earlier: float | None, ahead: int
+) -> None:
+    """Not even where one holder has not heard of it, and the clock of who put the value first is a little ahead."""
+    async with village(5, config=small(cache_life=0)) as place:
+        await trio.sleep(30)
+        place.inhabitants[4].wall_clock.error = ahead
+        key = (await place[4].put(VALUE, ttl=earlier)).key
+        await trio.sleep(1)
+        away = place.inhabitants[2]
+        place.network.partition([[each.endpoint for each in place.inhabitants if each is not away], [away.endpoint]])
+        await place[0].forget(key)
+        place.network.heal_all()
+        await place[0].put(VALUE, ttl=60)
+        await assert_all_read_it(place)
+        await trio.sleep(300)
+        await assert_nobody_reads_it(place)
+
+
 async def test_forgets_at_once_all_succeed(autojump_clock: trio.testing.MockClock) -> None:
     async with village(6, config=small(cache_life=0)) as place:
         await place[1].put(VALUE)
