@@ -131,9 +131,12 @@ class Clocks:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether most of the peers heard show the same time, within what clocks may be apart."""
+        """Whether most clocks, those of the peers heard and this one, show this time, within what they may be apart.
+
+        Not before a peer was heard.
+        """
         alike = sum(abs(skew) <= MOST for skew in self._skews.values())
-        return 2 * alike > len(self._skews)
+        return 2 * alike >= len(self._skews) > 0
 
     def may_end(self) -> bool:
         """Whether what has ended by this clock may be let go of."""

@@ -195,6 +195,16 @@ def test_only_a_time_that_most_peers_confirm_is_kept_and_not_often() -> None:
     assert watch.clocks.time_to_keep() == watch.wall()
 
 
+def test_of_three_clocks_two_are_most() -> None:
+    """In the least deployment a right node hears one right peer and one wrong one."""
+    watch = Watch()
+    said = [watch.clocks.is_confirmed]  # by nobody
+    for number, skew in ((1, 48 * HOUR), (2, 0), (3, 48 * HOUR)):
+        watch.hear(number, skew=skew)
+        said.append(watch.clocks.is_confirmed)
+    assert said == [False, False, True, False]
+
+
 def test_a_clock_that_was_ahead_leaves_no_evidence_against_the_right_one() -> None:
     watch = Watch()
     watch.hear(1, 2, 3)

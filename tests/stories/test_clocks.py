@@ -180,6 +180,21 @@ async def test_a_node_behind_a_time_that_its_data_directory_has_seen_signs_nothi
         assert behind.node.ready
 
 
+async def test_one_of_three_nodes_with_a_wrong_clock_makes_the_others_withhold_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It puts a value again, two days ahead. They refuse that, and know that it is not their clocks that are wrong."""
+    async with village(3, config=small(cache_life=0)) as place:
+        key = (await place[1].put(VALUE)).key
+        await trio.sleep(120)
+        place.inhabitants[2].wall_clock.error = 2 * DAY
+        with pytest.raises(NoMajority):
+            await place[2].put(VALUE)
+        await trio.sleep(120)
+        for node in place.nodes[:2]:
+            assert (await node.get(key)).value == VALUE
+
+
 async def test_after_the_clocks_of_all_nodes_were_ahead_nothing_is_lost(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
