@@ -250,7 +250,9 @@ class Config:
     def __attrs_post_init__(self) -> None:
         for name in self.join:
             host, _, port = name.rpartition(":")
-            if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+            # Without brackets nobody knows where an IPv6 address ends.
+            is_plain = bool(host) and (host.startswith("[") or ":" not in host)
+            if not is_plain or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
                 raise ConfigError(
                     f"{name!r} is not HOST:PORT", remedy="write node.example.org:8118, 10.0.0.1:8118 or [fd00::1]:8118"
                 )

@@ -152,6 +152,14 @@ def test_a_setting_of_a_wrong_type_is_a_type_error_that_says_what_to_pass(
         section(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["fe80::1%eth0:8118", "fd00::1:8118", "::1:8118", "fd00::8118"])
+def test_an_ipv6_address_without_brackets_is_no_name(name: str) -> None:
+    """Its zone used to be dropped without a word, and its last group to be taken for a port."""
+    with pytest.raises(ConfigError, match="is not HOST:PORT") as caught:
+        Config(join=(name,))
+    assert "[fd00::1]:8118" in caught.value.remedy
+
+
 @pytest.mark.parametrize("name", ["[fe80::1%eth0]:8118", "[fe80::1]:8118", "0.0.0.0:8118", "[::]:8118", "[gone]:8118"])
 def test_an_address_where_no_node_can_be_is_refused_in_words(name: str) -> None:
     """They used to be asked for ever, or never, without a word."""
