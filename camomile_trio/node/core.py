@@ -196,8 +196,11 @@ class Core:
             raise WrongClock(self.readiness.clock_reason)
 
     def is_clock_confirmed(self) -> bool:
-        """Whether most peers heard since the last jump show the time that this node's clock shows."""
+        """Whether most clocks show the time that this node's shows; if not, the closest peers are asked for theirs."""
         self.watch_clock()
+        if not self.clocks.is_confirmed:
+            for contact in self.table.closest(self.id, CLOCKS_ASKED):
+                self.rpc.prove(contact, again_after=CHECKED_AGAIN_AFTER)
         return self.clocks.is_confirmed
 
     def watch_clock(self) -> None:

@@ -198,6 +198,7 @@ class Holdings:
         if other is None or record.rank > other.rank:
             of_key[record.publisher] = record
         self.cache.drop(record.key)
+        self.is_clock_confirmed()  # so that peers are asked before a user asks
         if len(self._refused_for_time) > MAX_REFUSED_FOR_TIME:
             self._refused_for_time.popitem(last=False)
 

@@ -278,6 +278,9 @@ class Rpc:
         peer = self.peers.get(contact.endpoint)
         now = self.clock()
         # Where another node was looked for a moment ago, this one may have moved in.
+        if -math.inf < peer.answered_at < peer.pinged_at:
+            # It has answered once, and not to the last ping: a node that died and came back need not wait for as long.
+            again_after = min(again_after, CHECKED_AGAIN_AFTER)
         if now - peer.pinged_at < again_after and peer.pinged == contact.id:
             return 0
         if peer.ping is not None and not peer.ping.done:

@@ -10,6 +10,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.messages import (
     FindNode,
     NodeList,
+    Ping,
 )
 from tests.node.asking import TARGET, ask, known_peers
 from tests.node.line import HERE, Behaviour, Line, Peer, attend, bare_rpc, one_node, rpc_of, truthful
@@ -65,6 +66,25 @@ async def test_a_private_endpoint_is_not_contacted_on_a_public_peers_word(
         ask(rpc, bob, FindNode(TARGET))
         bob.answer(bob.heard()[0], NodeList(), advertised=Endpoint.parse("192.168.0.1:80"))
         assert {to for to, _ in line.sent} == {bob.endpoint}
+
+
+async def test_who_died_and_came_back_is_let_in_within_seconds(autojump_clock: trio.testing.MockClock) -> None:
+    """It was pinged while it was dead; what it asks once it is back is worth a ping before a minute has passed."""
+    async with one_node() as (node, line):
+        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.1.1:8118")
+        bob.introduce()
+        await trio.sleep(1)
+        rpc.table.on_gone(bob.id, bob.endpoint)
+        rpc.prove(bob.contact, again_after=0.0)
+        await trio.sleep(6)
+        bob.heard()
+        bob.ask(FindNode(TARGET), padding=600)
+        (ping,) = [packet for packet in bob.heard() if isinstance(packet.message, Ping)]
+        bob.pong(ping)
+        assert bob.id in rpc.table
+        # One that answers is asked no more often than before.
+        bob.ask(FindNode(TARGET), padding=600)
+        assert not [packet for packet in bob.heard() if isinstance(packet.message, Ping)]
 
 
 async def test_who_misses_a_deadline_while_others_answer_is_gone(autojump_clock: trio.testing.MockClock) -> None:

@@ -195,6 +195,20 @@ async def test_one_of_three_nodes_with_a_wrong_clock_makes_the_others_withhold_n
             assert (await node.get(key)).value == VALUE
 
 
+async def test_nor_does_a_newcomer_with_a_wrong_clock_in_a_network_of_some_seconds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """No node has asked another for its clock yet: a record that is refused for its time makes it ask at once."""
+    async with village(4, config=small(cache_life=0)) as place:
+        key = (await place[1].put(VALUE)).key
+        wrong = await place.open(clock_error=2 * DAY)
+        with pytest.raises(NoMajority):
+            await wrong.node.put(VALUE)
+        await trio.sleep(1)
+        for node in place.nodes[:4]:
+            assert (await node.get(key)).value == VALUE
+
+
 async def test_after_the_clocks_of_all_nodes_were_ahead_nothing_is_lost(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
