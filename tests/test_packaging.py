@@ -26,7 +26,7 @@ LOCKS = ("build", "run", "dev")
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;]+)( ; [^\\]+)? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 # Of deploy/compose.yaml itself, not of the node.
-SETTINGS_OF_COMPOSE = {"CAMOMILE_IMAGE", "CAMOMILE_BASE", "CAMOMILE_PUBLISH"}
+SETTINGS_OF_COMPOSE = {"CAMOMILE_IMAGE", "CAMOMILE_BASE", "CAMOMILE_PUBLISH", "CAMOMILE_MEMORY"}
 
 
 def locked(name: str) -> dict[str, str]:
@@ -124,3 +124,13 @@ def test_the_containers_use_only_settings_that_a_node_has() -> None:
     known = {parameter.envvar for parameter in camomile.commands["node"].params}
     assert {"CAMOMILE_JOIN", "CAMOMILE_HTTP"} <= used
     assert used <= known
+
+
+def test_every_replica_has_bounds_and_knobs_of_the_compose_file_are_described() -> None:
+    compose = (ROOT / "deploy" / "compose.yaml").read_text("utf-8")
+    replica = compose.partition("x-replica:")[2].partition("\nservices:")[0]
+    for bound in ("mem_limit: ", "pids_limit: ", "nofile: "):
+        assert bound in replica
+    described = (ROOT / "docs" / "operating.md").read_text("utf-8").partition("## In containers")[2]
+    rows = dict(re.findall(r"^\| `(CAMOMILE_[A-Z]+)` \| (\S+) \|", described, flags=re.MULTILINE))
+    assert rows == dict(re.findall(r"\$\{(\w+):-([^}]+)\}", compose))

@@ -114,7 +114,7 @@ class _Cluster:
         async with open_node(config, publisher=self.publisher) as node, trio.open_nursery() as servers:
             listening, process = self.listening[number - 1], self.process
             (http,) = await servers.start(
-                lambda **started: serve(node, self.http, listening=listening, process=process.counters, **started)
+                lambda **started: serve(node, self.http, listening=listening, process=process.statistics, **started)
             )
             if number == 1:
                 path = self.places.control(node.endpoint.port)

@@ -22,6 +22,7 @@ from camomile_trio.http.control import serve_control
 from camomile_trio.http.serve import serve
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.node.node import open_node
+from camomile_trio.node.results import Statistics
 
 STOP_LIMIT = 10.0  # seconds from the first signal to the end
 
@@ -35,9 +36,11 @@ class Process:
     signals: StopSignals
     log_lines: LineWriter
 
-    def counters(self) -> dict[str, float]:
+    def statistics(self) -> Statistics:
         """What it counts, for the metrics."""
-        return {"log_lines_dropped_total": self.log_lines.dropped}
+        name = "log_lines_dropped_total"
+        meaning = "Lines of the log that nobody read in time, or that could not be written"
+        return Statistics(counters={(name, ()): self.log_lines.dropped}, meanings={name: meaning})
 
 
 async def run_node(config: Config, http: HttpSettings, control: SocketPlace, process: Process) -> None:
@@ -47,7 +50,7 @@ async def run_node(config: Config, http: HttpSettings, control: SocketPlace, pro
         async with open_node(config) as node, trio.open_nursery() as servers:
             stop.has_started = True
             _warn_of_what_surprises(config, http)
-            bound = await servers.start(lambda **started: serve(node, http, process=process.counters, **started))
+            bound = await servers.start(lambda **started: serve(node, http, process=process.statistics, **started))
             socket = control(node.endpoint.port)
             await servers.start(serve_control, node, socket, lambda: stop.request("control socket"))
             log.info(

@@ -24,7 +24,7 @@ from camomile_trio.http.answers import TEXT_TYPE, UNTRUSTED, Answer, type_of
 from camomile_trio.http.budget import ByteBudget, Share
 from camomile_trio.http.documents import json_response, node_document, peers_document
 from camomile_trio.http.front import Front
-from camomile_trio.http.metrics import Metrics, ProcessCounters
+from camomile_trio.http.metrics import Metrics, ProcessStatistics
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.pages import PAGE, PAGE_POLICY, TEXT
 from camomile_trio.http.problems import answer_with_problems
@@ -36,6 +36,7 @@ from camomile_trio.http.uploads import current_request, receive_bounded_bodies
 from camomile_trio.http.values import Encoding, body_bound, ttl_of, value_of
 from camomile_trio.http.web_pages import WebPages, names_of_this_node
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.node.results import Statistics
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -62,7 +63,7 @@ class RestService(QuartTrio):
         log.error("bug in an HTTP handler", method=request.method, path=request.path[:80], exc_info=exception_info)
 
 
-def make_app(node: ServedNode, settings: HttpSettings, process: ProcessCounters = dict) -> RestService:
+def make_app(node: ServedNode, settings: HttpSettings, process: ProcessStatistics = Statistics) -> RestService:
     """The service for `node`. Its `metrics` want the node's events (`node.events.watch(app.metrics.observe)`)."""
     metrics = Metrics(node, process)
     app = RestService(metrics)

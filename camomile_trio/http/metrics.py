@@ -2,23 +2,32 @@
 
 Rules of this file: counting costs a fraction of a microsecond and never waits, since a put alone makes some thirty
 round trips; the exposition's shape is made only when somebody asks for it. Every label has few values, none of them
-chosen by a client. Nothing is registered globally: a process may hold many nodes.
+chosen by a client. Nothing is registered globally: a process may hold many nodes, and what each of them tells of the
+process is the same. docs/operating.md lists every metric.
 """
 
 from __future__ import annotations
 
+import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import attrs
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from camomile_trio.http.budget import ByteBudget
 from camomile_trio.http.served import ServedNode
 from camomile_trio.node.events import Event, LookupEnded, OperationEnded, RoundTrip
+from camomile_trio.node.results import Statistics
 
 PREFIX = "camomile_"
 
@@ -26,8 +35,8 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _HOPS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
 
 Labels = tuple[str, ...]
-# What the process around the node counts, by names that end in _total.
-ProcessCounters = Callable[[], Mapping[str, float]]
+# What the process around the node counts.
+ProcessStatistics = Callable[[], Statistics]
 
 
 @attrs.define
@@ -75,7 +84,7 @@ class Histogram:
 class Metrics(Collector):
     """All metrics of one served node: what it counts itself, what its events say, and what its HTTP server does."""
 
-    def __init__(self, node: ServedNode, process: ProcessCounters = dict) -> None:
+    def __init__(self, node: ServedNode, process: ProcessStatistics = Statistics) -> None:
         self._node = node
         self._process = process
         self._registry = CollectorRegistry()
@@ -84,12 +93,23 @@ class Metrics(Collector):
         self.broken_connections = 0
         self.http_bytes = ByteBudget(0)
         self.requests = Histogram(
-            "http_request_seconds", "Time to answer an HTTP request", ("method", "route", "status")
+            "http_request_seconds",
+            "Seconds from an HTTP request's head to the end of its answer",
+            ("method", "route", "status"),
         )
-        self.operations = Histogram("operation_seconds", "Time of puts, gets and forgets", ("operation", "outcome"))
-        self.lookup_hops = Histogram("lookup_hops", "Hops of iterative lookups", ("kind",), _HOPS)
-        self.lookups = Histogram("lookup_seconds", "Time of iterative lookups", ("kind",))
-        self.round_trips = Histogram("rpc_round_trip_seconds", "Round trips to peers, first tries only", ("kind",))
+        self.operations = Histogram(
+            "operation_seconds",
+            "Seconds that puts, gets, forgets and pings of users took; outcome is ok, or the error's name",
+            ("operation", "outcome"),
+        )
+        self.lookup_hops = Histogram(
+            "lookup_hops", "Longest chain of answers that led to one of the closest nodes", ("kind",), _HOPS
+        )
+        self.lookups = Histogram("lookup_seconds", "Seconds that iterative lookups took", ("kind",))
+        self.round_trips = Histogram(
+            "rpc_round_trip_seconds", "Seconds until a peer answered a request that was sent once", ("kind",)
+        )
+        ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
     def observe(self, event: Event) -> None:
@@ -113,18 +133,16 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families. Called by the registry."""
-        statistics = self._node.statistics()
-        yield from _families(statistics.counters, CounterMetricFamily)
-        yield from _families(statistics.gauges, GaugeMetricFamily)
-        yield from _families({(name, ()): count for name, count in self._process().items()}, CounterMetricFamily)
+        yield from _families(self._node.statistics())
+        yield from _families(self._process())
         for histogram in (self.operations, self.lookup_hops, self.lookups, self.round_trips, self.requests):
             yield histogram.family()
         yield GaugeMetricFamily(
-            PREFIX + "http_connections", "Open connections of HTTP clients", value=self.open_connections
+            PREFIX + "http_connections", "HTTP connections that are open", value=self.open_connections
         )
         yield CounterMetricFamily(
             PREFIX + "http_connections_refused",
-            "Connections beyond the limit, or beyond the descriptors",
+            "HTTP connections turned away: beyond the limit, or beyond the descriptors",
             value=self.refused_connections,
         )
         yield GaugeMetricFamily(
@@ -134,19 +152,26 @@ class Metrics(Collector):
             PREFIX + "http_bytes_refused", "Bodies and answers beyond the bytes for all", value=self.http_bytes.refused
         )
         yield CounterMetricFamily(
-            PREFIX + "http_connections_broken", "Connections lost to a bug of the server", value=self.broken_connections
+            PREFIX + "http_connections_broken",
+            "HTTP connections that ended because the server's library stumbled over what the client sent",
+            value=self.broken_connections,
+        )
+        yield InfoMetricFamily(
+            PREFIX + "build",
+            "The version of Camomile that runs, and of Python under it; always 1",
+            value={"version": self._node.status().version, "python": platform.python_version()},
         )
 
 
-def _families(
-    values: dict[tuple[str, tuple[tuple[str, str], ...]], float],
-    kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
-) -> Iterator[Metric]:
+def _families(statistics: Statistics) -> Iterator[Metric]:
     families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-    for (name, labels), value in values.items():
-        family = families.get(name)
-        if family is None:
-            words = name.removesuffix("_total").replace("_", " ").capitalize()
-            family = families[name] = kind(PREFIX + name, words, labels=[label for label, _ in labels])
-        family.add_metric([text for _, text in labels], value)
-    yield from families.values()
+    for values, kind in ((statistics.counters, CounterMetricFamily), (statistics.gauges, GaugeMetricFamily)):
+        for (name, labels), value in values.items():
+            family = families.get(name)
+            if family is None:
+                names = [label for label, _ in labels]
+                family = families[name] = kind(PREFIX + name, statistics.meanings[name], labels=names)
+            family.add_metric([text for _, text in labels], value)
+    for name, meaning in statistics.meanings.items():
+        # Of a counter by label there is nothing yet: its name and meaning tell that it exists.
+        yield families.get(name) or CounterMetricFamily(PREFIX + name, meaning)

@@ -17,10 +17,11 @@ from hypercorn.typing import ASGIFramework
 from camomile_trio.errors import TransportError
 from camomile_trio.http.app import make_app
 from camomile_trio.http.connections import Connections, listen_on
-from camomile_trio.http.metrics import ProcessCounters
+from camomile_trio.http.metrics import ProcessStatistics
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.node.results import Statistics
 
 _REMEDIES = {
     errno.EADDRINUSE: "stop what listens there, or choose another --http HOST:PORT",
@@ -47,7 +48,7 @@ async def serve(
     settings: HttpSettings,
     *,
     listening: socket.socket | None = None,
-    process: ProcessCounters = dict,
+    process: ProcessStatistics = Statistics,
     task_status: trio.TaskStatus[tuple[Endpoint, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `node` over HTTP until cancelled; then requests under way have two seconds to end.

@@ -157,9 +157,11 @@ class NodeStatus:
 class Statistics:
     """Counters since the start, by name and labels, for /-/metrics and for people.
 
-    `counters` only grow, `gauges` go up and down. Names follow Prometheus: `rpc_requests_total`. Labels come as
-    (name, value) pairs, in a fixed order for each name.
+    `counters` only grow, `gauges` go up and down. Names follow Prometheus: those of counters end in `_total`. Labels
+    come as (name, value) pairs, in a fixed order for each name. `meanings` has a line for each name that there is, also
+    for one with labels of which nothing was counted yet.
     """
 
     counters: dict[tuple[str, tuple[tuple[str, str], ...]], float] = attrs.field(factory=dict)
     gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = attrs.field(factory=dict)
+    meanings: dict[str, str] = attrs.field(factory=dict)

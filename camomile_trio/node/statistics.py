@@ -1,7 +1,7 @@
-"""Every counter and gauge of a node under its public name.
+"""Every counter and gauge of a node under its public name, with what it means.
 
 Rules of this file: it reads and counts nothing itself. Names and labels follow the conventions of Prometheus; they
-are part of the public interface.
+are part of the public interface, and docs/operating.md lists them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         core.holdings,
     )
 
-    def by(name: str, label: str, counts: Counter[str]) -> None:
+    def by(name: str, label: str, counts: Counter[str], meaning: str) -> None:
+        result.meanings[name] = meaning
         for value, count in sorted(counts.items()):
             result.counters[name, ((label, value),)] = count
 
-    def outcome(kind: str, name: str, count: int) -> None:
-        result.counters["rpc_outcomes_total", (("kind", kind), ("outcome", name))] = count
+    def outcomes(outcome: str, counts: Counter[str]) -> None:
+        for kind, count in sorted(counts.items()):
+            result.counters["rpc_outcomes_total", (("kind", kind), ("outcome", outcome))] = count
 
     def largest(sort: Sort) -> int:
         try:
@@ -39,69 +41,86 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         except StorageError:
             return 0  # the disk cannot be read, which other figures say
 
-    by("rpc_requests_total", "kind", rpc.requests)
-    by("rpc_received_total", "kind", rpc.received)
-    by("rpc_dropped_total", "reason", rpc.dropped)
-    by("store_refused_total", "reason", holdings.refused)
-    for kind, count in sorted(rpc.answered.items()):
-        outcome(kind, "answered", count)
-    for kind, count in sorted(rpc.failed.items()):
-        outcome(kind, "failed", count)
-    for name, total in (
-        ("rpc_retransmissions_total", rpc.retransmitted),
-        ("datagrams_received_total", moved.datagrams_in),
-        ("datagrams_sent_total", moved.datagrams_out),
-        ("datagrams_dropped_total", moved.dropped_out),
-        ("datagrams_unseen_total", moved.dropped_in),
-        ("datagram_errors_total", moved.send_errors),
-        ("transport_received_bytes_total", moved.bytes_in),
-        ("transport_sent_bytes_total", moved.bytes_out),
-        ("streams_accepted_total", moved.streams_in),
-        ("streams_opened_total", moved.streams_out),
-        ("streams_refused_total", moved.streams_refused),
-        ("storage_commits_total", stored.commits),
-        ("storage_writes_total", stored.committed_writes),
-        ("storage_refused_total", stored.refused),
-        ("storage_busy_total", stored.busy),
-        ("storage_failures_total", stored.failures),
-        ("storage_damaged_values_total", holdings.damaged),
-        ("cache_evictions_total", holdings.cache.evicted),
-        ("repair_records_sent_total", maintenance.repair.sent),
-        ("repair_records_adopted_total", maintenance.repair.adopted),
-        ("maintenance_failures_total", maintenance.failures),
-        ("newcomers_left_to_replication_total", maintenance.newcomers_left),
-        ("puts_refused_total", operations.turns.refused),
-        ("reminders_told_total", core.reminders.told),
-        ("reminders_dropped_total", core.reminders.dropped),
-        ("clock_jumps_total", core.clocks.jumps),
-        ("clock_disagreements_total", core.clocks.disagreements),
-        ("leases_woken_total", maintenance.renewing.woken),
-        ("peers_forgotten_total", core.rpc.peers.forgotten),
-        ("verdicts_dropped_total", core.rpc.verdicts.dropped),
+    by("rpc_requests_total", "kind", rpc.requests, "Requests to peers, by kind, each once however often it was sent")
+    by("rpc_received_total", "kind", rpc.received, "Well-formed messages from peers of this network, by kind")
+    by("rpc_dropped_total", "reason", rpc.dropped, "What came from peers, or would have gone to them, and was dropped")
+    by("store_refused_total", "reason", holdings.refused, "Records that peers offered and this node refused")
+    result.meanings["rpc_outcomes_total"] = "Requests to peers that were answered, and that failed at their deadline"
+    outcomes("answered", rpc.answered)
+    outcomes("failed", rpc.failed)
+    for name, total, meaning in (
+        ("rpc_retransmissions_total", rpc.retransmitted, "Requests sent again because their answer was late"),
+        ("datagrams_received_total", moved.datagrams_in, "UDP datagrams received"),
+        ("datagrams_sent_total", moved.datagrams_out, "UDP datagrams sent"),
+        ("datagrams_dropped_total", moved.dropped_out, "Datagrams not sent: a full socket or a refused address"),
+        ("datagrams_unseen_total", moved.dropped_in, "Datagrams received from sources that flood, dropped unread"),
+        ("datagram_errors_total", moved.send_errors, "Errors of the system when a datagram was sent"),
+        ("transport_received_bytes_total", moved.bytes_in, "Bytes received from peers, over UDP and TCP"),
+        ("transport_sent_bytes_total", moved.bytes_out, "Bytes sent to peers, over UDP and TCP"),
+        ("streams_accepted_total", moved.streams_in, "TCP connections from peers that were accepted"),
+        ("streams_opened_total", moved.streams_out, "TCP connections to peers that were opened"),
+        ("streams_refused_total", moved.streams_refused, "TCP connections from peers closed at a bound or for a lie"),
+        ("storage_commits_total", stored.commits, "Commits of the storage, each of one write or more"),
+        ("storage_writes_total", stored.committed_writes, "Writes that were committed"),
+        ("storage_refused_total", stored.refused, "Writes refused because the storage was full"),
+        ("storage_busy_total", stored.busy, "Writes refused because too many waited for their commit"),
+        ("storage_failures_total", stored.failures, "Commits and syncs that the disk failed"),
+        ("storage_damaged_values_total", holdings.damaged, "Stored values that did not hash to their key when read"),
+        ("cache_evictions_total", holdings.cache.evicted, "Cached copies that made room for others"),
+        ("repair_records_sent_total", maintenance.repair.sent, "Records that this node brought to other holders"),
+        ("repair_records_adopted_total", maintenance.repair.adopted, "Newer records taken over from other holders"),
+        ("maintenance_failures_total", maintenance.failures, "Rounds of maintenance that the disk broke off"),
+        (
+            "newcomers_left_to_replication_total",
+            maintenance.newcomers_left,
+            "New contacts not handed their records at once, because too many came together",
+        ),
+        ("puts_refused_total", operations.turns.refused, "Puts answered 503 because their turn would come too late"),
+        ("reminders_told_total", core.reminders.told, "Keys that a holder had missed and was told of later"),
+        ("reminders_dropped_total", core.reminders.dropped, "Keys that a holder missed, left to replication"),
+        ("clock_jumps_total", core.clocks.jumps, "Times that the wall clock was set, or the machine slept"),
+        (
+            "clock_disagreements_total",
+            core.clocks.disagreements,
+            "Answers to pings from peers whose clocks are more than 10 minutes from this one",
+        ),
+        ("leases_woken_total", maintenance.renewing.woken, "Leases that had ended unrenewed and were brought back"),
+        ("peers_forgotten_total", core.rpc.peers.forgotten, "Endpoints forgotten because too many were remembered"),
+        ("verdicts_dropped_total", core.rpc.verdicts.dropped, "Silent contacts kept, since too many awaited judgement"),
     ):
+        result.meanings[name] = meaning
         result.counters[name, ()] = total
-    for name, amount in (
-        ("contacts", len(core.table)),
-        ("peers_answering", sum(map(core.is_answering, core.table))),
-        ("peers_remembered", len(core.rpc.peers)),
-        ("requests_pending", core.rpc.pending),
-        ("deadlines_pending", len(core.rpc.deadlines)),
-        ("operations_under_way", operations.under_way),
-        ("puts_waiting", operations.turns.waiting),
-        ("stream_connections", moved.stream_connections),
-        ("stored_keys", stored.keys),
-        ("stored_values", stored.values),
-        ("stored_bytes", stored.bytes),
-        ("max_stored_bytes", stored.max_bytes),
-        ("largest_publisher_bytes", largest(Sort.PUBLISHER)),
-        ("largest_network_bytes", largest(Sort.NETWORK)),
-        ("largest_carrier_bytes", largest(Sort.CARRIER)),
-        ("storage_writes_pending", stored.pending),
-        ("reminders_waiting", core.reminders.keys),
-        ("cached_values", len(holdings.cache)),
-        ("cached_bytes", holdings.cache.bytes),
-        ("clock_ahead", int(core.clocks.is_ahead())),
-        ("ready", int(not core.readiness.reason)),
+    for name, amount, meaning in (
+        ("contacts", len(core.table), "Nodes in the routing table, whether or not they answer now"),
+        (
+            "peers_answering",
+            sum(map(core.is_answering, core.table)),
+            "Nodes in the routing table whose last request was answered; 0 for one that is cut off, or the first",
+        ),
+        ("peers_remembered", len(core.rpc.peers), "Endpoints whose round trips are remembered"),
+        ("requests_pending", core.rpc.pending, "Requests to peers that wait for their answer"),
+        ("deadlines_pending", len(core.rpc.deadlines), "Timers of requests that have not run out"),
+        ("operations_under_way", operations.under_way, "Puts, gets, forgets and pings of users under way"),
+        ("puts_waiting", operations.turns.waiting, "Puts that wait for their turn"),
+        ("stream_connections", moved.stream_connections, "TCP connections with peers that are open"),
+        ("stored_keys", stored.keys, "Keys of which a record or a value is stored"),
+        ("stored_values", stored.values, "Values kept beside their records; cached copies are not among them"),
+        ("stored_bytes", stored.bytes, "Bytes stored, as they count against max_stored_bytes"),
+        ("max_stored_bytes", stored.max_bytes, "Bytes that may be stored (--max-storage)"),
+        ("largest_publisher_bytes", largest(Sort.PUBLISHER), "Bytes stored of the publisher that has most here"),
+        ("largest_network_bytes", largest(Sort.NETWORK), "Bytes stored of the source network that put most"),
+        ("largest_carrier_bytes", largest(Sort.CARRIER), "Bytes stored of the source network that replicated most"),
+        ("storage_writes_pending", stored.pending, "Writes that wait for their commit"),
+        ("reminders_waiting", core.reminders.keys, "Keys that silent holders are still to be told of"),
+        ("cached_values", len(holdings.cache), "Cached copies in memory"),
+        ("cached_bytes", holdings.cache.bytes, "Bytes of cached copies in memory"),
+        ("clock_ahead", int(core.clocks.is_ahead()), "1 while most peers call this node's wall clock ahead"),
+        (
+            "ready",
+            int(not core.readiness.reason),
+            "1 when the node has joined, another node answers unless it stands alone, and its storage works",
+        ),
     ):
+        result.meanings[name] = meaning
         result.gauges[name, ()] = amount
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 
 from tests.cluster.network import CACHE_LIFE, FORGOTTEN_WITHIN, Network, wait_until
@@ -39,6 +41,15 @@ def test_services_ask_each_other_by_their_names_and_by_no_others(network: Networ
     rebound = Request("node", "GET", f"/{KEY_OF_SONG}", headers={"Host": "page.example:8080"})
     (refused,) = network.client.ask([rebound])
     assert (refused.status, b"--http-host" in refused.body) == (403, True)
+
+
+def test_no_replica_can_take_the_machine_from_the_others(network: Network) -> None:
+    containers = [replica.container for replica in network.replicas()]
+    for about in json.loads(docker("container", "inspect", *containers)):
+        bounds = about["HostConfig"]
+        assert bounds["Memory"] == 2**30
+        assert bounds["PidsLimit"] == 128
+        assert [(each["Name"], each["Hard"]) for each in bounds["Ulimits"]] == [("nofile", 4096)]
 
 
 def test_what_is_put_at_any_replica_is_got_at_every_other(network: Network) -> None:

@@ -10,12 +10,19 @@ from pathlib import Path
 
 import click
 import pytest
+import trio.testing
 
 from camomile_trio.cli import camomile
+from camomile_trio.cli.line_writer import LineWriter
+from camomile_trio.cli.running import Process
+from camomile_trio.cli.stop_signals import StopSignals
+from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.problems import _STATUSES
+from camomile_trio.node.node import open_node
 from tests.docs.documents import ROOT, documents, name_of
 from tests.docs.source import PACKAGE, functions, members, numbers, text_of
+from tests.node.test_node import on_a_line
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 NAMES = [name_of(path) for path in documents()]
@@ -62,16 +69,36 @@ def test_documents_speak_of_options_that_there_are(document: str) -> None:
     assert named - known - FOREIGN_OPTIONS - {"--help"} == set()
 
 
+async def exported() -> dict[str, str]:
+    """What a `camomile node` that did nothing yet exposes: the meaning of each metric, by its name."""
+    process = Process(StopSignals(), LineWriter(2))
+    async with open_node(transport=on_a_line()) as node:
+        text, _ = Metrics(node, process.statistics).exposition("")
+    return dict(re.findall(r"^# HELP (\w+) (.*)$", text.decode(), flags=re.MULTILINE))
+
+
+async def test_operators_find_every_metric_that_there_is_and_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    section = (ROOT / "docs" / "operating.md").read_text("utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    table = section.partition("| metric |")[2].partition("\n\n")[0]
+    names = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert sorted(names) == sorted(await exported())
+
+
+async def test_every_metric_says_what_it_counts(autojump_clock: trio.testing.MockClock) -> None:
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"[a-z]+", text.lower()))
+
+    meanings = await exported()
+    # A meaning that only spells the name out says nothing.
+    assert [name for name, meaning in meanings.items() if words(meaning) <= words(name.replace("_", " "))] == []
+    assert len(set(meanings.values())) == len(meanings)
+
+
 @pytest.mark.parametrize("document", NAMES)
-def test_documents_speak_of_metrics_that_there_are(document: str) -> None:
-    counted = text_of("node/statistics.py") | text_of("http/metrics.py") | text_of("cli/running.py")
-    named = set(re.findall(r"camomile_\w+", (ROOT / document).read_text("utf-8"))) - FOREIGN_METRICS
-    unknown = {name for name in named if not {short(name), short(name).removesuffix("_total")} & counted}
-    assert unknown == set()
-
-
-def short(metric: str) -> str:
-    return metric.removeprefix("camomile_")
+async def test_documents_speak_of_metrics_that_there_are(document: str, autojump_clock: trio.testing.MockClock) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    named = set(re.findall(r"\b(?:camomile|process)_\w+", text)) - FOREIGN_METRICS
+    assert named - set(await exported()) == set()
 
 
 def test_the_architecture_names_what_is_in_the_source() -> None:
@@ -114,13 +141,12 @@ def test_the_bounds_are_those_of_the_source() -> None:
     assert wrong == []
 
 
-def test_the_metrics_of_the_bounds_are_there() -> None:
-    counted = text_of("node/statistics.py") | text_of("http/metrics.py") | text_of("cli/running.py")
+async def test_the_metrics_of_the_bounds_are_there(autojump_clock: trio.testing.MockClock) -> None:
     table = ARCHITECTURE.read_text("utf-8").partition("## Bounds")[2]
     seen_in = [line.rpartition("| ")[2] for line in table.splitlines() if line.count("|") == 5][2:]
     named = {name for cell in seen_in for name in re.findall(r"`([a-z_]+)`", cell)}
     assert len(named) >= 15
-    assert {name for name in named if not {name, name.removesuffix("_total")} & counted} == set()
+    assert {f"camomile_{name}" for name in named} - set(await exported()) == set()
 
 
 def test_every_status_and_path_of_the_rest_interface_is_described() -> None:

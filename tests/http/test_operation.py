@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 
 import pytest
 from quart_trio.testing import TrioClient as Client
@@ -115,6 +116,12 @@ async def test_what_the_node_counts_is_exposed(client: Client, node: FakeNode) -
             ("dropped_packets_total", ()): 1,
         },
         gauges={("records", ()): 5, ("queue_length", (("queue", "inbox"),)): 3},
+        meanings={
+            "rpc_requests_total": "Requests to peers",
+            "dropped_packets_total": "Packets that made no sense",
+            "records": "Records stored",
+            "queue_length": "What waits, by queue",
+        },
     )
     samples = await scrape(client)
     assert samples['camomile_rpc_requests_total{kind="ping",outcome="ok"}'] == 7
@@ -122,6 +129,28 @@ async def test_what_the_node_counts_is_exposed(client: Client, node: FakeNode) -
     assert samples["camomile_dropped_packets_total"] == 1
     assert samples["camomile_records"] == 5
     assert samples['camomile_queue_length{queue="inbox"}'] == 3
+
+
+async def test_every_metric_comes_with_its_meaning(client: Client, node: FakeNode) -> None:
+    node.counted = Statistics(
+        counters={("dropped_packets_total", ()): 1},
+        meanings={"dropped_packets_total": "Packets that made no sense", "store_refused_total": "Records refused"},
+    )
+    lines = (await body_of(await client.get("/-/metrics"))).decode().splitlines()
+    assert "# HELP camomile_dropped_packets_total Packets that made no sense" in lines
+    # Of which nothing was counted yet: that there is such a metric is seen all the same.
+    assert "# HELP camomile_store_refused_total Records refused" in lines
+    assert "# TYPE camomile_store_refused_total counter" in lines
+
+
+async def test_the_process_and_what_runs_in_it_are_told(client: Client) -> None:
+    """What alerts are made of: memory, processor, descriptors, restarts, versions."""
+    samples = await scrape(client)
+    assert samples[f'camomile_build_info{{python="{platform.python_version()}",version="0.1.0"}}'] == 1
+    assert 10e6 < samples["process_resident_memory_bytes"] <= samples["process_virtual_memory_bytes"]
+    assert samples["process_cpu_seconds_total"] > 0
+    assert 3 <= samples["process_open_fds"] <= samples["process_max_fds"]
+    assert samples["process_start_time_seconds"] > 1e9
 
 
 async def test_what_the_node_tells_is_measured(app: RestService, client: Client, node: FakeNode) -> None:
