@@ -42,7 +42,7 @@ _PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
     published = excluded.published, due = excluded.due, renew = excluded.renew, evictable = excluded.evictable,
     brought_by = excluded.brought_by,
     value = CASE WHEN excluded.size = size THEN coalesce(excluded.value, value) ELSE excluded.value END"""
-_VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE key = ?1)) FROM keys WHERE key = ?1"
+_VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE contents.key = keys.key)) FROM keys WHERE key = ?"
 # A key and its `StateRow`.
 _STATES = "SELECT key, size, registers, classic_until, published, brought_by FROM keys WHERE key IN "
 _STATE = _STATES + "(?)"
