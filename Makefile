@@ -1,5 +1,7 @@
 # The habits of this project, one command each. Needs make and Python 3.11 or newer; everything else is installed into
 # .venv, pinned and checked by hash. The stamp files under .venv make a second run start at once, without network.
+# PYTHON=python3.13 names an interpreter. The first environment is .venv, whatever made it, and is used when none is
+# named; one of another version than .venv has gets an environment of its own beside it, .venv-3.13.
 
 PYTHON ?= python3
 NODES ?= 10
@@ -9,6 +11,14 @@ ACCEPT ?=
 KILLS ?= 200
 
 VENV := .venv
+ifneq ($(origin PYTHON),file)
+    VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+    ifeq ($(wildcard .venv/lib/python$(VERSION)),)
+        ifneq ($(wildcard .venv/lib),)
+            VENV := .venv-$(VERSION)
+        endif
+    endif
+endif
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
@@ -84,8 +94,8 @@ bench-growth: $(VENV)/dev.stamp  ## SQLite and a node's start from ten thousand 
 lock: $(VENV)/dev.stamp  ## pin the dependencies anew (needs Python 3.11 and a package registry)
 	tools/lock.sh $(BIN)/python --upgrade
 
-clean:  ## remove what was made here, the environment included
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+clean:  ## remove what was made here, the environments included
+	rm -rf .venv .venv-3.* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/venv.stamp:

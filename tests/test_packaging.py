@@ -1,12 +1,13 @@
-"""What reaches a user: the locks, the wheel, and the settings of the containers.
+"""What reaches a user: the locks, the wheel, the source distribution, and the settings of the containers.
 
-Rules of this file: no network; a wheel is built and installed from the checkout alone.
+Rules of this file: no network; a wheel and a source distribution are made from the checkout alone.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -101,6 +102,61 @@ def test_an_installed_wheel_gives_the_command_and_its_version(wheel: Path, tmp_p
             timeout=60,
         )
         assert said.stdout.split() == ["camomile", project()["version"]]
+
+
+def source_distribution(tree: Path, directory: Path) -> Path:
+    """Made from `tree`, and unpacked below `directory`."""
+    build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(directory), str(tree)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    (packed,) = directory.glob("*.tar.gz")
+    # Not by tarfile: Python 3.11.2 does not know the filter that 3.12 asks for.
+    subprocess.run(["tar", "-xzf", str(packed), "-C", str(directory)], check=True, timeout=60)
+    return directory / packed.name.removesuffix(".tar.gz")
+
+
+def files_of(tree: Path) -> set[str]:
+    return {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return source_distribution(ROOT, tmp_path_factory.mktemp("sdist"))
+
+
+def in_git(*options: str) -> set[str]:
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", *options]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
+    return {name for name in said.split("\0") if (ROOT / name).is_file()}
+
+
+def test_the_source_distribution_holds_every_file_of_the_repository_and_nothing_else(unpacked: Path) -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no checkout, or git is not installed: nothing says which files belong to the repository")
+    packed = files_of(unpacked)
+    assert in_git() <= packed
+    assert packed <= in_git("--cached", "--others", "--exclude-standard") | {"PKG-INFO"}
+
+
+def test_what_a_day_of_work_leaves_behind_is_not_packed(unpacked: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(unpacked, tree)
+    for left in (
+        "tests/__pycache__/a.pyc",
+        "camomile_trio/http/__pycache__/a.pyc",
+        "deploy/wheels/a-1-any.whl",
+        "x.log",
+    ):
+        (tree / left).parent.mkdir(exist_ok=True)
+        (tree / left).touch()
+    assert files_of(source_distribution(tree, tmp_path / "again")) == files_of(unpacked)
+
+
+def test_the_tests_of_the_source_distribution_find_all_that_they_import_and_read(unpacked: Path) -> None:
+    collect = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "tests"]
+    read = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/docs/test_mentions.py"]
+    for command in (collect, read):
+        done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_the_package_knows_its_version() -> None:
