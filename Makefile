@@ -103,14 +103,18 @@ $(VENV)/venv.stamp:
 	    { echo "Camomile needs Python 3.11 or newer and '$(PYTHON)' is not: make PYTHON=python3.12 (or another)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "'$(PYTHON)' cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@echo "Making a Python environment in $(VENV). It is made once."
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/run.stamp: $(VENV)/venv.stamp requirements/run.txt requirements/build.txt pyproject.toml
-	$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
-	$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@echo "Installing the packages that Camomile runs on (requirements/run.txt). This can take two minutes ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@echo "Installing the command $(BIN)/camomile ..."
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
-	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@echo "Installing what the tests and the tools need (requirements/dev.txt). This can take two minutes ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@

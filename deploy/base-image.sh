@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a base image for deploy/Dockerfile out of Debian's packages, for a machine whose container engine reaches no
-# image registry. About 40 s and 123 MB. Needs root and debootstrap (apt-get install debootstrap), and a Debian mirror:
-# the one that this machine's apt uses, or DEBIAN_MIRROR.
+# image registry. About 40 s on an idle machine, and 123 MB. Needs root and debootstrap (apt-get install debootstrap), and
+# a Debian mirror: the one that this machine's apt uses, or DEBIAN_MIRROR.
 # usage: deploy/base-image.sh [NAME:TAG]        (camomile-base:bookworm by default)
 set -eu
 
@@ -30,6 +30,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 root=$work/root
 
+echo "base-image: fetching and unpacking Debian's packages; this can take two minutes"
 # shellcheck disable=SC2086 # an empty mirror is debootstrap's own
 debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$suite" "$root" $mirror >"$work/log" 2>&1 || {
     tail -n 20 "$work/log" >&2
