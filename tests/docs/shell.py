@@ -116,6 +116,7 @@ class Shell:
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(("CAMOMILE_", "XDG_"))}
         own = {
             "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(home),
             "PATH": f"{tools}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "LC_ALL": "C.UTF-8",

@@ -54,10 +54,9 @@ def test_what_is_shown_as_printed_belongs_to_a_program() -> None:
 
 
 @pytest.mark.parametrize("document", sorted({block.document for block in of_way(Way.SHELL)}))
-def test_a_shell_says_what_is_shown(document: str, cluster: Ports, tmp_path: Path) -> None:
+def test_a_shell_says_what_is_shown(document: str, shell: Shell) -> None:
     if missing := missing_tools():
         pytest.skip(f"{', '.join(missing)} is not installed: the commands of {document} were not run")
-    shell = Shell.new(tmp_path, cluster)
     for block in of_way(Way.SHELL):
         if block.document != document:
             continue
@@ -86,7 +85,7 @@ def test_a_program_prints_what_is_shown(block: Block, tmp_path: Path) -> None:
     assert agrees(shown.text, done.stdout), f"{shown}\nshown:\n{shown.text}\nprinted:\n{done.stdout}"
 
 
-def recipe_of(*targets: str) -> subprocess.CompletedProcess[str]:
+def recipe_of(*targets: str, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """What make would do for the targets; nothing of it is done."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed: its targets were not looked at")
@@ -94,7 +93,7 @@ def recipe_of(*targets: str) -> subprocess.CompletedProcess[str]:
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "--dry-run", "--no-print-directory", *targets]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -110,6 +109,22 @@ def test_make_knows_what_is_asked_of_it(block: Block) -> None:
 def test_make_run_starts_the_cluster_that_these_tests_speak_to() -> None:
     last = recipe_of("run").stdout.splitlines()[-1]
     assert last.endswith(f"/camomile cluster -n {NODES} --http 127.0.0.1:8080")
+
+
+def test_make_says_what_it_installs_before_each_step(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "requirements").mkdir()
+    for lock in ("build", "run", "dev"):
+        (tmp_path / "requirements" / f"{lock}.txt").touch()
+    lines = recipe_of("run", "test", directory=tmp_path).stdout.splitlines()
+    slow = [number for number, line in enumerate(lines) if "-m venv --clear" in line or "-m pip" in line]
+    assert len(slow) == 4
+    assert [lines[number] for number in slow if not lines[number - 1].startswith('echo "')] == []
+
+
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 200
 
 
 def test_what_is_for_containers_names_files_that_are_there() -> None:
