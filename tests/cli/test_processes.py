@@ -294,7 +294,8 @@ class TestALogThatNobodyReads:
             "async def body(stop):\n"
             "    stop.has_started = True\n"
             "    os.write(1, b'stuck')\n"
-            "    os.write(2, bytes(2**20))\n"
+            "    while True:\n"
+            "        os.write(2, bytes(2**20))\n"
             "trio.run(lambda: run_until_stopped(body, limit=10))\n"
         )
         reading, writing = os.pipe()
