@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from camomile_trio.config import Config, StorageConfig
 from camomile_trio.errors import BadKey, BadNodeId, NodeClosed, NotFound, StorageError
@@ -23,32 +24,30 @@ VALUE = b"a value"
 KEY = Key.of(VALUE)
 NOBODY = Key.of(b"nobody has it")
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 @asynccontextmanager
 async def on_a_line() -> AsyncIterator[Line]:
     yield Line()
 
 
-async def test_the_first_node_of_a_network_is_ready_when_its_block_begins() -> None:
+async def test_the_first_node_of_a_network_is_ready_when_its_block_begins(autojump_clock: MockClock) -> None:
     async with open_node(transport=on_a_line()) as node:
         assert node.ready
         assert (await node.put(VALUE)).key == KEY
 
 
-async def test_one_that_has_somebody_to_ask_is_not() -> None:
+async def test_one_that_has_somebody_to_ask_is_not(autojump_clock: MockClock) -> None:
     async with open_node(Config(join="10.0.0.1:8118"), transport=on_a_line()) as node:
         assert not node.ready
 
 
-async def test_an_error_of_the_block_arrives_as_itself() -> None:
+async def test_an_error_of_the_block_arrives_as_itself(autojump_clock: MockClock) -> None:
     with pytest.raises(NotFound):
         async with open_node(transport=on_a_line()) as node:
             await node.get(NOBODY)
 
 
-async def test_a_task_that_crashes_ends_the_block_and_is_seen() -> None:
+async def test_a_task_that_crashes_ends_the_block_and_is_seen(autojump_clock: MockClock) -> None:
     class Broken(MemoryStorage):
         async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
             task_status.started()
@@ -66,13 +65,13 @@ async def test_a_task_that_crashes_ends_the_block_and_is_seen() -> None:
 
 
 @pytest.mark.parametrize("value", [VALUE, bytearray(VALUE), memoryview(VALUE)], ids=["bytes", "bytearray", "view"])
-async def test_a_value_is_any_sort_of_bytes(value: bytes | bytearray | memoryview) -> None:
+async def test_a_value_is_any_sort_of_bytes(autojump_clock: MockClock, value: bytes | bytearray | memoryview) -> None:
     async with one_node() as (node, _):
         assert (await node.put(value)).key == KEY
         assert type((await node.get(KEY)).value) is bytes
 
 
-async def test_what_changes_after_the_put_changes_no_value() -> None:
+async def test_what_changes_after_the_put_changes_no_value(autojump_clock: MockClock) -> None:
     async with one_node() as (node, _):
         value = bytearray(VALUE)
         await node.put(value)
@@ -81,7 +80,7 @@ async def test_what_changes_after_the_put_changes_no_value() -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, bytes(KEY), KEY.hex(), KEY.hex().upper()], ids=["key", "bytes", "hex", "HEX"])
-async def test_a_key_may_be_given_as_its_digits_or_its_bytes(key: Key | bytes | str) -> None:
+async def test_a_key_may_be_given_as_its_digits_or_its_bytes(autojump_clock: MockClock, key: Key | bytes | str) -> None:
     async with one_node() as (node, _):
         await node.put(VALUE)
         assert (await node.get(key)).value == VALUE
@@ -107,14 +106,14 @@ async def test_a_key_may_be_given_as_its_digits_or_its_bytes(key: Key | bytes | 
     ],
 )
 async def test_a_value_of_a_wrong_type_is_a_type_error_that_says_what_to_pass(
-    call: Callable[[Any], Awaitable[object]], says: str
+    autojump_clock: MockClock, call: Callable[[Any], Awaitable[object]], says: str
 ) -> None:
     async with one_node() as (node, _):
         with pytest.raises(TypeError, match=says):
             await call(node)
 
 
-async def test_what_is_no_key_and_no_id_is_an_error_of_camomile() -> None:
+async def test_what_is_no_key_and_no_id_is_an_error_of_camomile(autojump_clock: MockClock) -> None:
     async with one_node() as (node, _):
         for wrong in ("abc", VALUE):
             with pytest.raises(BadKey):
@@ -125,7 +124,7 @@ async def test_what_is_no_key_and_no_id_is_an_error_of_camomile() -> None:
                 await node.ping(wrong)
 
 
-async def test_a_config_is_a_config() -> None:
+async def test_a_config_is_a_config(autojump_clock: MockClock) -> None:
     wrong: Any = {"join": ()}
     with pytest.raises(TypeError, match="config has to be a Config"):
         async with open_node(wrong):
@@ -135,7 +134,7 @@ async def test_a_config_is_a_config() -> None:
 # What is shown -----------------------------------------------------------------------------------------------------
 
 
-async def test_keys_and_ids_are_shown_as_hexadecimal_digits() -> None:
+async def test_keys_and_ids_are_shown_as_hexadecimal_digits(autojump_clock: MockClock) -> None:
     async with one_node() as (node, line):
         stored = await node.put(VALUE)
         found = await node.get(stored.key)
@@ -167,7 +166,7 @@ def test_a_large_value_is_shown_by_its_size() -> None:
 # Closed ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_closed_node_says_that_it_is_closed() -> None:
+async def test_a_closed_node_says_that_it_is_closed(autojump_clock: MockClock) -> None:
     async with one_node() as (node, _):
         key = (await node.put(VALUE)).key
         node_id, endpoint = node.id, node.endpoint
@@ -191,7 +190,7 @@ async def test_a_closed_node_says_that_it_is_closed() -> None:
     assert (node.id, node.endpoint) == (node_id, endpoint)
 
 
-async def test_who_waits_for_a_node_that_ends_hears_of_it() -> None:
+async def test_who_waits_for_a_node_that_ends_hears_of_it(autojump_clock: MockClock) -> None:
     heard: list[str] = []
 
     async def wait(node: Node) -> None:
@@ -207,7 +206,9 @@ async def test_who_waits_for_a_node_that_ends_hears_of_it() -> None:
     assert len(heard) == 1
 
 
-async def test_a_node_that_could_not_be_opened_says_why_and_not_in_a_group(tmp_path: Any) -> None:
+async def test_a_node_that_could_not_be_opened_says_why_and_not_in_a_group(
+    autojump_clock: MockClock, tmp_path: Any
+) -> None:
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(StorageError):
         async with open_node(Config(storage=StorageConfig(data_dir=str(tmp_path / "file"))), transport=on_a_line()):

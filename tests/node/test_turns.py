@@ -9,8 +9,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from camomile_trio.errors import Overloaded
 from camomile_trio.node.turns import PATIENCE, Turns
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 def turns(at_once: int = 2, waiting: int = 100) -> Turns:
     return Turns(at_once=at_once, waiting=waiting, clock=trio.current_time)
