@@ -115,9 +115,16 @@ def _good_name(instance: object, attribute: attrs.Attribute[Any], value: str) ->
 
 
 def _number_of_nodes(instance: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
-    if value is not None:
-        _between(1, MOST_EXPECTED)(instance, attribute, value)
-        require_type(attribute.name, value, int, "a whole number or None")
+    if value is None:
+        return
+    if isinstance(value, bool):
+        raise TypeError(f"{attribute.name} has to be a whole number or None, not bool")
+    require_type(attribute.name, value, int, "a whole number or None")
+    if not 1 <= value <= MOST_EXPECTED:
+        raise ConfigError(
+            f"{attribute.name} is {value}, outside 1 to {MOST_EXPECTED}",
+            remedy=f"give a number of nodes from 1 to {MOST_EXPECTED}, this one included",
+        )
 
 
 def _endpoint(given: Endpoint | str) -> Endpoint:
