@@ -23,6 +23,9 @@ import attrs
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId, as_int, bucket_index
 
+# A node's own `check_after`, in seconds.
+CHECK_AFTER = 60.0
+
 
 @attrs.frozen
 class Bucket:

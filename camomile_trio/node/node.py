@@ -20,11 +20,11 @@ import attrs
 import trio
 
 from camomile_trio.config import DEFAULT_NETWORK, Config, require_type
-from camomile_trio.errors import StorageError
+from camomile_trio.errors import ConfigError, StorageError
 from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.kademlia.routing import CHECK_AFTER, RoutingTable
 from camomile_trio.node.arguments import as_key, as_lines, as_node_id, as_seconds, as_value
 from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.core import Core, Readiness
@@ -69,8 +69,6 @@ from camomile_trio.transport.udp import open_udp
 
 # How long a node waits for a key file that somebody else has to make, and how often it looks.
 KEY_PATIENCE, KEY_PAUSE = 60.0, 1.0
-# A member of a full bucket is not questioned for a newcomer while it was heard of within this time, in seconds.
-CHECK_AFTER = 60.0
 
 
 @functools.cache
@@ -253,6 +251,7 @@ async def open_node(
     identity: KeyPair | None = None,
     publisher: KeyPair | None = None,
     resolver: Resolver = resolve,
+    table: RoutingTable | None = None,
 ) -> AsyncIterator[Node]:
     """Opens a node for the length of the block. However the block is left, the node hands its records over, within
     `hand_over_deadline`, and stops. What the block raises leaves as itself.
@@ -260,8 +259,9 @@ async def open_node(
     The first node of a network, which has nobody to join, is ready at once; for others see `Node.wait_ready`.
 
     The arguments after `config` replace what the config would make: a simulated transport, a storage of one's own, the
-    wall clock (ms since the epoch), the source of randomness, the keys. ConfigError, TransportError (an address is
-    taken), StorageError (the data directory is in use, damaged, not writable).
+    wall clock (ms since the epoch), the source of randomness, the keys, the name service, a routing table that may have
+    contacts already. ConfigError, TransportError (an address is taken), StorageError (the data directory is in use,
+    damaged, not writable).
     """
     require_type("config", config, Config | None, "a Config", remedy="write open_node(Config(...))")
     config = config or Config()
@@ -272,7 +272,8 @@ async def open_node(
         identity = identity or _node_key(config, rng)
         publisher = publisher or await _publisher_key(config, identity, rng)
         bound = await stack.enter_async_context(transport or open_udp(config.listen, limits=_stream_limits(config)))
-        core, inbox = _wire(config, identity, publisher, bound, kept, wall_clock or _wall_clock, rng)
+        table = _table(config, identity, table)
+        core, inbox = _wire(config, identity, publisher, bound, kept, table, wall_clock or _wall_clock, rng)
         operations = Operations(core)
         maintenance = Maintenance(core)
 
@@ -357,6 +358,16 @@ def _tell_of_failing(reason: str) -> None:
         log.info("the storage works again")
 
 
+def _table(config: Config, identity: KeyPair, given: RoutingTable | None) -> RoutingTable:
+    own, k = identity.node_id, config.kademlia.k
+    if given is None:
+        return RoutingTable(own, k, check_after=CHECK_AFTER)
+    if given.own != own or given.k != k:
+        wrong = f"the routing table is of node {given.own} with k = {given.k}, and the node is {own} with k = {k}"
+        raise ConfigError(wrong, remedy="make it with the id of the identity and the k of the config")
+    return given
+
+
 def _node_key(config: Config, rng: random.Random) -> KeyPair:
     if config.storage.data_dir is None:
         return KeyPair.new(rng)
@@ -385,6 +396,7 @@ def _wire(
     publisher: KeyPair,
     transport: Transport,
     storage: Storage,
+    table: RoutingTable,
     wall_clock: WallClock,
     rng: random.Random,
 ) -> tuple[Core, Inbox]:
@@ -392,7 +404,6 @@ def _wire(
     clock = trio.lowlevel.current_clock().current_time
     events = Events()
     network = network_id(config.network)
-    table = RoutingTable(identity.node_id, config.kademlia.k, check_after=CHECK_AFTER)
     rpc = Rpc(
         own=identity.node_id,
         network=network,

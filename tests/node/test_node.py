@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,9 +13,11 @@ import trio.testing
 from trio.testing import MockClock
 
 from camomile_trio.config import Config, StorageConfig
-from camomile_trio.errors import BadKey, BadNodeId, NodeClosed, NotFound, StorageError
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.errors import BadKey, BadNodeId, ConfigError, NodeClosed, NotFound, StorageError
+from camomile_trio.identity import KeyPair
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.node.results import Found, Pinged
 from camomile_trio.storage.memory import MemoryStorage
@@ -22,6 +25,7 @@ from tests.node.line import Line, Peer, one_node
 
 VALUE = b"a value"
 KEY = Key.of(VALUE)
+ALICE = KeyPair.new(random.Random("alice"))
 NOBODY = Key.of(b"nobody has it")
 
 
@@ -39,6 +43,22 @@ async def test_the_first_node_of_a_network_is_ready_when_its_block_begins(autoju
 async def test_one_that_has_somebody_to_ask_is_not(autojump_clock: MockClock) -> None:
     async with open_node(Config(join="10.0.0.1:8118"), transport=on_a_line()) as node:
         assert not node.ready
+
+
+async def test_a_table_that_is_given_is_the_one_that_the_node_uses(autojump_clock: MockClock) -> None:
+    key = KeyPair.new(random.Random(1))
+    table = RoutingTable(key.node_id, 20)
+    contact = Contact(NodeId(bytes(32)), Endpoint.parse("10.0.0.2:8118"))
+    table.on_answer(contact, trio.current_time())
+    async with open_node(transport=on_a_line(), identity=key, table=table) as node:
+        assert node.contacts() == [contact]
+
+
+@pytest.mark.parametrize("table", [RoutingTable(NodeId(bytes(32)), 20), RoutingTable(ALICE.node_id, 8)])
+async def test_a_table_of_another_node_or_k_is_refused(table: RoutingTable, autojump_clock: MockClock) -> None:
+    with pytest.raises(ConfigError, match="the routing table is of node"):
+        async with open_node(transport=on_a_line(), identity=ALICE, table=table):
+            pass
 
 
 async def test_an_error_of_the_block_arrives_as_itself(autojump_clock: MockClock) -> None:
