@@ -1,44 +1,56 @@
-"""The house holds: each storey imports only to its left, and some things are known in one place only.
+"""The house holds: each room imports only from rooms to its left, no modules import each other in a circle, and some
+things are known in one place only.
 
-Rules of this file: it reads the package's source and imports none of it. The order of the storeys is that of
-docs/architecture.md: errors, (kademlia, alarm, accepting), (config, identity, wire, transport, storage), node, (http,
-simulation), cli. An import counts wherever it stands: in a function, or under TYPE_CHECKING.
+Rules of this file: it reads the package's source and imports none of it. The rooms and their order are those of
+docs/architecture.md, and those that are still to be built have their place already. An import counts wherever it
+stands: in a function, or under TYPE_CHECKING.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import attrs
 import pytest
 
-PACKAGE = "camomile_trio"
-ROOT = Path(__file__).resolve().parent.parent / PACKAGE
+from tools.house.imports import PACKAGE, Import, import_graph, imports, module_name, package_files
+from tools.house.trees import working_tree
 
-STOREYS = {
-    "errors": 0,
-    "kademlia": 1,
-    "alarm": 1,
-    "accepting": 1,
-    "config": 2,
-    "identity": 2,
-    "wire": 2,
-    "transport": 2,
-    "storage": 2,
-    "node": 3,
-    "http": 4,
-    "simulation": 4,
-    "cli": 5,
-    "__main__": 6,
+FILES = package_files(working_tree(Path(__file__).resolve().parent.parent))
+
+# From left to right. Rooms in one column know nothing of each other.
+COLUMNS = (
+    {"errors"},
+    {"kademlia", "alarm", "accepting"},
+    {"config", "identity", "wire", "transport", "storage"},
+    {"peer"},
+    {"holding"},
+    {"operations"},
+    {"upkeep"},
+    {"node"},
+    {"http", "simulation"},
+    {"cli"},
+    {"__main__"},
+)
+PLACE = {room: place for place, rooms in enumerate(COLUMNS) for room in rooms}
+NOT_BUILT_YET = frozenset({"peer", "holding", "operations", "upkeep"})
+
+# Rooms that may not see all that is to their left. The package itself, "", is its public API, which no room imports.
+MAY_SEE = {
+    "": frozenset({"errors", "kademlia", "config", "node"}),
+    "transport": frozenset({"errors", "alarm", "accepting", "kademlia.contacts"}),
+    "peer": frozenset({"errors", "kademlia", "config", "identity", "wire"}),
+    "holding": frozenset({"errors", "alarm", "kademlia", "config", "identity", "storage"}),
+    "http": frozenset(
+        {"errors", "kademlia", "accepting", "config"} | {"node.node.Node", "node.results", "node.events"}
+    ),
 }
-# The package itself is its public API; nothing inside imports it from there.
-PUBLIC_API_MAY_IMPORT = frozenset({"errors", "kademlia", "config", "node"})
-HTTP_MAY_IMPORT = frozenset({"errors", "kademlia", "accepting", "config", "node"})
-HTTP_MAY_SEE_OF_NODE = frozenset({"node.node.Node", "node.results", "node.events"})
-TRANSPORT_MAY_SEE_OF_KADEMLIA = frozenset({"kademlia.contacts"})
 
+# Goes as soon as no circle is left there.
+HAS_CIRCLES = frozenset({"simulation"})
+
+# The generator has its own way of naming its files.
 GENERATED = "wire.generated"
 # The one module that may use what is private to Trio.
 KNOWS_TRIO_INSIDE = "simulation.scheduling"
@@ -50,96 +62,71 @@ PURE = frozenset(
 )
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 
-# Libraries that are one storey's affair: the others see this package's own words for them.
+# Libraries that are known in these rooms only; the others see this package's own words for them.
 ONLY_IN = {
     "betterproto2": {"wire"},
     "google": {"wire"},
-    "nacl": {"identity"},
+    "nacl": {"identity", "peer"},
     "sqlite3": {"storage"},
     "quart": {"http"},
     "quart_trio": {"http"},
     "hypercorn": {"http", "cli"},
     "prometheus_client": {"http"},
-    "click": {"cli", "__main__"},
-    "rich": {"cli"},
+    "click": {"simulation", "cli", "__main__"},
+    "rich": {"simulation", "cli"},
     "httpx": {"cli"},
     "structlog": {"node", "http", "simulation", "cli"},
-    "trio": {"alarm", "accepting", "identity", "transport", "storage", "node", "http", "simulation", "cli"},
+    "trio": {"alarm", "accepting", "transport", "storage", "peer", "operations", "upkeep", "node"}
+    | {"http", "simulation", "cli"},
 }
-
-
-@attrs.frozen
-class Import:
-    """One name that a module imports: `module` is dotted, `name` what it takes from there, if anything."""
-
-    line: int
-    module: str
-    name: str = ""
-
-    def inside(self) -> str | None:
-        """The dotted path below the package, or None when it comes from elsewhere."""
-        path = f"{self.module}.{self.name}" if self.name else self.module
-        return path.removeprefix(PACKAGE).lstrip(".") if path.split(".")[0] == PACKAGE else None
-
-
-def imports(tree: ast.Module) -> Iterator[Import]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (Import(node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            yield from (Import(node.lineno, module, alias.name) for alias in node.names)
 
 
 def is_under(path: str, allowed: frozenset[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in allowed)
 
 
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def violations(module: str, source: str) -> list[str]:
     """What `source`, as the module of this dotted name below the package, must not do; empty when all is well."""
-    storey = module.partition(".")[0] or "the public API"
-    if storey not in STOREYS and storey != "the public API":
-        return [f"{module}: belongs to no storey; give it one here and in docs/architecture.md"]
+    room = room_of(module)
+    if room and room not in PLACE:
+        return [f"{module}: belongs to no room; give it one here and in docs/architecture.md"]
     tree = ast.parse(source)
     found: list[str] = []
     for wanted in imports(tree):
-        if module.startswith(GENERATED) and wanted.module.startswith("."):
-            continue  # the generator's way of naming its own files
-        complaints = _outward(module, storey, wanted) if wanted.inside() is None else _inward(storey, wanted)
+        path = wanted.inside()
+        complaints = _outward(module, room, wanted) if path is None else _inward(room, path)
         found += [f"{module}:{wanted.line}: {complaint}" for complaint in complaints]
     for node in ast.walk(tree):
-        found += [f"{module}:{getattr(node, 'lineno', 0)}: {complaint}" for complaint in _behaviour(storey, node)]
+        found += [f"{module}:{getattr(node, 'lineno', 0)}: {complaint}" for complaint in _behaviour(room, node)]
     return found
 
 
-def _inward(storey: str, wanted: Import) -> Iterator[str]:
-    path = wanted.inside() or ""
-    other = path.split(".")[0]
-    if storey == "the public API":
-        if other not in PUBLIC_API_MAY_IMPORT:
-            yield f"the public API imports {path}"
-    elif other not in STOREYS:
+def _inward(room: str, path: str) -> Iterator[str]:
+    other = room_of(path)
+    if other == room != "":
+        return
+    allowed = MAY_SEE.get(room)
+    if allowed and not is_under(path, allowed):
+        yield f"{room or 'the public API'} imports {path or PACKAGE}: it may see only {', '.join(sorted(allowed))}"
+    if room and other not in PLACE:
         yield f"imports {path or PACKAGE} from the public API, which is for others"
-    elif other != storey and STOREYS[other] >= STOREYS[storey]:
-        yield f"{storey} imports {other}, which is not to its left"
-    elif storey == "http" and other != storey:
-        if other not in HTTP_MAY_IMPORT:
-            yield f"http imports {other}: it sees only Node"
-        elif other == "node" and not is_under(path, HTTP_MAY_SEE_OF_NODE):
-            yield f"http imports {path}: of node it sees Node, results and events"
-    elif storey == "transport" and other == "kademlia" and not is_under(path, TRANSPORT_MAY_SEE_OF_KADEMLIA):
-        yield f"transport imports {path}: it knows only Endpoint"
+    elif room and PLACE[other] >= PLACE[room]:
+        yield f"{room} imports {other}, which is not to its left"
 
 
-def _outward(module: str, storey: str, wanted: Import) -> Iterator[str]:
+def _outward(module: str, room: str, wanted: Import) -> Iterator[str]:
     library = wanted.module.split(".")[0]
-    if wanted.module.startswith("."):
-        yield "a relative import hides which storey is meant"
-    if storey in {"errors", "kademlia"} and library not in PURE:
-        yield f"{storey} is pure and imports {library}"
-    elif library in ONLY_IN and storey not in ONLY_IN[library]:
+    if wanted.module.startswith(".") and not module.startswith(GENERATED):
+        yield "a relative import hides which room is meant"
+    if room in {"errors", "kademlia"} and library not in PURE:
+        yield f"{room} is pure and imports {library}"
+    elif library in ONLY_IN and room not in ONLY_IN[library]:
         yield f"{library} is known to {', '.join(sorted(ONLY_IN[library]))} only"
-    if library == "random" and storey == "kademlia" and wanted.name not in {"", "Random"}:
+    if library == "random" and room == "kademlia" and wanted.name not in {"", "Random"}:
         yield f"kademlia imports random.{wanted.name}: randomness is given to it"
     is_private = any(part.startswith("_") for part in [*wanted.module.split("."), wanted.name])
     if library == "trio" and is_private and module != KNOWS_TRIO_INSIDE:
@@ -148,11 +135,11 @@ def _outward(module: str, storey: str, wanted: Import) -> Iterator[str]:
         yield "imports modules by a name that nobody can check"
 
 
-def _behaviour(storey: str, node: ast.AST) -> Iterator[str]:
+def _behaviour(room: str, node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Attribute(value=ast.Name(id="trio"), attr=name) if name.startswith("_"):
             yield f"trio.{name} is private to trio"
-    if storey != "kademlia":
+    if room != "kademlia":
         return
     match node:
         case ast.AsyncFunctionDef() | ast.Await() | ast.AsyncFor() | ast.AsyncWith():
@@ -165,22 +152,52 @@ def _behaviour(storey: str, node: ast.AST) -> Iterator[str]:
             yield f"kademlia uses random.{name}: randomness is given to it"
 
 
-def modules() -> dict[str, Path]:
-    found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The modules that reach each other by imports, one sorted list for each circle or knot of circles."""
+    reached = {module: _reachable(module, graph) for module in graph}
+    knots = {frozenset(other for other in reached[module] if module in reached[other]) for module in graph}
+    return sorted(sorted(knot) for knot in knots if knot)
+
+
+def _reachable(module: str, graph: Mapping[str, set[str]]) -> set[str]:
+    """What `module` imports, directly or by way of others; itself only if it is on a circle."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = graph[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def complaints_about_circles(files: Mapping[str, str]) -> list[str]:
+    """One line for each circle among the modules of these files, by the imports that make it."""
+    graph = import_graph(files)
+    found = []
+    for knot in circles(graph):
+        if {room_of(module) for module in knot} <= HAS_CIRCLES:
+            continue
+        arrows = (
+            f"{each or PACKAGE} imports {other or PACKAGE}" for each in knot for other in sorted(graph[each] & {*knot})
+        )
+        found.append("a circle: " + ", ".join(arrows))
     return found
 
 
-@pytest.mark.parametrize("module", [pytest.param(name, id=name or PACKAGE) for name in modules()])
-def test_a_module_imports_only_to_its_left(module: str) -> None:
-    assert violations(module, modules()[module].read_text("utf-8")) == []
+def test_every_module_keeps_to_its_room() -> None:
+    assert [line for path, text in FILES.items() for line in violations(module_name(path), text)] == []
 
 
-def test_every_storey_that_has_rules_exists() -> None:
-    there = {name.split(".")[0] for name in modules()}
-    assert there >= {"errors", "kademlia", "config", "wire", "transport", "storage", "node", "http"}
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert complaints_about_circles(FILES) == []
+
+
+def test_a_room_that_has_no_circle_any_more_is_no_exception() -> None:
+    assert {room_of(module) for knot in circles(import_graph(FILES)) for module in knot} >= HAS_CIRCLES
+
+
+def test_every_room_that_has_rules_exists() -> None:
+    assert {*PLACE} - {room_of(module_name(path)) for path in FILES} <= NOT_BUILT_YET
 
 
 @pytest.mark.parametrize(
@@ -195,12 +212,27 @@ def test_every_storey_that_has_rules_exists() -> None:
         ("node.rpc", "if TYPE_CHECKING:\n    from camomile_trio.http.app import App", "not to its left"),
         ("http.app", "from camomile_trio.simulation import cluster", "not to its left"),
         ("simulation.cluster", "import camomile_trio.cli", "not to its left"),
-        ("http.app", "from camomile_trio.storage.base import Storage", "sees only Node"),
-        ("http.app", "from camomile_trio.node.node import open_node", "results and events"),
-        ("http.app", "from camomile_trio.node import rpc", "results and events"),
-        ("transport.udp", "from camomile_trio.kademlia.messages import Ping", "knows only Endpoint"),
+        ("node.node", "from camomile_trio.simulation.machine import Machine", "not to its left"),
+        ("peer.sessions", "from camomile_trio.holding.quotas import Quotas", "not to its left"),
+        ("peer.sessions", "from camomile_trio.storage.base import Storage", "peer imports storage.base.Storage: it"),
+        ("holding.store", "from camomile_trio.peer.sessions import Sessions", "holding imports peer.sessions.Sessions"),
+        ("operations.put", "from camomile_trio.upkeep.join import Join", "not to its left"),
+        ("simulation.commands", "import httpx", "known to cli only"),
+        (
+            "http.app",
+            "from camomile_trio.storage.base import Storage",
+            "http imports storage.base.Storage: it may see only",
+        ),
+        ("http.app", "from camomile_trio.node.node import open_node", "http imports node.node.open_node: it may"),
+        ("http.app", "from camomile_trio.node import rpc", "http imports node.rpc: it may see only"),
+        (
+            "transport.udp",
+            "from camomile_trio.kademlia.messages import Ping",
+            "transport imports kademlia.messages.Ping: it",
+        ),
         ("node.node", "from camomile_trio import open_node", "public API"),
         ("", "from camomile_trio.http.app import App", "the public API imports http.app"),
+        ("", "import camomile_trio", "the public API imports camomile_trio"),
         ("node.rpc", "from .lookup import Lookup", "relative import"),
         ("kademlia.routing", "import trio", "pure and imports trio"),
         ("kademlia.routing", "import time", "pure and imports time"),
@@ -212,12 +244,12 @@ def test_every_storey_that_has_rules_exists() -> None:
         ("kademlia.routing", "open('table')", "calls open"),
         ("kademlia.records", "from nacl.signing import VerifyKey", "pure and imports nacl"),
         ("node.handlers", "import betterproto2", "known to wire only"),
-        ("node.handlers", "import nacl.signing", "known to identity only"),
+        ("node.handlers", "import nacl.signing", "known to identity, peer only"),
         ("wire.codec", "import trio", "trio is known to"),
         ("simulation.clock", "from trio._core import _run", "private to trio"),
         ("simulation.clock", "import trio\ntrio._core", "private to trio"),
         ("node.node", "import importlib\nimportlib.import_module('x')", "nobody can check"),
-        ("helpers", "", "belongs to no storey"),
+        ("helpers", "", "belongs to no room"),
     ],
 )
 def test_a_bad_example_is_caught(module: str, source: str, complaint: str) -> None:
@@ -232,9 +264,73 @@ def test_a_bad_example_is_caught(module: str, source: str, complaint: str) -> No
         ("kademlia.routing", "import random\ndef pick(rng: random.Random) -> int: return rng.getrandbits(8)"),
         ("storage.sqlite", "import sqlite3, trio\nfrom camomile_trio.storage.base import Storage"),
         ("http.app", "from camomile_trio.node.node import Node\nfrom camomile_trio.node.results import Found"),
+        ("peer.sessions", "import trio\nfrom camomile_trio.wire.codec import encode"),
+        ("operations.put", "from camomile_trio.holding.store import Store\nfrom camomile_trio.peer.peers import Peers"),
+        ("simulation.commands", "import click, rich.table\nfrom camomile_trio.node.node import open_node"),
         ("cli.node", "import importlib.metadata\nfrom camomile_trio.node.node import open_node"),
         ("", "from camomile_trio.node.node import Node, open_node\nfrom camomile_trio.config import Config"),
     ],
 )
 def test_a_good_example_is_let_through(module: str, source: str) -> None:
     assert violations(module, source) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "circle"),
+    [
+        ({"node/a.py": "import camomile_trio.node.a"}, "node.a imports node.a"),
+        (
+            {"node/a.py": "from camomile_trio.node.b import B", "node/b.py": "from camomile_trio.node import a"},
+            "node.a imports node.b, node.b imports node.a",
+        ),
+        (
+            {
+                "node/a.py": "from camomile_trio.node.b import B",
+                "node/b.py": "def f():\n    import camomile_trio.node.a",
+            },
+            "node.a imports node.b, node.b imports node.a",
+        ),
+        (
+            {
+                "wire/a.py": "from camomile_trio.wire.b import B",
+                "wire/b.py": "from camomile_trio.wire.c import C",
+                "wire/c.py": "if TYPE_CHECKING:\n    from camomile_trio.wire.a import A",
+                "wire/d.py": "from camomile_trio.wire.a import A",
+            },
+            "wire.a imports wire.b, wire.b imports wire.c, wire.c imports wire.a",
+        ),
+        (
+            {"wire/__init__.py": "from camomile_trio.wire.a import A", "wire/a.py": "from camomile_trio.wire import B"},
+            "wire imports wire.a, wire.a imports wire",
+        ),
+        (
+            {"wire/generated/__init__.py": "from .a import A", "wire/generated/a.py": "from . import B"},
+            "wire.generated imports wire.generated.a, wire.generated.a imports wire.generated",
+        ),
+        (
+            {"node/a.py": "import camomile_trio.simulation.b", "simulation/b.py": "import camomile_trio.node.a"},
+            "node.a imports simulation.b, simulation.b imports node.a",
+        ),
+    ],
+)
+def test_a_circle_is_caught(modules: dict[str, str], circle: str) -> None:
+    files = {f"{PACKAGE}/{path}": source for path, source in modules.items()}
+    assert complaints_about_circles(files) == [f"a circle: {circle}"]
+
+
+def test_each_of_two_circles_is_told() -> None:
+    pairs = {"node/a": "node.b", "node/b": "node.a", "wire/a": "wire.b", "wire/b": "wire.a", "cli/a": "wire.a"}
+    files = {f"{PACKAGE}/{path}.py": f"import {PACKAGE}.{other}" for path, other in pairs.items()}
+    assert len(complaints_about_circles(files)) == 2
+
+
+def test_modules_that_share_what_they_import_are_no_circle() -> None:
+    modules = {
+        "__init__.py": "from camomile_trio.node.a import A",
+        "errors.py": "",
+        "node/__init__.py": "",
+        "node/a.py": "from camomile_trio.errors import E\nfrom camomile_trio.node import b, c",
+        "node/b.py": "import attrs\nfrom camomile_trio.errors import E\nfrom camomile_trio.node.c import C",
+        "node/c.py": "from camomile_trio.errors import E",
+    }
+    assert complaints_about_circles({f"{PACKAGE}/{path}": source for path, source in modules.items()}) == []
