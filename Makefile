@@ -9,6 +9,7 @@ SEEDS ?= 200
 CLASSIC ?=
 ACCEPT ?=
 KILLS ?= 200
+FROM ?=
 
 VENV := .venv
 ifneq ($(origin PYTHON),file)
@@ -23,8 +24,8 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto check-proto test-mutants test-kills test-cluster test-browser test-faults simulate \
-    simulate-mutants bench bench-quick bench-full bench-check bench-overload bench-growth lock clean
+.PHONY: help run test check house proto check-proto test-mutants test-kills test-cluster test-browser test-faults \
+    simulate simulate-mutants bench bench-quick bench-full bench-check bench-overload bench-growth lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -35,12 +36,15 @@ run: $(VENV)/run.stamp  ## 10 nodes in one process on loopback; the first one's 
 test: $(VENV)/dev.stamp  ## every test that needs no container engine
 	$(BIN)/python -m pytest -q
 
-check: $(VENV)/dev.stamp  ## format, lint, types, layering, generated code
+check: $(VENV)/dev.stamp  ## format, lint, types, imports, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layering.py
 	@$(MAKE) --no-print-directory check-proto
+
+house: $(VENV)/run.stamp  ## sizes, imports and words of each room, beside the last tag's or those of FROM=commit
+	@$(BIN)/python -m tools.house --from "$(FROM)"
 
 proto: $(VENV)/dev.stamp  ## generate the wire's code from schemas/packet.proto
 	tools/generate_proto.sh $(BIN)/python
