@@ -15,7 +15,6 @@ import click
 
 from camomile_trio.cli.client_commands import forget, get, peers, put, status
 from camomile_trio.cli.cluster_command import cluster
-from camomile_trio.cli.explain_command import explain
 from camomile_trio.cli.failures import (
     DONE,
     EXIT_CODES,
@@ -132,7 +131,6 @@ for each in (
     import_,
     check,
     simulate,
-    explain,
 ):
     each.epilog = EXIT_CODES
     camomile.add_command(each)

@@ -25,8 +25,8 @@ import attrs
 import click
 
 from camomile_trio.cli.failures import DONE, FAILED, INTERRUPTED, one_line
+from camomile_trio.cli.outcome_page import seconds_text
 from camomile_trio.config import number_text
-from camomile_trio.simulation.explain.words import seconds_text
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.run import Plan, simulate
 from camomile_trio.simulation.scenarios import SCENARIOS

@@ -15,8 +15,6 @@ from rich.text import Text
 
 from camomile_trio.cli.failures import one_line
 from camomile_trio.cli.status_table import bytes_text
-from camomile_trio.cli.story_page import clock_text
-from camomile_trio.simulation.explain.words import seconds_text
 from camomile_trio.simulation.outcome import Outcome, Violation
 from camomile_trio.simulation.scenario import Scenario
 
@@ -191,3 +189,26 @@ def print_scenarios(scenarios: Sequence[Scenario]) -> None:
         nodes = str(each.nodes) if each.nodes else "drawn"
         table.add_row(each.name, nodes, Text(each.summary), Text(each.passes))
     _console().print(table)
+
+
+def seconds_text(seconds: float) -> str:
+    """12 ms, 1.25 s, 3 min 20 s, 2 h 5 min, 6 d 4 h."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    # Two units are enough: nobody wants the seconds of days.
+    for unit, length, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        whole = round(seconds / part) * part
+        if seconds + part / 120 >= length:
+            rest = whole % length // part
+            return f"{whole // length} {unit} {rest} {smaller}" if rest else f"{whole // length} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def clock_text(seconds: float) -> str:
+    """Virtual time as a clock that starts at 0: 0:00:12.345, or 3 d 0:00:12.345."""
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{days:.0f} d " * (days > 0) + f"{hours:.0f}:{minutes:02.0f}:{int(rest * 1000) / 1000:06.3f}"

@@ -28,7 +28,7 @@ SECONDS_FOR_A_SEED = 300.0
 @option("--list", "lists", is_flag=True, help="Print all scenarios and end.")
 @option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, in one line.")
 @option("--warm", is_flag=True, help="Lay out the routing tables instead of letting nodes join one after another.")
-@option("--trace", type=FILE, help="Write all that happens to this file, for `camomile explain`.")
+@option("--trace", type=FILE, help="Write all that happens to this file, one JSON object a line.")
 @option("--report", type=DIRECTORY, help="Write a report in HTML to this directory.")
 @option("--seeds", type=click.IntRange(1), help="Run so many seeds, from --seed on, each in a process of its own.")
 @option("--jobs", type=click.IntRange(1), show_default="processors", help="With --seeds: so many at once.")

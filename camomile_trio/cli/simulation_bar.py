@@ -29,7 +29,7 @@ def bar_on_terminal() -> Iterator[Watcher | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from camomile_trio.simulation.explain.words import seconds_text
+    from camomile_trio.cli.outcome_page import seconds_text
 
     began = drawn = time.monotonic()
     phase = ""

@@ -2,8 +2,7 @@
 
 Rules of this file: it only looks. The trace's hash is the same whether anybody listens or not, so nothing here draws
 from a generator, changes a node, or notes anything in the trace. What is long is cut: ids and sessions to a prefix,
-values to their size. The order of the fields is part of the format: `trace_file.py` reads some
-without parsing the rest.
+values to their size. Keys are told in full, so that grep finds them.
 """
 
 from __future__ import annotations

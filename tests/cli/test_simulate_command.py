@@ -1,4 +1,4 @@
-"""`camomile simulate` and `explain`: what they print, what they promise by their exit code, and what they refuse."""
+"""`camomile simulate`: what it prints, what it promises by its exit code, and what it refuses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from click.testing import Result
 
 from camomile_trio.cli import simulation_bar
 from camomile_trio.cli.many_seeds import Seed, Summary
-from camomile_trio.cli.outcome_page import figure_text, sections
+from camomile_trio.cli.outcome_page import clock_text, figure_text, seconds_text, sections
 from camomile_trio.cli.simulation_bar import bar_on_terminal
-from camomile_trio.cli.story_page import clock_text, shortened
-from camomile_trio.simulation.explain.chapters import Line
 from camomile_trio.simulation.outcome import Claim, Outcome
 from camomile_trio.simulation.run import simulate
 from camomile_trio.simulation.scenarios import SCENARIOS
@@ -138,45 +136,12 @@ def test_what_cannot_be_done_is_said_in_one_line(run: Run, words: tuple[str, ...
     assert said in complaint(result)
 
 
-def test_a_trace_changes_nothing_and_explains_everything(run: Run, tmp_path: Path) -> None:
-    file = str(tmp_path / "orchard.jsonl")
-    traced = outcome_of(run("simulate", "--scenario", "orchard", "--json", "--trace", file))
+def test_a_trace_changes_nothing_and_has_every_key_in_full(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "orchard.jsonl"
+    traced = outcome_of(run("simulate", "--scenario", "orchard", "--json", "--trace", str(file)))
     assert traced["trace"] == simulate(plan()).trace
-    story = run("explain", file, "--key", APPLES_KEY.hex()[:12])
-    assert story.exit_code == 0
-    for words in (f"key {APPLES_KEY.hex()}", "orchard, 5 nodes, seed 1", "put at machine 1", "store a tombstone"):
-        assert words in story.stdout
-    assert "get at machine 2 (operation 5)" in run("explain", file, "--operation", "5").stdout
-    assert "life 1 of machine 3" in run("explain", file, "--machine", "3").stdout
-    everything = run("explain", file, "--machine", "3", "--all").stdout
-    assert "ping → pong" in everything
-    assert "--all shows the rest" not in everything
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ((), 2, "name one of --key, --operation and --machine"),
-        (("--key", "0a", "--machine", "1"), 2, "name one of"),
-        (("--key", "apple"), 2, "'apple' is no key"),
-        (("--operation", "77"), 1, "no operation 77"),
-        (("--machine", "77"), 1, "no machine 77"),
-        (("--key", "0" * 16), 1, "nothing in the trace"),
-    ],
-)
-def test_a_story_that_is_not_there(run: Run, tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:
-    file = str(tmp_path / "orchard.jsonl")
-    run("simulate", "--scenario", "orchard", "--trace", file)
-    result = run("explain", file, *words)
-    assert result.exit_code == code
-    assert said in complaint(result)
-
-
-def test_a_file_that_is_no_trace(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "notes").write_text("hello\n")
-    result = run("explain", str(tmp_path / "notes"), "--machine", "1")
-    assert result.exit_code == 1
-    assert "camomile simulate --trace" in complaint(result)
+    about_apples = [json.loads(line) for line in file.read_text().splitlines() if APPLES_KEY.hex() in line]
+    assert {"put", "get", "forget", "lookup", "packet"} <= {each["event"] for each in about_apples}
 
 
 @pytest.mark.real_time
@@ -287,12 +252,24 @@ def test_a_figure_as_people_like_to_read_it(name: str, value: object, text: str)
     assert figure_text(name, value) == text
 
 
-def test_a_long_story_keeps_its_ends_and_what_went_wrong() -> None:
-    lines = [Line(float(number), str(number), is_good=number != 50) for number in range(100)]
-    short = [part if isinstance(part, int) else part.what for part in shortened(lines, 9)]
-    assert short == ["0", "1", "2", "3", "4", 45, "50", 46, "97", "98", "99"]
-    assert list(shortened(lines, 100)) == lines
-    assert list(shortened(lines[:3], 9)) == lines[:3]
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 ms"),
+        (0.0124, "12 ms"),
+        (0.9994, "999 ms"),
+        (0.9999, "1.00 s"),
+        (59.99, "59.99 s"),
+        (60.0, "1 min"),
+        (200.0, "3 min 20 s"),
+        (7199.0, "2 h"),
+        (7500.0, "2 h 5 min"),
+        (86400.0, "1 d"),
+        (533_000.0, "6 d 4 h"),
+    ],
+)
+def test_times_are_told_as_people_say_them(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -10,26 +10,26 @@ import pytest
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.run import simulate
 from camomile_trio.simulation.trace import Happening, Trace
-from camomile_trio.simulation.trace_file import NotATrace, TraceFile, writing
+from camomile_trio.simulation.trace_file import writing
 from tests.simulation.orchard import APPLES_KEY, plan
 
 ALICE, BOB = Endpoint.parse("10.0.0.1:8118"), Endpoint.parse("10.0.0.2:8118")
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> TraceFile:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trace of one run of the orchard."""
     path = tmp_path_factory.mktemp("orchard") / "trace.jsonl"
     with writing(path, plan()) as writer:
         writer.end(simulate(plan(), tell=writer.tell))
-    return TraceFile(path)
+    return path
 
 
-def lines(file: TraceFile) -> list[Happening]:
-    return [json.loads(line) for line in file.path.read_text("utf-8").splitlines()]
+def lines(file: Path) -> list[Happening]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
-def packets(file: TraceFile, kind: str) -> list[Happening]:
+def packets(file: Path, kind: str) -> list[Happening]:
     return [each for each in lines(file) if each["event"] == "packet" and each["kind"] == kind]
 
 
@@ -52,25 +52,25 @@ def test_it_counts_what_was_received() -> None:
     assert (trace.messages, trace.bytes_received) == (2, 7)
 
 
-def test_who_listens_changes_nothing(file: TraceFile) -> None:
+def test_who_listens_changes_nothing(file: Path) -> None:
     assert lines(file)[-1]["trace"] == simulate(plan()).trace
 
 
-def test_the_first_line_says_which_run_it_was_and_the_last_how_it_ended(file: TraceFile) -> None:
+def test_the_first_line_says_which_run_it_was_and_the_last_how_it_ended(file: Path) -> None:
     first, last = lines(file)[0], lines(file)[-1]
     assert (first["event"], first["scenario"], first["nodes"], first["seed"]) == ("run", "orchard", 5, 1)
     assert first["repeat"] == plan().command
     assert (last["event"], last["passed"]) == ("end", True)
 
 
-def test_everything_is_told_in_the_order_in_which_it_happened(file: TraceFile) -> None:
+def test_everything_is_told_in_the_order_in_which_it_happened(file: Path) -> None:
     times = [each["time"] for each in lines(file)]
     assert times == sorted(times, key=lambda time: float(str(time)))
     events = {str(each["event"]) for each in lines(file)}
     assert {"start", "ready", "packet", "lookup", "put", "get", "forget", "claim", "crash"} <= events
 
 
-def test_a_packet_is_told_with_what_is_in_it(file: TraceFile) -> None:
+def test_a_packet_is_told_with_what_is_in_it(file: Path) -> None:
     find = packets(file, "find_value")[-1]
     assert find["key"] == APPLES_KEY.hex()
     assert find["from"] in range(5)
@@ -91,31 +91,3 @@ def test_what_is_no_packet_is_told_as_malformed() -> None:
     told: list[Happening] = []
     simulate(plan(), tell=told.append)
     assert all(each["kind"] != "malformed" for each in told if each["event"] == "packet")
-
-
-def test_a_reader_finds_packets_without_parsing_each(file: TraceFile) -> None:
-    found = list(file.packets())
-    told = [each for each in lines(file) if each["event"] == "packet"]
-    assert [dict(each.parse()) for each in found] == told
-    assert [(each.time, each.session, each.kind) for each in found] == [
-        (each["time"], each["session"], each["kind"]) for each in told
-    ]
-    assert [(each.source, each.destination) for each in found] == [
-        (str(each["from"]), str(each["to"])) for each in told
-    ]
-    assert len(list(file.events())) + len(found) == len(lines(file))
-
-
-def test_a_line_that_was_cut_short_is_left_out(file: TraceFile, tmp_path: Path) -> None:
-    path = tmp_path / "killed.jsonl"
-    path.write_bytes(file.path.read_bytes()[:-20])
-    cut = TraceFile(path)
-    assert cut.run()["scenario"] == "orchard"
-    assert [each["event"] for each in cut.events()][-1] != "end"
-
-
-@pytest.mark.parametrize("content", ["", "hello\n", "[1]\n", '{"event":"run"}\n', '{"event":"start"}\n'])
-def test_another_file_is_no_trace(tmp_path: Path, content: str) -> None:
-    (tmp_path / "notes.txt").write_text(content)
-    with pytest.raises(NotATrace):
-        TraceFile(tmp_path / "notes.txt").run()
