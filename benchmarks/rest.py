@@ -28,14 +28,14 @@ from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.records import RENEWABLE, Kind, Record
 from camomile_trio.kademlia.registers import KeyState, Register
+from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.progress import Progress
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.world import World
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
-from camomile_trio.transport.memory import MemoryNetwork
 from tools.arguments import amount, whole
 
 SEED = 1

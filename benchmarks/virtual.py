@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from camomile_trio.simulation.clock import VirtualClock
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.scheduling import deterministic_scheduling
 
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from camomile_trio.alarm import Alarm
-from camomile_trio.simulation.clock import VirtualClock
+from camomile_trio.simulation.clocks import VirtualClock
 
 Clocks = Callable[[], trio.abc.Clock]
 

@@ -30,10 +30,11 @@ from camomile_trio.cli.failures import (
 from camomile_trio.cli.key_command import key
 from camomile_trio.cli.local_commands import ping, stop
 from camomile_trio.cli.node_command import node
+from camomile_trio.cli.option_types import with_our_options
 from camomile_trio.cli.records_commands import check, export, import_, records
-from camomile_trio.cli.simulate_command import simulate
 from camomile_trio.cli.standard_streams import STDOUT, giving_up_on
 from camomile_trio.cli.stop_signals import StopSignals
+from camomile_trio.simulation.command import simulate
 
 # The commands that end in order when they are told to. All others end where they are.
 STAYING = frozenset({"node", "cluster"})
@@ -130,7 +131,7 @@ for each in (
     export,
     import_,
     check,
-    simulate,
+    with_our_options(simulate),
 ):
     each.epilog = EXIT_CODES
     camomile.add_command(each)

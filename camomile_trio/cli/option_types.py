@@ -48,6 +48,20 @@ def option(*declarations: str, **settings: Any) -> Callable[[Decorated], Decorat
     )
 
 
+def with_our_options(command: click.Command) -> click.Command:
+    """The command of another room, whose options get what `option` and `PlainPath` give to ours."""
+    for each in command.params:
+        if not isinstance(each, click.Option):
+            continue
+        each.envvar = ENVIRONMENT_PREFIX + each.opts[-1].removeprefix("--").replace("-", "_").upper()
+        each.show_envvar = True
+        each.show_default = each.show_default or (each.default is not None and not each.is_flag)
+        if type(each.type) is click.Path:
+            path = each.type
+            each.type = PlainPath(dir_okay=path.dir_okay, file_okay=path.file_okay, path_type=Path)
+    return command
+
+
 class Size(click.ParamType[int]):
     """A number of bytes: 1GiB, 64KiB, 500MB, 4096."""
 

@@ -16,6 +16,7 @@ import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
+from camomile_trio.simulation.network import MemoryNetwork, MemoryTransport
 from camomile_trio.simulation.raw_packets import (
     ANSWER_TO,
     MAPPED,
@@ -31,8 +32,6 @@ from camomile_trio.simulation.raw_packets import (
     field,
     key_of,
 )
-from camomile_trio.transport.memory import MemoryNetwork
-from camomile_trio.transport.memory_transport import MemoryTransport
 
 K = 32
 ALPHA = 3

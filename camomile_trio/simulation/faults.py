@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import trio
 
+from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.medium import DiskFaults
 
 
 def some(world: World, share: float, purpose: str, among: Sequence[Machine] | None = None) -> list[Machine]:

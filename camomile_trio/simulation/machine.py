@@ -18,8 +18,8 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.node.node import Node
-from camomile_trio.simulation.clock import WallClock
-from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.simulation.clocks import WallClock
+from camomile_trio.simulation.disk import SimulatedDisk
 
 
 def cut_off(node: Node) -> None:

@@ -17,8 +17,9 @@ import structlog
 import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.simulation.clock import VirtualClock
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.figures import Figures
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.progress import Progress
 from camomile_trio.simulation.properties import all_properties
@@ -28,7 +29,6 @@ from camomile_trio.simulation.scheduling import deterministic_scheduling
 from camomile_trio.simulation.telling import tell_world
 from camomile_trio.simulation.trace import Teller, Trace
 from camomile_trio.simulation.world import World
-from camomile_trio.transport.memory import MemoryNetwork
 
 # How long the world goes on after its scenario, so that what is under way comes to its end. Virtual s.
 LAST_BREATH = 30.0

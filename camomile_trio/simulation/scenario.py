@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import attrs
 
 from camomile_trio.config import Config
+from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.world import World
-from camomile_trio.transport.links import LinkConditions
 
 # 20 to 60 ms one way: nodes of one continent.
 CONTINENT = LinkConditions(latency=0.02, jitter=0.04)

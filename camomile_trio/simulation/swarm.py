@@ -17,12 +17,12 @@ import trio
 from camomile_trio.config import Config, Kademlia, Records, StorageConfig
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.ledger import OK, Standing
+from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.machine import Condition, Machine
 from camomile_trio.simulation.properties.promises import lasting_holders
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.medium import DiskFaults
-from camomile_trio.transport.links import LinkConditions
 
 MOST_CLOCK_ERROR = 300_000.0  # ms; two such clocks are apart by less than max_skew
 ASKED_AT_END = 3  # machines that are asked for each key

@@ -112,7 +112,7 @@ def _introduce(
         table.on_answer(contact, at)
         # The other one may have been introduced to this one already: then each is proven to the other.
         if not peers.is_proven(theirs):
-            round_trip = delay(endpoint, theirs, 0.5, 0.5) + delay(theirs, endpoint, 0.5, 0.5)
+            round_trip = 2 * delay(0.5)
             peers.on_answer(theirs, at, round_trip=round_trip, version=VERSION).knows_us = True
             back = other.rpc.peers.on_answer(endpoint, at, round_trip=round_trip, version=VERSION)
             back.knows_us = True

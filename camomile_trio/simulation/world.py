@@ -25,17 +25,17 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.events import Event, ReadyChanged
 from camomile_trio.node.node import open_node
-from camomile_trio.simulation.clock import WallClock
+from camomile_trio.simulation.clocks import WallClock
+from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.ledger import Ledger, Operation
 from camomile_trio.simulation.machine import Condition, Life, Machine, cut_off
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.outcome import Claim, Violation
 from camomile_trio.simulation.progress import Progress
 from camomile_trio.simulation.tombstones import Tombstones
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.users import Users
 from camomile_trio.simulation.warm import settle_warm
-from camomile_trio.storage.simulated import SimulatedDisk
-from camomile_trio.transport.memory import MemoryNetwork
 
 if TYPE_CHECKING:
     from camomile_trio.simulation.figures import Figures

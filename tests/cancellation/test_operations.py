@@ -13,8 +13,8 @@ import trio.testing
 from camomile_trio.errors import CamomileError, NotFound
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node, open_node
-from camomile_trio.transport.links import LinkConditions
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.links import LinkConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.stories.village import EPOCH, Village, small, village
 
 Operation = Callable[[Village, Node, int], Awaitable[object]]

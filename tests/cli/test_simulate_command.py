@@ -13,13 +13,13 @@ import pytest
 import trio
 from click.testing import Result
 
-from camomile_trio.cli import simulation_bar
-from camomile_trio.cli.many_seeds import Seed, Summary
-from camomile_trio.cli.outcome_page import clock_text, figure_text, seconds_text, sections
-from camomile_trio.cli.simulation_bar import bar_on_terminal
+from camomile_trio.simulation import command
+from camomile_trio.simulation.command import bar_on_terminal
 from camomile_trio.simulation.outcome import Claim, Outcome
+from camomile_trio.simulation.outcome_page import clock_text, figure_text, seconds_text, sections
 from camomile_trio.simulation.run import simulate
 from camomile_trio.simulation.scenarios import SCENARIOS
+from camomile_trio.simulation.seeds import Seed, Summary
 from camomile_trio.simulation.world import World
 from tests.cli.terminal import Run, complaint
 from tests.simulation.orchard import APPLES_KEY, ORCHARD, grow, plan
@@ -171,7 +171,7 @@ def test_a_seed_that_takes_too_long_has_failed_and_says_what_repeats_it(run: Run
 def test_a_process_that_breaks_is_one_failed_seed(run: Run) -> None:
     result = run("simulate", "--scenario", "orchard", "--seeds", "1")
     assert result.exit_code == 1
-    assert result.stdout.startswith("✗ seed 1: KeyError: 'orchard' (many_seeds.py, line ")
+    assert result.stdout.startswith("✗ seed 1: KeyError: 'orchard' (seeds.py, line ")
 
 
 def test_a_summary_says_what_was_wrong_how_often_and_which_seed_was_slowest() -> None:
@@ -197,7 +197,7 @@ def test_a_terminal_shows_how_far_it_is_and_the_run_stays_the_same(monkeypatch: 
     many = attrs.evolve(plan(), nodes=25)
     terminal = Terminal()
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(simulation_bar, "EVERY", 0.0)
+    monkeypatch.setattr(command, "DRAWN_EVERY", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
         with bar_on_terminal() as watcher:

@@ -16,11 +16,11 @@ from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
+from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.storage.accounts import Sort, of_publisher
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
-from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.sqlite import open_sqlite
 from camomile_trio.storage.tally import KEY_BYTES, MAX_CONTACTS, MAX_PENDING_WRITES, REGISTER_BYTES, cost
 from tests.storage.kept import HOUR, MIB, NOW, Outcomes, commit, key, lease, state, tombstone, writer_of

@@ -6,8 +6,8 @@ import trio
 import trio.testing
 
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.raw_packets import REPLICATE, key_of
-from camomile_trio.transport.memory import MemoryNetwork
 
 VALUE = b"an apple"
 

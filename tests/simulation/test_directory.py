@@ -11,7 +11,7 @@ from camomile_trio.config import Config
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BITS, as_int
-from camomile_trio.simulation.clock import WallClock
+from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.directory import Directory, nearest_first
 from camomile_trio.simulation.machine import Machine
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import trio
 
+from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.medium import DiskFaults
 from tests.simulation.worlds import put, run_world
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.faults import faulty_disks, one_way_cuts, parted, slow_machines, some
 from camomile_trio.simulation.ledger import OK
 from camomile_trio.simulation.run import Plan, simulate
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.medium import DiskFaults
 
 
 def test_each_is_felt_and_ends() -> None:

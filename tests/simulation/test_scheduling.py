@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio._core._run as trio_run
 
-from camomile_trio.simulation.clock import VirtualClock
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.scheduling import deterministic_scheduling
 
 TASKS = 20

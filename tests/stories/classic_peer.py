@@ -12,7 +12,7 @@ import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.network import MemoryNetwork
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ import trio.testing
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.node.node import open_node
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.transport.base import Inbound, Transport, TransportStatistics
-from camomile_trio.transport.memory import MemoryNetwork
 from tests.stories.measuring import VALUE, rpc_of
 from tests.stories.village import EPOCH, small, village
 

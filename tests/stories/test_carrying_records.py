@@ -13,7 +13,7 @@ from camomile_trio.kademlia.ids import Key, as_int
 from camomile_trio.node import archive
 from camomile_trio.node.node import Node
 from camomile_trio.node.rounds import OWN_ROUND
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.stories.village import Village, small, village
 
 

@@ -9,8 +9,8 @@ import trio.testing
 
 from camomile_trio.errors import NoMajority, Unavailable
 from camomile_trio.node.streams import LOGGED_AGAIN_AFTER
-from camomile_trio.transport.links import LinkConditions, StreamConditions
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.links import LinkConditions, StreamConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.stories.village import small, village
 
 LINE = "a peer answers by UDP but not by TCP"

@@ -13,7 +13,7 @@ from camomile_trio.errors import StorageFull
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.node.node import Node
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.stories.village import Village, small
 
 CONFIG = attrs.evolve(small(replicate=600.0), storage=StorageConfig(max_storage=128 * 1024))

@@ -9,8 +9,7 @@ import trio
 import trio.testing
 
 from camomile_trio.errors import DiskFull, NoMajority, StorageFull
-from camomile_trio.storage.medium import DiskFaults
-from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.simulation.disk import DiskFaults, SimulatedDisk
 from tests.stories.village import Village, small, village
 
 VALUE = b"larger than the room that is left"

@@ -9,7 +9,7 @@ import trio.testing
 from camomile_trio.errors import NoMajority, NotFound
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Message, Packet, Store
-from camomile_trio.transport.links import LinkConditions
+from camomile_trio.simulation.links import LinkConditions
 from tests.stories.measuring import KEY, VALUE
 from tests.stories.strangers import Stranger, a_stranger, truthful
 from tests.stories.village import small, village

@@ -18,9 +18,9 @@ from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.node.storing import Storing
+from camomile_trio.simulation.links import LinkConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.memory import MemoryStorage
-from camomile_trio.transport.links import LinkConditions
-from camomile_trio.transport.memory import MemoryNetwork
 from tests.stories.village import Inhabitant, Village, WallClock, small, village
 
 HASTY = small(cache_life=0, hand_over_deadline=1.0)

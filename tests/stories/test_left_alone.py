@@ -13,7 +13,7 @@ import trio.testing
 from camomile_trio.errors import NoMajority, NotFound, NotJoined, Unavailable, Unreachable
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
-from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.simulation.disk import SimulatedDisk
 from tests.stories.village import Inhabitant, Village, small, village
 
 VALUE = b"put while bootstrap was away"

@@ -10,7 +10,7 @@ from camomile_trio.errors import NotFound
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
 from camomile_trio.node.results import Stored
-from camomile_trio.transport.links import LinkConditions
+from camomile_trio.simulation.links import LinkConditions
 from tests.stories.village import EPOCH, Village, small, village
 
 VALUE = b"worth keeping"

@@ -7,8 +7,8 @@ import trio
 import trio.testing
 
 from camomile_trio.node.peers import NARROW_FOR
-from camomile_trio.transport.links import LinkConditions, StreamConditions
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.links import LinkConditions, StreamConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.stories.measuring import DEADLINE, HEALTHY, rpc_of, timed_get, timed_put
 from tests.stories.village import Village, small, village
 

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from camomile_trio.errors import Forgotten
-from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.simulation.disk import SimulatedDisk
 from tests.stories.village import small, village
 
 

@@ -15,7 +15,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, Value
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.transport.links import LinkConditions
+from camomile_trio.simulation.links import LinkConditions
 from tests.stories.measuring import DEADLINE, FIRST_RTO, HEALTHY, KEY, VALUE, rpc_of, timed_get, timed_put
 from tests.stories.strangers import NETWORK, Behaviour, Stranger, a_stranger, only_pongs, truthful
 from tests.stories.village import EPOCH, small, village

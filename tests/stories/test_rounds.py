@@ -12,7 +12,7 @@ import trio.testing
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.node.rounds import Rounds
-from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.simulation.disk import SimulatedDisk
 from tests.stories.village import small, village
 
 

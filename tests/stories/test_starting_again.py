@@ -14,7 +14,7 @@ from camomile_trio.node.clocks import PATIENCE
 from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
 from camomile_trio.node.renewing import Renewing
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
-from camomile_trio.storage.simulated import SimulatedDisk
+from camomile_trio.simulation.disk import SimulatedDisk
 from tests.stories.village import small, village
 
 DAY = 86400.0

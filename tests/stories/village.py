@@ -15,8 +15,8 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.machine import cut_off
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.base import Storage
-from camomile_trio.transport.memory import MemoryNetwork
 
 EPOCH = 1_800_000_000_000  # ms; when virtual time begins
 

@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.simulation.links import LinkConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.transport.base import Transport
-from camomile_trio.transport.links import LinkConditions
-from camomile_trio.transport.memory import MemoryNetwork
 from camomile_trio.transport.stream import DEFAULT_LIMITS, StreamLimits
 from camomile_trio.transport.udp import open_udp
 
@@ -116,7 +116,7 @@ class World:
 def accounted(network: MemoryNetwork) -> bool:
     """Whether each datagram and each stream ended in one counter. Only once nothing is under way."""
     s = network.statistics
-    datagrams = s.delivered + s.lost + s.severed + s.unasked + s.undeliverable + s.overflowed
+    datagrams = s.delivered + s.lost + s.cut + s.unasked + s.undeliverable + s.overflowed
     return s.sent + s.duplicated == datagrams and s.streams == s.streams_answered + s.streams_failed
 
 

@@ -7,7 +7,7 @@ node judges by its own clock, so the bound is how far the clock most behind has 
 from __future__ import annotations
 
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.simulation.clock import EPOCH
+from camomile_trio.simulation.clocks import EPOCH
 from camomile_trio.simulation.ledger import OK, Operation
 from camomile_trio.simulation.properties.looking import Looking, Pairs, served, stored
 from camomile_trio.simulation.properties.promises import worst_clocks

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import trio
 
+from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.faults import faulty_disks, some
 from camomile_trio.simulation.ledger import Standing
 from camomile_trio.simulation.readings import claim_all_read, claim_share
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.medium import DiskFaults
 
 DAMAGED_VALUES = 5  # of each machine that is struck
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import trio
 
 from camomile_trio.errors import DiskFull
+from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.faults import faulty_disks, some
 from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.readings import claim_all_read, claim_none_read, claim_share
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
-from camomile_trio.storage.medium import DiskFaults
 
 SHARE = 0.25
 FULL = DiskFaults(is_full=True)

@@ -18,12 +18,12 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import FindNode, Message, NodeList, Packet, Ping, Pong, Store, StoreKind
 from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.network import MemoryTransport
 from camomile_trio.simulation.properties.looking import stored
 from camomile_trio.simulation.properties.promises import leases_of
 from camomile_trio.simulation.readings import claim_all_read, claim_none_read
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
-from camomile_trio.transport.memory_transport import MemoryTransport
 from camomile_trio.wire.codec import decode_untrusted, encode
 
 SILENT, TWO_FACED, ELSEWHERE, LIAR = (Endpoint.parse(f"10.9.9.{number}:8118") for number in (1, 2, 3, 4))

@@ -13,14 +13,13 @@ from trio.testing import MockClock
 
 from camomile_trio.errors import ConfigError, TransportError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport.latency import LogNormalLatency
-from camomile_trio.transport.links import LinkConditions, StreamConditions
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.links import LinkConditions, StreamConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.transport.peers import Peer, accounted, cluster
 
 PERFECT = LinkConditions(latency=0.0)
 EVERYTHING = LinkConditions(
-    latency=LogNormalLatency(0.02, sigma=0.5),
+    latency=0.02,
     jitter=0.01,
     loss=0.1,
     duplication=0.1,

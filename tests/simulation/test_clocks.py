@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as some
 
-from camomile_trio.simulation.clock import EPOCH, VirtualClock, WallClock
+from camomile_trio.simulation.clocks import EPOCH, VirtualClock, WallClock
 
 
 @attrs.define

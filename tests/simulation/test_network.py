@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport.links import LinkConditions
-from camomile_trio.transport.memory import MemoryNetwork
+from camomile_trio.simulation.links import LinkConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from tests.transport.peers import ANY_PORT, Peer, Recorder, accounted, cluster, forever
 
 PERFECT = LinkConditions(latency=0.0)
@@ -121,7 +121,7 @@ async def test_a_cut_stops_both_ways_and_what_is_under_way(autojump_clock: MockC
         bob.send(b"too late", alice)
         await trio.sleep(2)
         assert alice.inbound.datagrams == bob.inbound.datagrams == []
-        assert network.statistics.severed == 3
+        assert network.statistics.cut == 3
         for asker, asked in ((alice, bob), (bob, alice)):
             with pytest.raises(TransportError, match="no way"):
                 await asker.exchange(b"hello?", asked)
@@ -141,7 +141,7 @@ async def test_what_was_sent_into_a_cut_does_not_arrive_after_it(autojump_clock:
         alice.send(b"after it", bob)
         await trio.sleep(2)
         assert bob.inbound.payloads == [b"after it"]
-        assert network.statistics.severed == 1
+        assert network.statistics.cut == 1
 
 
 async def test_a_message_that_was_given_up_on_its_way_does_not_arrive(autojump_clock: MockClock) -> None:

@@ -1,8 +1,11 @@
-"""What the links of a simulated network do to each packet: its delay, its loss, its double, its damage.
+"""What lies between two endpoints of a simulated network: delay, loss, doubles, damage; cuts, partitions and NATs.
 
-Rules of this file: pure, no clock and no trio. What happens to a packet follows from the seed, the link (source and
-destination) and the packet's number on that link, by a keyed hash. There is no shared generator of random numbers, so
-traffic on one link never changes what happens on another one, and the same seed gives the same network everywhere.
+Rules of this file: no clock and no trio; the time is given in. What happens to a packet follows from the seed, the link
+(source and destination) and the packet's number on that link, by a keyed hash. There is no shared generator of random
+numbers, so traffic on one link never changes what happens on another one, and the same seed gives the same network
+everywhere. NATs follow RFC 4787: a node keeps one outside endpoint (mapping is endpoint-independent), each peer has to
+be written to before it gets through (filtering is address and port-dependent), and only what goes out keeps the way
+open. A stream cannot be opened from outside at all.
 """
 
 from __future__ import annotations
@@ -17,14 +20,18 @@ import attrs
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport.latency import Latency, require_seconds
-from camomile_trio.transport.severance import Severance
 
 # Two times eight numbers for each packet: its way, and its damage.
 _DRAWS = struct.Struct(">8I")
 _UNIT = 2.0**-32
 _HALF = 2.0**-33
 _MOST_FLIPPED = 3  # bytes of a corrupted datagram
+
+
+def require_seconds(name: str, seconds: float) -> None:
+    """ConfigError unless it is a finite time of 0 s or more."""
+    if not 0.0 <= seconds < math.inf:
+        raise ConfigError(f"{name} is {seconds}", remedy=f"choose a {name} of 0 s or more")
 
 
 def _require_chances(conditions: object, *names: str) -> None:
@@ -65,7 +72,7 @@ class StreamConditions:
 class LinkConditions:
     """How a link treats its packets. Times in seconds, chances from 0 to 1."""
 
-    latency: float | Latency = 0.001  # one way; what every packet takes at least
+    latency: float = 0.001  # one way; what every packet takes at least
     jitter: float = 0.0  # at most so much more, evenly spread
     loss: float = 0.0  # chance that a packet is lost; streams feel only a loss of 1, which is no link at all
     duplication: float = 0.0  # chance that a packet comes twice
@@ -81,23 +88,17 @@ class LinkConditions:
 
     @is_even.default
     def _decide_is_even(self) -> bool:
-        varies = not isinstance(self.latency, (int, float)) and self.latency.varies
-        spreads = varies or self.jitter or self.loss or self.duplication or self.reordering
+        spreads = self.jitter or self.loss or self.duplication or self.reordering
         return not (spreads or self.corruption or self.truncation or self.largest < math.inf)
 
     def __attrs_post_init__(self) -> None:
         _require_chances(self, "loss", "duplication", "reordering", "corruption", "truncation")
-        for name in ("jitter", "reordering_delay"):
+        for name in ("latency", "jitter", "reordering_delay"):
             require_seconds(name, getattr(self, name))
-        if isinstance(self.latency, (int, float)):
-            require_seconds("latency", self.latency)
 
-    def delay(self, source: Endpoint, destination: Endpoint, latency_draw: float, jitter_draw: float) -> float:
-        """Latency and jitter of one packet."""
-        latency = self.latency
-        if not isinstance(latency, (int, float)):
-            latency = latency.seconds(source, destination, latency_draw)
-        return latency + self.jitter * jitter_draw
+    def delay(self, draw: float) -> float:
+        """Latency and jitter of one packet. `draw` is its chance, between 0 and 1."""
+        return self.latency + self.jitter * draw
 
 
 class StreamFault(NamedTuple):
@@ -105,6 +106,99 @@ class StreamFault(NamedTuple):
 
     kind: Literal["refused", "reset", "stalled"]
     is_late: bool
+
+
+@attrs.define(eq=False)
+class Cuts:
+    """Cuts and at most one partition. A set and dicts that are only looked into, so their order tells nobody."""
+
+    _cuts: set[tuple[Endpoint, Endpoint]] = attrs.field(init=False, factory=set)
+    _group_of: dict[Endpoint, int] = attrs.field(init=False, factory=dict)
+    # The group of those who are in none.
+    _rest: int = attrs.field(init=False, default=0)
+    _one_way: bool = attrs.field(init=False, default=False)
+
+    def __bool__(self) -> bool:
+        return bool(self._cuts or self._group_of)
+
+    def cut(self, source: Endpoint, destination: Endpoint) -> None:
+        """This way only."""
+        self._cuts.add((source, destination))
+
+    def heal(self, source: Endpoint, destination: Endpoint) -> None:
+        """Takes a cut back, this way only."""
+        self._cuts.discard((source, destination))
+
+    def partition(self, groups: Iterable[Iterable[Endpoint]], *, one_way: bool = False) -> None:
+        """From now on only members of one group reach each other. Who is in no group is in one more, the last.
+
+        `one_way`: each group still hears the groups after it, and is not heard by them. A former partition ends; cuts
+        of single links stay. ConfigError when somebody is in two groups: nothing has changed then.
+        """
+        group_of: dict[Endpoint, int] = {}
+        count = 0
+        for group in groups:
+            for endpoint in group:
+                if group_of.setdefault(endpoint, count) != count:
+                    raise ConfigError(f"{endpoint} is in two groups of a partition", remedy="name it in one of them")
+            count += 1
+        self._group_of, self._rest, self._one_way = group_of, count, one_way
+
+    def heal_all(self) -> None:
+        """Ends the partition and all cuts."""
+        self._cuts.clear()
+        self._group_of = {}
+
+    def block(self, source: Endpoint, destination: Endpoint) -> bool:
+        """Whether nothing passes from one to the other."""
+        if self._cuts and (source, destination) in self._cuts:
+            return True
+        if not self._group_of:
+            return False
+        speaks, hears = self._group_of.get(source, self._rest), self._group_of.get(destination, self._rest)
+        return speaks < hears if self._one_way else speaks != hears
+
+
+@attrs.define(eq=False)
+class _Nat:
+    timeout: float
+    # When the node last wrote to each peer, the longest ago first.
+    written: dict[Endpoint, float] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class Nats:
+    """Who is behind a NAT, and whom each lets in."""
+
+    behind: dict[Endpoint, _Nat] = attrs.field(init=False, factory=dict)
+
+    def put(self, endpoint: Endpoint, timeout: float | None) -> None:
+        """Puts a node behind a new NAT that remembers for `timeout` seconds; None takes it out into the open."""
+        if timeout is None:
+            self.behind.pop(endpoint, None)
+        else:
+            require_seconds("timeout of a NAT", timeout)
+            self.behind[endpoint] = _Nat(timeout)
+
+    def note(self, now: float, source: Endpoint, destination: Endpoint) -> None:
+        """`source` writes to `destination`."""
+        nat = self.behind.get(source)
+        if nat is None:
+            return
+        written = nat.written
+        # To the end of the row, so that those whose time is up stand in front.
+        written.pop(destination, None)
+        written[destination] = now
+        while (longest_ago := next(iter(written))) != destination and written[longest_ago] < now - nat.timeout:
+            del written[longest_ago]
+
+    def lets_in(self, now: float, source: Endpoint, destination: Endpoint) -> bool:
+        """Whether a datagram from `source` gets through to `destination`."""
+        nat = self.behind.get(destination)
+        if nat is None:
+            return True
+        written = nat.written.get(source)
+        return written is not None and now - written <= nat.timeout
 
 
 @attrs.define(eq=False)
@@ -121,7 +215,7 @@ class Links:
     _general: LinkConditions = attrs.field(init=False)
     _specific: dict[tuple[Endpoint | None, Endpoint | None], LinkConditions] = attrs.field(init=False, factory=dict)
     _slowness: dict[Endpoint, float] = attrs.field(init=False, factory=dict)
-    _severance: Severance = attrs.field(init=False, factory=Severance)
+    _cuts: Cuts = attrs.field(init=False, factory=Cuts)
     # Packets so far on each link that is not even, by source and destination.
     _numbers: dict[Endpoint, dict[Endpoint, int]] = attrs.field(init=False, factory=dict)
 
@@ -168,27 +262,27 @@ class Links:
 
     def cut(self, source: Endpoint, destination: Endpoint) -> None:
         """Cuts the link, this way only."""
-        self._severance.cut(source, destination)
+        self._cuts.cut(source, destination)
         self._find_plain_delay()
 
     def heal(self, source: Endpoint, destination: Endpoint) -> None:
         """Takes a cut back, this way only."""
-        self._severance.heal(source, destination)
+        self._cuts.heal(source, destination)
         self._find_plain_delay()
 
     def partition(self, groups: Iterable[Iterable[Endpoint]], *, one_way: bool = False) -> None:
-        """Only members of one group reach each other, or also hear the groups after theirs: see `Severance`."""
-        self._severance.partition(groups, one_way=one_way)
+        """Only members of one group reach each other, or also hear the groups after theirs: see `Cuts`."""
+        self._cuts.partition(groups, one_way=one_way)
         self._find_plain_delay()
 
     def heal_all(self) -> None:
         """Ends the partition and all cuts."""
-        self._severance.heal_all()
+        self._cuts.heal_all()
         self._find_plain_delay()
 
-    def is_severed(self, source: Endpoint, destination: Endpoint) -> bool:
+    def is_cut(self, source: Endpoint, destination: Endpoint) -> bool:
         """Whether nothing passes, by a cut or a partition."""
-        return self._severance.severs(source, destination)
+        return self._cuts.block(source, destination)
 
     def copies(self, source: Endpoint, destination: Endpoint, datagram: bytes) -> Sequence[tuple[float, bytes]]:
         """What becomes of the next datagram of a link: for each copy that arrives its delay, and what it brings.
@@ -200,29 +294,27 @@ class Links:
             return ()
         slowness = self.slowness(source, destination) if self._slowness else 0.0
         if conditions.is_even:
-            return ((conditions.delay(source, destination, 0.5, 0.5) + slowness, datagram),)
+            return ((conditions.delay(0.5) + slowness, datagram),)
         digest = self._digest(source, destination)
-        lost, doubled, held_up, hold, jitter, other_jitter, latency, other_latency = _draws(digest)
+        lost, doubled, held_up, hold, jitter, other_jitter, *_ = _draws(digest)
         if lost < conditions.loss:
             return ()
-        delay = conditions.delay(source, destination, latency, jitter) + slowness
+        delay = conditions.delay(jitter) + slowness
         if held_up < conditions.reordering:
             delay += conditions.reordering_delay * hold
         first = datagram
         if conditions.corruption or conditions.truncation:
             first = _damaged(datagram, conditions, digest)
         if doubled < conditions.duplication:
-            other_delay = conditions.delay(source, destination, other_latency, other_jitter) + slowness
+            other_delay = conditions.delay(other_jitter) + slowness
             return ((delay, first), (other_delay, datagram))
         return ((delay, first),)
 
     def stream_delay(self, source: Endpoint, destination: Endpoint, length: int) -> float:
         """How long the next message of `length` bytes takes over a stream: TCP hides loss and order, not the time."""
         conditions = self.conditions(source, destination)
-        latency = jitter = 0.5
-        if not conditions.is_even:
-            jitter, _, latency, _ = _draws(self._digest(source, destination))[4:]
-        delay = conditions.delay(source, destination, latency, jitter) + length / conditions.streams.bandwidth
+        jitter = 0.5 if conditions.is_even else _draws(self._digest(source, destination))[4]
+        delay = conditions.delay(jitter) + length / conditions.streams.bandwidth
         return delay + self.slowness(source, destination)
 
     def stream_fault(self, source: Endpoint, destination: Endpoint) -> StreamFault | None:
@@ -239,17 +331,16 @@ class Links:
 
     def carries_streams(self, source: Endpoint, destination: Endpoint) -> bool:
         """Whether a stream gets through at all."""
-        return not self.is_severed(source, destination) and self.conditions(source, destination).loss < 1.0
+        return not self.is_cut(source, destination) and self.conditions(source, destination).loss < 1.0
 
     def slowness(self, source: Endpoint, destination: Endpoint) -> float:
         """How many seconds a packet takes longer because of its two ends."""
         return self._slowness.get(source, 0.0) + self._slowness.get(destination, 0.0)
 
     def _find_plain_delay(self) -> None:
-        self.has_cuts = bool(self._severance)
-        latency = self._general.latency
-        differ = self._specific or self._slowness or self._severance or not self._general.is_even
-        self.plain_delay = None if differ or not isinstance(latency, (int, float)) else latency
+        self.has_cuts = bool(self._cuts)
+        differ = self._specific or self._slowness or self._cuts or not self._general.is_even
+        self.plain_delay = None if differ else self._general.latency
 
     def _digest(self, source: Endpoint, destination: Endpoint) -> bytes:
         """What chance has for the next packet of this link."""

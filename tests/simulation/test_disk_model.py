@@ -15,10 +15,9 @@ from trio.testing import MockClock
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.messages import Durability
+from camomile_trio.simulation.disk import SYNC_WITHIN, DiskFaults, SimulatedDisk
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.medium import SYNC_WITHIN, DiskFaults
 from camomile_trio.storage.schema import SyncMode
-from camomile_trio.storage.simulated import SimulatedDisk
 from camomile_trio.storage.tally import cost
 from tests.storage.kept import MIB, key, state
 

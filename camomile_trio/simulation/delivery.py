@@ -1,22 +1,96 @@
 """How parcels travel in a simulated network: from one endpoint to another, late, twice, damaged, or not at all.
 
 Rules of this file: every datagram handed over ends in exactly one counter for each of its copies. What a link does to a
-packet is decided when it leaves (`links.py`), when it arrives by `delivery.py`. A message over a stream always gets
-there or fails, and its failure takes as long as its arrival would have. Nothing here knows what the bytes mean.
+packet is decided when it leaves (`links.py`). Posting never delivers, so that even without delay a parcel arrives in a
+later step; parcels due at the same time arrive in the order in which they were posted. A message over a stream always
+gets there or fails, and its failure takes as long as its arrival would have. Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
 
 import attrs
 import trio
 
+from camomile_trio.alarm import Alarm
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport.delivery import Delivery
-from camomile_trio.transport.links import Links, StreamFault
-from camomile_trio.transport.nat import Nats
+from camomile_trio.simulation.links import Links, Nats, StreamFault
+
+Item = TypeVar("Item")
+
+_TURN = 256  # deliveries before the other tasks have their turn
+_HAIR = 1e-6  # of a tick: so much late is not late, for sums of floats are not exact
+
+
+@attrs.define(eq=False)
+class Schedule(Generic[Item]):
+    """`deliver` is called with when a thing was due, and the thing. At most `max_waiting` wait at once.
+
+    With a `tick` (seconds) things are due at whole ticks only, and as many as possible at the same: each moment costs
+    a wake-up, more than all else. 0: each thing has its own time.
+    """
+
+    _deliver: Callable[[float, Item], None]
+    _max_waiting: int
+    _tick: float = 0.0
+    _waiting: int = attrs.field(init=False, default=0)
+    # What is due at each moment, in order of posting; the heap has each of these moments once.
+    _due_at: dict[float, list[Item]] = attrs.field(init=False, factory=dict)
+    _moments: list[float] = attrs.field(init=False, factory=list)
+    # What was due when the last turn began, and did not fit into it.
+    _left: deque[tuple[float, Item]] = attrs.field(init=False, factory=deque)
+    _alarm: Alarm = attrs.field(init=False, factory=Alarm)
+    # Trio's time; while it runs without the way through wrappers, for it is asked for every packet.
+    _time: Callable[[], float] = attrs.field(init=False, default=trio.current_time)
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def post(self, item: Item, delay: float) -> bool:
+        """To be delivered in `delay` seconds, or at the next tick after them. False: too many wait already."""
+        if self._waiting >= self._max_waiting:
+            return False
+        self._waiting += 1
+        due = self._time() + delay
+        if self._tick:
+            due = math.ceil(due / self._tick - _HAIR) * self._tick
+        items = self._due_at.get(due)
+        if items is not None:
+            items.append(item)
+            return True
+        self._due_at[due] = [item]
+        heappush(self._moments, due)
+        self._alarm.advance(due)
+        return True
+
+    async def run(self) -> None:
+        """Delivers until it is cancelled."""
+        self._time = trio.lowlevel.current_clock().current_time
+        while True:
+            if self._left or (self._moments and self._moments[0] <= self._time()):
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._alarm.wait(self._moments[0] if self._moments else math.inf)
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        now = self._time()
+        # All that is due is taken out first: what is posted in this turn waits for a later one.
+        left, moments = self._left, self._moments
+        while moments and moments[0] <= now:
+            due = heappop(moments)
+            left.extend([(due, item) for item in self._due_at.pop(due)])
+        count = min(_TURN, len(left))
+        for _ in range(count):
+            due, item = left.popleft()
+            self._deliver(due, item)
+        self._waiting -= count
+
 
 # Told of every datagram and stream message that is received: when (by trio's clock, s), from where, to where, and what.
 Observer = Callable[[float, Endpoint, Endpoint, bytes], None]
@@ -33,7 +107,7 @@ class NetworkStatistics:
     duplicated: int = 0
     delivered: int = 0
     lost: int = 0  # by chance
-    severed: int = 0  # by a cut or a partition
+    cut: int = 0  # by a cut or a partition
     unasked: int = 0  # stopped by the NAT in front of the destination
     undeliverable: int = 0  # nobody at the destination, or it does not receive
     overflowed: int = 0  # over a bound: too many under way, or waiting at a paused node
@@ -87,7 +161,7 @@ Receive = Callable[[float, Parcel], None]
 
 
 @attrs.define(eq=False, kw_only=True)
-class PostOffice:
+class Delivery:
     """Carries parcels over `links` and past `nats`. `receivers` says who takes them in at which endpoint."""
 
     links: Links
@@ -101,14 +175,14 @@ class PostOffice:
     on_sent: Observer | None = None
     receivers: dict[Endpoint, Receive] = attrs.field(init=False, factory=dict)
     statistics: NetworkStatistics = attrs.field(init=False, factory=NetworkStatistics)
-    _delivery: Delivery[Parcel] = attrs.field(init=False)
+    _schedule: Schedule[Parcel] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._delivery = Delivery(self._deliver, self.max_in_flight, self.tick)
+        self._schedule = Schedule(self._deliver, self.max_in_flight, self.tick)
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""
-        await self._delivery.run()
+        await self._schedule.run()
 
     def accept(self, parcel: Parcel) -> None:
         """A node sends a parcel."""
@@ -133,7 +207,7 @@ class PostOffice:
             self._send_message(parcel, parcel.exchange)
         elif delay is None or self.nats.behind:
             self._send_datagram(parcel)
-        elif not self._delivery.post(parcel, delay):
+        elif not self._schedule.post(parcel, delay):
             self._overflow(parcel)
 
     def arrive(self, parcel: Parcel) -> None:
@@ -167,8 +241,8 @@ class PostOffice:
         # The NAT is next to the node: it remembers what was lost or cut off farther out, too.
         if self.nats.behind:
             self.nats.note(trio.current_time(), source, destination)
-        if self.links.has_cuts and self.links.is_severed(source, destination):
-            self.statistics.severed += 1
+        if self.links.has_cuts and self.links.is_cut(source, destination):
+            self.statistics.cut += 1
             return
         copies = self.links.copies(source, destination, payload)
         if not copies:
@@ -188,7 +262,7 @@ class PostOffice:
         self._post(parcel, self.links.stream_delay(parcel.source, parcel.destination, len(parcel.payload)))
 
     def _post(self, parcel: Parcel, delay: float) -> None:
-        if not self._delivery.post(parcel, delay):
+        if not self._schedule.post(parcel, delay):
             self._overflow(parcel)
 
     def _overflow(self, parcel: Parcel) -> None:
@@ -212,8 +286,8 @@ class PostOffice:
     def _is_datagram_stopped(self, due: float, parcel: Parcel) -> bool:
         if parcel.has_arrived:
             return False
-        if self.links.has_cuts and self.links.is_severed(parcel.source, parcel.destination):
-            self.statistics.severed += 1
+        if self.links.has_cuts and self.links.is_cut(parcel.source, parcel.destination):
+            self.statistics.cut += 1
             return True
         if self.nats.behind and not self.nats.lets_in(due, parcel.source, parcel.destination):
             self.statistics.unasked += 1

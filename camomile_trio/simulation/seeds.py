@@ -24,10 +24,9 @@ from pathlib import Path
 import attrs
 import click
 
-from camomile_trio.cli.failures import DONE, FAILED, INTERRUPTED, one_line
-from camomile_trio.cli.outcome_page import seconds_text
 from camomile_trio.config import number_text
 from camomile_trio.simulation.outcome import Outcome
+from camomile_trio.simulation.outcome_page import one_line, seconds_text
 from camomile_trio.simulation.run import Plan, simulate
 from camomile_trio.simulation.scenarios import SCENARIOS
 
@@ -119,8 +118,8 @@ def run_many(plan: Plan, seeds: int, *, jobs: int | None, timeout: float, as_jso
     else:
         _print_summary(summary)
     if summary.is_interrupted:
-        return INTERRUPTED
-    return FAILED if summary.failed else DONE
+        raise click.Abort
+    return 1 if summary.failed else 0
 
 
 def _results(plans: Iterator[Plan], jobs: int, timeout: float) -> Iterator[Seed]:

@@ -15,11 +15,16 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.simulation.disk import (
+    COMMIT_LATENCY,
+    SYNC_WITHIN,
+    WRITE_BACK_WITHIN,
+    DiskFaults,
+    SimulatedDisk,
+    SimulatedStorage,
+)
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.medium import COMMIT_LATENCY, SYNC_WITHIN, WRITE_BACK_WITHIN, DiskFaults
 from camomile_trio.storage.schema import SyncMode
-from camomile_trio.storage.simulated import SimulatedDisk
-from camomile_trio.storage.simulated_life import SimulatedStorage
 from camomile_trio.storage.tally import MAX_PENDING_WRITES, cost
 from tests.storage.kept import MIB, Outcomes, key, lease, state, writer_of
 

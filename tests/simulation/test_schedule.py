@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from camomile_trio.transport import delivery
-from camomile_trio.transport.delivery import Delivery
+from camomile_trio.simulation import delivery
+from camomile_trio.simulation.delivery import Schedule
 
 
 async def test_things_arrive_when_they_are_due_in_order_of_time_then_of_posting(autojump_clock: MockClock) -> None:
     arrived: list[tuple[float, float, str]] = []
-    post = Delivery[str](lambda due, item: arrived.append((trio.current_time(), due, item)), 100)
+    post = Schedule[str](lambda due, item: arrived.append((trio.current_time(), due, item)), 100)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(post.run)
         for item, delay in (("late", 5.0), ("first", 1.0), ("second", 1.0), ("middle", 2.5)):
@@ -30,7 +30,7 @@ async def test_with_a_tick_things_arrive_together_at_the_next_one_in_order_of_po
     autojump_clock: MockClock,
 ) -> None:
     arrived: list[tuple[float, str]] = []
-    post = Delivery[str](lambda due, item: arrived.append((due, item)), 100, 0.25)
+    post = Schedule[str](lambda due, item: arrived.append((due, item)), 100, 0.25)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(post.run)
         for item, delay in (("a", 0.9), ("b", 0.3), ("c", 0.8), ("d", 1.0), ("e", 0.26), ("now", 0.0)):
@@ -45,7 +45,7 @@ async def test_with_a_tick_things_arrive_together_at_the_next_one_in_order_of_po
 def test_a_tick_makes_nothing_early_and_nothing_a_whole_tick_late(delays: list[float], tick: float) -> None:
     async def main() -> list[tuple[float, float]]:
         arrived: list[tuple[float, float]] = []
-        post = Delivery[float](lambda due, wanted: arrived.append((due, wanted)), 100, tick)
+        post = Schedule[float](lambda due, wanted: arrived.append((due, wanted)), 100, tick)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(post.run)
             for delay in delays:
@@ -64,7 +64,7 @@ def test_a_tick_makes_nothing_early_and_nothing_a_whole_tick_late(delays: list[f
 
 async def test_something_earlier_wakes_a_sleeping_delivery(autojump_clock: MockClock) -> None:
     arrived: list[str] = []
-    post = Delivery[str](lambda _due, item: arrived.append(item), 100)
+    post = Schedule[str](lambda _due, item: arrived.append(item), 100)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(post.run)
         post.post("late", 10.0)
@@ -87,7 +87,7 @@ async def test_what_is_posted_without_delay_while_delivering_waits_for_the_next_
         arrived.append(item)
         post.post(item + 1, 0.0)
 
-    post = Delivery[int](deliver, 100)
+    post = Schedule[int](deliver, 100)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(post.run)
         post.post(0, 0.0)
@@ -106,7 +106,7 @@ async def test_a_turn_is_bounded(autojump_clock: MockClock, monkeypatch: pytest.
     monkeypatch.setattr(delivery, "_TURN", 10)
     arrived: list[int] = []
     most = 0
-    post = Delivery[int](lambda _due, item: arrived.append(item), 1000)
+    post = Schedule[int](lambda _due, item: arrived.append(item), 1000)
     for number in range(100):
         post.post(number, 0.0)
     async with trio.open_nursery() as nursery:
@@ -123,7 +123,7 @@ async def test_a_turn_is_bounded(autojump_clock: MockClock, monkeypatch: pytest.
 
 async def test_what_waits_is_bounded(autojump_clock: MockClock) -> None:
     arrived: list[int] = []
-    post = Delivery[int](lambda _due, item: arrived.append(item), 2)
+    post = Schedule[int](lambda _due, item: arrived.append(item), 2)
     assert [post.post(number, 1.0) for number in range(3)] == [True, True, False]
     assert len(post) == 2
     async with trio.open_nursery() as nursery:

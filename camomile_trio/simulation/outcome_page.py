@@ -13,8 +13,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from camomile_trio.cli.failures import one_line
-from camomile_trio.cli.status_table import bytes_text
 from camomile_trio.simulation.outcome import Outcome, Violation
 from camomile_trio.simulation.scenario import Scenario
 
@@ -189,6 +187,16 @@ def print_scenarios(scenarios: Sequence[Scenario]) -> None:
         nodes = str(each.nodes) if each.nodes else "drawn"
         table.add_row(each.name, nodes, Text(each.summary), Text(each.passes))
     _console().print(table)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what could steer a terminal."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def bytes_text(count: float) -> str:
+    """1.5 MiB."""
+    return f"{count / 2**20:,.1f} MiB"
 
 
 def seconds_text(seconds: float) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport.nat import Nats
+from camomile_trio.simulation.links import Nats
 
 ALICE, BOB, CAROL = (Endpoint.parse(f"10.0.0.{number}:8118") for number in (1, 2, 3))
 

@@ -1,0 +1,486 @@
+"""A disk that outlives its node, and that can fail: what simulations run their nodes on.
+
+Rules of this file: the contract is that of SQLite. Writes are readable at once, gather while a commit is under way, and
+are acknowledged by `run` after the commit's latency. A crash loses what is not committed; a power loss also what the
+operating system had not brought to the disk, the newest first and never with a hole. A crash is not a cancellation: the
+storage of the old life commits nothing more and calls nobody, although its tasks may still run. All chance comes from
+the `rng`; time is Trio's.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from camomile_trio.alarm import Alarm
+from camomile_trio.errors import ConfigError, DataDirectoryInUse, DiskFull, StorageError
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import Durability
+from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Sort
+from camomile_trio.storage.base import Done, StorageStatistics, Timetable
+from camomile_trio.storage.entries import Entries, Entry
+from camomile_trio.storage.schema import SyncMode
+from camomile_trio.storage.tally import (
+    MAX_CONTACTS,
+    MAX_PENDING_BYTES,
+    MAX_PENDING_WRITES,
+    busy,
+    check_value,
+    closed,
+    cost,
+    full,
+)
+
+# Seconds from a write to its acknowledgement.
+COMMIT_LATENCY: dict[SyncMode, float] = {"os": 0.0002, "full": 0.003}
+# With sync "os" a node that runs brings each commit to the disk within a second. Of a node that was killed before it
+# could, the operating system does it: Linux after 30 s, for which it looks every 5 s.
+SYNC_WITHIN = 1.0
+WRITE_BACK_WITHIN = 35.0
+
+_REMEDY = "switch the simulated fault off"
+
+
+def unreadable() -> StorageError:
+    return StorageError("the simulated disk failed: it cannot be read", remedy=_REMEDY)
+
+
+def unwritable() -> StorageError:
+    return StorageError("the simulated disk failed: it cannot be written", remedy=_REMEDY)
+
+
+@attrs.define(eq=False)
+class Changes:
+    """A commit in the making, and once it is made, for as long as it can still be lost."""
+
+    growth: int = 0  # by how much it makes the entries larger
+    count: int = 0  # writes, replaced ones included
+    value_bytes: int = 0  # of values that were written
+    dones: list[Done] = attrs.Factory(list)
+    on_disk_at: float = 0.0  # once it is made: when the disk will have it
+    # What was there before.
+    _entries: dict[Key, Entry | None] = attrs.Factory(dict)
+    _contacts: list[Contact] | None = None
+    _notes: dict[str, int] = attrs.Factory(dict)
+
+    def has_room(self, value: bytes | None) -> bool:
+        """Whether one more write may wait. A value that is larger than the bound waits alone."""
+        is_too_much = self.value_bytes and self.value_bytes + len(value or b"") > MAX_PENDING_BYTES
+        return self.count < MAX_PENDING_WRITES and not is_too_much
+
+    def replace(self, entries: Entries, key: Key, entry: Entry | None) -> None:
+        self._entries.setdefault(key, entries.get(key))
+        before = entries.bytes
+        entries.replace(key, entry)
+        self.growth += entries.bytes - before
+        self.count += 1
+
+    def set_contacts(self, entries: Entries, contacts: list[Contact]) -> None:
+        if self._contacts is None:
+            self._contacts = entries.contacts
+        entries.contacts = contacts
+
+    def set_note(self, entries: Entries, name: str, number: int) -> None:
+        self._notes.setdefault(name, entries.notes.get(name, 0))
+        entries.notes[name] = number
+
+    def take_back(self, entries: Entries) -> None:
+        """Puts back what was there before. Nothing that was changed later may still be there."""
+        for key, entry in self._entries.items():
+            entries.replace(key, entry)
+        if self._contacts is not None:
+            entries.contacts = self._contacts
+        entries.notes.update(self._notes)
+
+
+@attrs.frozen(kw_only=True)
+class DiskFaults:
+    """What is wrong with a disk. A frozen value, so that a scenario can print it."""
+
+    is_full: bool = False  # the device: what makes anything larger fails to commit; `max_bytes` is another bound
+    fails_reads: bool = False
+    fails_writes: bool = False  # commits fail, and what was committed does not get further than the system
+    slowness: float = 1.0  # commits take so many times as long
+
+    def __attrs_post_init__(self) -> None:
+        if not 0.0 < self.slowness < float("inf"):
+            raise ConfigError(f"slowness is {self.slowness}", remedy="choose a slowness above 0; 1 is as usual")
+
+
+@attrs.define(eq=False, kw_only=True)
+class Medium:
+    """What outlives the node. `entries` has every change at once, those that are not committed too."""
+
+    sync: SyncMode
+    max_bytes: int
+    commit_latency: float
+    faults: DiskFaults = DiskFaults()
+    entries: Entries = attrs.Factory(Entries)
+    is_in_use: bool = False  # by a node that runs, and so brings commits to the disk
+    # Commits that only the operating system has, oldest first.
+    _unsynced: list[Changes] = attrs.Factory(list)
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether a power loss could take a commit back."""
+        self._drop_synced()
+        return bool(self._unsynced)
+
+    def commit(self, changes: Changes) -> StorageError | None:
+        """Makes a commit, or says why it fails and leaves it to be taken back."""
+        if self.faults.fails_writes:
+            return unwritable()
+        if self.faults.is_full and changes.growth > 0:
+            return DiskFull("the simulated disk failed: it is full", remedy=_REMEDY)
+        if self.sync == "os":
+            self._drop_synced()
+            changes.on_disk_at = self._next_sync()
+            self._unsynced.append(changes)
+        return None
+
+    def set_faults(self, faults: DiskFaults) -> None:
+        self._drop_synced()
+        before, self.faults = self.faults, faults
+        if before.fails_writes != faults.fails_writes:
+            self._reschedule()
+
+    def begin_use(self) -> None:
+        self._drop_synced()
+        self.is_in_use = True
+        self._reschedule()
+
+    def end_use(self, *, in_good_order: bool) -> None:
+        """A node that closes brings everything to the disk, unless that fails; one that crashes nothing."""
+        self._drop_synced()
+        self.is_in_use = False
+        if in_good_order and not self.faults.fails_writes:
+            self._unsynced.clear()
+        self._reschedule()
+
+    def lose_unsynced(self, rng: random.Random) -> None:
+        """The power goes: of the commits that were not synced a chance number, the newest ones, is lost."""
+        self._drop_synced()
+        for _ in range(rng.randint(0, len(self._unsynced))):
+            self._unsynced.pop().take_back(self.entries)
+        self._unsynced.clear()
+
+    def wipe(self) -> None:
+        self.entries = Entries()
+        self._unsynced.clear()
+
+    def damage(self, rng: random.Random) -> Key | None:
+        """Changes one byte of one stored value, and says of which key; None if there is no value to damage."""
+        entries = self.entries
+        stored = [(key, entries.get(key)) for key in entries.keys(None, len(entries))]
+        damageable = [(key, entry, entry.value) for key, entry in stored if entry is not None and entry.value]
+        if not damageable:
+            return None
+        key, entry, value = rng.choice(damageable)
+        place = rng.randrange(len(value))
+        changed = bytes([value[place] ^ rng.randint(1, 255)])
+        entries.replace(key, attrs.evolve(entry, value=value[:place] + changed + value[place + 1 :]))
+        return key
+
+    def _drop_synced(self) -> None:
+        """They are on the disk: nothing takes them back."""
+        synced = 0
+        while synced < len(self._unsynced) and self._unsynced[synced].on_disk_at <= trio.current_time():
+            synced += 1
+        del self._unsynced[:synced]
+
+    def _reschedule(self) -> None:
+        """Who brings the commits to the disk, or whether anybody can, has changed."""
+        for changes in self._unsynced:
+            changes.on_disk_at = self._next_sync()
+
+    def _next_sync(self) -> float:
+        if self.faults.fails_writes:
+            return float("inf")
+        return trio.current_time() + (SYNC_WITHIN if self.is_in_use else WRITE_BACK_WITHIN)
+
+
+@attrs.define(eq=False)
+class SimulatedStorage:
+    """A `Storage`. Made by `SimulatedDisk.open`."""
+
+    _medium: Medium
+    _statistics: StorageStatistics = attrs.field(init=False, factory=StorageStatistics)
+    # What was handed over and not committed: what still gathers, and before it what is being committed.
+    _filling: Changes | None = attrs.field(init=False, default=None)
+    _committing: Changes | None = attrs.field(init=False, default=None)
+    _alarm: Alarm = attrs.field(init=False, factory=Alarm)
+    _commit_failure: str = attrs.field(init=False, default="")
+    _is_closed: bool = attrs.field(init=False, default=False)
+    _is_cut_off: bool = attrs.field(init=False, default=False)
+
+    @property
+    def statistics(self) -> StorageStatistics:
+        entries = self._medium.entries
+        waiting = (self._filling, self._committing)
+        return attrs.evolve(
+            self._statistics,
+            keys=len(entries),
+            values=entries.values,
+            bytes=entries.bytes,
+            max_bytes=self._medium.max_bytes,
+            pending=sum(changes.count for changes in waiting if changes is not None),
+        )
+
+    @property
+    def durability(self) -> Durability:
+        return Durability.DISK if self._medium.sync == "full" else Durability.SYSTEM
+
+    @property
+    def failing(self) -> str:
+        faults = self._medium.faults
+        if faults.fails_reads:
+            return str(unreadable())
+        if not self._commit_failure and faults.fails_writes and self._medium.has_unsynced:
+            return str(unwritable())
+        # SQLite's storage tries again by itself; here a look at the faults says how that would end.
+        return self._commit_failure if faults.fails_writes or faults.is_full else ""
+
+    def read(self, key: Key) -> KeyState | None:
+        entry = self._readable().get(key)
+        return None if entry is None else entry.state
+
+    def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
+        found = map(self._readable().get, keys)
+        return {key: entry.state for key, entry in zip(keys, found, strict=True) if entry is not None}
+
+    def value(self, key: Key) -> bytes | None:
+        entry = self._readable().get(key)
+        return None if entry is None else entry.value
+
+    async def fetch(self, key: Key) -> bytes | None:
+        return self.value(key)
+
+    def write(
+        self,
+        state: KeyState,
+        timetable: Timetable,
+        *,
+        value: bytes | None = None,
+        even_if_full: bool = False,
+        evictable: bool = False,
+        done: Done | None = None,
+    ) -> None:
+        entries = self._readable()
+        entry = entries.get(state.key)
+        check_value(None if entry is None else entry.state, state, value)
+        if self._filling is not None and not self._filling.has_room(value):
+            self._statistics.busy += 1
+            raise busy()
+        growth = cost(state) - (0 if entry is None else cost(entry.state))
+        if growth > 0 and entries.bytes + growth > self._medium.max_bytes and not even_if_full:
+            self._statistics.refused += 1
+            raise full(self._medium.max_bytes)
+        changes = self._hand_over()
+        changes.value_bytes += len(value or b"")
+        if value is None and entry is not None and state.size is not None:
+            value = entry.value
+        changes.replace(entries, state.key, Entry(state, timetable, evictable, value))
+        if done is not None:
+            changes.dones.append(done)
+
+    def remove(self, key: Key) -> None:
+        entries = self._readable()
+        if entries.get(key) is not None:
+            self._hand_over().replace(entries, key, None)
+
+    def confirm(self) -> Durability:
+        self._check_open()
+        return self.durability
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        return self._readable().keys(after, limit)
+
+    def due(self, now: int, limit: int) -> list[Key]:
+        return self._readable().due(now, limit)
+
+    def renewable(self, now: int, limit: int) -> list[Key]:
+        return self._readable().renewable(now, limit)
+
+    def evictable(self, limit: int) -> list[Key]:
+        return self._readable().evictable(limit)
+
+    def held(self, account: Account) -> int:
+        return self._readable().accounts.get(account, 0)
+
+    def largest(self, sort: Sort) -> int:
+        return self._readable().largest(sort)
+
+    def next_due(self) -> int | None:
+        return self._readable().next_due()
+
+    def contacts(self) -> list[Contact]:
+        return list(self._readable().contacts)
+
+    def save_contacts(self, contacts: list[Contact]) -> None:
+        self._check_open()
+        self._hand_over().set_contacts(self._medium.entries, contacts[:MAX_CONTACTS])
+
+    def note(self, name: str) -> int:
+        return self._readable().notes.get(name, 0)
+
+    def set_note(self, name: str, number: int) -> None:
+        self._check_open()
+        self._hand_over().set_note(self._medium.entries, name, number)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        while True:
+            if self._committing is None:
+                if self._filling is None:
+                    await self._alarm.wait(math.inf)
+                # Whatever else is written in this pass of the event loop joins the commit.
+                await trio.lowlevel.checkpoint()
+                self._cut()
+            await self._alarm.wait(trio.current_time() + self._medium.commit_latency * self._medium.faults.slowness)
+            self._commit()
+
+    def close(self) -> None:
+        if self._is_closed or self._is_cut_off:
+            return
+        self._is_closed = True
+        # A writer that was cancelled may have left one on its way.
+        self._commit()
+        self._cut()
+        self._commit()
+        if not self._is_cut_off:
+            self._medium.end_use(in_good_order=True)
+
+    def cut_off(self, *, makes_commit: bool) -> None:
+        """For the disk alone: the process is gone. `makes_commit`: a commit that was under way is still made."""
+        self._is_cut_off = True
+        if self._filling is not None:
+            self._filling.take_back(self._medium.entries)
+        if self._committing is not None and not (makes_commit and self._medium.commit(self._committing) is None):
+            self._committing.take_back(self._medium.entries)
+        self._filling = self._committing = None
+        self._medium.end_use(in_good_order=False)
+
+    def _hand_over(self) -> Changes:
+        """What the change that is about to be made belongs to."""
+        if self._filling is None:
+            self._filling = Changes()
+            if self._committing is None:
+                self._alarm.advance_to_now()
+        return self._filling
+
+    def _cut(self) -> None:
+        """What has gathered is to be committed."""
+        self._committing, self._filling = self._filling, None
+
+    def _commit(self) -> None:
+        changes, self._committing = self._committing, None
+        if changes is None:
+            return
+        error = self._medium.commit(changes)
+        if error is not None:
+            self._fail(changes, error)
+            return
+        if not self._medium.faults.is_full:
+            # On a full disk a commit that makes nothing larger shows nothing about those that do.
+            self._commit_failure = ""
+        self._statistics.commits += 1
+        self._statistics.committed_writes += changes.count
+        self._tell(changes, self.durability)
+
+    def _fail(self, changes: Changes, error: StorageError) -> None:
+        """Later writes build on earlier ones, so what has gathered meanwhile goes as well."""
+        later, self._filling = self._filling or Changes(), None
+        later.take_back(self._medium.entries)
+        changes.take_back(self._medium.entries)
+        self._commit_failure = str(error)
+        self._statistics.failures += 1
+        self._tell(changes, error)
+        self._tell(later, error)
+
+    def _tell(self, changes: Changes, outcome: Durability | StorageError) -> None:
+        dones, changes.dones = changes.dones, []
+        for done in dones:
+            # One of them may have brought the crash.
+            if self._is_cut_off:
+                return
+            done(outcome)
+
+    def _readable(self) -> Entries:
+        self._check_open()
+        if self._medium.faults.fails_reads:
+            raise unreadable()
+        return self._medium.entries
+
+    def _check_open(self) -> None:
+        if self._is_cut_off:
+            raise StorageError("the storage is gone: its node has crashed")
+        if self._is_closed:
+            raise closed()
+
+
+class SimulatedDisk:
+    """One node's disk for all of its lives. `open` begins one; its `close`, a crash or a power loss ends it."""
+
+    __slots__ = ("_life", "_medium", "_rng")
+
+    def __init__(
+        self, *, sync: SyncMode, max_bytes: int, rng: random.Random, commit_latency: float | None = None
+    ) -> None:
+        """`commit_latency`: seconds from a write to its acknowledgement; None for what is usual with this `sync`."""
+        if commit_latency is None:
+            commit_latency = COMMIT_LATENCY[sync]
+        self._medium = Medium(sync=sync, max_bytes=max_bytes, commit_latency=commit_latency, faults=DiskFaults())
+        self._life: SimulatedStorage | None = None
+        self._rng = rng
+
+    @property
+    def faults(self) -> DiskFaults:
+        return self._medium.faults
+
+    @property
+    def entries(self) -> Entries:
+        """What a life reads, for whoever judges it from outside."""
+        return self._medium.entries
+
+    def open(self) -> SimulatedStorage:
+        """The storage of the node's next life. DataDirectoryInUse while it has one; StorageError if reads fail."""
+        if self._medium.is_in_use:
+            raise DataDirectoryInUse("the simulated disk is in use")
+        if self._medium.faults.fails_reads:
+            raise unreadable()
+        self._medium.begin_use()
+        self._life = SimulatedStorage(self._medium)
+        return self._life
+
+    def crash(self) -> None:
+        """The process is killed. What was not committed is lost, and nobody hears of it; a new life may open at once.
+
+        Of a commit that was under way only chance says whether it was made. Nothing happens if the disk is not open.
+        """
+        if self._life is not None and self._medium.is_in_use:
+            self._life.cut_off(makes_commit=self._rng.random() < 0.5)
+        self._life = None
+
+    def lose_power(self) -> None:
+        """A crash, and of the commits that only the operating system had a chance number, the newest ones, is lost."""
+        self.crash()
+        self._medium.lose_unsynced(self._rng)
+
+    def wipe(self) -> None:
+        """A crash after which the node comes back on an empty disk."""
+        self.crash()
+        self._medium.wipe()
+
+    def set_faults(self, faults: DiskFaults = DiskFaults()) -> None:
+        """What is wrong from now on, instead of what was. A commit that is under way feels it at its end."""
+        self._medium.set_faults(faults)
+
+    def damage(self, rng: random.Random) -> Key | None:
+        """Changes one byte of one stored value, and says of which key; None if there is no value to damage."""
+        return self._medium.damage(rng)
