@@ -28,6 +28,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "camomile_trio"
 # What never runs in a simulation: the real sockets and disks, what is generated, and what stands outside.
 REAL_WORLD = (
     *("http", "cli", "wire/generated"),
+    *("simulation/command.py", "simulation/seeds.py"),
     *("transport/udp.py", "transport/stream.py", "transport/pool.py", "transport/sockaddr.py"),
     *("storage/sqlite.py", "storage/database.py", "storage/log.py", "storage/data_directory.py"),
 )
