@@ -1,8 +1,8 @@
 """The tables, and how a file becomes an open database or a clear error.
 
 Rules of this file: SQL and pragmas; it knows no keys and no groups. Nothing is ever deleted or repaired here: a damaged
-file is set aside (damage.py), a file of an older version is brought to this one in one transaction, and one of a newer
-version, or of another program, is left alone.
+file is set aside (damage.py), and a file of another version or of another program is refused before SQLite opens it,
+since SQLite would write to it and to its log.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ from camomile_trio.errors import DiskFull, StorageDamaged, StorageError, Storage
 SyncMode = Literal["os", "full"]
 
 DATABASE_FILE = "camomile.db"
-APPLICATION_ID = 0x43614D6F  # "CaMo", in the header of the file
-VERSION = 3
+# In the header of the file.
+APPLICATION_ID = 0x43616D6F  # "Camo"
+VERSION = 1
+# "CaMo": the id of databases that were made before the first release, in three versions.
+ID_BEFORE_RELEASES = 0x43614D6F
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 
 # The keys' rows are small and move often, values may be large and never change, so each has a table; but a value up to
 # this is cheaper to write again with its row than to keep apart, and the row of a key with one publisher then still
@@ -28,12 +33,7 @@ INLINE_BYTES = 256
 # Half of SQLite's usual page halves what a commit writes into the log; the indexes hold the key, so that a list needs
 # no other page.
 _PAGE_BYTES = 2048
-# The names are those of accounts.py.
-_ACCOUNTS = (
-    "CREATE TABLE accounts (account BLOB PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX accounts_largest ON accounts (substr(account, 1, 1), bytes)",
-)
-_KEYS = (
+_TABLES = (
     """CREATE TABLE keys (
         key BLOB PRIMARY KEY NOT NULL,
         size INTEGER,                     -- of the value, NULL without one
@@ -49,49 +49,17 @@ _KEYS = (
     "CREATE INDEX keys_due ON keys (due, key) WHERE due > 0",
     "CREATE INDEX keys_renew ON keys (renew, key) WHERE renew > 0",
     "CREATE INDEX keys_evictable ON keys (due = 0, due, key) WHERE evictable = 1",
-)
-_TABLES = (
-    *_KEYS,
     "CREATE TABLE contents (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)",
     "CREATE TABLE counters (id INTEGER PRIMARY KEY CHECK (id = 1), keys INTEGER, stored_values INTEGER, bytes INTEGER)",
     "INSERT INTO counters VALUES (1, 0, 0, 0)",
-    *_ACCOUNTS,
+    # The names are those of accounts.py.
+    "CREATE TABLE accounts (account BLOB PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX accounts_largest ON accounts (substr(account, 1, 1), bytes)",
     "CREATE TABLE contacts (position INTEGER PRIMARY KEY, id BLOB NOT NULL, endpoint BLOB NOT NULL)",
     "CREATE TABLE notes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
-# What makes a file of the version after out of one of each older version. The application's id and the version itself
-# are set with it. A version that ever was released keeps its way here, and its schema in tests/storage/schemas.
-# A register of version 1 has its kind in its second byte, its publisher from the fourth, and had_lease in the last of
-# its 140; a key has at most 32 of them.
-_MIGRATIONS: dict[int, tuple[str, ...]] = {
-    # Who brought what was not known: only the publishers' accounts can be made.
-    1: (
-        "ALTER TABLE keys ADD COLUMN brought_by BLOB NOT NULL DEFAULT x''",
-        *_ACCOUNTS,
-        """CREATE TEMP VIEW registers_of_1 AS
-            WITH RECURSIVE place (at) AS (SELECT 0 UNION ALL SELECT at + 140 FROM place WHERE at < 140 * 31)
-            SELECT substr(registers, at + 4, 32) AS publisher, substr(registers, at + 2, 1) = x'01' AS is_lease,
-                substr(registers, at + 140, 1) = x'01' AS had_lease, size
-            FROM main.keys JOIN place ON at < length(registers)""",
-        """INSERT INTO accounts SELECT CAST('p' || publisher AS BLOB),
-            SUM(256 + 140 + is_lease * coalesce(size, 0)) FROM registers_of_1 GROUP BY publisher""",
-        """INSERT INTO accounts SELECT CAST('t' || publisher AS BLOB), SUM(256 + 140)
-            FROM registers_of_1 WHERE NOT is_lease AND NOT had_lease GROUP BY publisher""",
-        "DROP VIEW registers_of_1",
-    ),
-    2: (
-        "ALTER TABLE keys RENAME TO keys_of_2",
-        *(f"DROP INDEX {index}" for index in ("keys_due", "keys_renew", "keys_evictable")),
-        *_KEYS,
-        """INSERT INTO keys SELECT key, size, registers, classic_until, published, due, renew, evictable, brought_by,
-            (SELECT value FROM contents WHERE contents.key = keys_of_2.key AND size <= 256)
-            FROM keys_of_2 ORDER BY key""",
-        "DELETE FROM contents WHERE length(value) <= 256",
-        "DROP TABLE keys_of_2",
-    ),
-}
 # One row of each is read when the file is opened: damage that shows there is better heard of at the start.
 _SAMPLED = ("keys", "contents", "contacts", "notes")
 
@@ -130,6 +98,7 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
     known here; StorageError for other trouble.
     """
     try:
+        _refuse_other_kinds(path)
         # So that the file, and those that SQLite makes beside it, are nobody else's whatever the umask is.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -138,7 +107,6 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
         ) from error
     connection = connect(path)
     try:
-        _check_kind(connection, path)
         pragma(connection, f"page_size = {_PAGE_BYTES}")
         if (mode := pragma(connection, "journal_mode = WAL")) != "wal":
             raise StorageError(
@@ -149,7 +117,6 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
         pragma(connection, f"journal_size_limit = {_LOG_BYTES}")
         if not pragma(connection, "application_id"):
             _create(connection)
-        _migrate(connection)
         for table in _SAMPLED:
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 (the names above)
     except sqlite3.Error as error:
@@ -198,40 +165,54 @@ def pragma(connection: sqlite3.Connection, text: str) -> object:
     return row[0] if row else None
 
 
-def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
-    application, version = pragma(connection, "application_id"), pragma(connection, "user_version")
-    if application == APPLICATION_ID:
-        if (
-            not isinstance(version, int)
-            or not 1 <= version <= VERSION
-            or not _MIGRATIONS.keys() >= {*range(version, VERSION)}
-        ):
-            raise StorageUnknown(
-                f"the database {path} is of version {version}, and this Camomile knows version {VERSION}",
-                remedy=f"run the Camomile that made it, or move {path.name} away; the node refills from its neighbours",
-            )
-    elif application or version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+def _refuse_other_kinds(path: Path) -> None:
+    """StorageUnknown for another program's database or another version; reads the file and its log, and writes nothing.
+
+    A file that is missing, empty, or no database at all passes: SQLite makes the first two and names the third.
+    """
+    header = _header(path)
+    if not header.startswith(_MAGIC):
+        return
+    schema_changes, version, application = (_number(header, at) for at in (40, 60, 68))
+    if application == ID_BEFORE_RELEASES or (application == APPLICATION_ID and version != VERSION):
+        made = " made before the first release" if application == ID_BEFORE_RELEASES else ""
+        raise StorageUnknown(
+            f"the database {path} is of version {version}{made}, and this Camomile reads version {VERSION} only",
+            remedy="export its records with the Camomile that made it and import them into a new --data-dir, "
+            f"or move {path.name} (and {path.name}-wal) away: the node then refills from its neighbours",
+        )
+    if application != APPLICATION_ID and (application or version or schema_changes):
         raise StorageUnknown(
             f"the file {path} is not a database of Camomile's",
             remedy=f"give another --data-dir, or move {path.name} away",
         )
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Brings an older file to this version, all the way in one transaction: it is old or new, never between."""
-    version = pragma(connection, "user_version")
-    if not isinstance(version, int) or version == VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
+def _header(path: Path) -> bytes:
+    """The file's header; from its log if the tables were made there and are not in the file yet. Empty without a file.
+
+    What says which kind of file it is never changes after the tables are made, so the log's first copy is as good as
+    its last.
+    """
+    header = b""
     try:
-        for older in range(version, VERSION):
-            for statement in _MIGRATIONS[older]:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    except sqlite3.Error:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if not header.startswith(_MAGIC) or _number(header, 68):
+            return header
+        with Path(f"{path}-wal").open("rb") as log:
+            # The log's own header has the page size; the header of each page, 24 bytes, begins with its number.
+            frame_bytes = 24 + _number(log.read(32), 8)
+            while len(frame := log.read(frame_bytes)) > 24:
+                if _number(frame, 0) == 1:
+                    return frame[24:]
+    except FileNotFoundError:
+        pass
+    return header
+
+
+def _number(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from camomile_trio.errors import StorageDamaged, StorageError, StorageUnknown
+from camomile_trio.errors import StorageDamaged, StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.damage import MOST_SET_ASIDE
 from camomile_trio.storage.database import Database
-from camomile_trio.storage.schema import APPLICATION_ID, DATABASE_FILE, VERSION
+from camomile_trio.storage.schema import DATABASE_FILE
 from camomile_trio.storage.sqlite import open_sqlite
 from tests.storage.kept import MIB, key, state
 
@@ -48,11 +48,6 @@ def cut_short(file: Path) -> None:
 
 def not_a_database(file: Path) -> None:
     file.write_text("these are somebody's notes, and quite long ones\n" * 100)
-
-
-def another_program(file: Path) -> None:
-    file.unlink()
-    change(file, "CREATE TABLE recipes (name)")
 
 
 def no_tables(file: Path) -> None:
@@ -144,28 +139,6 @@ def test_damage_that_shows_while_the_node_runs_is_said_and_set_aside_at_the_next
         assert (storage.statistics.keys, storage.failing) == (expected, "")
         storage.close()
     assert len(told) == 1
-
-
-def test_the_file_of_another_program_is_left_alone(file: Path) -> None:
-    another_program(file)
-    before = file.read_bytes()
-    with pytest.raises(StorageUnknown, match="not a database of Camomile's"):
-        open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: None)
-    assert file.read_bytes() == before
-
-
-def test_the_file_of_a_newer_version_is_not_touched(file: Path) -> None:
-    change(file, f"PRAGMA user_version = {VERSION + 1}")
-    before = file.read_bytes()
-    with pytest.raises(StorageUnknown, match=f"is of version {VERSION + 1}, and this Camomile knows version {VERSION}"):
-        open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: None)
-    assert file.read_bytes() == before
-
-
-def test_the_file_says_what_it_is(file: Path) -> None:
-    header = file.read_bytes()[:100]
-    assert int.from_bytes(header[60:64], "big") == VERSION
-    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
 def test_a_row_that_makes_no_sense_is_damage_and_the_others_are_still_read(file: Path) -> None:
