@@ -94,14 +94,13 @@ class _Run:
     nodes: int
     records: int
     hours: float
-    interval: float
     directory: Path | None
     trace: Trace = attrs.field(factory=lambda: Trace(None))
     result: AtRest | None = None
 
     async def main(self) -> None:
         network = MemoryNetwork(seed=SEED, observer=self.trace.on_packet)
-        config = Config(records=Records(replicate_interval=self.interval))
+        config = Config(records=Records(replicate_interval=HOUR))
         async with trio.open_nursery() as nursery:
             await nursery.start(network.run)
             async with trio.open_nursery() as lives:
@@ -112,7 +111,7 @@ class _Run:
                 machines = await world.settle_warm(self.nodes)
                 keys = await lay_records(world, machines, self.records)
                 # Everything was due at the first: from then on it is as it always is.
-                await trio.sleep(1.5 * self.interval)
+                await trio.sleep(1.5 * HOUR)
                 await self._measure(machines, keys)
                 await world.crash_all(world.up)
             nursery.cancel_scope.cancel()
@@ -190,11 +189,9 @@ def _copies(machines: list[Machine], key: Key) -> int:
     )
 
 
-def measure(
-    *, nodes: int = 50, records: int, hours: float = 2.0, interval: float = HOUR, directory: Path | None = None
-) -> AtRest:
+def measure(*, nodes: int = 50, records: int, hours: float = 2.0, directory: Path | None = None) -> AtRest:
     """One network at rest. `directory`: where its databases are made; None: disks are simulated."""
-    run = _Run(nodes, records, hours, interval, directory)
+    run = _Run(nodes, records, hours, directory)
     run_virtually(run.main, SEED)
     assert run.result is not None
     return run.result

@@ -42,8 +42,8 @@ def lease() -> Record:
     return sign_record(leases.new_lease(KEY, ALICE.public, seen=0, now=1000, life_ms=3_600_000), ALICE, NETWORK)
 
 
-def pong(key: KeyPair = ALICE, network: bytes = NETWORK, challenge: bytes = CHALLENGE) -> Pong:
-    return Pong(challenge, key.public, sign_pong(challenge, key, network))
+def pong(key: KeyPair = ALICE, network: bytes = NETWORK) -> Pong:
+    return Pong(CHALLENGE, key.public, sign_pong(CHALLENGE, key, network))
 
 
 # Records and pongs -------------------------------------------------------------------------------------------------

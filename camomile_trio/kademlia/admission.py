@@ -12,7 +12,7 @@ import enum
 import attrs
 
 from camomile_trio.kademlia.records import PublisherKey, Record
-from camomile_trio.kademlia.registers import RULES, KeyState, NetworkRules, Register, settled
+from camomile_trio.kademlia.registers import RULES, KeyState, Register, settled
 
 
 class Verdict(enum.Enum):
@@ -46,7 +46,6 @@ def admit(
     value_size: int | None,
     own: PublisherKey | None = None,
     brought_by: bytes = b"",
-    rules: NetworkRules = RULES,
 ) -> Admission:
     """Merges `record`, whose signature has been checked, into what is known of its key (rules 2, 3, 4, 6 and 8).
 
@@ -54,7 +53,7 @@ def admit(
     this node's publisher key: its tombstone ends the publication here. `brought_by` is written into a register that is
     new here. The bytes are to be stored exactly when the new state has a size and the old one had none.
     """
-    refusal = _refuse_terms(record, now, rules)
+    refusal = _refuse_terms(record, now)
     if refusal is not None:
         return Admission(refusal, state, changed=False)
     old = state.register(record.publisher)
@@ -69,7 +68,7 @@ def admit(
         if size == state.size:
             return Admission(Verdict.SAME, state, changed=False)
         return Admission(Verdict.STORED, attrs.evolve(state, size=size), changed=True)
-    others = _make_room(state, old, record, now, rules)
+    others = _make_room(state, old, record, now)
     if others is None:
         return Admission(Verdict.TOO_MANY_PUBLISHERS, state, changed=False)
     register = Register(
@@ -88,32 +87,32 @@ def admit(
     return Admission(Verdict.STORED, settled(merged, now), changed=True)
 
 
-def is_acceptable(record: Record, now: int, *, rules: NetworkRules = RULES) -> bool:
+def is_acceptable(record: Record, now: int) -> bool:
     """Whether the record's own words are within what the network allows (rules 3 and 6), as `admit` would judge them.
 
     For records that a lookup is shown, and that nobody stores here.
     """
-    return _refuse_terms(record, now, rules) is None
+    return _refuse_terms(record, now) is None
 
 
-def is_against_clock(record: Record, now: int, *, rules: NetworkRules = RULES) -> bool:
+def is_against_clock(record: Record, now: int) -> bool:
     """Whether nothing but the clock at `now` rejects the record, by more than max_skew: then that clock may be wrong.
 
     Either the record is of the future, or it ended long ago, and another node shows it all the same.
     """
-    refusal = _refuse_terms(record, now, rules)
-    return refusal is Verdict.NOT_YET or (refusal is None and record.expires + rules.max_skew < now)
+    refusal = _refuse_terms(record, now)
+    return refusal is Verdict.NOT_YET or (refusal is None and record.expires + RULES.max_skew < now)
 
 
-def _refuse_terms(record: Record, now: int, rules: NetworkRules) -> Verdict | None:
+def _refuse_terms(record: Record, now: int) -> Verdict | None:
     """Whether the record's own words are outside what the network allows, whatever is known of its key."""
     life = record.expires - record.issued
-    if record.is_tombstone and life != rules.tombstone_life:
+    if record.is_tombstone and life != RULES.tombstone_life:
         return Verdict.BAD_TERMS
-    if not record.is_tombstone and not rules.least_lease <= life <= rules.max_lease:
+    if not record.is_tombstone and not RULES.least_lease <= life <= RULES.max_lease:
         return Verdict.BAD_TERMS
     # Twice the skew for a seq: a forget takes one skew of its own, from a clock that may be one skew ahead.
-    if record.issued > now + rules.max_skew or record.seq > now + 2 * rules.max_skew:
+    if record.issued > now + RULES.max_skew or record.seq > now + 2 * RULES.max_skew:
         return Verdict.NOT_YET
     return None
 
@@ -127,9 +126,7 @@ def _refuse_stale(state: KeyState, old: Register, record: Record, now: int) -> A
     return Admission(Verdict.STALE, state, changed=False, winner=old.record)
 
 
-def _make_room(
-    state: KeyState, old: Register | None, record: Record, now: int, rules: NetworkRules
-) -> tuple[Register, ...] | None:
+def _make_room(state: KeyState, old: Register | None, record: Record, now: int) -> tuple[Register, ...] | None:
     """The registers that stay beside the record's own, or None when there are too many of its sort (rule 4).
 
     A tombstone for a register that is here always finds room (rule 6). A register that is only kept because it ended
@@ -139,7 +136,7 @@ def _make_room(
     if old is not None and (record.is_tombstone or old.had_lease):
         return others
     rivals = [each for each in others if each.had_lease != record.is_tombstone]
-    if len(rivals) < (rules.max_unseen_tombstones if record.is_tombstone else rules.max_publishers):
+    if len(rivals) < (RULES.max_unseen_tombstones if record.is_tombstone else RULES.max_publishers):
         return others
     ended = [each for each in rivals if each.remembered_until <= now and not state.published]
     if not ended:
@@ -156,7 +153,6 @@ def admit_classic(
     value_size: int,
     closer: int,
     k: int,
-    rules: NetworkRules = RULES,
 ) -> Admission:
     """A classic node stores a value, with PUBLISH (a user's put) or REPLICATE (`publish` False) (rule 10).
 
@@ -172,10 +168,10 @@ def admit_classic(
     if state.classic_until and not publish:
         # Classic nodes replicate hourly and for ever, so the end is remembered for as long as they go on; it is
         # written anew only when half of its memory has passed.
-        if now - state.classic_until < rules.classic_life // 2:
+        if now - state.classic_until < RULES.classic_life // 2:
             return Admission(Verdict.EXPIRED, state, changed=False)
         return Admission(Verdict.EXPIRED, attrs.evolve(state, classic_until=now), changed=True)
-    life = rules.classic_life >> max(0, closer - k)
+    life = RULES.classic_life >> max(0, closer - k)
     if not life:
         return Admission(Verdict.EXPIRED, state, changed=False)
     size = value_size if state.size is None else state.size

@@ -14,7 +14,7 @@ import attrs
 
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import RENEWABLE, Kind, PublisherKey, Record
-from camomile_trio.kademlia.registers import RULES, NetworkRules
+from camomile_trio.kademlia.registers import RULES
 
 
 def new_lease(
@@ -25,13 +25,12 @@ def new_lease(
     now: int,
     life_ms: int,
     renewable: bool = True,
-    rules: NetworkRules = RULES,
 ) -> Record:
     """The lease of a put, unsigned. `seen` is the highest seq known of this publisher for the key, 0 for none.
 
     ValueError for a life that the network's nodes would refuse.
     """
-    _check_life(life_ms, rules)
+    _check_life(life_ms)
     flags = RENEWABLE if renewable else 0
     return Record(key, Kind.LEASE, flags, publisher, seq=max(seen + 1, now), issued=now, expires=now + life_ms)
 
@@ -56,22 +55,22 @@ def is_shortened_by(old: Record, new: Record, *, now: int) -> bool:
     return not new.is_tombstone and stands_for(old, new, now=now) and kept_until(old) > kept_until(new)
 
 
-def new_tombstone(key: Key, publisher: PublisherKey, *, seen: int, now: int, rules: NetworkRules = RULES) -> Record:
+def new_tombstone(key: Key, publisher: PublisherKey, *, seen: int, now: int) -> Record:
     """The tombstone of a forget, unsigned. `seen` as for `new_lease`.
 
     Its seq is one skew ahead, so that it beats a put made before it under a clock that is ahead of ours.
     """
-    seq = max(seen + 1, now + rules.max_skew)
-    return Record(key, Kind.TOMBSTONE, 0, publisher, seq=seq, issued=now, expires=now + rules.tombstone_life)
+    seq = max(seen + 1, now + RULES.max_skew)
+    return Record(key, Kind.TOMBSTONE, 0, publisher, seq=seq, issued=now, expires=now + RULES.tombstone_life)
 
 
-def renewal(record: Record, *, now: int, life_ms: int, rules: NetworkRules = RULES) -> Record | None:
+def renewal(record: Record, *, now: int, life_ms: int) -> Record | None:
     """The same lease issued anew, unsigned, with the same seq: a forget that is under way still beats it.
 
     None where nothing is to be renewed: a tombstone, a lease that may not be renewed or has ended, or one that lasts
     at least as long already. ValueError for a life that the network's nodes would refuse.
     """
-    _check_life(life_ms, rules)
+    _check_life(life_ms)
     if not record.is_renewable or record.expires <= now or now + life_ms <= record.expires:
         return None
     return attrs.evolve(record, issued=now, expires=now + life_ms, signature=b"")
@@ -112,15 +111,15 @@ def revival(ended: Record, reported: Iterable[Record | None], *, group: int, now
     return holders > group // 2
 
 
-def revived(ended: Record, *, now: int, life_ms: int, rules: NetworkRules = RULES) -> Record:
+def revived(ended: Record, *, now: int, life_ms: int) -> Record:
     """The lease that `revival` has allowed, unsigned: a renewal after the end, with the same seq.
 
     ValueError for a life that the network's nodes would refuse.
     """
-    _check_life(life_ms, rules)
+    _check_life(life_ms)
     return attrs.evolve(ended, issued=now, expires=now + life_ms, signature=b"")
 
 
-def _check_life(life_ms: int, rules: NetworkRules) -> None:
-    if not rules.least_lease <= life_ms <= rules.max_lease:
-        raise ValueError(f"a lease lasts {rules.least_lease} to {rules.max_lease} ms, not {life_ms}")
+def _check_life(life_ms: int) -> None:
+    if not RULES.least_lease <= life_ms <= RULES.max_lease:
+        raise ValueError(f"a lease lasts {RULES.least_lease} to {RULES.max_lease} ms, not {life_ms}")

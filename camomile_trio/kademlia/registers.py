@@ -24,7 +24,7 @@ NOTHING = bytes(DIGEST_BYTES)
 
 @attrs.frozen
 class NetworkRules:
-    """The constants that all nodes of a network share, times in milliseconds. Tests shrink them."""
+    """The constants that all nodes of a network share, times in milliseconds."""
 
     max_skew: int = 600_000  # how far two nodes' wall clocks may be apart
     max_lease: int = 24 * _HOUR
@@ -72,12 +72,6 @@ class KeyState:
         return None
 
 
-def live_leases(state: KeyState, now: int) -> list[Record]:
-    """The unexpired leases, the one that lasts longest first."""
-    live = [r.record for r in state.registers if not r.record.is_tombstone and r.record.expires > now]
-    return sorted(live, key=lambda record: record.expires, reverse=True)
-
-
 def is_live(state: KeyState, now: int) -> bool:
     """Whether some publisher has an unexpired lease (rule 4)."""
     return any(not r.record.is_tombstone and r.record.expires > now for r in state.registers)
@@ -93,21 +87,14 @@ def has_tombstone(state: KeyState, now: int) -> bool:
     return any(r.record.is_tombstone and r.record.expires > now for r in state.registers)
 
 
-def is_forgotten(state: KeyState, now: int) -> bool:
-    """Whether the value was forgotten and nobody else stands behind it: a tombstone, no live lease, no classic copy."""
-    return has_tombstone(state, now) and not is_live(state, now) and not is_served(state, now)
-
-
 def answer(
     state: KeyState,
     now: int,
     *,
     publisher: PublisherKey | None = None,
-    limit: int | None = None,
     ended: bool = False,
-    rules: NetworkRules = RULES,
 ) -> list[Record]:
-    """The records that go into an answer, at most `limit` and at most `max_answer_records` (rule 4).
+    """The records that go into an answer, at most `max_answer_records` (rule 4).
 
     The register of `publisher` (who was asked for) comes first, ended or not; then live leases, the longest first;
     then tombstones. Other records that have ended only when `ended` asks for them (rules 11 and 12).
@@ -117,8 +104,7 @@ def answer(
         return (record.publisher != publisher, record.expires <= now, record.is_tombstone, -record.expires)
 
     records = [r.record for r in state.registers if ended or r.record.expires > now or r.record.publisher == publisher]
-    most = rules.max_answer_records if limit is None else min(limit, rules.max_answer_records)
-    return sorted(records, key=turn)[:most]
+    return sorted(records, key=turn)[: RULES.max_answer_records]
 
 
 def offered(state: KeyState, now: int) -> list[Record]:
@@ -187,7 +173,7 @@ def taken_back(state: KeyState, record: Record, former: Register | None, now: in
     return settled(attrs.evolve(state, registers=kept), now)
 
 
-def expire(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) -> KeyState | None:
+def expire(state: KeyState, *, now: int, uptime: int) -> KeyState | None:
     """What is left of the state at `now`; None when that is nothing (rules 6, 10 and 12).
 
     The value goes when nothing live stands behind it and it was not published here. A register goes when it need not
@@ -195,8 +181,8 @@ def expire(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULE
     `uptime`, and the lease of a publication for as long as the value it may wake.
     """
     seen = (_seen_ending(register, now, uptime) for register in state.registers)
-    registers = tuple(r for r in seen if r.remembered_until > now or _kept_for(state, r, uptime, rules) != 0)
-    remembers_classic = now < state.classic_until + rules.classic_life
+    registers = tuple(r for r in seen if r.remembered_until > now or _kept_for(state, r, uptime) != 0)
+    remembers_classic = now < state.classic_until + RULES.classic_life
     classic_until = state.classic_until if remembers_classic else 0
     left = settled(attrs.evolve(state, registers=registers, classic_until=classic_until), now)
     if not left.registers and left.size is None and not left.classic_until:
@@ -204,7 +190,7 @@ def expire(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULE
     return state if left == state else left
 
 
-def due(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) -> int:
+def due(state: KeyState, *, now: int, uptime: int) -> int:
     """The wall time in ms, `now` or later, from which `expire` or `is_evictable` may say something new; 0 for never."""
     times = [] if settled(state, now) is state else [now]
     for register in state.registers:
@@ -215,13 +201,13 @@ def due(state: KeyState, *, now: int, uptime: int, rules: NetworkRules = RULES) 
         elif register.remembered_until > now:
             times.append(register.remembered_until)
         else:
-            kept_for = _kept_for(state, register, uptime, rules)
+            kept_for = _kept_for(state, register, uptime)
             if kept_for is not None:
                 times.append(now + kept_for)
     if state.classic_until > now:
         times.append(state.classic_until)
     elif state.classic_until:
-        times.append(max(now, state.classic_until + rules.classic_life))
+        times.append(max(now, state.classic_until + RULES.classic_life))
     return min(times, default=0)
 
 
@@ -236,11 +222,11 @@ def _seen_ending(register: Register, now: int, uptime: int) -> Register:
     return attrs.evolve(register, ended_at=uptime)
 
 
-def _kept_for(state: KeyState, register: Register, uptime: int, rules: NetworkRules) -> int | None:
+def _kept_for(state: KeyState, register: Register, uptime: int) -> int | None:
     """For how many ms more of uptime an ended register is kept beyond its memory; 0: not at all; None: no end."""
     record = register.record
     if register.ended_at is None or not (record.is_renewable or record.is_tombstone):
         return 0
     if record.is_renewable and state.published and state.size is not None:
         return None
-    return max(0, register.ended_at + rules.tombstone_life - uptime)
+    return max(0, register.ended_at + RULES.tombstone_life - uptime)

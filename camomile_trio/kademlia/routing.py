@@ -217,9 +217,9 @@ class RoutingTable:
             del found[wanted:]
         return found
 
-    def is_among_closest(self, target: bytes, count: int | None = None) -> bool:
-        """Whether this node is one of the `count` (k) closest to `target` of all that it knows, itself included."""
-        return self.rank(target) < (self.k if count is None else count)
+    def is_among_closest(self, target: bytes) -> bool:
+        """Whether this node is one of the k closest to `target` of all that it knows, itself included."""
+        return self.rank(target) < self.k
 
     def rank(self, target: bytes) -> int:
         """How many members are closer to `target` than this node is."""

@@ -69,7 +69,6 @@ class Shortlist:
     """
 
     def __init__(self, target: bytes, *, k: int, alpha: int, own: NodeId | None, start: Iterable[Contact]) -> None:
-        self.target = target
         self.k = k
         self.alpha = alpha
         self.own = own
@@ -238,11 +237,6 @@ class Shortlist:
         1 if the start contacts were the closest ones already, 0 if nobody has answered.
         """
         return max((candidate.hops for candidate in self._closest_answered()), default=0)
-
-    @property
-    def answered(self) -> int:
-        """How many have answered."""
-        return self._counts[PeerState.ANSWERED]
 
     def count(self, state: PeerState) -> int:
         """How many candidates are in this state."""

@@ -15,7 +15,7 @@ import json
 import attrs
 
 from camomile_trio.errors import BadKey, CamomileError
-from camomile_trio.identity import BadSignature, network_id, verify_record
+from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia.admission import Verdict, admit
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import ROW_BYTES, Record, RecordRow
@@ -131,11 +131,6 @@ def check(entry_untrusted: Entry, network: bytes, now: int) -> tuple[list[Record
         else:
             refused.append(_REASON_OF[verdict])
     return good, refused
-
-
-def network_of(header: Header) -> bytes:
-    """The id of the network that the header names."""
-    return network_id(header.network)
 
 
 def _header(members: dict[str, object]) -> Header:

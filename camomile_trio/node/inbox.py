@@ -41,7 +41,6 @@ class Request:
     packet: Packet
     source: Endpoint
     is_proven: bool  # the endpoint has answered us, or a TCP handshake has proven the ip
-    by_stream: bool
     _send: Callable[[Message], None]
     is_answered: bool = False
 
@@ -93,7 +92,7 @@ class Inbox:
             nonlocal allowance
             allowance -= self._answer(packet, source, message, allowance)
 
-        self._handle(Request(packet, source, is_proven, False, send))
+        self._handle(Request(packet, source, is_proven, send))
         if (
             is_stranger
             and is_ping
@@ -113,7 +112,7 @@ class Inbox:
             def send(pong: Message) -> None:
                 self._answer(packet, source, pong, allowance)
 
-            self._handle(Request(packet, source, False, False, send))
+            self._handle(Request(packet, source, False, send))
             return
         if isinstance(packet.message, FindNode):
             self._answer(packet, source, NodeList(), allowance)
@@ -156,7 +155,7 @@ class Inbox:
             answers.append(encode(self._wrap(packet, message)))
             answered.set()
 
-        self._handle(Request(packet, source, True, True, send))
+        self._handle(Request(packet, source, True, send))
         with trio.move_on_after(self._rpc.settings.stream_deadline):
             await answered.wait()
         return answers[0] if answers else None

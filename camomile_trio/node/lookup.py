@@ -18,7 +18,7 @@ import trio
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, StoreResult, Value
-from camomile_trio.kademlia.shortlist import Shortlist
+from camomile_trio.kademlia.shortlist import PeerState, Shortlist
 from camomile_trio.node.events import LookupEnded
 from camomile_trio.node.pending import Pending
 from camomile_trio.node.rpc import Rpc
@@ -101,7 +101,11 @@ class Lookup:
             self._open.clear()
         shortlist = self.shortlist
         result = LookupResult(
-            tuple(shortlist.result()), shortlist.asked, shortlist.answered, shortlist.hops, tuple(shortlist.silent())
+            tuple(shortlist.result()),
+            shortlist.asked,
+            shortlist.count(PeerState.ANSWERED),
+            shortlist.hops,
+            tuple(shortlist.silent()),
         )
         # A look at only a few nodes tells nothing of how lookups go.
         if self._rpc.events.watched and shortlist.k >= self._rpc.table.k:

@@ -18,7 +18,6 @@ from camomile_trio.node.pending import Pending
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM
 
 MISSED_FOR = 60.0  # how long a missed deadline makes an endpoint overdue at once, in seconds
-FIRST_REQUESTS_PER_MINUTE = 2
 # Every path carries so much in a datagram: IPv4's 576 bytes less its headers.
 SURELY_PASSES = 548
 # A path is narrow once so many exchanges in turn came through by a stream alone; chance does not lose that many.

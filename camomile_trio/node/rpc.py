@@ -235,9 +235,7 @@ class Rpc:
         self.statistics.requests[KINDS[type(message)]] += 1
         self.transport.send(encode(packet), endpoint)
 
-    async def ask(
-        self, endpoint: Endpoint, message: Message, *, node: NodeId | None, named: bool = False
-    ) -> Packet | None:
+    async def ask(self, endpoint: Endpoint, message: Message, *, node: NodeId | None) -> Packet | None:
         """Sends a request and waits for its answer; None when there is none. For the rare ones: each has a waiter."""
         answers: list[Packet] = []
         done = trio.Event()
@@ -246,7 +244,7 @@ class Rpc:
             answers.append(packet)
             done.set()
 
-        pending = self.request(endpoint, message, node=node, on_reply=on_reply, on_failed=done.set, named=named)
+        pending = self.request(endpoint, message, node=node, on_reply=on_reply, on_failed=done.set)
         if pending is None:
             return None
         try:

@@ -48,11 +48,6 @@ class Log:
             self._unsynced.set()
 
     @property
-    def is_synced(self) -> bool:
-        """Whether nothing was committed since the last sync began."""
-        return not self._unsynced.is_set()
-
-    @property
     def is_long(self) -> bool:
         """Whether the next commit has to wait for a checkpoint."""
         return self._is_long

@@ -187,9 +187,8 @@ async def served(node: FakeNode, settings: HttpSettings | None = None) -> AsyncI
         nursery.cancel_scope.cancel()
 
 
-def client_of(endpoint: Endpoint, *, keep_alive: bool = True) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_keepalive_connections=None if keep_alive else 0)
-    return httpx.AsyncClient(base_url=f"http://{endpoint}", limits=limits, timeout=10, trust_env=False)
+def client_of(endpoint: Endpoint) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://{endpoint}", timeout=10, trust_env=False)
 
 
 async def raw_exchange(endpoint: Endpoint, request: bytes, *, patience: float = 5) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 
 from camomile_trio.kademlia.admission import Admission, Verdict, admit, is_against_clock
 from camomile_trio.kademlia.records import PublisherKey, Record
-from camomile_trio.kademlia.registers import RULES, KeyState, answer, expire, is_forgotten, is_live, is_served
+from camomile_trio.kademlia.registers import RULES, KeyState, answer, expire, is_live, is_served
 from tests.kademlia.record_builders import (
     ALICE,
     BOB,
@@ -111,7 +111,7 @@ def test_one_publishers_forgetting_leaves_anothers_lease_and_the_value() -> None
 def test_the_last_forgetting_takes_the_value_and_keeps_the_tombstones() -> None:
     held = holding(lease(ALICE), lease(BOB), tombstone(ALICE), tombstone(BOB))
     assert held.size is None
-    assert is_forgotten(held, NOW)
+    assert not is_live(held, NOW)
     assert len(held.registers) == 2
 
 
@@ -286,14 +286,13 @@ def test_a_holder_that_missed_the_forgetting_learns_of_it_by_replicating() -> No
     assert (admission.verdict, admission.changed) == (Verdict.STALE, False)
     assert admission.winner == tombstone()
     adopted = offer(missed, admission.winner, with_value=False).state
-    assert is_forgotten(adopted, NOW)
+    assert not is_live(adopted, NOW)
     assert adopted.size is None
 
 
 def test_a_put_after_the_forgetting_is_live_again() -> None:
     held = holding(lease(), tombstone(), lease(seq=NOW + SKEW + 1))
     assert is_served(held, NOW)
-    assert not is_forgotten(held, NOW)
 
 
 def test_a_kept_tombstone_that_has_ended_still_beats_an_older_lease() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from camomile_trio.kademlia.admission import Admission, Verdict, admit_classic
 from camomile_trio.kademlia.records import Record
-from camomile_trio.kademlia.registers import KeyState, expire, is_forgotten, is_served
+from camomile_trio.kademlia.registers import KeyState, expire, is_served
 from tests.kademlia.record_builders import (
     DAY,
     HOUR,
@@ -90,7 +90,6 @@ def test_a_classic_put_of_a_forgotten_value_is_served() -> None:
     admission = classic(holding(lease(), tombstone()), publish=True)
     assert admission.verdict is Verdict.STORED
     assert is_served(admission.state, NOW)
-    assert not is_forgotten(admission.state, NOW)
 
 
 def test_forgetting_leaves_a_classic_copy_until_its_own_end() -> None:

@@ -21,7 +21,7 @@ from camomile_trio.kademlia.leases import (
     stands_for,
 )
 from camomile_trio.kademlia.records import Record
-from camomile_trio.kademlia.registers import RULES, KeyState, expire, is_forgotten, is_live
+from camomile_trio.kademlia.registers import RULES, KeyState, expire, has_tombstone, is_live
 from tests.kademlia.record_builders import ALICE, DAY, HOUR, KEY, NOW, SIZE, UPTIME, holding, lease, tombstone
 
 SKEW = RULES.max_skew
@@ -50,13 +50,14 @@ def test_what_a_publisher_signs_is_accepted_by_holders_whose_clocks_are_a_skew_a
         assert held.verdict is Verdict.STORED
         gone = admit(held.state, new_tombstone(KEY, ALICE, seen=NOW, now=NOW), now=NOW + apart, value_size=None)
         assert gone.verdict is Verdict.STORED
-        assert is_forgotten(gone.state, NOW + apart)
+        assert not is_live(gone.state, NOW + apart)
+        assert has_tombstone(gone.state, NOW + apart)
 
 
 def test_a_forget_beats_a_put_just_before_it_by_a_clock_that_is_ahead() -> None:
     held = holding(put(now=NOW + SKEW - 1), now=NOW)
     unseeing = new_tombstone(KEY, ALICE, seen=0, now=NOW)
-    assert is_forgotten(holding(unseeing, state=held), NOW)
+    assert not is_live(holding(unseeing, state=held), NOW)
 
 
 def test_a_put_that_was_refused_as_stale_wins_once_it_knows_the_winner() -> None:

@@ -87,7 +87,7 @@ def test_it_ends_when_the_k_closest_have_answered_and_asks_nobody_beyond_them() 
     assert has_ended(lookup), "6 is still in flight, and of no interest any more"
     assert lookup.result() == peers(3, 4)
     assert lookup.next_queries() == []
-    assert (lookup.asked, lookup.answered) == (4, 3)
+    assert (lookup.asked, lookup.count(PeerState.ANSWERED)) == (4, 3)
 
 
 def test_in_a_small_network_it_ends_with_all_there_are() -> None:
@@ -368,7 +368,7 @@ def test_nobody_is_heard_who_was_not_asked() -> None:
     lookup.next_queries()
     answers(lookup, 2, 0)
     answers(lookup, 9, 0)
-    assert lookup.answered == 0
+    assert lookup.count(PeerState.ANSWERED) == 0
     assert lookup.state(peer(0).id) is None
 
 
@@ -377,7 +377,7 @@ def test_nobody_is_heard_twice() -> None:
     lookup.next_queries()
     answers(lookup, 5)
     answers(lookup, 5, 1)
-    assert lookup.answered == 1
+    assert lookup.count(PeerState.ANSWERED) == 1
     assert lookup.state(peer(1).id) is None
 
 

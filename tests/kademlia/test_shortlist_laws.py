@@ -146,6 +146,6 @@ def test_whatever_peers_say_and_however_they_fail_it_keeps_its_rules_and_ends(
         assert lookup.finished == (over and bool(answered or not overdue))
 
     assert len(set(asked)) == len(asked) == lookup.asked
-    assert lookup.answered == len(answered)
+    assert lookup.count(PeerState.ANSWERED) == len(answered)
     assert own not in {contact.id for contact in asked}
     assert lookup.next_queries() == []

@@ -384,7 +384,9 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
         after_the_loss.with_name(f"{DATABASE_FILE}-wal").write_bytes(synced[0])
         assert on_disk(after_the_loss.parent) == {key(1)}
         # Nothing more to bring there: it rests.
-        assert storage._log.is_synced
+        mock_clock.jump(2 * SYNC_AFTER)
+        await wait_all_tasks_blocked()
+        assert len(synced) == 1
 
 
 @pytest.mark.real_time

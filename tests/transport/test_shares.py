@@ -22,9 +22,9 @@ class Node:
         self.clock += seconds
         self.processor += seconds * busy
 
-    def turn(self, *sources: tuple[str, int], seconds: float, each: int = 64) -> None:
-        """A turn of so many datagrams from each source, which took so long."""
-        taken = [self.shares.of(source) for source in sources for _ in range(each)]
+    def turn(self, *sources: tuple[str, int], seconds: float) -> None:
+        """A turn of 64 datagrams from each source, which took so long."""
+        taken = [self.shares.of(source) for source in sources for _ in range(64)]
         self.pass_time(seconds, busy=True)
         self.shares.charge(taken, seconds, self.now)
 

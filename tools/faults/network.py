@@ -162,20 +162,21 @@ class Network:
     def read(self, wanted: Iterable[tuple[Member, str]], *, timeout: float = 20.0) -> list[Answer]:
         return self.ask([Request(one.host.control, "GET", f"/{key}") for one, key in wanted], timeout=timeout)
 
-    def put(self, wanted: Iterable[tuple[Member, bytes]], *, timeout: float = 20.0) -> list[Answer]:
+    def put(self, wanted: Iterable[tuple[Member, bytes]]) -> list[Answer]:
         requests = [Request(one.host.control, "POST", "/", value, RAW) for one, value in wanted]
-        return self.ask(requests, timeout=timeout)
+        return self.ask(requests)
 
-    def forget(self, wanted: Iterable[tuple[Member, str]], *, timeout: float = 20.0) -> list[Answer]:
-        return self.ask([Request(one.host.control, "DELETE", f"/{key}") for one, key in wanted], timeout=timeout)
+    def forget(self, wanted: Iterable[tuple[Member, str]]) -> list[Answer]:
+        return self.ask([Request(one.host.control, "DELETE", f"/{key}") for one, key in wanted])
 
     def some(self, count: int) -> list[Member]:
         """So many members by chance, but not the first, by which those that start anew find the others."""
         return self.random.sample(self.members[1:], count)
 
-    def log_of(self, member: Member, lines: int = 5) -> str:
+    def log_of(self, member: Member) -> str:
+        """The last lines."""
         text = (self.directory / f"{member.host.name}.log").read_text("utf-8", "replace")
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(text.splitlines()[-5:])
 
     def _command(self, member: Member) -> list[str]:
         joined = [one for one in self.members[:3] if one is not member]

@@ -35,7 +35,6 @@ class Hosts:
 
     _hosts: tuple[Host, ...]
     _switches: int = 1
-    _unplugged: set[int] = attrs.field(factory=set)
     _processes: list[Process] = attrs.field(factory=list)
 
     @classmethod
@@ -98,24 +97,14 @@ class Hosts:
         self.check()
 
     def heal(self) -> None:
-        """Everybody hears everybody again, but for those that are unplugged."""
+        """Every host hears every other one again."""
         run_lines(plan.partition(self._hosts, [], self._switches))
-        self.check()
-
-    def unplug(self, *numbers: int) -> None:
-        """Pulls the cable to the peers: the host keeps its address and hears nobody but the driver."""
-        self._unplugged.update(numbers)
-        run_lines([f"link set {self._hosts[number].port} down" for number in numbers])
-
-    def plug_in(self, *numbers: int) -> None:
-        self._unplugged.difference_update(numbers)
-        run_lines([f"link set {self._hosts[number].port} up" for number in numbers])
         self.check()
 
     def check(self) -> None:
         """Waits until the switches stand and all ports forward that should; HostsError says what is wrong."""
         deadline = time.monotonic() + WIRED_WITHIN
-        while found := plan.flaws(self._hosts, self._unplugged, json.loads(run(SHOW_LINKS))):
+        while found := plan.flaws(self._hosts, json.loads(run(SHOW_LINKS))):
             if time.monotonic() > deadline:
                 raise HostsError(f"the hosts are not connected: {', '.join(found[:5])}")
             time.sleep(PAUSE)

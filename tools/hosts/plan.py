@@ -7,7 +7,7 @@ has no place on the peers' switch, and hosts speak to each other over control on
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -99,18 +99,12 @@ def removal(hosts: Sequence[Host], switches: int) -> list[str]:
     return [*(f"link delete {name}" for name in names), *(f"netns delete {host.name}" for host in hosts)]
 
 
-def flaws(hosts: Sequence[Host], unplugged: Container[int], links: Sequence[dict[str, Any]]) -> list[str]:
-    """What is not as it should be in what `ip -json -details link show` says; empty when all may speak.
-
-    Of unplugged hosts the ports to the peers may be in any state.
-    """
+def flaws(hosts: Sequence[Host], links: Sequence[dict[str, Any]]) -> list[str]:
+    """What is not as it should be in what `ip -json -details link show` says; empty when all may speak."""
     seen = {link["ifname"]: link for link in links}
     wanted = {"lo", CONTROL, *(port for host in hosts for port in (host.port, host.control_port))}
-    silent = {host.port for host in hosts if host.number in unplugged}
     found = [f"{name} is missing" for name in sorted(wanted - seen.keys())]
     for name, link in seen.items():
-        if name in silent:
-            continue
         kind = link.get("linkinfo", {}).get("info_kind")
         if name not in wanted and kind != "bridge":
             found.append(f"{name} does not belong here")

@@ -68,8 +68,8 @@ MUTANTS = (
             Edit("due", "times.append(register.record.expires)", "times.append(register.remembered_until)"),
             Edit(
                 "expire",
-                "_kept_for(state, r, uptime, rules) != 0",
-                "not r.record.is_tombstone and _kept_for(state, r, uptime, rules) != 0",
+                "_kept_for(state, r, uptime) != 0",
+                "not r.record.is_tombstone and _kept_for(state, r, uptime) != 0",
             ),
         ),
         caught_by=(FORGOTTEN, NOT_READ),
