@@ -90,10 +90,8 @@ bench-check: $(VENV)/dev.stamp  ## counts of messages, bytes and calls beside th
 bench-overload: $(VENV)/dev.stamp  ## too much to do, clients that idle, floods: what they do to a node and to others
 	$(BIN)/python -m benchmarks.overload
 
-bench-growth: $(VENV)/dev.stamp  ## SQLite and a node's start from ten thousand records to a million, and the picture
+bench-growth: $(VENV)/dev.stamp  ## SQLite and a node's start from ten thousand records to a million
 	$(BIN)/python -m benchmarks.growth
-	$(BIN)/python -m benchmarks.picture
-	$(BIN)/python -m benchmarks.growth_contacts
 
 lock: $(VENV)/dev.stamp  ## pin the dependencies anew (needs Python 3.11 and a package registry)
 	tools/lock.sh $(BIN)/python --upgrade

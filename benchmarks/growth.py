@@ -2,8 +2,8 @@
 
 Rules of this file: the storage is the real one, driven as a node drives it; only signatures are invented, which no
 storage looks at. Each size is measured in a process of its own, on the database that the size before has left. Figures
-are medians or percentiles of single operations, one at a time, commit included, on the disk of the checkout. Nothing is
-judged here: `build/growth.json` is read by `benchmarks.picture`, and by who wants to know how it grows.
+are medians of single operations, one at a time, commit included, on the disk of the checkout. docs/performance.md has
+them; nothing is judged here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -21,12 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from statistics import median
 
 import trio
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import percentile
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
@@ -81,13 +79,6 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def note(figures: Figures, name: str, times: list[float]) -> None:
-    for what, share in (("p50", 0.5), ("p99", 0.99)):
-        found = percentile(sorted(times), share)
-        assert found is not None
-        figures[f"{name}/{what}"] = found
-
-
 async def fill(storage: SqliteStorage, rng: random.Random, records: int) -> None:
     """Up to so many."""
     now = time.time_ns() // 1_000_000
@@ -112,14 +103,12 @@ async def operate(storage: SqliteStorage, rng: random.Random, figures: Figures) 
             began = time.perf_counter()
             await write(storage, fresh)
             puts.append(time.perf_counter() - began)
-        note(figures, "put", puts)
-        note(figures, "get", [timed(functools.partial(_read_all, storage, key)) for key in present])
+        figures["put"] = median(puts)
+        figures["get"] = median(timed(functools.partial(_read_all, storage, key)) for key in present)
         absent = [Key(rng.randbytes(32)) for _ in range(OPERATIONS)]
-        note(figures, "get of nothing", [timed(functools.partial(storage.read, key)) for key in absent])
+        figures["get of nothing"] = median(timed(functools.partial(storage.read, key)) for key in absent)
         # What maintenance asks at every turn of its timers.
-        note(figures, "next due", [timed(storage.next_due) for _ in range(50)])
-        note(figures, "page of due", [timed(lambda: storage.due(now, 64)) for _ in range(50)])
-        note(figures, "page of evictable", [timed(lambda: storage.evictable(64)) for _ in range(50)])
+        figures["next due"] = median(timed(storage.next_due) for _ in range(50))
         nursery.cancel_scope.cancel()
 
 
@@ -140,11 +129,8 @@ def measure(directory: Path, records: int) -> Figures:
     rng = random.Random(records)
     with closing(open_sqlite(directory, sync="os", max_bytes=2**40)) as storage:
         trio.run(fill, storage, rng, records - OPERATIONS)
-    storage = open_sqlite(directory, sync="os", max_bytes=2**40)
-    try:
+    with closing(open_sqlite(directory, sync="os", max_bytes=2**40)) as storage:
         trio.run(operate, storage, rng, figures)
-    finally:
-        figures["close"] = timed(storage.close)
     figures["bytes on disk"] = float(sum(each.stat().st_size for each in directory.iterdir()))
     opening = []
     for _ in range(5):
@@ -152,13 +138,13 @@ def measure(directory: Path, records: int) -> Figures:
         again = open_sqlite(directory, sync="os", max_bytes=2**40)
         opening.append(time.perf_counter() - began)
         again.close()
-    note(figures, "open", opening)
+    figures["open the storage"] = median(opening)
     figures.update(started(directory))
     return figures
 
 
 def started(directory: Path) -> Figures:
-    """A whole node on that directory: until it is ready, and what it has spent and holds a while later."""
+    """A whole node on that directory: until it is ready, and what it has spent a while later."""
     command = [sys.executable, "-m", "benchmarks.growth_node", str(directory)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=START_PATIENCE)
     found: Figures = json.loads(said.stdout)
@@ -174,7 +160,7 @@ def show(measured: Sequence[Figures], console: Console) -> None:
 
 
 def amount(name: str, value: float) -> str:
-    if "memory" in name or "bytes" in name:
+    if "bytes" in name:
         return f"{value / 1e6:.1f} MB"
     return f"{value * 1e3:.3f} ms"
 
@@ -199,10 +185,6 @@ def main(arguments: Sequence[str]) -> int:
                 measured.append(json.loads(said.stdout))
                 console.print(f"{records:,} records measured")
     show(measured, console)
-    about = {"cores": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
-    path = BUILD / "growth.json"
-    path.write_text(json.dumps({"about": about, "sizes": measured}, indent=1) + "\n", encoding="utf-8")
-    console.print(f"kept in {path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the overload's tools make: paced and refused requests as wrk tells of them, hostile datagrams, the picture.
+"""What the overload's tools make: paced and refused requests as wrk tells of them, hostile datagrams.
 
 Rules of this file: no process, no network.
 """
@@ -6,13 +6,11 @@ Rules of this file: no process, no network.
 from __future__ import annotations
 
 import random
-import xml.etree.ElementTree as ET
 
 import pytest
 
 from benchmarks.hostile import KINDS, Invention
 from benchmarks.load import parse
-from benchmarks.picture import SERIES, draw
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.identity import BadSignature, network_id, verify_record
 from camomile_trio.kademlia.ids import Key
@@ -61,12 +59,3 @@ def test_the_bad_signature_is_all_that_is_wrong_with_such_a_store() -> None:
     assert message.value is not None
     with pytest.raises(BadSignature):
         verify_record(message.records[0], Key.of(message.value), network_id("camomile"))
-
-
-def test_the_picture_has_a_line_for_each_figure_and_one_for_what_is_linear() -> None:
-    sizes = [dict.fromkeys(SERIES, 1e-4 * grown) | {"records": 10_000.0 * grown} for grown in (1, 10, 100)]
-    root = ET.fromstring(draw(sizes))
-    lines = [each for each in root.iter() if each.get("fill") == "none"]
-    assert len(lines) == len(SERIES) + 1
-    words = {each.text for each in root.iter()}
-    assert {"1,000,000", "what linear would be", *(name for name, _ in SERIES.values())} <= words
