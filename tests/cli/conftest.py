@@ -39,6 +39,16 @@ def run() -> Run:
     return invoke
 
 
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts the command as processes of their own, which end with the test."""
+    started = Processes()
+    try:
+        yield started
+    finally:
+        started.clean_up()
+
+
 @pytest.fixture(scope="package")
 def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alice]:
     """A running node with a data directory, ready."""

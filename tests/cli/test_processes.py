@@ -26,15 +26,6 @@ pytestmark = pytest.mark.real_time
 UNRESOLVABLE = "x." * 130 + "invalid:8118"
 
 
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    started = Processes()
-    try:
-        yield started
-    finally:
-        started.clean_up()
-
-
 def test_a_node_is_used_with_the_command_alone(run: Run, alice: Alice) -> None:
     value = os.urandom(5000)
     put = run("put", "-", "--node", alice.url, given=value)

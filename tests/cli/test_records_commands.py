@@ -6,7 +6,6 @@ import base64
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,6 @@ from tests.cli.terminal import Run, complaint
 
 ALICE = KeyPair.new(random.Random(5))
 NETWORK = network_id("camomile")
-
-
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    started = Processes()
-    try:
-        yield started
-    finally:
-        started.clean_up()
 
 
 def entry(number: int) -> bytes:
