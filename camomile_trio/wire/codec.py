@@ -74,14 +74,14 @@ def encode_within(packet: Packet, limit: int) -> bytes | None:
     return best
 
 
-def decode_untrusted(datagram_untrusted: bytes, *, limit: int = LARGEST_PACKET) -> Packet:
+def decode_untrusted(datagram_untrusted: bytes) -> Packet:
     """The packet in a datagram or a message from a stream, every length, count, enum and range of it checked.
 
     Unknown fields are skipped; contacts that make no sense in themselves are left out and counted (`dropped`); rows of
     records have the right form, but nobody has checked their signatures. MalformedPacket for everything else,
-    and for anything of more than `limit` bytes.
+    and for anything of more than `LARGEST_PACKET` bytes.
     """
-    if len(datagram_untrusted) > limit:
+    if len(datagram_untrusted) > LARGEST_PACKET:
         raise MalformedPacket("too_large")
     shaped = decode_shaped(datagram_untrusted)
     return decode_reference(datagram_untrusted) if shaped is None else shaped
