@@ -7,7 +7,6 @@ one is a plain call into the node, so that no task and no queue stands between t
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import attrs
@@ -71,7 +70,3 @@ class Transport(Protocol):
 
     async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receives until it is cancelled. Calls `task_status.started()` once both ways in are open."""
-
-
-# What `open_node` takes: called once, gives the bound transport for the length of the block.
-TransportFactory = AbstractAsyncContextManager[Transport]

@@ -15,7 +15,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint, source_network
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
-from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.quotas import LEAST_SHARE, Bringer
 from camomile_trio.storage.accounts import Sort, of_publisher
 from camomile_trio.storage.memory import MemoryStorage
@@ -28,8 +28,6 @@ ROOM = 2**20
 NETWORK = source_network(bytes([8, 8, 8, 1]))
 STRANGER, FELLOW = Bringer(NETWORK), Bringer(NETWORK, is_fellow_holder=True)
 NEIGHBOUR, FELLOW_NEIGHBOUR = Bringer(), Bringer(is_fellow_holder=True)
-
-Publish = Callable[[int], Record]
 
 
 def many_publishers(number: int) -> KeyPair:
