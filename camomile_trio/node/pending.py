@@ -54,9 +54,6 @@ class HeldBack:
     def __init__(self) -> None:
         self._waiting: dict[Endpoint, list[Pending]] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
-
     def add(self, pending: Pending) -> None:
         pending.held_back = True
         self._waiting.setdefault(pending.endpoint, []).append(pending)
