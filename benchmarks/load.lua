@@ -2,8 +2,8 @@
 -- of the same thread and the time between them is exact. (wrk's own percentiles are not used: it adds samples that it
 -- thinks were omitted.) Thread i of n sends the plan's lines i, i + n, …; every answer's status is noted, and that of a
 -- GET which lacks the value is noted as 0, that of a 503 which lacks Retry-After as 1. A plan that is not repeated ends
--- the run once a thread has nothing left. With a pace each thread sends one request every so many seconds, or at once
--- when it is late.
+-- the run once no thread has anything left, so nothing is under way then. With a pace each thread sends one request every
+-- so many seconds, or at once when it is late.
 local ffi = require("ffi")
 ffi.cdef [[
 typedef struct { long seconds; long nanoseconds; } bench_time;
@@ -19,10 +19,14 @@ local function now()
    return tonumber(time.seconds) * 1e6 + tonumber(time.nanoseconds) / 1e3
 end
 
+-- A byte for each thread, which it sets when it has nothing left. Threads share no Lua values, so they are given the
+-- address of the bytes that `setup` made.
+local idle = ffi.new("unsigned char[?]", 1024)
 local threads = {}
 
 function setup(thread)
    thread:set("index", #threads)
+   thread:set("idle_at", tonumber(ffi.cast("uintptr_t", idle)))
    table.insert(threads, thread)
 end
 
@@ -53,10 +57,17 @@ function init(args)
          return math.max(0, math.floor(left / 1e3 + 0.5))
       end
    end
+   idle = ffi.cast("unsigned char *", ffi.cast("uintptr_t", idle_at))
    sent, noted, first, last = 0, {}, 0, 0
+   -- wrk has thread 0 make one request, looks at it and does not send it.
+   is_trial = index == 0
 end
 
 function request()
+   if is_trial then
+      is_trial = false
+      return wrk.format("GET")
+   end
    sent = sent + 1
    current = repeats and (sent + index) % #paths + 1 or math.min(sent, #paths)
    local body = method ~= "GET" and prefix .. heads[current] .. tail or nil
@@ -72,8 +83,12 @@ function response(status, headers, body)
    if status == 503 and not headers["retry-after"] then status = 1 end
    noted[#noted + 1] = string.format("%d %d %d", numbers[current], status, last - began)
    if not repeats and sent >= #paths then
-      ffi.C.kill(ffi.C.getpid(), SIGINT)
+      idle[index] = 1
       wrk.thread:stop()
+      for thread = 0, count - 1 do
+         if idle[thread] == 0 then return end
+      end
+      ffi.C.kill(ffi.C.getpid(), SIGINT)
    end
 end
 
