@@ -30,12 +30,13 @@ Figures = dict[str, float | None]
 
 
 @contextlib.contextmanager
-def _spent(processes: Sequence[Process]) -> Iterator[Spent]:
-    """What the nodes spend in the block; None where it cannot be told."""
+def _spent(processes: Sequence[Process], afterwards: float = 0.0) -> Iterator[Spent]:
+    """What the nodes spend in the block and for `afterwards` seconds; None where it cannot be told."""
     spent = Spent()
     hosts = [each.host for each in processes]
     cpu, before, began = cpu_seconds(processes), traffic(hosts), time.monotonic()
     yield spent
+    time.sleep(afterwards)
     spent.seconds = time.monotonic() - began
     spent.cpu = cpu_seconds(processes) - cpu
     after = traffic(hosts)
@@ -72,18 +73,41 @@ def measure(system: System, hosts: Sequence[Host], extent: Extent, directory: Pa
         figures["idle/CPU share"] = idle.cpu / idle.seconds
         if idle.messages is not None:
             figures["idle/messages per second"] = idle.messages / idle.seconds
-        round_ = _Round(system, processes, extent, directory, figures)
+        client = Client(system, processes, directory, figures)
         for size in extent.sizes:
             if size <= system.most:
                 for concurrent in extent.concurrent:
-                    round_.cells(size, concurrent)
-        memory = [each.memory() for each in processes]
-        figures["memory/RSS"] = percentile(sorted(each.rss for each in memory), 0.5)
-        figures["memory/PSS"] = percentile(sorted(each.pss for each in memory), 0.5)
+                    _cells(client, size, concurrent, extent.seconds)
+        figures.update(memory(processes))
         for process in processes[-extent.dead :]:
             process.kill()
-        round_.put("dead put", extent.sizes[0], 1, extent.seconds_dead)
+        heads, tail = _new_values("dead", extent.sizes[0], 1, extent.seconds_dead)
+        client.put(f"dead put c=1 {extent.sizes[0]} B", heads, tail, 1, extent.seconds_dead)
     return figures
+
+
+def memory(processes: Sequence[Process]) -> Figures:
+    """The median node's."""
+    found = [each.memory() for each in processes]
+    return {
+        "memory/RSS": percentile(sorted(each.rss for each in found), 0.5),
+        "memory/PSS": percentile(sorted(each.pss for each in found), 0.5),
+    }
+
+
+def _new_values(label: str, size: int, concurrent: int, seconds: int) -> tuple[list[str], str]:
+    """More than any system stores in so many seconds."""
+    return load.values(f"{label}{concurrent}", min(MOST_PER_SECOND * seconds, MOST_BYTES_KEPT // size), size)
+
+
+def _cells(client: Client, size: int, concurrent: int, seconds: int) -> None:
+    """Puts, then the first read of what was put, then the same keys again and again."""
+    heads, tail = _new_values("put", size, concurrent, seconds)
+    name = f"c={concurrent} {size} B"
+    stored = client.put(f"put {name}", heads, tail, concurrent, seconds)
+    client.first_get(f"first get {name}", stored, tail, concurrent, seconds)
+    if stored:
+        client.hot_get(f"hot get {name}", stored, tail, concurrent, seconds)
 
 
 def measure_hello(hello: Hello, host: Host, extent: Extent, directory: Path) -> Figures:
@@ -117,38 +141,39 @@ def _note(figures: Figures, cell: str, done: load.Load, spent: Spent) -> None:
 
 
 @attrs.frozen
-class _Round:
+class Client:
+    """Asks the nodes of one running system, and notes in `figures` what came of it.
+
+    What nodes do for `afterwards` seconds after the last answer is counted to the requests.
+    """
+
     system: System
     processes: Sequence[Process]
-    extent: Extent
     directory: Path
     figures: Figures
+    afterwards: float = 0.0
 
-    def cells(self, size: int, concurrent: int) -> None:
-        """Puts, then the first read of what was put, then the same keys again and again."""
-        heads, tail = self.put("put", size, concurrent, self.extent.seconds)
-        far = self._far(heads, tail)
-        name = f"c={concurrent} {size} B"
-        self._run(f"first get {name}", self.system.gets(far, tail), READER, concurrent, self.extent.seconds)
-        if not heads:
-            return
+    def put(self, cell: str, heads: Sequence[str], tail: str, concurrent: int, seconds: int) -> list[str]:
+        """The heads of the values that were stored."""
+        plan = self.system.puts(heads, tail)
+        done = self._run(cell, plan, WRITER, concurrent, seconds, self.system.stored)
+        return [heads[number] for number in done.done]
+
+    def first_get(self, cell: str, heads: Sequence[str], tail: str, concurrent: int, seconds: int) -> None:
+        """Each once, of those that the reader does not hold."""
+        self._run(cell, self.system.gets(self._far(heads, tail), tail), READER, concurrent, seconds)
+
+    def hot_get(self, cell: str, heads: Sequence[str], tail: str, concurrent: int, seconds: int) -> None:
+        """A few again and again, at a node that has been asked for each before."""
         hot = attrs.evolve(self.system.gets(heads[:HOT_KEYS], tail), repeats=True)
         for request in hot.requests:
             ask(self.processes[HOT_READER].host, request.path)
-        self._run(f"hot get {name}", hot, HOT_READER, concurrent, self.extent.seconds)
-
-    def put(self, what: str, size: int, concurrent: int, seconds: int) -> tuple[list[str], str]:
-        """The heads of the values that were stored, and their tail."""
-        count = min(MOST_PER_SECOND * seconds, MOST_BYTES_KEPT // size)
-        heads, tail = load.values(f"{what[:4].strip()}{concurrent}", count, size)
-        plan = self.system.puts(heads, tail)
-        done = self._run(f"{what} c={concurrent} {size} B", plan, WRITER, concurrent, seconds, self.system.stored)
-        return [heads[number] for number in done.done], tail
+        self._run(cell, hot, HOT_READER, concurrent, seconds)
 
     def _run(
         self, cell: str, plan: load.Plan, at: int, concurrent: int, seconds: int, wanted: Sequence[int] = (200,)
     ) -> load.Load:
-        with _spent([each for each in self.processes if each.is_running]) as spent:
+        with _spent([each for each in self.processes if each.is_running], self.afterwards) as spent:
             if plan.requests:
                 done = load.send(
                     plan,
@@ -164,7 +189,7 @@ class _Round:
         return done
 
     def _far(self, heads: Sequence[str], tail: str) -> list[str]:
-        """Those whose values the reader does not hold; all, in a network so small that everybody holds everything."""
+        """Those whose values the reader does not hold; all, in a network so small that each node holds everything."""
         found = [self.system.node_id(each.host) for each in self.processes]
         ids = [each for each in found if each is not None]
         reader = found[READER]

@@ -1,6 +1,7 @@
 """Processes of nodes: started, waited for, measured and ended.
 
-Rules of this file: all are gone when the block is left, whatever happened in it. Nothing waits without a bound.
+Rules of this file: all are gone when the block is left, whatever happened in it. Nothing waits without a bound. Errors
+show the end of what the nodes logged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import attrs
 from benchmarks.hosts import Host
 
 START_PATIENCE = 300.0
+LOG_LINES = 15  # of the nodes' log that an error shows
 
 
 @attrs.frozen
@@ -71,7 +73,10 @@ def cpu_seconds(processes: Sequence[Process]) -> float:
 def running(
     hosts: Sequence[Host], command: Callable[[Host], list[str]], is_ready: Callable[[Host], bool], log: Path
 ) -> Iterator[list[Process]]:
-    """A process for each host: the first alone until it is ready, then all others at once. TimeoutError."""
+    """A process for each host: the first alone until it is ready, then all others at once.
+
+    RuntimeError or TimeoutError if one of them does not become ready.
+    """
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(log.open("wb"))
         processes: list[Process] = []
@@ -88,10 +93,24 @@ def running(
             stack.callback(process.kill)
             processes.append(process)
             if host.number == 0:
-                _wait_ready(process, is_ready, until)
+                _wait_ready(process, is_ready, until, log)
         for process in processes:
-            _wait_ready(process, is_ready, until)
+            _wait_ready(process, is_ready, until, log)
         yield processes
+
+
+def check_running(processes: Sequence[Process], log: Path) -> None:
+    """RuntimeError if one of them has ended."""
+    for process in processes:
+        if not process.is_running:
+            raise RuntimeError(
+                f"the node on host {process.host.number} ended with {process.child.returncode}{_log_end(log)}"
+            )
+
+
+def _log_end(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+    return "\n".join(["; the log ends with:", *lines]) if lines else "; the log is empty"
 
 
 QUIET: Mapping[str, str] = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONWARNINGS": "ignore"}
@@ -108,14 +127,13 @@ def ask(host: Host, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def _wait_ready(process: Process, is_ready: Callable[[Host], bool], until: float) -> None:
+def _wait_ready(process: Process, is_ready: Callable[[Host], bool], until: float, log: Path) -> None:
     while time.monotonic() < until:
-        if not process.is_running:
-            raise RuntimeError(f"the node on host {process.host.number} ended with {process.child.returncode}")
+        check_running([process], log)
         try:
             if is_ready(process.host):
                 return
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.1)
-    raise TimeoutError(f"the node on host {process.host.number} was not ready in time")
+    raise TimeoutError(f"the node on host {process.host.number} was not ready in time{_log_end(log)}")
