@@ -10,6 +10,9 @@ CLASSIC ?=
 ACCEPT ?=
 KILLS ?= 200
 FROM ?=
+STARTS ?= 2
+BLOCKS ?= 6
+PUTS ?= 60
 
 VENV := .venv
 ifneq ($(origin PYTHON),file)
@@ -25,7 +28,8 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check house proto check-proto test-mutants test-kills test-cluster test-browser test-faults \
-    simulate simulate-mutants bench bench-quick bench-full bench-check bench-overload bench-growth lock clean
+    simulate simulate-mutants bench bench-quick bench-full bench-pair bench-check bench-overload bench-growth \
+    lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -83,6 +87,11 @@ bench-quick: $(VENV)/dev.stamp  ## the same, short: one round beside OpenDHT
 
 bench-full: $(VENV)/dev.stamp  ## every size and number of concurrent requests
 	$(BIN)/python -m benchmarks full --classic "$(CLASSIC)"
+
+bench-pair: NODES = 50
+bench-pair: $(VENV)/dev.stamp  ## commits A= and B= (default: the tree as it is) beside OpenDHT: ratios and their spread; BLOCKS=6
+	$(BIN)/python -m benchmarks.pair --a "$(A)" --b "$(B)" --python-a "$(PYTHON_A)" --python-b "$(PYTHON_B)" \
+	    --nodes $(NODES) --starts $(STARTS) --blocks $(BLOCKS) --puts $(PUTS)
 
 bench-check: $(VENV)/dev.stamp  ## counts of messages, bytes and calls beside the committed ones; ACCEPT=1 takes them
 	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts $(if $(ACCEPT),--accept)

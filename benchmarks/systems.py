@@ -19,6 +19,8 @@ from benchmarks.hosts import Host
 from benchmarks.load import Plan, Request
 from benchmarks.processes import ask
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 class System(Protocol):
     """One system. `copies`: at how many nodes it keeps a value; `most`: bytes of the largest value that it takes."""
@@ -55,9 +57,11 @@ def blake(value: str) -> str:
 
 @attrs.frozen
 class Camomile:
-    """Ours: values on disk (or tmpfs), signed, 20 copies."""
+    """Ours: values on disk (or tmpfs), signed, 20 copies. Another checkout runs with `python` in its own directory."""
 
     name: str = "camomile"
+    python: str = sys.executable
+    checkout: Path = ROOT
     copies: int = 20
     most: int = 1 << 20
     stored: Sequence[int] = (202,)
@@ -66,9 +70,12 @@ class Camomile:
         return None
 
     def command(self, host: Host, first: Host, directory: Path) -> list[str]:
-        command = [sys.executable, "-m", "camomile_trio", "node", "--log-level", "error"]
+        # The one place that says how a node is started. Commits from before `python -m camomile_trio` have a module.
+        module = "camomile_trio" if (self.checkout / "camomile_trio" / "__main__.py").exists() else "camomile_trio.cli"
+        command = ["env", f"--chdir={self.checkout}", self.python, "-m", module, "node", "--log-level", "error"]
         command += ["--listen", f"{host.address}:{host.peer_port}", "--http", f"{host.address}:{host.http_port}"]
-        command += ["--data-dir", str(directory / str(host.number)), "--publisher-key", str(directory / "publisher")]
+        data, publisher = directory.resolve() / str(host.number), directory.resolve() / "publisher"
+        command += ["--data-dir", str(data), "--publisher-key", str(publisher)]
         return command + (["--join", f"{first.address}:{first.peer_port}"] if host.number else [])
 
     def is_ready(self, host: Host) -> bool:
