@@ -52,6 +52,7 @@ SETTLED_AFTER_S = 5.0  # from the last node's being ready; counted to the join
 AFTERWARDS_S = 0.2  # what nodes do so long after the last answer is counted to the requests
 WARM_UP_PUTS = 16
 PORTS_APART = 10
+INTERRUPTED = 130  # the exit code of what Ctrl-C ends
 
 SHOWN = (
     "put c=1/p50",
@@ -200,6 +201,10 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.measured = {each.name: [] for each in self.systems}
 
+    def leave_out(self, name: str, reason: str) -> None:
+        self.not_run[name] = reason
+        self.console.print(f"{name} NOT RUN: {reason}", markup=False)
+
     def run(self, starts: int, blocks: int, puts: int) -> bool:
         """False if it was interrupted; what was measured by then is kept. RuntimeError if A or B fails."""
         try:
@@ -244,7 +249,7 @@ class Bench:
         except (OSError, RuntimeError, ValueError, HTTPException) as error:
             if system.name in (A, B):
                 raise RuntimeError(f"{system.name} did not start: {error}") from error
-            self.not_run[system.name] = f"it did not start: {error}"
+            self.leave_out(system.name, f"it did not start: {error}")
             return None
 
 
@@ -351,23 +356,27 @@ def main(arguments: Sequence[str]) -> int:
     bench = Bench(hosts, [*systems, OpenDht()], console)
     missing = OpenDht().missing()
     if missing:
-        bench.not_run[OPENDHT] = missing
+        bench.leave_out(OPENDHT, missing)
     began = time.monotonic()
     try:
         is_whole = bench.run(chosen.starts, chosen.blocks, chosen.puts)
     except (OSError, RuntimeError, ValueError, HTTPException, subprocess.SubprocessError) as error:
         console.print(f"failed: {error}", markup=False)
         return 1
-    for name, reason in bench.not_run.items():
-        console.print(f"{name} NOT RUN: {reason}", markup=False)
     if not is_whole:
-        console.print("interrupted: what follows is of the blocks so far")
+        has_blocks = any(figures for starts in bench.measured.values() for each in starts for figures in each[1:])
+        console.print(
+            f"interrupted: {'what follows is of the blocks so far' if has_blocks else 'nothing was measured'}"
+        )
+        if not has_blocks:
+            return INTERRUPTED
     show(bench.measured, console)
+    about["not run"] = bench.not_run
     about["seconds"] = time.monotonic() - began
     about["load average after"] = os.getloadavg()
     KEPT.write_text(json.dumps({"about": about, "measured": bench.measured}, indent=1) + "\n", encoding="utf-8")
     console.print(f"{about['seconds']:.0f} s, load {os.getloadavg()[0]:.1f}; every block is in {KEPT}")
-    return 0 if is_whole else 130
+    return 0 if is_whole else INTERRUPTED
 
 
 if __name__ == "__main__":

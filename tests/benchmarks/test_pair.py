@@ -141,15 +141,33 @@ def test_a_node_that_does_not_start_is_an_error_with_the_logs_end(tmp_path: Path
 
 
 def test_opendht_that_does_not_start_is_left_out_for_good_with_the_reason(tmp_path: Path) -> None:
-    to, _ = console()
+    to, output = console()
     bench = Bench(loopback(2), [Broken(OPENDHT)], to)
     with contextlib.ExitStack() as stack:
         assert bench._started(stack, bench.systems[0], tmp_path, {}) is None
+        assert "opendht NOT RUN: it did not start: the node on host 0" in output.getvalue()
         assert "the disk is on fire" in bench.not_run[OPENDHT]
         again = tmp_path / "second start"
         again.mkdir()
         assert bench._started(stack, bench.systems[0], again, {}) is None
         assert not list(again.iterdir())
+
+
+@attrs.frozen
+class Interrupted(Camomile):
+    """A system that is being started when Ctrl-C is pressed."""
+
+    def command(self, host: Host, first: Host, directory: Path) -> list[str]:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_the_run_and_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pair, "place", lambda on_tmpfs: contextlib.nullcontext(tmp_path))
+    to, _ = console()
+    bench = Bench(loopback(2), [Interrupted(A)], to)
+    bench.measured[A].append([{"join/CPU": 1.0}])
+    assert not bench.run(2, 1, 16)
+    assert bench.measured[A][0] == [{"join/CPU": 1.0}]
 
 
 def test_a_node_that_ends_later_is_noticed(tmp_path: Path) -> None:
