@@ -89,7 +89,7 @@ bench-full: $(VENV)/dev.stamp  ## every size and number of concurrent requests
 	$(BIN)/python -m benchmarks full --classic "$(CLASSIC)"
 
 bench-pair: NODES = 50
-bench-pair: $(VENV)/dev.stamp  ## commits A= and B= (default: the tree as it is) beside OpenDHT: ratios and their spread; BLOCKS=6
+bench-pair: $(VENV)/dev.stamp  ## commits A= and B= (default: the tree as it is) beside OpenDHT: ratios with intervals; BLOCKS=6
 	$(BIN)/python -m benchmarks.pair --a "$(A)" --b "$(B)" --python-a "$(PYTHON_A)" --python-b "$(PYTHON_B)" \
 	    --nodes $(NODES) --starts $(STARTS) --blocks $(BLOCKS) --puts $(PUTS)
 

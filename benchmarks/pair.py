@@ -3,7 +3,7 @@
 Rules of this file: only ratios within a block are compared. In a block every system does the same work, one right after
 the other, and the next block asks them in the opposite order, so what slows the machine down for a while slows all of
 them down. All networks of one start run at the same time, each with ports and data of its own. A or B that fails ends
-the run with an error; without OpenDHT the pair goes on, and the reason is shown.
+the run with an error. Where OpenDHT is missing or fails, the reason is shown and the pair goes on.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ SETTLED_AFTER_S = 5.0  # from the last node's being ready; counted to the join
 AFTERWARDS_S = 0.2  # what nodes do so long after the last answer is counted to the requests
 WARM_UP_PUTS = 16
 PORTS_APART = 10
+# What a system's failing shows as: no process, no answer, an answer that cannot be read, wrk that ended with an error.
+FAILURES = (OSError, LookupError, RuntimeError, ValueError, HTTPException, subprocess.SubprocessError)
 INTERRUPTED = 130  # the exit code of what Ctrl-C ends
 
 SHOWN = (
@@ -168,26 +170,6 @@ def started(system: System, hosts: Sequence[Host], directory: Path, own: Figures
         yield Network(system, processes, directory)
 
 
-def ask_in_turn(networks: Sequence[Network], label: str, puts: int, noted: Mapping[str, Figures]) -> None:
-    """One block. RuntimeError if a node ends in it."""
-    asked = [
-        Asked(
-            each,
-            Client(each.system, each.processes, each.directory, noted[each.system.name], AFTERWARDS_S),
-            label,
-            puts,
-        )
-        for each in networks
-    ]
-    for cell in CELLS:
-        for each in asked:
-            cell(each)
-            try:
-                check_running(each.network.processes, each.network.log)
-            except RuntimeError as error:
-                raise RuntimeError(f"{each.network.system.name}: {error}") from None
-
-
 @attrs.define
 class Bench:
     """All starts of all systems."""
@@ -202,8 +184,10 @@ class Bench:
         self.measured = {each.name: [] for each in self.systems}
 
     def leave_out(self, name: str, reason: str) -> None:
+        """It is not asked or started any more. What was measured of it is kept."""
         self.not_run[name] = reason
-        self.console.print(f"{name} NOT RUN: {reason}", markup=False)
+        any_more = " any more" if any(len(each) > 1 for each in self.measured[name]) else ""
+        self.console.print(f"{name} NOT RUN{any_more}: {reason}", markup=False)
 
     def run(self, starts: int, blocks: int, puts: int) -> bool:
         """False if it was interrupted; what was measured by then is kept. RuntimeError if A or B fails."""
@@ -215,42 +199,64 @@ class Bench:
             return False
         return True
 
-    def _start(self, start: int, directory: Path, told: str, blocks: int, puts: int) -> None:
+    def _start(self, start: int, directory: Path, title: str, blocks: int, puts: int) -> None:
         with contextlib.ExitStack() as stack:
             networks: list[Network] = []
             for system in in_turn(self.systems, start):
                 began = time.monotonic()
                 own: Figures = {}
                 self.measured[system.name].append([own])
-                network = self._started(stack, system, directory, own)
+                network = self.bring_up(stack, system, directory, own)
                 if network is not None:
                     networks.append(network)
-                    self.console.print(f"{told}: {system.name} is up after {time.monotonic() - began:.0f} s")
+                    self.console.print(f"{title}: {system.name} is up after {time.monotonic() - began:.0f} s")
             networks.sort(key=lambda each: each.system.name)
             warm: dict[str, Figures] = {each.system.name: {} for each in networks}
-            ask_in_turn(networks, f"warm{start}", WARM_UP_PUTS, warm)
+            self.ask(networks, f"warm{start}", WARM_UP_PUTS, warm)
             for block in range(blocks):
                 began = time.monotonic()
                 noted: dict[str, Figures] = {each.name: {} for each in self.systems}
                 for name, figures in noted.items():
                     self.measured[name][start].append(figures)
-                ask_in_turn(in_turn(networks, start + block), f"{start}-{block}", puts, noted)
-                self.console.print(f"{told}: block {block + 1} of {blocks} took {time.monotonic() - began:.0f} s")
+                self.ask(in_turn(networks, start + block), f"{start}-{block}", puts, noted)
+                self.console.print(f"{title}: block {block + 1} of {blocks} took {time.monotonic() - began:.0f} s")
             for each in networks:
-                self.measured[each.system.name][start][0].update(memory(each.processes))
+                if each.system.name not in self.not_run:
+                    self.measured[each.system.name][start][0].update(memory(each.processes))
 
-    def _started(self, stack: contextlib.ExitStack, system: System, directory: Path, own: Figures) -> Network | None:
+    def bring_up(self, stack: contextlib.ExitStack, system: System, directory: Path, own: Figures) -> Network | None:
         """None, and the reason is kept, if it is OpenDHT and does not start."""
         if system.name in self.not_run:
             return None
         hosts = ports(self.hosts, list(self.systems).index(system))
         try:
             return stack.enter_context(started(system, hosts, directory / system.name, own))
-        except (OSError, RuntimeError, ValueError, HTTPException) as error:
-            if system.name in (A, B):
-                raise RuntimeError(f"{system.name} did not start: {error}") from error
-            self.leave_out(system.name, f"it did not start: {error}")
+        except FAILURES as error:
+            self._fail(system.name, f"it did not start: {error}", error)
             return None
+
+    def ask(self, networks: Sequence[Network], label: str, puts: int, noted: Mapping[str, Figures]) -> None:
+        """One block, in the order of the networks. RuntimeError if A or B fails in it."""
+        asked = []
+        for network in networks:
+            figures = noted[network.system.name]
+            client = Client(network.system, network.processes, network.directory, figures, AFTERWARDS_S)
+            asked.append(Asked(network, client, label, puts))
+        for cell in CELLS:
+            for each in asked:
+                name = each.network.system.name
+                if name in self.not_run:
+                    continue
+                try:
+                    cell(each)
+                    check_running(each.network.processes, each.network.log)
+                except FAILURES as error:
+                    self._fail(name, f"it failed: {error}", error)
+
+    def _fail(self, name: str, reason: str, error: Exception) -> None:
+        if name in (A, B):
+            raise RuntimeError(f"{name}: {reason}") from error
+        self.leave_out(name, reason)
 
 
 def ratios(measured: Measured, ours: str, theirs: str, figure: str) -> tuple[PairedRatio | None, list[float]]:
@@ -360,7 +366,7 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     try:
         is_whole = bench.run(chosen.starts, chosen.blocks, chosen.puts)
-    except (OSError, RuntimeError, ValueError, HTTPException, subprocess.SubprocessError) as error:
+    except FAILURES as error:
         console.print(f"failed: {error}", markup=False)
         return 1
     if not is_whole:

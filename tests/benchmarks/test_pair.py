@@ -1,4 +1,4 @@
-"""Ratios within blocks and their interval, turns, and what the command says where it cannot run.
+"""Ratios within blocks and their interval, the order of systems, and what the command says where it cannot run.
 
 Rules of this file: no network. Nodes are processes that end at once, where a test needs one that does not start.
 """
@@ -134,9 +134,9 @@ def test_a_node_that_does_not_start_is_an_error_with_the_logs_end(tmp_path: Path
     bench = Bench(loopback(2), [Broken(A), Broken(B)], to)
     with (
         contextlib.ExitStack() as stack,
-        pytest.raises(RuntimeError, match=r"(?s)A did not start.*the disk is on fire"),
+        pytest.raises(RuntimeError, match=r"(?s)A: it did not start.*the disk is on fire"),
     ):
-        bench._started(stack, bench.systems[0], tmp_path, {})
+        bench.bring_up(stack, bench.systems[0], tmp_path, {})
     assert not bench.not_run
 
 
@@ -144,13 +144,47 @@ def test_opendht_that_does_not_start_is_left_out_for_good_with_the_reason(tmp_pa
     to, output = console()
     bench = Bench(loopback(2), [Broken(OPENDHT)], to)
     with contextlib.ExitStack() as stack:
-        assert bench._started(stack, bench.systems[0], tmp_path, {}) is None
+        assert bench.bring_up(stack, bench.systems[0], tmp_path, {}) is None
         assert "opendht NOT RUN: it did not start: the node on host 0" in output.getvalue()
         assert "the disk is on fire" in bench.not_run[OPENDHT]
         again = tmp_path / "second start"
         again.mkdir()
-        assert bench._started(stack, bench.systems[0], again, {}) is None
+        assert bench.bring_up(stack, bench.systems[0], again, {}) is None
         assert not list(again.iterdir())
+
+
+def block_in_which(
+    failing: str, monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> tuple[Bench, list[str], io.StringIO]:
+    """A block in whose first cell a system fails; also the systems that were asked, and what was shown."""
+    asked: list[str] = []
+
+    def cell(each: Asked) -> None:
+        asked.append(each.network.system.name)
+        if each.network.system.name == failing:
+            raise ValueError("wrk said nothing that can be read")
+
+    monkeypatch.setattr(pair, "CELLS", [cell, cell])
+    to, output = console()
+    bench = Bench([], [Camomile(A), Camomile(B), Camomile(OPENDHT)], to)
+    bench.measured[OPENDHT].append([{}, {}])
+    networks = [Network(each, [], directory) for each in bench.systems]
+    bench.ask(networks, "0-0", 16, {each.name: {} for each in bench.systems})
+    return bench, asked, output
+
+
+def test_opendht_that_fails_later_is_asked_no_more_and_the_pair_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench, asked, output = block_in_which(OPENDHT, monkeypatch, tmp_path)
+    assert asked == [A, B, OPENDHT, A, B]
+    assert bench.not_run == {OPENDHT: "it failed: wrk said nothing that can be read"}
+    assert "opendht NOT RUN any more: it failed" in output.getvalue()
+
+
+def test_a_state_that_fails_later_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="B: it failed: wrk said nothing that can be read"):
+        block_in_which(B, monkeypatch, tmp_path)
 
 
 @attrs.frozen
