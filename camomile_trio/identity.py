@@ -21,6 +21,7 @@ from camomile_trio.errors import ConfigError, PeerError
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Pong
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
+from camomile_trio.secret_files import read_secret
 
 SEED_BYTES = 32
 _MOST_OF_A_KEY_FILE = 1024  # bytes read; a key is 64 digits, with white space around it
@@ -121,7 +122,8 @@ def check_pong(pong_untrusted: Pong, sender: NodeId, network: bytes) -> None:
 def load_or_create_key(path: Path, rng: random.Random) -> KeyPair:
     """The key in the file, which is made (mode 0600, whole or not at all) if it is missing.
 
-    KeyFileMissing if it is missing and cannot be made here; ConfigError if it is there and is no key.
+    KeyFileMissing if it is missing and cannot be made here; ConfigError if it is there and is no key, or if it is ours
+    and others may read it.
     """
     try:
         return _read_key(path)
@@ -135,7 +137,7 @@ def load_or_create_key(path: Path, rng: random.Random) -> KeyPair:
 
 
 def load_key(path: Path) -> KeyPair:
-    """The key in the file, which has to be there; ConfigError if it is not, or is no key."""
+    """The key in the file; ConfigError if there is none, or if the file is ours and others may read it."""
     try:
         return _read_key(path)
     except FileNotFoundError:
@@ -173,15 +175,9 @@ def create_key(path: Path, rng: random.Random) -> KeyPair:
 
 
 def _read_key(path: Path) -> KeyPair:
+    text = read_secret(path, "key file", _MOST_OF_A_KEY_FILE)
     try:
-        with path.open("rb") as file:
-            seed = bytes.fromhex(file.read(_MOST_OF_A_KEY_FILE).decode("ascii"))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigError(
-            f"key file {path} cannot be read: {error.strerror}", remedy="let this user read it (mode 0600, same owner)"
-        ) from None
+        seed = bytes.fromhex(text.decode("ascii"))
     except ValueError:
         seed = b""
     if len(seed) != SEED_BYTES:

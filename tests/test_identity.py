@@ -29,6 +29,7 @@ from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Pong
 from camomile_trio.kademlia.records import Record, RecordRow
+from tests.secrets_on_disk import secret_file
 
 NETWORK, OTHER_NETWORK = network_id("camomile"), network_id("another")
 ALICE, MALLORY = KeyPair.new(random.Random(1)), KeyPair.new(random.Random(2))
@@ -169,8 +170,7 @@ def test_a_maker_that_comes_second_uses_the_key_that_is_there(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", ["", "00" * 31, "00" * 33, "no key at all", "zz" * 32, "\xff\xfe"])
 def test_a_file_that_holds_no_key_is_left_alone_and_said_so(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "node.key"
-    path.write_text(content, encoding="latin-1")
+    path = secret_file(tmp_path / "node.key", content.encode("latin-1"))
     with pytest.raises(ConfigError, match="holds no key") as caught:
         load_or_create_key(path, random.Random(3))
     assert "backup" in caught.value.remedy
@@ -183,9 +183,20 @@ def test_a_key_file_without_an_end_is_not_read_to_its_end() -> None:
 
 
 def test_a_key_with_white_space_around_it_is_a_key(tmp_path: Path) -> None:
-    path = tmp_path / "node.key"
-    path.write_text(f"  {ALICE.seed.hex().upper()}\r\n")
+    path = secret_file(tmp_path / "node.key", f"  {ALICE.seed.hex().upper()}\r\n".encode())
     assert load_or_create_key(path, random.Random(3)).public == ALICE.public
+
+
+def test_a_key_that_other_users_may_read_is_refused_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    made = load_or_create_key(path, random.Random(3))
+    path.chmod(0o640)
+    for load in (load_key, lambda path: load_or_create_key(path, random.Random(4))):
+        with pytest.raises(ConfigError, match=r"open to other users \(mode 0640\)") as refused:
+            load(path)
+        assert f"chmod 600 {path}" in refused.value.remedy
+    path.chmod(0o600)
+    assert load_key(path).seed == made.seed
 
 
 def test_a_directory_that_is_not_there_makes_no_key(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ FILES = package_files(working_tree(Path(__file__).resolve().parent.parent))
 # From left to right. Rooms in one column know nothing of each other.
 COLUMNS = (
     {"errors"},
-    {"kademlia", "alarm", "accepting"},
+    {"kademlia", "alarm", "accepting", "secret_files"},
     {"config", "identity", "wire", "transport", "storage"},
     {"peer"},
     {"holding"},

@@ -10,19 +10,17 @@ from pathlib import Path
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.http.settings import BEARER_TOKEN
+from camomile_trio.secret_files import read_secret
 
 LONGEST_TOKEN = 4096  # bytes; headers much longer than this are refused by servers
 
 
 def read_token(path: Path) -> bytes:
-    """The token in the file, without the end of its line; ConfigError if it cannot be one."""
+    """The token in the file, without the end of its line; ConfigError if it cannot be one, or others may read it."""
     try:
-        with path.open("rb") as file:
-            line = file.read(LONGEST_TOKEN + len(b"\r\n") + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"token file {path} cannot be read: {error.strerror}", remedy="name a readable file with one line in it"
-        ) from None
+        line = read_secret(path, "token file", LONGEST_TOKEN + len(b"\r\n") + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no token file {path}", remedy="name a file with one line in it") from None
     token = line.removesuffix(b"\n").removesuffix(b"\r")
     if not token:
         raise ConfigError(f"token file {path} is empty", remedy="put a long random word into it")

@@ -20,15 +20,24 @@ _Number = TypeVar("_Number", int, float)
 
 # The alphabet of a bearer token (RFC 6750 §2.1): anything else could not be sent in the header.
 BEARER_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+# Characters of a token. A shorter one is found by trying, at the thousands of requests a second that a node answers.
+LEAST_TOKEN = 16
 # The letters of a name in DNS, and what container engines put into theirs.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
 
 
-def _sendable(instance: object, attribute: attrs.Attribute[bytes | None], token: bytes | None) -> None:
-    if token is not None and not BEARER_TOKEN.fullmatch(token):
+def _is_token(instance: object, attribute: attrs.Attribute[bytes | None], token: bytes | None) -> None:
+    if token is None:
+        return
+    if not BEARER_TOKEN.fullmatch(token):
         raise ConfigError(
             "the HTTP token is empty or has characters that a header cannot carry",
             remedy="use letters, digits and . _ ~ + / - only, in one line",
+        )
+    if len(token) < LEAST_TOKEN:
+        raise ConfigError(
+            f"the HTTP token has fewer than {LEAST_TOKEN} characters",
+            remedy="make a random one: (umask 077 && head -c 24 /dev/urandom | base64 > FILE)",
         )
 
 
@@ -57,7 +66,7 @@ class HttpSettings:
     # Whoever reaches this address may write and delete, so it is loopback unless told otherwise. Port 0: a free one.
     listen: Endpoint = attrs.field(default=Endpoint.parse("127.0.0.1:8080"))
     # Asked of every POST and DELETE as `Authorization: Bearer …`; None asks nothing.
-    token: bytes | None = attrs.field(default=None, validator=_sendable, repr=False)
+    token: bytes | None = attrs.field(default=None, validator=_is_token, repr=False)
     # Names, beside localhost and the machine's own, under which clients may ask this node. A name that is not here is
     # refused, since a web page can make its own name point here (DNS rebinding). Too many: that protection.
     host_names: tuple[str, ...] = attrs.field(default=(), validator=deep_iterable(_is_host_name))

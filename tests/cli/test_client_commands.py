@@ -14,6 +14,7 @@ from camomile_trio.cli import client
 from camomile_trio.kademlia.ids import Key
 from tests.cli.one_server import OneServer, serving
 from tests.cli.terminal import Run, complaint
+from tests.secrets_on_disk import secret_file
 
 pytestmark = pytest.mark.real_time
 
@@ -102,7 +103,7 @@ def test_a_node_that_stores_something_else_is_not_believed(run: Run, node: OneSe
 
 
 def test_a_token_is_shown_to_a_node_that_wants_one(run: Run, node: OneServer, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("secret-word\n")
+    secret_file(tmp_path / "token", b"secret-word\n")
     stores(node, VALUE)
     words = ["--node", node.address, "--token", str(tmp_path / "token")]
     assert run("put", VALUE.decode(), *words).exit_code == 0
@@ -125,7 +126,7 @@ def test_a_token_is_shown_to_a_node_that_wants_one(run: Run, node: OneServer, tm
 )
 def test_a_token_file_without_a_token_is_refused_at_once(run: Run, tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
-        (tmp_path / "token").write_text(text)
+        secret_file(tmp_path / "token", text.encode())
     for words in (
         ["put", "value", "--token"],
         ["forget", str(KEY), "--token"],
@@ -160,9 +161,22 @@ def test_a_password_in_a_url_is_never_repeated(run: Run) -> None:
         assert result.exit_code == 2
 
 
+def test_a_token_that_other_users_may_read_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    token = secret_file(tmp_path / "token", b"a long and random word")
+    token.chmod(0o644)
+    for words in (
+        ["put", "value", "--token"],
+        ["forget", str(KEY), "--token"],
+        ["node", "--ephemeral", "--http-token"],
+    ):
+        result = run(*words, str(token))
+        assert f"token file {token} is open to other users (mode 0644); run `chmod 600 {token}`" in complaint(result)
+        assert result.exit_code == 2
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_the_end_of_its_line_is_no_part_of_a_token(run: Run, node: OneServer, tmp_path: Path, end: str) -> None:
-    (tmp_path / "token").write_bytes(f"secret-word{end}".encode())
+    secret_file(tmp_path / "token", f"secret-word{end}".encode())
     node.will_answer("204 No Content")
     assert run("forget", str(KEY), "--node", node.address, "--token", str(tmp_path / "token")).exit_code == 0
     assert node.seen[0].headers["authorization"] == "Bearer secret-word"

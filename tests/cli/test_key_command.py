@@ -11,6 +11,7 @@ import pytest
 
 from camomile_trio.identity import KeyPair, load_or_create_key
 from tests.cli.terminal import Run, complaint
+from tests.secrets_on_disk import secret_file
 
 
 def test_a_new_key_is_its_owners_alone_and_the_one_that_a_node_would_use(run: Run, tmp_path: Path) -> None:
@@ -72,6 +73,6 @@ def test_what_is_no_key_is_said_so(run: Run, tmp_path: Path) -> None:
     missing = run("key", "show", str(tmp_path / "nowhere"))
     assert "there is no key file" in complaint(missing)
     assert "camomile key new" in complaint(missing)
-    (tmp_path / "notes").write_text("milk, bread")
+    secret_file(tmp_path / "notes", b"milk, bread")
     assert "holds no key" in complaint(run("key", "show", str(tmp_path / "notes")))
     assert "cannot be made" in complaint(run("key", "new", str(tmp_path / "no" / "where")))

@@ -17,6 +17,7 @@ from camomile_trio.config import GIB, MIB, Config, Kademlia, Records, StorageCon
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
 from tests.cli.terminal import Run, complaint
+from tests.secrets_on_disk import secret_file
 
 
 @attrs.define
@@ -94,23 +95,23 @@ EXPECTED = Config(
 
 
 def test_every_option_has_its_place(run: Run, started: Started, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("secret\n")
+    secret_file(tmp_path / "token", b"secret-and-random\n")
     words = [word for pair in EVERY_OPTION.items() for word in pair]
     words += ["--first", "--join", "a.example:1", "--join", "[::1]:2", "--http-token", str(tmp_path / "token")]
     assert run("node", *words).exit_code == 0
     assert started.config == EXPECTED
-    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret")
+    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret-and-random")
     assert started.socket_at_8118 == Path("/run/c.sock")
 
 
 def test_every_option_can_come_from_the_environment(run: Run, started: Started, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("secret\n")
+    secret_file(tmp_path / "token", b"secret-and-random\n")
     environment = {f"CAMOMILE_{name[2:].replace('-', '_').upper()}": text for name, text in EVERY_OPTION.items()}
     environment |= {"CAMOMILE_FIRST": "1", "CAMOMILE_JOIN": "a.example:1, [::1]:2"}
     environment["CAMOMILE_HTTP_TOKEN"] = str(tmp_path / "token")
     assert run("node", environment=environment).exit_code == 0
     assert started.config == EXPECTED
-    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret")
+    assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret-and-random")
 
 
 @pytest.mark.parametrize("command", ["node", "cluster", "put", "get", "forget", "status", "ping", "stop"])
@@ -229,9 +230,11 @@ def test_a_path_may_have_bytes_that_are_not_utf_8(run: Run, started: Started, tm
     assert started.config.storage.data_dir == directory
 
 
-def test_a_token_that_no_header_can_carry_is_refused(run: Run, started: Started, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("a:b\n")
-    result = run("node", "--http-token", str(tmp_path / "token"))
+@pytest.mark.parametrize("text", [b"a:b\n", b"a\n"])
+def test_a_token_that_no_header_can_carry_or_that_is_short_is_refused(
+    run: Run, started: Started, tmp_path: Path, text: bytes
+) -> None:
+    result = run("node", "--http-token", str(secret_file(tmp_path / "token", text)))
     assert "token" in complaint(result)
     assert result.exit_code == 2
     assert started.config is None

@@ -327,7 +327,7 @@ def test_a_signal_of_the_first_moment_is_not_lost(processes: Processes, tmp_path
     with token.open("wb") as out:
         node.process.send_signal(signal.SIGTERM)
         _await(lambda: not _catches(node.process.pid, signal.SIGTERM))
-        out.write(b"secret\n")
+        out.write(b"secret-and-random\n")
     assert node.end() == 0
     assert [json.loads(line)["event"] for line in node.rest(node.errors)] == ["stopping", "stopped"]
 

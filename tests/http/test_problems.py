@@ -114,10 +114,20 @@ class TestToken:
 
     @pytest.fixture
     def client(self, node: FakeNode) -> Client:
-        return client_for(make_app(node, HttpSettings(token=b"s3cret-token=")))
+        return client_for(make_app(node, HttpSettings(token=b"s3cret-and-random=")))
 
     @pytest.mark.parametrize(
-        "header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic s3cret-token=", "s3cret-token=", "Bearer \xff"]
+        "header",
+        [
+            None,
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer wrong",
+            "Basic s3cret-and-random=",
+            "s3cret-and-random=",
+            "Bearer \xff",
+        ],
     )
     async def test_without_it_nothing_is_written_or_deleted(
         self, client: Client, node: FakeNode, header: str | None
@@ -133,7 +143,7 @@ class TestToken:
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
     async def test_with_it_everything_works(self, client: Client, node: FakeNode, scheme: str) -> None:
-        headers = RAW | {"Authorization": f"{scheme} s3cret-token="}
+        headers = RAW | {"Authorization": f"{scheme} s3cret-and-random="}
         response = await client.post("/", data=b"1", headers=headers)
         assert response.status_code == 202
         assert (await client.delete(response.headers["Location"], headers=headers)).status_code == 204
@@ -149,8 +159,16 @@ def test_a_token_that_no_header_can_carry_is_a_clear_error(token: bytes) -> None
         HttpSettings(token=token)
 
 
+def test_a_token_that_can_be_guessed_is_refused_with_a_way_to_a_better_one() -> None:
+    for short in (b"a", b"fifteen-letters"):
+        with pytest.raises(errors.ConfigError, match="fewer than 16 characters") as refused:
+            HttpSettings(token=short)
+        assert "/dev/urandom" in refused.value.remedy
+    HttpSettings(token=b"sixteen-letters-")
+
+
 def test_a_token_is_not_shown_by_accident() -> None:
-    assert "s3cret" not in repr(HttpSettings(token=b"s3cret"))
+    assert "s3cret" not in repr(HttpSettings(token=b"s3cret-and-random"))
 
 
 def test_a_bound_of_nothing_is_refused() -> None:

@@ -84,7 +84,7 @@ async def test_too_large_a_body_is_refused_and_its_client_hears_it(chunked: bool
 
 
 async def test_a_refusal_reaches_a_client_that_is_still_sending(node: FakeNode) -> None:
-    settings = HttpSettings(listen=ANY_PORT, token=b"secret")
+    settings = HttpSettings(listen=ANY_PORT, token=b"s3cret-and-random")
     async with served(node, settings) as endpoint, client_of(endpoint) as client:
         for method, path, status in (("POST", "/", 401), ("PUT", "/", 405), ("POST", "/a/b", 404), ("GET", "/x", 400)):
             response = await client.request(method, path, content=MEBIBYTE, headers=RAW)

@@ -172,11 +172,13 @@ class TestOverTheWire:
         key = node.holding(b"a value")
         line = b"DELETE /" + str(key).encode()
         sent = (b"Host: page.example", b"Origin: http://page.example", b"Sec-Fetch-Site: cross-site")
-        for token in (b"Bearer wrong", b"Basic s3cret", b"Bearer"):
-            heard = await self.ask(node, line, *sent, b"Authorization: " + token, token=b"s3cret")
+        for token in (b"Bearer wrong", b"Basic s3cret-and-random", b"Bearer"):
+            heard = await self.ask(node, line, *sent, b"Authorization: " + token, token=b"s3cret-and-random")
             assert heard.status == 403
         assert node.forgotten == set()
-        heard = await self.ask(node, line, *sent, b"Authorization: Bearer s3cret", token=b"s3cret")
+        heard = await self.ask(
+            node, line, *sent, b"Authorization: Bearer s3cret-and-random", token=b"s3cret-and-random"
+        )
         assert heard.status == 204
         assert node.forgotten == {Key.of(b"a value")}
 
