@@ -13,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+# A node refuses a data directory that other users may write to, and the umask 002 of some systems makes such ones.
+os.umask(0o022)
+
 # Its assertions are read by people too, who want to know what was found.
 pytest.register_assert_rewrite("tests.cluster.network")
 

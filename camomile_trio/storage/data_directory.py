@@ -1,7 +1,9 @@
 """The directory in which one node keeps its database: made when missing, and locked while it is in use.
 
 Rules of this file: the lock is the kernel's (flock on the file `lock`), so it ends with the process however that dies,
-and the file itself means nothing and stays. Errors of the file system are translated here.
+and the file itself means nothing and stays. A directory that others may write to is refused, as PostgreSQL and OpenSSH
+refuse theirs: they could change the key and the records, and no check at the start would notice that later. Nothing is
+written through a name that may have been planted there. Errors of the file system are translated here.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
+import stat
 from pathlib import Path
 
 from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError
@@ -29,14 +33,17 @@ class DataDirectory:
         """Makes `path` (mode 0700, with its parents) if it is missing, and locks it.
 
         DataDirectoryInUse if it is locked already, by another process or by this one; StorageError if it cannot be
-        made or written.
+        made or written, if other users may write to it, or if it holds a symbolic link, a pipe or a device.
         """
+        lock = path / LOCK_FILE
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _require_own(path)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unusable(path, error) from error
         try:
+            _require_lock(lock, os.fstat(descriptor))
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Only for whoever is refused, so that the message can name the process to stop.
             os.ftruncate(descriptor, 0)
@@ -50,6 +57,9 @@ class DataDirectory:
         except OSError as error:
             os.close(descriptor)
             raise _unusable(path, error) from error
+        except StorageError:
+            os.close(descriptor)
+            raise
         return cls(path, descriptor)
 
     def try_to_write(self, size: int) -> None:
@@ -59,7 +69,9 @@ class DataDirectory:
         """
         scratch = self.path / SCRATCH_FILE
         try:
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            # One that a killed process left, or that is another file's second name.
+            scratch.unlink(missing_ok=True)
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, size)
                 os.fsync(descriptor)
@@ -74,6 +86,44 @@ class DataDirectory:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _require_own(path: Path) -> None:
+    """StorageError if other users may change what is in the directory, or if what is in it leads elsewhere."""
+    status = path.stat()
+    if not _is_ours(status) and status.st_uid != 0:
+        raise StorageError(
+            f"the data directory {path} belongs to another user (uid {status.st_uid})",
+            remedy="run the node as that user, or give a --data-dir of this user",
+        )
+    if status.st_mode & 0o022:
+        command = f"chmod go-w {shlex.quote(str(path))}"
+        raise StorageError(
+            f"other users may write to the data directory {path} (mode {stat.S_IMODE(status.st_mode):04o})",
+            remedy=f"run `{command}`, or give a --data-dir inside it, which the node makes for its user alone",
+        )
+    with os.scandir(path) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISSOCK(mode)):
+                kind = "symbolic link" if stat.S_ISLNK(mode) else "device or a pipe"
+                raise StorageError(
+                    f"{entry.path} is a {kind}, and a node follows none in its data directory",
+                    remedy="move it away; the directory itself may be a link",
+                )
+
+
+def _require_lock(lock: Path, status: os.stat_result) -> None:
+    """StorageError unless the file is nothing but a lock of ours: it is about to be emptied."""
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not _is_ours(status):
+        raise StorageError(
+            f"{lock} is no file of this user that has this one name, and was left as it is", remedy="move it away"
+        )
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    # Root starts nodes in the directories of others, as in a container with a mounted directory.
+    return os.geteuid() in (0, status.st_uid)
 
 
 def _unusable(path: Path, error: OSError) -> StorageError:

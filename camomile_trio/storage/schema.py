@@ -100,7 +100,7 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
     try:
         _refuse_other_kinds(path)
         # So that the file, and those that SQLite makes beside it, are nobody else's whatever the umask is.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StorageError(
             f"the database {path} cannot be opened: {error.strerror}", remedy="look at its permissions"

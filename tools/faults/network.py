@@ -84,7 +84,7 @@ class Network:
             with Hosts.made(count) as hosts, NetworkClient([sys.executable]) as client:
                 members = tuple(Member(host, directory / host.name) for host in hosts)
                 for member in members:
-                    member.directory.mkdir()
+                    member.directory.mkdir(0o700)
                 yield cls(hosts, members, directory, options, client, random.Random(seed), ephemeral)
         finally:
             if keep_logs_in is not None:

@@ -83,7 +83,7 @@ class Trial(AbstractContextManager["Trial"]):
         """Starts all nodes; each is told of all others."""
         for number in range(self.nodes):
             home = self.directory / f"node-{number}"
-            home.mkdir(parents=True, exist_ok=True)
+            home.mkdir(0o700, parents=True, exist_ok=True)
             options = ["--listen", f"127.0.0.1:{self._peers[number]}", "--http", f"127.0.0.1:{self._http[number]}"]
             options += ["--data-dir", str(home), "--sync", sync, "--log-level", "warning"]
             options += ["--publisher-key", str(self.directory / "publisher.key")]
