@@ -91,7 +91,8 @@ def export(output: Path | None, socket: Path | None, data_dir: Path | None, time
     path = socket_to_call(socket, data_dir, os.environ, os.getuid())
     from camomile_trio.cli.client import control_client
 
-    with file_or_stdout(output) as out, control_client(path, timeout) as client:
+    # A value is a secret of those who know its key, and here are the keys of all.
+    with file_or_stdout(output, mode=0o600) as out, control_client(path, timeout) as client:
         _export(client, out)
 
 

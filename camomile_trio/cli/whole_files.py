@@ -1,6 +1,7 @@
 """What a command writes: a file that appears whole or not at all, or standard output.
 
 Rules of this file: a device, a pipe or standard output takes what comes as it comes, and is never replaced by a file.
+A new file is open to nobody to whom the umask closes it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from camomile_trio.cli.option_types import STREAM
 
 
 @contextmanager
-def file_or_stdout(path: Path | None) -> Iterator[BinaryIO]:
+def file_or_stdout(path: Path | None, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A `whole_file`, or standard output where no path or `-` was given."""
     if path not in (None, STREAM):
-        with whole_file(path) as out:
+        with whole_file(path, mode=mode) as out:
             yield out
         return
     yield sys.stdout.buffer
@@ -27,8 +28,8 @@ def file_or_stdout(path: Path | None) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into; it takes the place of `path` when the block ends well."""
+def whole_file(path: Path, *, mode: int) -> Iterator[BinaryIO]:
+    """A file of this mode, less the umask, to write into; it takes the place of `path` when the block ends well."""
     target = path.resolve()
     if target.exists() and not target.is_file():
         with target.open("wb") as out:
@@ -36,7 +37,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("xb") as out:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
             yield out
         part.replace(target)
     finally:

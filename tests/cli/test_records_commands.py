@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import stat
 import time
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_records_are_listed_exported_checked_and_taken_in_by_another_node(
     done = run("export", "--output", file, *at_old)
     assert (done.exit_code, done.stderr) == (0, "exported 72 keys\n")
     assert run("export", *at_old).stdout_bytes == Path(file).read_bytes()
+    assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
     checked = run("check", file)
     assert (checked.exit_code, checked.stdout) == (0, "good     72 records of 72 keys\n")
 
