@@ -3,11 +3,14 @@
 Rules of this file: plain state without I/O; the clocks are the caller's. What counts is time of the processor, and only
 turns after which more is waiting: whoever waits for answers before it sends more, as every node does, makes none of
 these. A source is an ip (of IPv6 the first 64 bits, which one host may vary below), on loopback an ip and a port, since
-a whole network may live there. Bounded: when there are too many sources, those that owe nothing are forgotten.
+a whole network may live there. A source that has spent its share is heard again at `Shares.due` at the latest, by time
+and not by another datagram: the kernel drops what the source sends, and there may be no other one. Bounded: when there
+are too many sources, those that owe nothing are forgotten.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 from collections import Counter
 from collections.abc import Collection
@@ -47,6 +50,15 @@ class Share:
         by_clock = (now.clock - self.at.clock) * OF_A_PROCESSOR
         return min(self.left + max(by_node, by_clock), BURST)
 
+    @property
+    def due(self) -> float:
+        """When by the clock it has saved enough to be heard again, even if the node spends nothing meanwhile."""
+        since = self.at.clock if self.at is not None else -math.inf
+        return since + (AGAIN_AT - self.left) / OF_A_PROCESSOR
+
+    def is_heard_again(self, now: Moment) -> bool:
+        return now.clock >= self.due or self.saved(now) >= AGAIN_AT
+
 
 class Shares:
     """The shares of all sources of one socket."""
@@ -64,6 +76,11 @@ class Shares:
     def held_back(self) -> list[bytes]:
         """The prefixes of all that have spent their share, for a sieve."""
         return [share.prefix for share in self._spent if share.prefix is not None]
+
+    @property
+    def due(self) -> float:
+        """When by the clock the first of them is heard again at the latest; never, if there is none."""
+        return min((share.due for share in self._spent), default=math.inf)
 
     def of(self, address: SocketAddress) -> Share:
         """The share that datagrams from a socket's address are on."""
@@ -96,9 +113,9 @@ class Shares:
     def refill(self, now: Moment) -> bool:
         """A turn begins: those that have saved enough are heard again. Whether there are such."""
         before = self._spent
-        self._spent = [share for share in before if share.saved(now) < AGAIN_AT]
         for share in before:
-            share.is_spent = share.saved(now) < AGAIN_AT
+            share.is_spent = not share.is_heard_again(now)
+        self._spent = [share for share in before if share.is_spent]
         self.any_spent = bool(self._spent)
         return len(self._spent) < len(before)
 

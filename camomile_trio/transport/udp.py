@@ -153,7 +153,12 @@ class UdpTransport:
 
     async def _receive(self, inbound: Inbound) -> None:
         while True:
-            await trio.lowlevel.wait_readable(self._udp)
+            if self._shares.any_spent:
+                # A held-back source is let go by time: the kernel drops its datagrams, and no other may ever come.
+                with trio.move_on_at(self._shares.due):
+                    await trio.lowlevel.wait_readable(self._udp)
+            else:
+                await trio.lowlevel.wait_readable(self._udp)
             while not self._drain(inbound):
                 await trio.lowlevel.checkpoint()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from camomile_trio.transport.shares import BURST, OF_A_PROCESSOR, OF_THE_NODE, Moment, Shares
+import math
+
+import pytest
+
+from camomile_trio.transport.shares import AGAIN_AT, BURST, OF_A_PROCESSOR, OF_THE_NODE, Moment, Shares
 
 HOSTILE, PEER = ("10.0.0.66", 8118), ("10.0.0.1", 8118)
 
@@ -79,6 +83,21 @@ def test_who_became_spent_or_is_heard_again_is_told_once() -> None:
     assert [node.shares.refill(node.now) for _ in range(2)] == [True, False]
     assert not node.shares.any_spent
     assert node.shares.held_back == []
+
+
+def test_a_source_is_heard_again_at_the_time_that_is_named_and_not_before() -> None:
+    node = Node()
+    assert node.shares.due == math.inf
+    node.turn(HOSTILE, seconds=2 * BURST)
+    node.turn(PEER, seconds=3 * BURST)
+    first = node.shares.due
+    assert first == pytest.approx(node.clock - 3 * BURST + (BURST + AGAIN_AT) / OF_A_PROCESSOR)
+    node.clock = first - 0.001
+    assert not node.hears(HOSTILE)
+    node.clock = first
+    assert node.hears(HOSTILE)
+    assert not node.hears(PEER)
+    assert node.shares.due > first
 
 
 def test_a_share_saves_no_more_than_a_burst() -> None:

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.transport import packet_info, udp
+from camomile_trio.transport import packet_info, shares, udp
 from camomile_trio.transport.packet_info import Departure
 from camomile_trio.transport.udp import UdpTransport, open_udp
 from tests.transport.peers import ANY_PORT, Recorder, World, open_world
@@ -322,6 +323,43 @@ async def test_a_flood_is_dropped_unseen_once_it_has_spent_its_share_and_others_
     assert 50 <= seen < 500
     assert alice.transport.statistics.dropped_in == 6000 - seen
     assert held_back[0] == [bytes([10, 0, 0, 66])]
+
+
+async def test_a_node_whose_only_two_peers_were_held_back_hears_them_again_after_a_while(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood with their addresses in it stops, and no other datagram comes that could end the hold."""
+    mock_clock.autojump_threshold = 3.0  # only a test that hangs is idle for so long of real time
+    monkeypatch.setattr(shares, "_source", lambda address: (address[0], socket.inet_aton(address[0])))  # as elsewhere
+    processor = 0.0
+
+    def costs_a_millisecond(_datagram: bytes, _source: Endpoint) -> None:
+        nonlocal processor
+        processor += 0.001
+
+    monkeypatch.setattr(time, "thread_time", lambda: processor)
+    async with open_world("udp", patience=10_000.0) as world:
+        alice = await world.join(Recorder(react=costs_a_millisecond))
+        peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        with peers[0], peers[1]:
+            for number, peer in enumerate(peers):
+                peer.bind((f"127.0.0.{2 + number}", 0))
+                peer.connect((alice.endpoint.host, alice.endpoint.port))
+            for _ in range(300):
+                for peer in peers:
+                    peer.send(b"flood")
+            await wait_all_tasks_blocked(0.01)
+            for peer in peers:
+                peer.send(b"held back")
+            await wait_all_tasks_blocked(0.01)
+            assert b"held back" not in alice.inbound.payloads
+            mock_clock.jump(60.0)
+            await wait_all_tasks_blocked(0.01)
+            heard = len(alice.inbound.datagrams)
+            for peer in peers:
+                peer.send(b"again")
+            await alice.inbound.until(datagrams=heard + 2)
+            assert alice.inbound.payloads[heard:] == [b"again", b"again"]
 
 
 async def test_a_turn_of_a_few_datagrams_is_not_measured(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
