@@ -58,6 +58,11 @@ class Running:
         assert done.returncode == ends_with, f"{words[0]} ended with {done.returncode}: {said}"
         return said
 
+    def metric(self, name: str) -> str:
+        """What the node's metrics say under this name."""
+        text = self.host.run("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{self.http}/-/metrics")
+        return next(line.partition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} "))
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(PATIENCE)
@@ -84,6 +89,13 @@ class Host:
 
     def run(self, *command: str) -> str:
         return run([*self.inside, *command])
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """A process that runs until the story is over; returns once it has said a line."""
+        process = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        return process
 
     def filter(self, *rules: str) -> None:
         """Rules of nftables, each with the hook that it belongs to before it: `input tcp dport 8118 drop`."""

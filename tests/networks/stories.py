@@ -145,6 +145,28 @@ def a_copied_data_directory() -> None:
     assert "same identity" in copy.command("put", "anything", ends_with=5)
 
 
+def slow_streams() -> None:
+    """A stranger holds 64 slow streams from 8 addresses to a node, which still stores what comes by TCP."""
+    alice, bob, stranger = Host.made("alice"), Host.made("bob"), Host.made("stranger")
+    cable(alice, bob)
+    cable(alice, stranger, name="outside")
+    address(alice, "cable", "10.9.0.1/24")
+    address(bob, "cable", "10.9.0.2/24")
+    address(alice, "outside", "10.9.8.1/24")
+    ips = [f"10.9.8.{number}" for number in range(2, 10)]
+    address(stranger, "outside", *(f"{ip}/24" for ip in ips))
+    original = alice.node(listen="0.0.0.0:8118")
+    original.wait_for("ready")
+    joining = bob.node("--join", "10.9.0.1:8118", listen="0.0.0.0:8118")
+    joining.wait_for("ready")
+    hostile = stranger.start(sys.executable, "-m", "tests.networks.slow_streams", "10.9.8.1:8118", *ips)
+    for number in range(20):
+        joining.command("put", "-", given=f"{number} " * 2500)  # of two holders both have to acknowledge
+    assert hostile.poll() is None
+    assert float(original.metric("camomile_streams_refused_total")) >= 64
+    assert float(original.metric("camomile_stream_connections")) <= 64
+
+
 STORIES: dict[str, Callable[[], None]] = {
     story.__name__: story
     for story in (
@@ -156,6 +178,7 @@ STORIES: dict[str, Callable[[], None]] = {
         tcp_is_closed,
         a_narrow_path,
         a_copied_data_directory,
+        slow_streams,
     )
 }
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 from collections.abc import AsyncIterator
 from typing import cast
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camomile_trio.errors import ConfigError
+from camomile_trio.transport import stream as stream_module
 from camomile_trio.transport.base import TransportStatistics
 from camomile_trio.transport.stream import StreamLimits, StreamServer, framed
 from tests.transport.peers import Peer, Recorder, World, forever, open_world
@@ -19,6 +22,7 @@ from tests.transport.peers import Peer, Recorder, World, forever, open_world
 pytestmark = pytest.mark.real_time
 
 LIMITS = StreamLimits(max_message=1000, per_peer=2, total=3)
+SLOW = attrs.evolve(LIMITS, least_rate=100)  # bytes a second
 
 
 @pytest.fixture
@@ -95,17 +99,33 @@ async def test_a_silent_connection_is_closed_after_two_seconds(world: World, moc
     assert (_refused(bob), _connections(bob)) == (1, 0)
 
 
-async def test_a_byte_a_second_is_too_slow_for_a_message(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=LIMITS)
+@pytest.mark.parametrize(("rate", "arrives"), [(1, 0), (90, 1), (110, 1)])
+async def test_a_message_has_the_time_that_its_bytes_take_and_five_seconds_more(
+    world: World, mock_clock: MockClock, rate: int, arrives: int
+) -> None:
+    bob = await world.join(limits=SLOW)
     async with await _connect(bob) as stream:
-        await stream.send_all((900).to_bytes(4, "big"))
-        for _second in range(10):
-            assert not await _is_closed(stream)
-            await stream.send_all(b"x")
+        message = framed(bytes(900))
+        for second in range(0, len(message), rate):
+            if await _is_closed(stream):
+                break
+            await stream.send_all(message[second : second + rate])
             await _settle()
             mock_clock.jump(1.0)
+    assert len(bob.inbound.messages) == arrives
+    await _settle()
+    assert (_refused(bob), _connections(bob)) == (1 - arrives, 0)
+
+
+async def test_a_burst_pays_for_no_long_silence(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=SLOW)
+    async with await _connect(bob) as stream:
+        await stream.send_all(framed(bytes(900))[:800])
+        await _settle()
+        mock_clock.jump(5.9)
+        assert not await _is_closed(stream)
+        mock_clock.jump(0.2)
         assert await _is_closed(stream)
-    assert bob.inbound.messages == []
     assert (_refused(bob), _connections(bob)) == (1, 0)
 
 
@@ -162,6 +182,30 @@ async def test_a_peer_that_does_not_take_its_answer_loses_its_connection(world: 
         assert (_refused(bob), _connections(bob)) == (1, 0)
 
 
+async def test_an_answer_has_the_time_that_its_bytes_take(world: World, mock_clock: MockClock) -> None:
+    size = 16 * 2**20
+
+    async def long_answer(_message: bytes) -> bytes | None:
+        return bytes(size)
+
+    bob = await world.join(Recorder(answer=long_answer), limits=LIMITS)
+    async with await _connect(bob) as stream:
+        await stream.send_all(framed(b"tell me everything"))
+        taken = 0
+        while taken < 4 + size:
+            # More than the least rate, but slow.
+            for _ in range(16):
+                chunk = await stream.receive_some(2**16)
+                assert chunk
+                taken += len(chunk)
+                if taken == 4 + size:
+                    break
+            await _settle()
+            mock_clock.jump(2.0)
+    await _settle()
+    assert (_refused(bob), _connections(bob)) == (0, 0)
+
+
 async def test_a_peer_that_goes_away_before_its_answer_troubles_nobody(world: World) -> None:
     thought = trio.Event()
 
@@ -182,7 +226,9 @@ async def test_a_peer_that_goes_away_before_its_answer_troubles_nobody(world: Wo
         assert await _ask(other, b"hello") == b"hello"
 
 
-async def test_one_address_has_only_so_many_connections_and_others_still_get_in(world: World) -> None:
+async def test_one_address_has_only_so_many_connections_and_others_still_get_in(
+    world: World, mock_clock: MockClock
+) -> None:
     bob = await world.join(limits=LIMITS)
     async with await _connect(bob), await _connect(bob):
         async with await _connect(bob) as third:
@@ -192,7 +238,7 @@ async def test_one_address_has_only_so_many_connections_and_others_still_get_in(
             assert await _ask(neighbour, b"hello") == b"hello"
 
 
-async def test_all_addresses_together_have_only_so_many_connections(world: World) -> None:
+async def test_all_addresses_together_have_only_so_many_connections(world: World, mock_clock: MockClock) -> None:
     bob = await world.join(limits=LIMITS)
     async with (
         await _connect(bob, from_ip="127.0.0.2"),
@@ -206,7 +252,7 @@ async def test_all_addresses_together_have_only_so_many_connections(world: World
     assert (_refused(bob), _connections(bob)) == (1, 0)
 
 
-async def test_an_idle_connection_makes_room_for_a_new_one(world: World) -> None:
+async def test_an_idle_connection_makes_room_for_a_new_one(world: World, mock_clock: MockClock) -> None:
     bob = await world.join(limits=LIMITS)
     async with await _connect(bob) as oldest, await _connect(bob) as older, await _connect(bob) as refused:
         assert await _is_closed(refused)
@@ -219,7 +265,7 @@ async def test_an_idle_connection_makes_room_for_a_new_one(world: World) -> None
     assert _refused(bob) == 1
 
 
-async def test_a_connection_at_work_makes_no_room(world: World) -> None:
+async def test_a_connection_at_work_makes_no_room(world: World, mock_clock: MockClock) -> None:
     bob = await world.join(limits=LIMITS)
     async with await _connect(bob) as first, await _connect(bob) as second:
         # One has been idle before, one has not.
@@ -228,10 +274,84 @@ async def test_a_connection_at_work_makes_no_room(world: World) -> None:
         await first.send_all(framed(b"think"))
         await second.send_all(framed(b"think"))
         await bob.inbound.until(messages=3)
+        mock_clock.jump(60.0)
         async with await _connect(bob) as third:
             assert await _is_closed(third)
         assert not await _is_closed(first)
         assert not await _is_closed(second)
+
+
+async def test_the_slowest_makes_room_and_one_that_keeps_the_rate_does_not(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=SLOW)
+    message = framed(bytes(900))
+    async with (
+        await _connect(bob, from_ip="127.0.0.2") as good,
+        await _connect(bob, from_ip="127.0.0.3") as silent,
+        await _connect(bob, from_ip="127.0.0.4") as slow,
+    ):
+        for start in range(0, len(message), 100):
+            mock_clock.jump(1.0)
+            await good.send_all(message[start : start + 100])
+            if start < 200:
+                await slow.send_all(message[start : start + 50])
+            await _settle()
+            if start == 100:
+                async with await _connect(bob, from_ip="127.0.0.5") as newcomer:
+                    assert await _is_closed(silent)
+                    assert not await _is_closed(slow)
+                    async with await _connect(bob, from_ip="127.0.0.6") as another:
+                        assert await _is_closed(slow)
+                        assert await _ask(another, b"hello") == b"hello"
+                    assert await _ask(newcomer, b"hello") == b"hello"
+        assert (await good.receive_some(4096))[4:] == bytes(900)
+    assert [source.host for _message, source in bob.inbound.messages] == ["127.0.0.6", "127.0.0.5", "127.0.0.2"]
+    assert _refused(bob) == 2
+
+
+async def test_one_source_network_has_only_so_many_connections_and_its_own_make_room(
+    world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "source_network", lambda ip: b"hostile" if ip[3] > 100 else b"")
+    bob = await world.join(limits=StreamLimits(max_message=1000, per_peer=2, per_network=2, total=5))
+    async with (
+        await _connect(bob, from_ip="127.0.0.2") as other,
+        await _connect(bob, from_ip="127.0.0.101") as first,
+        await _connect(bob, from_ip="127.0.0.102") as second,
+    ):
+        async with await _connect(bob, from_ip="127.0.0.103") as refused:
+            assert await _is_closed(refused)
+        mock_clock.jump(0.5)
+        async with await _connect(bob, from_ip="127.0.0.104") as third:
+            assert [await _is_closed(each) for each in (first, second)].count(True) == 1
+            assert not await _is_closed(third)
+        assert await _ask(other, b"hello") == b"hello"
+
+
+async def test_many_slow_streams_keep_no_honest_message_out(world: World, mock_clock: MockClock) -> None:
+    """64 of them from 8 addresses take all places: each sends a byte at times, and comes back when it is closed."""
+    alice, bob = await world.join(), await world.join()
+    hostile: dict[str, list[trio.SocketStream]] = {f"127.0.0.{number}": [] for number in range(2, 10)}
+    for number in range(20):
+        for ip, streams in hostile.items():
+            for stream in [each for each in streams if each.socket.is_readable()]:
+                streams.remove(stream)
+                await stream.aclose()
+            while len(streams) < 8:
+                streams.append(await _connect(bob, from_ip=ip))
+                await streams[-1].send_all(framed(bytes(5000))[:10])
+            for stream in streams:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(b"x")
+        await _settle()
+        assert _connections(bob) == 64
+        mock_clock.jump(0.3)
+        message = number.to_bytes(1, "big") * 5000
+        assert await alice.exchange(message, bob) == message
+        assert _connections(bob) <= 64
+    assert len(bob.inbound.messages) == 20
+    assert _refused(bob) >= 20
+    for stream in [each for streams in hostile.values() for each in streams]:
+        await stream.aclose()
 
 
 async def test_an_idle_connection_is_closed_after_a_while_and_that_is_no_offence(
