@@ -23,15 +23,15 @@ import trio
 
 from benchmarks.virtual import run_virtually
 from camomile_trio.config import Config, Records
-from camomile_trio.identity import sign_record
-from camomile_trio.kademlia import registers
+from camomile_trio.identity import network_id, sign_record
+from camomile_trio.kademlia import leases, registers
 from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.records import RENEWABLE, Kind, Record
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.network import MemoryNetwork
-from camomile_trio.simulation.progress import Progress
+from camomile_trio.simulation.outcome import Progress
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.world import World
 from camomile_trio.storage.base import Timetable
@@ -155,18 +155,17 @@ async def lay_records(world: World, machines: list[Machine], count: int) -> list
         key = Key.of(value)
         issued = now - rng.randrange(half_life)
         publisher = rng.choice(machines)
-        assert publisher.node is not None
         unsigned = Record(key, Kind.LEASE, RENEWABLE, world.publisher.public, issued, issued, issued + 2 * half_life)
-        record = sign_record(unsigned, world.publisher, publisher.node.core.network)
+        record = sign_record(unsigned, world.publisher, network_id(world.config.network))
         register = Register(record, record.expires, had_lease=True)
         holders = {by_id[each].number: by_id[each] for each in closest(key, by_id, world.config.kademlia.k)}
         for machine in ({publisher.number: publisher} | holders).values():
-            assert machine.node is not None
-            holdings = machine.node.core.holdings
             state = KeyState(key, len(value), (register,), published=machine is publisher)
             due = registers.due(state, now=now, uptime=0)
-            timetable = Timetable(due=due, renew=holdings.renewal_time(state))
-            machine.node.core.storage.write(state, timetable, value=value, done=done)
+            rank, k = machine.table.rank(key), machine.table.k
+            renew = leases.renewal_due(record, rank=rank, published_here=state.published, k=k)
+            timetable = Timetable(due=due, renew=renew if rank < k or state.published else 0)
+            machine.storage.write(state, timetable, value=value, done=done)
             under_way += 1
         keys.append(key)
         if (number + 1) % LAID_AT_ONCE == 0:
@@ -179,14 +178,14 @@ def _requests(machines: list[Machine]) -> Counter[str]:
     total: Counter[str] = Counter()
     for machine in machines:
         assert machine.node is not None
-        total.update(machine.node.core.rpc.statistics.requests)
+        for (name, labels), count in machine.node.statistics().counters.items():
+            if name == "rpc_requests_total":
+                total[labels[0][1]] += int(count)
     return total
 
 
 def _copies(machines: list[Machine], key: Key) -> int:
-    return sum(
-        machine.node is not None and machine.node.core.holdings.state(key).size is not None for machine in machines
-    )
+    return sum(machine.holds(key) for machine in machines)
 
 
 def measure(*, nodes: int = 50, records: int, hours: float = 2.0, directory: Path | None = None) -> AtRest:

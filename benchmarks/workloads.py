@@ -34,7 +34,7 @@ from camomile_trio.kademlia.messages import (
 from camomile_trio.kademlia.records import Kind, PublisherKey, Record
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.simulation.network import MemoryNetwork
-from camomile_trio.simulation.progress import Progress
+from camomile_trio.simulation.outcome import Progress
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.world import World
 from camomile_trio.wire.codec import decode_untrusted, encode

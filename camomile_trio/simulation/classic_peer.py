@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import trio
@@ -32,6 +32,7 @@ from camomile_trio.simulation.raw_packets import (
     field,
     key_of,
 )
+from camomile_trio.simulation.strangers import Stranger, open_stranger
 
 K = 32
 ALPHA = 3
@@ -41,11 +42,10 @@ PORT = 8118
 
 
 @attrs.define(eq=False)
-class ClassicPeer:
-    """One classic node. It is its transport's `Inbound`."""
+class ClassicPeer(Stranger):
+    """One classic node."""
 
     node_id: bytes
-    transport: MemoryTransport
     rng: random.Random
     contacts: dict[bytes, Known] = attrs.field(factory=dict)
     values: dict[bytes, bytes] = attrs.field(factory=dict)
@@ -56,10 +56,6 @@ class ClassicPeer:
     forgets: bool = False  # keeps no values, so that what is found is not found here
     _waiting: dict[bytes, list[Received]] = attrs.field(factory=dict)
     _answered: trio.Event = attrs.field(factory=trio.Event)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self.transport.endpoint
 
     # Receiving -----------------------------------------------------------------------------------------------------
 
@@ -258,15 +254,11 @@ async def open_classic_peers(
     at = Endpoint.parse(first)
     peers: list[ClassicPeer] = []
 
-    async def live(endpoint: Endpoint, task_status: trio.TaskStatus[None]) -> None:
-        async with network.open(endpoint) as transport:
-            peer = ClassicPeer(rng.randbytes(32), transport, random.Random(rng.getrandbits(64)))
-            peers.append(peer)
-            await transport.serve(peer, task_status=task_status)
+    def make(transport: MemoryTransport) -> ClassicPeer:
+        return ClassicPeer(transport, rng.randbytes(32), random.Random(rng.getrandbits(64)))
 
-    async with trio.open_nursery() as nursery:
+    async with AsyncExitStack() as stack:
         for number in range(count):
             ip = (int.from_bytes(at.ip, "big") + number).to_bytes(4, "big")
-            await nursery.start(live, Endpoint.of(ip, at.port))
+            peers.append(await stack.enter_async_context(open_stranger(network, Endpoint.of(ip, at.port), make)))
         yield peers
-        nursery.cancel_scope.cancel()

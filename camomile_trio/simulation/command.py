@@ -22,8 +22,8 @@ import click
 
 if TYPE_CHECKING:
     from camomile_trio.simulation.outcome import Outcome
-    from camomile_trio.simulation.run import Plan, Watcher
-    from camomile_trio.simulation.scenario import Scenario
+    from camomile_trio.simulation.run import Watcher
+    from camomile_trio.simulation.scenario import Plan, Scenario
     from camomile_trio.simulation.world import World
 
 DEFAULT_SCENARIO = "steady"
@@ -76,7 +76,7 @@ def simulate(
     The same seed gives the same run, bit for bit, as its trace shows. The command fails if a property was violated, or
     if what the scenario claims did not come true, and prints what repeats it.
     """
-    from camomile_trio.simulation.run import Plan
+    from camomile_trio.simulation.scenario import Plan
 
     if lists:
         _print_list(as_json)

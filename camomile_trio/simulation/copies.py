@@ -10,13 +10,9 @@ from __future__ import annotations
 import attrs
 import trio
 
-from camomile_trio.errors import StorageError
-from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.simulation.directory import Directory
 from camomile_trio.simulation.distribution import mean, rounded
 from camomile_trio.simulation.ledger import OK, Operation, Standing
-from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
 
 MOST_KEYS = 32
@@ -50,12 +46,11 @@ class Repair:
 class Copies:
     """The samples of one run."""
 
-    def __init__(self, world: World, directory: Directory) -> None:
+    def __init__(self, world: World) -> None:
         self.samples: list[Sample] = []
         self.repairs: list[Repair] = []
         self.pause = FIRST_PAUSE
         self._world = world
-        self._directory = directory
         self._rng = world.generator("copies")
         self._keys: list[Key] = []
         self._offered = 0
@@ -84,7 +79,7 @@ class Copies:
         keys = [key for key in self._keys if world.ledger.standing(key) is Standing.PROMISED]
         if not keys:
             return
-        self._directory.refresh(world.machines)
+        world.truth.directory.refresh(world.machines)
         live = len(world.up)
         copies = [self._copies_of(key) for key in keys]
         kept = [each for each in copies if each]
@@ -111,21 +106,21 @@ class Copies:
 
     def has_holder(self, key: Key) -> bool:
         """Whether any machine that runs stores the value's bytes, with a live lease or without."""
-        return any(_stores(machine, key, live=False) for machine in self._directory.nearest_first(key))
+        return any(machine.holds(key) for machine in self._world.truth.directory.nearest_first(key))
 
     def _copies_of(self, key: Key) -> int:
         world = self._world
         putters = {word.machine: world.machines[word.machine] for word in world.ledger.words(key)}
         left, found = LOOKED_AT * world.config.kademlia.k, 0
-        for machine in self._directory.nearest_first(key):
+        for machine in world.truth.directory.nearest_first(key):
             if machine.node is None:
                 continue
             putters.pop(machine.number, None)
-            found += _stores(machine, key)
+            found += machine.holds_live(key)
             left -= 1
             if not left:
                 break
-        return found + sum(_stores(machine, key) for machine in putters.values())
+        return found + sum(machine.holds_live(key) for machine in putters.values())
 
     def table(self) -> dict[str, object]:
         """The time series, if there is one."""
@@ -156,15 +151,3 @@ class Copies:
             "began_s": [rounded(each.began) for each in self.repairs],
             "took_s": [-1 if each.took is None else rounded(each.took) for each in self.repairs],
         }
-
-
-def _stores(machine: Machine, key: Key, *, live: bool = True) -> bool:
-    """Whether its node stores the value, by default with a live lease by its own clock."""
-    if machine.node is None:
-        return False
-    try:
-        state = machine.node.core.storage.read(key)
-    except StorageError:
-        # Its disk is failing: what nobody can read is no copy.
-        return False
-    return state is not None and state.size is not None and (not live or registers.is_live(state, machine.clock()))

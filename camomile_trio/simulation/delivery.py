@@ -172,7 +172,7 @@ class Delivery:
     # Parcels arrive at whole ticks only, in seconds; 0: at any time.
     tick: float = 0.0
     observer: Observer | None
-    on_sent: Observer | None = None
+    on_sent: tuple[Observer, ...] = ()  # told of every datagram as it is sent
     receivers: dict[Endpoint, Receive] = attrs.field(init=False, factory=dict)
     statistics: NetworkStatistics = attrs.field(init=False, factory=NetworkStatistics)
     _schedule: Schedule[Parcel] = attrs.field(init=False)
@@ -188,8 +188,8 @@ class Delivery:
         """A node sends a parcel."""
         if parcel.exchange is None:
             self.statistics.sent += 1
-            if self.on_sent is not None:
-                self.on_sent(trio.current_time(), parcel.source, parcel.destination, parcel.payload)
+            for told in self.on_sent:
+                told(trio.current_time(), parcel.source, parcel.destination, parcel.payload)
         elif not parcel.is_answer:
             self.statistics.streams += 1
 

@@ -10,60 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import attrs
-import trio
 
-from camomile_trio.kademlia.ids import ID_BYTES
-from camomile_trio.node.events import Event, LookupEnded
 from camomile_trio.simulation.copies import Copies
-from camomile_trio.simulation.distribution import Tally, curve, mean, percentile, rounded
+from camomile_trio.simulation.distribution import curve, mean, percentile, rounded
 from camomile_trio.simulation.ledger import CUT_OFF, OK, Operation, Standing
 from camomile_trio.simulation.load import Load, tables
-from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.truth import Truth, Verdict
 from camomile_trio.simulation.world import World
 
-OF_KEYS, OF_NODES, PROBES = "of_keys", "of_nodes", "probes"
-# So many lookups of nodes are all judged, then every second one until as many again are, then every fourth one.
-JUDGED_ALIKE = 2000
 MOST_PHASES = 100
 JOINING = "joining"
-PROBES_A_SECOND = 50.0
-
-
-@attrs.define(eq=False)
-class Lookups:
-    """The lookups of one sort."""
-
-    hops: Tally = attrs.field(factory=Tally)
-    requests: Tally = attrs.field(factory=Tally)
-    milliseconds: Tally = attrs.field(factory=Tally)
-    verdicts: Counter[Verdict] = attrs.field(factory=Counter)
-
-    def add(self, event: LookupEnded) -> None:
-        self.hops.add(event.hops)
-        self.requests.add(event.requests)
-        self.milliseconds.add(round(event.seconds * 1000))
-
-    def table(self) -> dict[str, object]:
-        exact, wrong = self.verdicts[Verdict.EXACT], self.verdicts[Verdict.WRONG]
-        table: dict[str, object] = {
-            "count": self.hops.total,
-            "hops_mean": self.hops.mean(),
-            "hops_p50": self.hops.percentile(50),
-            "hops_p95": self.hops.percentile(95),
-            "hops_max": self.hops.most(),
-            "requests_mean": self.requests.mean(),
-            "latency_p50_s": self.milliseconds.percentile(50) / 1000,
-            "latency_p95_s": self.milliseconds.percentile(95) / 1000,
-            "latency_max_s": self.milliseconds.most() / 1000,
-            "judged": self.verdicts.total(),
-            "exact": exact,
-            "wrong": wrong,
-            "undecided": self.verdicts[Verdict.UNDECIDED],
-        }
-        if exact + wrong:
-            table["exact_share"] = rounded(exact / (exact + wrong))
-        return table
 
 
 @attrs.define(eq=False)
@@ -84,14 +39,9 @@ class Figures:
         self.lost = 0
         self.forgets_lost = 0
         self._world = world
-        self._truth = Truth(world)
-        self._copies = Copies(world, self._truth.directory)
-        self._lookups = {OF_KEYS: Lookups(), OF_NODES: Lookups(), PROBES: Lookups()}
-        self._judged_alike, self._passed_over, self._pass_over = 0, 0, 0
-        self._probes: dict[bytes, None] = {}
+        self._copies = Copies(world)
         self._phases: list[Phase] = []
         self._at_end: dict[str, object] = {}
-        world.observers.append(self.on_event)
         world.on_operation_ended.append(self._copies.on_operation)
         world.progress.on_begin.append(self._begin_phase)
 
@@ -99,51 +49,10 @@ class Figures:
         """Looks at copies again and again, until cancelled."""
         await self._copies.watch()
 
-    def on_event(self, machine: Machine, event: Event) -> None:
-        """A node tells what it does."""
-        if not isinstance(event, LookupEnded):
-            self._truth.on_event(machine, event)
-            return
-        sort = self._sort_of(event)
-        lookups = self._lookups[sort]
-        lookups.add(event)
-        if event.kind == "node" and (sort != OF_NODES or self._is_judged()):
-            lookups.verdicts[self._truth.judge(machine, event)] += 1
-
-    async def probe_lookups(self, count: int) -> None:
-        """So many lookups of random ids at random machines, at a steady pace: how good tables are all over the ids."""
-        rng = self._world.generator("probes", len(self._phases))
-
-        async def probe(machine: Machine, target: bytes) -> None:
-            if machine.node is not None:
-                with trio.CancelScope() as scope:
-                    # As a user's operation it ends with its node.
-                    machine.life.users[scope] = None
-                    try:
-                        await machine.node.core.find_node(target)
-                    finally:
-                        machine.life.users.pop(scope, None)
-
-        self._world.progress.begin("probing", count)
-        async with trio.open_nursery() as nursery:
-            for _ in range(count):
-                serving = [each for each in self._world.machines if each.serves]
-                if serving:
-                    target = rng.randbytes(ID_BYTES)
-                    self._probes[target] = None
-                    nursery.start_soon(probe, rng.choice(serving), target)
-                self._world.progress.advance(1)
-                await trio.sleep(1 / PROBES_A_SECOND)
-
-    @property
-    def lookups(self) -> dict[str, dict[str, object]]:
-        """As in `table`."""
-        return {sort: each.table() for sort, each in self._lookups.items() if each.hops.total}
-
     def at_end(self) -> None:
         """The scenario is over; nodes still run."""
         world = self._world
-        self._truth.directory.refresh(world.machines)
+        world.truth.directory.refresh(world.machines)
         promised = world.ledger.keys_that_are(Standing.PROMISED)
         self.lost = sum(not self._copies.has_holder(key) for key in promised)
         self.forgets_lost = world.tombstones.lost
@@ -160,7 +69,7 @@ class Figures:
         """Everything, by name. What was not measured is absent; of an interrupted run what is measured at its end is.
 
         operations: of each kind that was asked: `count`, `ok`, `failed`, `cut_off` (the node died under its user), of
-          those that were ok the percentiles `latency_p50_s` … and the maximum; `requests_mean` and `bytes_mean`, what
+          those that were ok the percentiles `latency_p50_s` … and the maximum; `datagrams_mean` and `bytes_mean`, what
           the asked node sent, and moved in both directions, while the operation was under way: all that it did, so a
           little more than the operation's own.
         failures: by kind, how often for each reason.
@@ -188,35 +97,19 @@ class Figures:
         phases: what the scenario was at, in order: `began_s`, `lasted_s`, `messages` received, `operations` begun.
         """
         of_kind = _by_kind(self._world.ledger.operations)
+        lookups = {sort: each for sort, each in self._world.truth.lookups.items() if each.hops.total}
         return _without_empty(
             operations={kind: _of_operations(each) for kind, each in of_kind.items()},
             failures={kind: found for kind, each in of_kind.items() if (found := _failures(each))},
             latency_curves_s={kind: curve(ok) for kind, each in of_kind.items() if (ok := _seconds(each))},
-            lookups=self.lookups,
-            hops_counts={sort: each.hops.as_list() for sort, each in self._lookups.items() if each.hops.total},
+            lookups={sort: each.table() for sort, each in lookups.items()},
+            hops_counts={sort: each.hops.as_list() for sort, each in lookups.items()},
             copies=self._copies.table(),
             repair=self._copies.repair_table(),
             **self._at_end,
             joins=self._joins(),
             phases=self._phase_table(),
         )
-
-    def _sort_of(self, event: LookupEnded) -> str:
-        if event.target in self._probes:
-            del self._probes[event.target]
-            return PROBES
-        is_of_key = event.kind == "value" or event.target in self._world.users.values
-        return OF_KEYS if is_of_key else OF_NODES
-
-    def _is_judged(self) -> bool:
-        if self._passed_over < self._pass_over:
-            self._passed_over += 1
-            return False
-        self._passed_over = 0
-        self._judged_alike += 1
-        if self._judged_alike == JUDGED_ALIKE:
-            self._judged_alike, self._pass_over = 0, 2 * self._pass_over + 1
-        return True
 
     def _begin_phase(self, name: str) -> None:
         if len(self._phases) < MOST_PHASES:
@@ -276,7 +169,7 @@ def _of_operations(operations: Sequence[Operation]) -> dict[str, object]:
         "latency_p90_s": rounded(percentile(seconds, 90)),
         "latency_p99_s": rounded(percentile(seconds, 99)),
         "latency_max_s": rounded(seconds[-1]) if seconds else 0.0,
-        "requests_mean": mean([each.requests for each in operations]),
+        "datagrams_mean": mean([each.sent for each in operations]),
         "bytes_mean": mean([each.bytes for each in operations]),
     }
 

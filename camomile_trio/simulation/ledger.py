@@ -45,7 +45,7 @@ class Operation:
     origin: bytes = b""  # the node that a get's bytes came from
     is_own: bool = False  # they came from the asked node itself
     replicas: int = 0  # acknowledgements at the time of the answer
-    requests: int = 0  # requests that the asked node sent meanwhile
+    sent: int = 0  # datagrams that the asked node sent meanwhile
     bytes: int = 0  # bytes that it sent and received meanwhile
     # Of a forget: faults have taken every copy of its tombstone (`tombstones.py`), so that nobody can know of it.
     is_lost: bool = False
@@ -129,7 +129,8 @@ class Ledger:
         # But for a put that came to nothing: it may have cut short what was acknowledged while it was under way.
         crossing = [word for word in since if word.outcome != OK and any(_may_cross(word, other) for other in promised)]
         end = min([end, *map(_promised_until, crossing)])
-        return Standing.OPEN if self._clock() > end - self._clock_spread() else standing
+        is_over = end < math.inf and self._clock() > end - self._clock_spread()
+        return Standing.OPEN if is_over else standing
 
     def promised_since(self, key: Key) -> float | None:
         """When the last acknowledged put of a promised key ended."""

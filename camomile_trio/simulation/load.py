@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from camomile_trio.kademlia.ids import ID_BITS
-from camomile_trio.node.node import Node
 from camomile_trio.simulation.distribution import gini, lorenz, mean, percentile, rounded
-from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
 
 # Tables of so many nodes are looked at.
@@ -19,15 +17,15 @@ MOST_TABLES = 500
 
 def tables(world: World) -> dict[str, object]:
     """Contacts and buckets of a random sample of the nodes that run; empty if none does."""
-    nodes = _running(world.up)
-    if not nodes:
+    running = world.up
+    if not running:
         return {}
-    seen = world.generator("tables").sample(nodes, min(len(nodes), MOST_TABLES))
-    fills = [{bucket.index: len(bucket.contacts) for bucket in node.core.table.buckets()} for node in seen]
+    seen = world.generator("tables").sample(running, min(len(running), MOST_TABLES))
+    fills = [{bucket.index: len(bucket.contacts) for bucket in machine.table.buckets()} for machine in seen]
     contacts = [sum(fill.values()) for fill in fills]
     nearest = min((index for fill in fills for index in fill), default=ID_BITS)
     return {
-        "nodes": len(nodes),
+        "nodes": len(running),
         "sampled": len(seen),
         "contacts_mean": mean(contacts),
         "contacts_min": min(contacts),
@@ -40,10 +38,9 @@ class Load:
     """What each node that runs has received."""
 
     def __init__(self, world: World) -> None:
-        machines = [each for each in world.up if each.node is not None]
-        received = [_received(node) for node in _running(machines)]
+        received = [each.traffic.datagrams_in + each.traffic.streams_in for each in world.up]
         # A node of the last second has no rate yet.
-        ages = [max(world.now - each.up_since, 1.0) for each in machines]
+        ages = [max(world.now - each.up_since, 1.0) for each in world.up]
         self._received = sorted(received)
         self._rates = sorted(count / age for count, age in zip(received, ages, strict=True))
 
@@ -56,15 +53,6 @@ class Load:
     def curve(self) -> list[float]:
         """Which share of everything the least loaded 0, 1, … 100 % of the nodes received per second of their lives."""
         return lorenz(self._rates)
-
-
-def _running(machines: Sequence[Machine]) -> list[Node]:
-    return [each.node for each in machines if each.node is not None]
-
-
-def _received(node: Node) -> int:
-    moved = node.core.rpc.transport.statistics
-    return moved.datagrams_in + moved.streams_in
 
 
 def _spread(ordered: Sequence[float]) -> dict[str, float]:

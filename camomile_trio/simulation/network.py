@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import attrs
 import trio
@@ -63,6 +63,10 @@ class MemoryTransport:
         self.statistics.bytes_out += len(datagram)
         self._send(Parcel(self.endpoint, to, datagram))
         return True
+
+    def forge(self, datagram: bytes, to: Endpoint, *, source: Endpoint) -> None:
+        """Sends a datagram that says that it comes from `source`; as any other it may be lost on the way from there."""
+        self._send(Parcel(source, to, datagram))
 
     async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
         """Sends `message` over a stream and returns the answer, of 1 to `max_answer` bytes; else TransportError."""
@@ -206,8 +210,6 @@ class MemoryNetwork:
     tick: float = 0.0
     # Sees all that is received, in order: the trace of a run.
     observer: Observer | None = None
-    # Sees every datagram as it is sent, whatever becomes of it.
-    on_sent: Observer | None = None
     _bounds: StreamBounds = attrs.field(init=False)
     _links: Links = attrs.field(init=False)
     _delivery: Delivery = attrs.field(init=False)
@@ -230,7 +232,6 @@ class MemoryNetwork:
             max_paused=self.max_paused,
             tick=self.tick,
             observer=self.observer,
-            on_sent=self.on_sent,
         )
 
     def __attrs_post_init__(self) -> None:
@@ -264,6 +265,15 @@ class MemoryNetwork:
             # After a crash another one may be in its place already.
             if self._transports.get(endpoint) is transport:
                 self._remove(endpoint)
+
+    @contextlib.contextmanager
+    def watched(self, on_sent: Observer) -> Iterator[None]:
+        """In the block `on_sent` sees every datagram as it is sent, whatever becomes of it."""
+        self._delivery.on_sent += (on_sent,)
+        try:
+            yield
+        finally:
+            self._delivery.on_sent = tuple(each for each in self._delivery.on_sent if each is not on_sent)
 
     def set_conditions(
         self, source: Endpoint | None, destination: Endpoint | None, conditions: LinkConditions | None
@@ -319,6 +329,10 @@ class MemoryNetwork:
     def heal_all(self) -> None:
         """Ends the partition and all cuts. Conditions, slowness and NATs stay."""
         self._links.heal_all()
+
+    def is_open(self, endpoint: Endpoint) -> bool:
+        """Whether anybody has a transport at this endpoint."""
+        return endpoint in self._transports
 
     def crash(self, endpoint: Endpoint) -> None:
         """Cuts a node off before it can clean up: it sends and receives nothing any more, whatever its tasks do."""

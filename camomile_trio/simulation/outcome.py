@@ -1,11 +1,16 @@
-"""What came out of a run: its trace, its figures, whether it passed, and how to repeat it.
+"""How far a run has come, and what came out of it: its trace, its figures, whether it passed, and how to repeat it.
 
-Rules of this file: values only, JSON-able as they are.
+Rules of this file: it only counts; outcomes are values, JSON-able as they are.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import attrs
+
+from camomile_trio.simulation.ledger import Operation
 
 
 @attrs.frozen
@@ -67,3 +72,28 @@ class Outcome:
     def passed(self) -> bool:
         """No rule was violated and every claim is true, but for exactly those that are expected to fail."""
         return not self.surprises and not self.interrupted
+
+
+@attrs.define(eq=False)
+class Progress:
+    """The phase that the scenario is in, and what was done so far."""
+
+    phase: str = "starting"
+    done: int = 0
+    total: int = 0  # of this phase; 0 where nobody knows
+    operations: Counter[str] = attrs.field(factory=Counter)
+    failed: int = 0
+    on_begin: list[Callable[[str], None]] = attrs.field(factory=list)  # told of each new phase, by name
+
+    def begin(self, phase: str, total: int = 0) -> None:
+        """A new phase of `total` steps."""
+        self.phase, self.done, self.total = phase, 0, total
+        for told in self.on_begin:
+            told(phase)
+
+    def advance(self, steps: int) -> None:
+        self.done += steps
+
+    def on_operation(self, operation: Operation) -> None:
+        self.operations[operation.kind] += 1
+        self.failed += operation.has_failed

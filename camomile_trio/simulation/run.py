@@ -6,10 +6,11 @@ what it returns depends on real time but `seconds` and `memory`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -20,50 +21,33 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.figures import Figures
 from camomile_trio.simulation.network import MemoryNetwork
-from camomile_trio.simulation.outcome import Outcome
-from camomile_trio.simulation.progress import Progress
-from camomile_trio.simulation.properties import all_properties
+from camomile_trio.simulation.outcome import Outcome, Progress
+from camomile_trio.simulation.properties import PROPERTIES
 from camomile_trio.simulation.properties.base import Property
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.properties.served import Served
+from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.scheduling import deterministic_scheduling
-from camomile_trio.simulation.telling import tell_world
 from camomile_trio.simulation.trace import Teller, Trace
+from camomile_trio.simulation.trace_file import tell_world
 from camomile_trio.simulation.world import World
 
 # How long the world goes on after its scenario, so that what is under way comes to its end. Virtual s.
 LAST_BREATH = 30.0
 
 # Shown the run every thousand messages or so.
-Watcher = Callable[["World"], None]
+Watcher = Callable[[World], None]
 
 
-@attrs.frozen(kw_only=True)
-class Plan:
-    """What to run. `nodes` None: as many as the scenario says."""
-
-    scenario: Scenario
-    seed: int = 1
-    nodes: int | None = None
-    # Routing tables laid out from the global view instead of joins, for experiments on a steady state.
-    is_warm: bool = False
-
-    @property
-    def node_count(self) -> int:
-        return self.scenario.nodes if self.nodes is None else self.nodes
-
-    @property
-    def command(self) -> str:
-        """What repeats it."""
-        # 0: the scenario draws its number from the seed.
-        nodes = f" --nodes {self.node_count}" if self.node_count else ""
-        warm = " --warm" if self.is_warm else ""
-        return f"camomile simulate --scenario {self.scenario.name}{nodes} --seed {self.seed}{warm}"
-
-
-def simulate(plan: Plan, *, on_beat: Watcher | None = None, tell: Teller | None = None) -> Outcome:
+def simulate(
+    plan: Plan,
+    *,
+    on_beat: Watcher | None = None,
+    tell: Teller | None = None,
+    properties: Sequence[type[Property]] = PROPERTIES,
+) -> Outcome:
     """Runs it to its end, or to Ctrl-C: then the outcome says `interrupted` and has the figures so far."""
     began = time.monotonic()
-    run = _Run(plan, on_beat, tell)
+    run = _Run(plan, on_beat, tell, properties)
     with deterministic_scheduling(plan.seed), _quiet_logs(), _rare_collections():
         try:
             trio.run(run.main, clock=VirtualClock())
@@ -74,12 +58,15 @@ def simulate(plan: Plan, *, on_beat: Watcher | None = None, tell: Teller | None 
 
 
 class _Run:
-    def __init__(self, plan: Plan, on_beat: Watcher | None, tell: Teller | None) -> None:
+    def __init__(
+        self, plan: Plan, on_beat: Watcher | None, tell: Teller | None, properties: Sequence[type[Property]]
+    ) -> None:
         self._plan = plan
         self._on_beat = on_beat
         self.is_interrupted = False
-        self._properties = all_properties()
-        self._taps = [each for each in self._properties if each.watches_packets]
+        self._kinds = properties
+        self._properties: list[Property] = []
+        self._taps: list[Property] = []
         self._trace = Trace(tell, on_beat=self._beat)
         self._world: World | None = None
         self._figures: Figures | None = None
@@ -87,13 +74,7 @@ class _Run:
 
     async def main(self) -> None:
         plan, scenario = self._plan, self._plan.scenario
-        network = MemoryNetwork(
-            seed=plan.seed,
-            conditions=scenario.links,
-            tick=scenario.tick,
-            observer=self._received if self._taps else self._trace.on_packet,
-            on_sent=self._sent if self._taps else None,
-        )
+        network = MemoryNetwork(seed=plan.seed, conditions=scenario.links, tick=scenario.tick, observer=self._received)
         async with trio.open_nursery() as nursery:
             await nursery.start(network.run)
             async with trio.open_nursery() as lives:
@@ -106,15 +87,22 @@ class _Run:
                     nursery=lives,
                     is_warm=plan.is_warm,
                 )
-                world.figures = self._figures = Figures(world)
+                self._figures = Figures(world)
+                self._properties = [each(world) for each in self._kinds]
+                self._taps = [each for each in self._properties if each.watches_packets]
                 if self._trace.tell is not None:
                     tell_world(world, self._trace)
                 try:
-                    await self._tell_the_story(world)
+                    with contextlib.ExitStack() as watching:
+                        for each in self._taps:
+                            watching.enter_context(network.watched(each.on_sent))
+                        if values := [each for each in self._properties if each.watches_values]:
+                            watching.enter_context(network.watched(Served(world, values).on_sent))
+                        await self._tell_the_story(world)
                 finally:
                     self._virtual_seconds = trio.current_time()
             for each in self._properties:
-                each.after_end(world)
+                each.after_end()
             nursery.cancel_scope.cancel()
 
     async def _tell_the_story(self, world: World) -> None:
@@ -123,13 +111,13 @@ class _Run:
         async with trio.open_nursery() as judges:
             judges.start_soon(self._figures.watch)
             for each in self._properties:
-                judges.start_soon(each.watch, world)
+                judges.start_soon(each.watch)
             await self._plan.scenario.run(world, self._plan.node_count)
             judges.cancel_scope.cancel()
         world.progress.begin("ending")
         world.note("scenario_over")
         for each in self._properties:
-            each.at_end(world)
+            each.at_end()
         self._figures.at_end()
         await world.crash_all(world.up)
         await trio.sleep(LAST_BREATH)
@@ -138,10 +126,6 @@ class _Run:
         self._trace.on_packet(due, source, destination, payload)
         for each in self._taps:
             each.on_received(due, source, destination, payload)
-
-    def _sent(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
-        for each in self._taps:
-            each.on_sent(time, source, destination, payload)
 
     def _beat(self) -> None:
         if self._on_beat is not None and self._world is not None:
@@ -201,6 +185,3 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-__all__ = ["Plan", "Property", "simulate"]

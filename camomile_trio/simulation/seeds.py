@@ -27,7 +27,8 @@ import click
 from camomile_trio.config import number_text
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.outcome_page import one_line, seconds_text
-from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.scenarios import SCENARIOS
 
 GRACE = 5.0  # s after which a run ends itself that nobody has ended

@@ -7,21 +7,15 @@ no fault: a tombstone that they drop, or that one of them has and does not sprea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import attrs
 
-from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import PublisherKey
-from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.simulation.ledger import OK, Operation
 from camomile_trio.simulation.machine import Machine
-
-if TYPE_CHECKING:
-    from camomile_trio.simulation.world import World
 
 
 @attrs.define(eq=False)
@@ -32,7 +26,7 @@ class _Forget:
     seq: int  # a tombstone with a smaller one is of an earlier forget, and no copy
 
     def is_known_at(self, machine: Machine) -> bool:
-        state = _stored(machine, self.word.key)
+        state = machine.kept(self.word.key)
         register = state.register(self.word.publisher) if state is not None else None
         return register is not None and register.record.is_tombstone and register.record.seq >= self.seq
 
@@ -40,9 +34,10 @@ class _Forget:
 class Tombstones:
     """Follows every acknowledged forget of one run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, machines: Sequence[Machine], on_lost: Callable[[Operation], None]) -> None:
         self.lost = 0  # forgets
-        self._world = world
+        self._machines = machines
+        self._on_lost = on_lost
         self._forgets: dict[tuple[Key, PublisherKey], _Forget] = {}
         self._going: dict[int, list[_Forget]] = {}  # by machine, what it knew when it was struck
 
@@ -50,13 +45,13 @@ class Tombstones:
         """A user's operation ended."""
         if operation.kind != "forget" or operation.outcome != OK:
             return
-        world, key = self._world, operation.key
-        states = [state for each in world.machines if (state := _stored(each, key)) is not None]
+        key = operation.key
+        states = [state for each in self._machines if (state := each.kept(key)) is not None]
         found = [register.record for state in states if (register := state.register(operation.publisher)) is not None]
         seqs = [record.seq for record in found if record.is_tombstone]
         forget = _Forget(operation, max(seqs, default=0))
         self._forgets[key, operation.publisher] = forget
-        if not seqs and any(each.down_since >= operation.began for each in world.machines):
+        if not seqs and any(each.down_since >= operation.began for each in self._machines):
             self._lose(forget)  # whoever acknowledged it went before the user heard of it
 
     def on_going(self, machine: Machine) -> None:
@@ -79,7 +74,7 @@ class Tombstones:
 
     def _judge(self, machine: Machine, before: list[_Forget]) -> None:
         for forget in before:
-            if not forget.is_known_at(machine) and not any(map(forget.is_known_at, self._world.machines)):
+            if not forget.is_known_at(machine) and not any(map(forget.is_known_at, self._machines)):
                 self._lose(forget)
 
     def _lose(self, forget: _Forget) -> None:
@@ -87,17 +82,4 @@ class Tombstones:
         if not word.is_lost:
             word.is_lost = True
             self.lost += 1
-            self._world.note("forget_lost", key=word.key.hex(), number=word.number)
-
-
-def _stored(machine: Machine, key: Key) -> KeyState | None:
-    """What is on the machine's disk about the key, whether it runs or not, or in its memory."""
-    if machine.disk is not None:
-        entry = machine.disk.entries.get(key)
-        return entry.state if entry is not None else None
-    if machine.node is None:
-        return None
-    try:
-        return machine.node.core.storage.read(key)
-    except StorageError:
-        return None
+            self._on_lost(word)

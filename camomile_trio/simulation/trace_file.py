@@ -1,7 +1,9 @@
-"""The file of one run's events: JSON lines, in the order in which things happened.
+"""The file of one run: JSON lines, in the order in which things happened, packets, lookups and readiness among them.
 
-Rules of this file: how a line is written, not what it means. The first line says which run it was, the last how it
-ended; a run that was cut short has no last one.
+Rules of this file: it only looks. The trace's hash is the same whether a file is written or not, so nothing here draws
+from a generator, changes a node, or notes anything in the trace. The first line says which run it was, the last how it
+ended; a run that was cut short has no last one. What is long is cut: ids and sessions to a prefix, values to their
+size. Keys are in full, so that grep finds them.
 """
 
 from __future__ import annotations
@@ -14,14 +16,54 @@ from typing import Final
 
 import attrs
 
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import (
+    FindNode,
+    FindValue,
+    Have,
+    HaveResult,
+    Leave,
+    Message,
+    NodeList,
+    Ping,
+    Pong,
+    Store,
+    StoreResult,
+    TooLarge,
+    Value,
+)
+from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
+from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
-from camomile_trio.simulation.run import Plan
-from camomile_trio.simulation.trace import Happening
+from camomile_trio.simulation.scenario import Plan
+from camomile_trio.simulation.trace import Happening, Trace
+from camomile_trio.simulation.world import World
+from camomile_trio.wire.codec import decode_untrusted
 
 FORMAT: Final = 1
 _BUFFER = 2**20  # bytes
 
 _encode: Callable[[Happening], str] = json.JSONEncoder(separators=(",", ":"), default=str).encode
+ID_DIGITS = 16  # of a node's id: enough to tell millions of nodes apart
+SESSION_DIGITS = 24
+
+_NAMES: dict[type[Message], str] = {
+    Ping: "ping",
+    Pong: "pong",
+    FindNode: "find_node",
+    FindValue: "find_value",
+    NodeList: "node_list",
+    Value: "value",
+    Store: "store",
+    StoreResult: "store_result",
+    Have: "have",
+    HaveResult: "have_result",
+    TooLarge: "too_large",
+    Leave: "leave",
+}
 
 
 @attrs.frozen
@@ -65,3 +107,128 @@ def writing(path: Path, plan: Plan) -> Iterator[Writer]:
             }
         )
         yield writer
+
+
+@attrs.define(eq=False)
+class PacketsInWords:
+    """One world's packets and events as mappings. Made by `tell_world`."""
+
+    _world: World
+    _trace: Trace
+
+    def packet(self, due: float, source: Endpoint, destination: Endpoint, payload: bytes) -> Happening:
+        """A packet that was received; `from` and `to` are numbers of machines, or endpoints of anybody else."""
+        try:
+            packet = decode_untrusted(payload)
+        except MalformedPacket as error:
+            return self._head(due, "", "malformed", source, destination, payload) | {"because": error.reason}
+        session, kind = packet.session.hex()[:SESSION_DIGITS], _NAMES[type(packet.message)]
+        told = self._head(due, session, kind, source, destination, payload)
+        told |= {"id": packet.sender.hex()[:ID_DIGITS], "version": packet.version}
+        return told | _particulars(packet.message)
+
+    def _head(
+        self, due: float, session: str, kind: str, source: Endpoint, destination: Endpoint, payload: bytes
+    ) -> dict[str, object]:
+        return {
+            "time": due,
+            "event": "packet",
+            "session": session,
+            "kind": kind,
+            "from": self._who(source),
+            "to": self._who(destination),
+            "bytes": len(payload),
+        }
+
+    def on_event(self, machine: Machine, event: Event) -> None:
+        """A node tells what it does. Operations are told by the world, as their users see them."""
+        if self._trace.tell is None:
+            return
+        now = self._world.now
+        if isinstance(event, LookupEnded):
+            self._trace.tell(
+                {
+                    "time": now,
+                    "event": "lookup",
+                    "machine": machine.number,
+                    "kind": event.kind,
+                    "target": event.target.hex(),
+                    "began": now - event.seconds,
+                    "hops": event.hops,
+                    "requests": event.requests,
+                    "closest": _contacts(event.closest),
+                }
+            )
+        elif isinstance(event, ReadyChanged):
+            self._trace.tell(
+                {
+                    "time": now,
+                    "event": "ready" if event.ready else "not_ready",
+                    "machine": machine.number,
+                    "because": event.because,
+                }
+            )
+
+    def _who(self, endpoint: Endpoint) -> int | str:
+        machine = self._world.machine_at(endpoint)
+        return machine.number if machine is not None else str(endpoint)
+
+
+def tell_world(world: World, trace: Trace) -> None:
+    """From now on `trace.tell` is told of every packet and event of `world`, too."""
+    words = PacketsInWords(world, trace)
+    trace.describe_packet = words.packet
+    world.observers.append(words.on_event)
+
+
+def _particulars(message: Message) -> dict[str, object]:
+    match message:
+        case FindNode(target):
+            return {"target": target.hex()}
+        case FindValue(key):
+            return {"key": key.hex()}
+        case NodeList():
+            return {"contacts": _contacts(message.contacts)}
+        case Value():
+            found: dict[str, object] = {} if message.value is None else {"size": len(message.value)}
+            found |= {"cached": True} if message.cached else {}
+            return found | {"contacts": _contacts(message.contacts), "records": _records(message.records)}
+        case Store():
+            return {
+                "key": (message.key or Key.of(message.value or b"")).hex(),
+                "why": "cache" if message.cached else message.kind.name.lower(),
+                "size": None if message.value is None else len(message.value),
+                "records": _records(message.records),
+            }
+        case StoreResult():
+            return {
+                "status": message.status.name.lower(),
+                "durability": message.durability.name.lower(),
+                "records": _records(message.records),
+            }
+        case Have():
+            return {"keys": [key.hex() for key in message.keys]}
+        case HaveResult():
+            return {
+                "holdings": [
+                    {"key": each.key.hex(), "has_value": each.has_value, "records": _records(each.records)}
+                    for each in message.holdings
+                ]
+            }
+        case TooLarge(size):
+            return {"size": size}
+        case _:
+            return {}
+
+
+def _contacts(contacts: tuple[Contact, ...]) -> list[str]:
+    return [each.id.hex()[:ID_DIGITS] for each in contacts]
+
+
+def _records(rows: tuple[RecordRow, ...]) -> list[dict[str, object]]:
+    told: list[dict[str, object]] = []
+    for row in rows:
+        # The key is not in a row, and is of no matter for what is told of it.
+        record = Record.from_row(row, Key())
+        told.append({"kind": record.kind.name.lower(), "seq": record.seq, "expires": record.expires})
+    return told

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from camomile_trio.errors import CamomileError
@@ -17,36 +17,38 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
 from camomile_trio.simulation.ledger import CUT_OFF, OK, Ledger, Operation, OperationKind, Standing
 from camomile_trio.simulation.machine import Machine
-
-if TYPE_CHECKING:
-    from camomile_trio.simulation.world import World
+from camomile_trio.simulation.outcome import Progress
 
 VALUE_BYTES = 100
 MOST_AT_ONCE = 1000
 
 
+@attrs.define(eq=False, kw_only=True)
 class Users:
     """Everybody who uses the network. Where no machine is named, a random one that serves is taken."""
 
-    def __init__(self, world: World, ledger: Ledger, rng: random.Random) -> None:
-        self._world = world
-        self.ledger = ledger
-        self._rng = rng
-        # Every value that was ever put, by its key: they can be put again.
-        self.values: dict[Key, bytes] = {}
-        self._values = 0
-        self.turned_away = 0  # operations not begun, since too many were under way or no machine served
-        self._under_way = 0
+    _seed: int
+    _machines: Sequence[Machine]
+    ledger: Ledger
+    _progress: Progress
+    _rng: random.Random
+    _is_troubled: Callable[[], bool]
+    _on_operation: Callable[[Operation], None]  # told when one has ended
+    # Every value that was ever put, by its key: they can be put again.
+    values: dict[Key, bytes] = attrs.field(init=False, factory=dict)
+    turned_away: int = attrs.field(init=False, default=0)  # since too many were under way, or no machine served
+    _new_values: int = attrs.field(init=False, default=0)
+    _under_way: int = attrs.field(init=False, default=0)
 
     def new_value(self, size: int = VALUE_BYTES) -> bytes:
         """A value that nobody has put yet."""
-        self._values += 1
-        return (b"value %d of seed %d " % (self._values, self._world.seed)).ljust(size, b".")
+        self._new_values += 1
+        return (b"value %d of seed %d " % (self._new_values, self._seed)).ljust(size, b".")
 
     def any_machine(self, among: Sequence[Machine] | None = None) -> Machine | None:
         """A random machine that serves; where none does, one that has joined: its storage fails, and it reads on.
         None if there is none of these either."""
-        machines = self._world.machines if among is None else among
+        machines = self._machines if among is None else among
         # Nearly always nearly all of them serve.
         for _ in range(min(8, len(machines))):
             machine = self._rng.choice(machines)
@@ -152,7 +154,7 @@ class Users:
         async with trio.open_nursery() as nursery:
             for number in range(count):
                 self._start(nursery, one)
-                self._world.progress.advance(1)
+                self._progress.advance(1)
                 if number + 1 < count:
                     await trio.sleep(self._rng.expovariate(per_second))
 
@@ -170,12 +172,10 @@ class Users:
         ask: Callable[[Node, Operation], Awaitable[None]],
         ttl: float | None = None,
     ) -> Operation | None:
-        world = self._world
         machine = at or self.any_machine()
         if machine is None or machine.node is None:
             self.turned_away += 1
             return None
-        node, life = machine.node, machine.life
         operation = Operation(
             number=len(self.ledger.operations),
             kind=kind,
@@ -183,29 +183,24 @@ class Users:
             machine=machine.number,
             publisher=machine.publisher.public,
             began=trio.current_time(),
-            is_troubled=world.is_troubled,
+            is_troubled=self._is_troubled(),
             ttl=ttl,
         )
         self.ledger.begin(operation)
-        moved = node.core.rpc.transport.statistics
-        requests, traffic = node.core.rpc.statistics.requests.total(), moved.bytes_in + moved.bytes_out
+        moved = machine.traffic
+        sent, traffic = moved.datagrams_out, moved.bytes_in + moved.bytes_out
         self._under_way += 1
         outcome = CUT_OFF
         try:
-            with trio.CancelScope() as scope:
-                life.users[scope] = None
-                try:
-                    await ask(node, operation)
-                    outcome = OK
-                except CamomileError as error:
-                    outcome, operation.because = type(error).__name__, str(error)
-                finally:
-                    life.users.pop(scope, None)
+            if await machine.ask(lambda node: ask(node, operation)):
+                outcome = OK
+        except CamomileError as error:
+            outcome, operation.because = type(error).__name__, str(error)
         finally:
             self._under_way -= 1
             operation.ended, operation.outcome = trio.current_time(), outcome
-            operation.is_troubled |= world.is_troubled
-            operation.requests = node.core.rpc.statistics.requests.total() - requests
+            operation.is_troubled |= self._is_troubled()
+            operation.sent = moved.datagrams_out - sent
             operation.bytes = moved.bytes_in + moved.bytes_out - traffic
-            world.on_operation(operation)
+            self._on_operation(operation)
         return operation

@@ -1,80 +1,47 @@
 """Routing tables laid out from the global view, as a long and quiet life would have left them, without a join.
 
-Rules of this file: tables and memories of peers are filled through the calls that answers make. Each table has of each
-bucket as many random members as it holds, and all of the node's k closest; who is in a table has that node among its
-proven peers, and the other way round. Nothing is sent.
+Rules of this file: tables are filled through the calls that answers make. Each has of each bucket as many random
+members as it holds, and all of the node's k closest. Nothing is sent, and nothing is known of peers but their contacts.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
-import attrs
-import trio
-
-from camomile_trio.config import Config
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import ID_BITS, as_int, random_id_in_bucket
-from camomile_trio.kademlia.messages import VERSION
-from camomile_trio.node.core import Core
+from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.simulation.directory import halve
 from camomile_trio.simulation.machine import Machine
 
-if TYPE_CHECKING:
-    from camomile_trio.simulation.world import World
 
-# Virtual s: long enough for whatever nodes do at once, too short for anything to arrive.
-A_MOMENT = 1e-6
-
-
-async def settle_warm(
-    world: World, count: int, *, config: Config | None = None, is_ephemeral: bool = False
-) -> list[Machine]:
-    """`count` more machines that are members at once; those that run already come to know them."""
-    world.progress.begin("laying out tables", count)
-    newcomers = [world.new_machine(config=config, is_ephemeral=is_ephemeral) for _ in range(count)]
-    names = [machine.config.join for machine in newcomers]
-    for machine in newcomers:
-        # Without a name to ask, each is the first of a network of its own, and ready at once.
-        machine.config = attrs.evolve(machine.config, join=())
-        await world.start(machine)
-        world.progress.advance(1)
-    # What nodes do as soon as they are ready they do now, with tables that are empty.
-    await trio.sleep(A_MOMENT)
-    for machine, join in zip(newcomers, names, strict=True):
-        # From now on they have names, and look at them now and then, as all others do.
-        machine.config = attrs.evolve(machine.config, join=join)
-        if machine.node is not None and machine.number:
-            machine.node.core.config = machine.config
-    lay_out(world, newcomers)
-    return newcomers
+def lay_out(
+    machines: Sequence[Machine], newcomers: Sequence[Machine], rng_of: Callable[[int], random.Random], now: float
+) -> None:
+    """Fills the tables of all machines. `newcomers`: those of them that have not run yet. The others meet those only
+    that they do not know: the rest they have met at a time of their own."""
+    placed = sorted(machines, key=lambda machine: as_int(machine.id))
+    numbers = [as_int(machine.id) for machine in placed]
+    contacts = [Contact(machine.id, machine.endpoint) for machine in placed]
+    is_new = {machine.number: None for machine in newcomers}
+    for machine in placed:
+        rng, table, interval = rng_of(machine.number), machine.table, machine.config.kademlia.refresh_interval
+        chosen = [contacts[place] for bucket in _buckets(numbers, table, rng) for place in bucket]
+        chosen = [each for each in chosen if each.id not in table]
+        ages = sorted((rng.random() * interval for _ in chosen), reverse=True)
+        for age, contact in zip(ages, chosen, strict=True):
+            table.on_answer(contact, now - age)
+        if chosen:
+            # Somebody has answered just now: whoever fails next is judged at once.
+            table.on_answer(chosen[-1], now)
+        if machine.number in is_new:
+            _refresh(table, rng, now, interval)
 
 
-def lay_out(world: World, newcomers: Sequence[Machine]) -> None:
-    """Fills the tables of all nodes that run. `newcomers`: those that have not been at anything yet."""
-    running = [(as_int(each.id), each.number, each.node.core) for each in world.up if each.node is not None]
-    # No two have the same id.
-    running.sort(key=lambda place: place[0])
-    numbers = [number for number, _, _ in running]
-    cores = [core for _, _, core in running]
-    contacts = [Contact(core.id, core.rpc.transport.endpoint) for core in cores]
-    is_new = {each.number: None for each in newcomers}
-    for own, (number, machine, core) in enumerate(running):
-        rng = world.generator("warm", machine)
-        chosen = [place for bucket in _buckets(numbers, number, core.table.k, rng) for place in bucket]
-        if machine not in is_new:
-            # It meets those it does not know: the others it has met at a time of its own.
-            chosen = [place for place in chosen if contacts[place].id not in core.table]
-        _introduce(world, core, contacts[own], [(cores[place], contacts[place]) for place in chosen], rng)
-        if machine in is_new:
-            _look_experienced(world, core, rng)
-
-
-def _buckets(numbers: Sequence[int], own: int, k: int, rng: random.Random) -> Iterator[list[int]]:
-    """Who is in each bucket of `own`, by place in the sorted `numbers`, the nearest bucket first."""
-    closer = 0
+def _buckets(numbers: Sequence[int], table: RoutingTable, rng: random.Random) -> Iterator[list[int]]:
+    """Who is in each bucket of a table, by place in the sorted `numbers`, the nearest bucket first."""
+    own, k, closer = as_int(table.own), table.k, 0
     for low, high in reversed(list(_ranges(numbers, own))):
         if high - low <= k:
             yield list(range(low, high))
@@ -99,33 +66,8 @@ def _ranges(numbers: Sequence[int], own: int) -> Iterator[tuple[int, int]]:
         low, high = mine
 
 
-def _introduce(
-    world: World, core: Core, own: Contact, others: Sequence[tuple[Core, Contact]], rng: random.Random
-) -> None:
-    """They have answered each other, at some time within the last refresh interval."""
-    now, interval = world.now, core.config.kademlia.refresh_interval
-    delay = world.network.conditions.delay
-    table, peers, endpoint = core.table, core.rpc.peers, own.endpoint
-    ages = sorted((rng.random() * interval for _ in others), reverse=True)
-    for age, (other, contact) in zip(ages, others, strict=True):
-        at, theirs = now - age, contact.endpoint
-        table.on_answer(contact, at)
-        # The other one may have been introduced to this one already: then each is proven to the other.
-        if not peers.is_proven(theirs):
-            round_trip = 2 * delay(0.5)
-            peers.on_answer(theirs, at, round_trip=round_trip, version=VERSION).knows_us = True
-            back = other.rpc.peers.on_answer(endpoint, at, round_trip=round_trip, version=VERSION)
-            back.knows_us = True
-    if others:
-        # Somebody has answered just now: whoever fails next is judged at once.
-        table.on_answer(others[-1][1], now)
-
-
-def _look_experienced(world: World, core: Core, rng: random.Random) -> None:
-    """Its buckets were refreshed, each at some time within the last interval, and it knows of others."""
-    interval = core.config.kademlia.refresh_interval
-    buckets = core.table.buckets()
+def _refresh(table: RoutingTable, rng: random.Random, now: float, interval: float) -> None:
+    """Its buckets were refreshed, each at some time within the last interval."""
+    buckets = table.buckets()
     for index in range(buckets[0].index if buckets else ID_BITS, ID_BITS):
-        core.table.touch(random_id_in_bucket(core.id, index, rng), world.now - rng.random() * interval)
-    for bucket in buckets[:1]:
-        core.membership.on_answer(bucket.contacts[0], is_ours=True)
+        table.touch(random_id_in_bucket(table.own, index, rng), now - rng.random() * interval)

@@ -12,7 +12,6 @@ import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -20,25 +19,22 @@ import trio
 from camomile_trio.config import Config
 from camomile_trio.errors import CamomileError
 from camomile_trio.identity import KeyPair
-from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.events import Event, ReadyChanged
-from camomile_trio.node.node import open_node
+from camomile_trio.kademlia.ids import ID_BYTES, Key
+from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
+from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.ledger import Ledger, Operation
-from camomile_trio.simulation.machine import Condition, Life, Machine, cut_off
+from camomile_trio.simulation.lookups import Truth
+from camomile_trio.simulation.machine import Condition, Crashed, Life, Machine
 from camomile_trio.simulation.network import MemoryNetwork
-from camomile_trio.simulation.outcome import Claim, Violation
-from camomile_trio.simulation.progress import Progress
+from camomile_trio.simulation.outcome import Claim, Progress, Violation
 from camomile_trio.simulation.tombstones import Tombstones
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.users import Users
-from camomile_trio.simulation.warm import settle_warm
-
-if TYPE_CHECKING:
-    from camomile_trio.simulation.figures import Figures
+from camomile_trio.simulation.warm import lay_out
 
 # The name that every machine joins by, and how many machines stand behind it: as with a name service, the first ones
 # that run.
@@ -48,6 +44,7 @@ PORT = 8118
 # Who leaves within so many deadlines of handing over after a fault may find nobody who takes anything.
 TOGETHER = 3
 MOST_VIOLATIONS = 100  # kept; all are counted
+PROBES_A_SECOND = 50.0
 
 
 class World:
@@ -67,18 +64,26 @@ class World:
         self.seed = seed
         # Whether `settle` lays out tables instead of having nodes join.
         self.is_warm = is_warm
-        # What is measured; set by whoever measures.
-        self.figures: Figures | None = None
         self.config = config
         self.network = network
         self.trace = trace
         self.progress = progress
         self.rng = self.generator("world")
         self.ledger = Ledger(trio.current_time, self.clock_spread)
-        self.users = Users(self, self.ledger, self.generator("users"))
         self.machines: list[Machine] = []
-        self.moves = 0  # how often machines have changed places
-        self.tombstones = Tombstones(self)
+        self._at: dict[bytes, Machine] = {}  # by ip: each machine has one of its own
+        self.users = Users(
+            seed=seed,
+            machines=self.machines,
+            ledger=self.ledger,
+            progress=progress,
+            rng=self.generator("users"),
+            is_troubled=lambda: self.is_troubled,
+            on_operation=self.on_operation,
+        )
+        self.tombstones = Tombstones(self.machines, self._on_forget_lost)
+        self.truth = Truth(self.reaches, lambda target: target in self.users.values)
+        self._probes = 0  # rounds of them
         # Whether there is anybody in the network who is no machine: a classic node, or a stranger.
         self.has_strangers = False
         # Told of every event of every node, and of every operation's end.
@@ -191,7 +196,12 @@ class World:
             rng_of_life=functools.partial(self.generator, "life", number),
         )
         self.machines.append(machine)
+        self._at[machine.endpoint.ip] = machine
         return machine
+
+    def machine_at(self, endpoint: Endpoint) -> Machine | None:
+        """The machine with this address, up or down; None of anybody else. Streams come from ports of their own."""
+        return self._at.get(endpoint.ip)
 
     async def settle(
         self,
@@ -220,11 +230,25 @@ class World:
     async def settle_warm(
         self, count: int, *, config: Config | None = None, is_ephemeral: bool = False
     ) -> list[Machine]:
-        """`count` more machines with tables as after a long life, at once and without a message."""
-        return await settle_warm(self, count, config=config, is_ephemeral=is_ephemeral)
+        """`count` more machines with tables as after a long life, at once and without a message.
 
-    async def start(self, machine: Machine, *, on_new_disk: bool = False) -> None:
-        """Its node starts, on what its disk still has; returns once it runs, which is before it has joined."""
+        In their first life they look no names up: without one to ask, each is ready at once.
+        """
+        self.progress.begin("laying out tables", count)
+        newcomers = [self.new_machine(config=config, is_ephemeral=is_ephemeral) for _ in range(count)]
+        for machine in newcomers:
+            machine.life.table = machine.new_table()
+        lay_out([*self.up, *newcomers], newcomers, functools.partial(self.generator, "warm"), self.now)
+        for machine in newcomers:
+            await self.start(machine, table=machine.table)
+            self.progress.advance(1)
+        return newcomers
+
+    async def start(self, machine: Machine, *, on_new_disk: bool = False, table: RoutingTable | None = None) -> None:
+        """Its node starts, on what its disk still has; returns once it runs, which is before it has joined.
+
+        `table`: a routing table that has contacts already. The node asks no names then.
+        """
         if machine.condition is not Condition.DOWN:
             return
         if machine.disk is not None:
@@ -233,8 +257,10 @@ class World:
                     machine.disk.wipe()
         elif machine.lives:
             machine.identity = KeyPair.new(self.generator("identity", machine.number, machine.lives))
-        machine.life = Life()
+        machine.life = Life(table=table or machine.new_table())
         machine.lives += 1
+        # Whoever comes first has nobody to ask; when it comes back it has.
+        has_names = table is None and (machine.number > 0 or machine.lives > 1)
         machine.why_not = ""
         machine.condition = Condition.UP
         machine.up_since = self.now
@@ -247,7 +273,7 @@ class World:
             id=machine.id.hex(),
             clock_off_by_ms=round(machine.clock.off_by),
         )
-        self._nursery.start_soon(self._live, machine, machine.life)
+        self._nursery.start_soon(self._live, machine, machine.life, has_names)
         await machine.life.opened.wait()
 
     async def wait_ready(self, machines: Iterable[Machine], patience: float) -> bool:
@@ -264,7 +290,10 @@ class World:
             return
         self.note("crash", machine=machine.number, power_loss=power_loss)
         self.tombstones.on_going(machine)
-        self._cut_off(machine)
+        if machine.condition is Condition.PAUSED:
+            self.end_trouble(f"machine {machine.number} is paused")
+        self._kill(machine)
+        machine.life.send_users_away()
         if machine.disk is not None:
             if power_loss:
                 machine.disk.lose_power()
@@ -290,7 +319,7 @@ class World:
             # Otherwise it hands over, and nothing goes with it.
             self.tombstones.on_going(machine)
         machine.condition = Condition.LEAVING
-        self._send_users_away(machine)
+        machine.life.send_users_away()
         machine.life.leave.set()
         await machine.life.gone.wait()
 
@@ -298,7 +327,8 @@ class World:
         """Two machines that are down will come back at each other's address."""
         assert one.condition is other.condition is Condition.DOWN
         one.endpoint, other.endpoint = other.endpoint, one.endpoint
-        self.moves += 1
+        for machine in (one, other):
+            self._at[machine.endpoint.ip] = machine
         self.note("change_places", machines=[one.number, other.number])
 
     def pause(self, machine: Machine) -> None:
@@ -314,14 +344,14 @@ class World:
             self.network.resume(machine.endpoint)
             self.end_trouble(f"machine {machine.number} is paused")
 
-    async def _live(self, machine: Machine, life: Life) -> None:
+    async def _live(self, machine: Machine, life: Life, has_names: bool) -> None:
         try:
             with life.scope:
-                await self._run_node(machine, life)
+                await self._run_node(machine, life, has_names)
         finally:
             if machine.life is life:
-                self._send_users_away(machine)
-                machine.node = None
+                life.send_users_away()
+                machine.node, machine.is_member = None, False
                 machine.condition = Condition.DOWN
                 machine.down_since = self.now
                 self.stir()
@@ -329,34 +359,14 @@ class World:
             life.opened.set()
             life.gone.set()
 
-    async def _run_node(self, machine: Machine, life: Life) -> None:
+    async def _run_node(self, machine: Machine, life: Life, has_names: bool) -> None:
         try:
-            # Whoever comes first has nobody to ask; when it comes back it has.
-            is_first = machine.number == 0 and machine.lives == 1
-            async with open_node(
-                attrs.evolve(machine.config, join=()) if is_first else machine.config,
-                transport=self.network.open(machine.endpoint),
-                storage=machine.disk.open() if machine.disk is not None else None,
-                wall_clock=machine.clock,
-                rng=machine.rng_of_life(machine.lives),
-                identity=machine.identity,
-                publisher=machine.publisher,
-                resolver=functools.partial(self._resolve, machine),
-            ) as node:
-                machine.node = node
-                with contextlib.ExitStack() as watching:
-                    for observer in self.observers:
-                        watching.enter_context(node.events.watch(functools.partial(observer, machine)))
-                    if node.ready:
-                        # It has been since before anybody could watch it.
-                        for observer in self.observers:
-                            observer(machine, ReadyChanged(ready=True, because=""))
-                    life.opened.set()
-                    try:
-                        await life.leave.wait()
-                    except trio.Cancelled:
-                        cut_off(node)
-                        raise
+            life.storage = machine.open_storage()
+            try:
+                await self._open_node(machine, life, has_names)
+            except* Crashed:
+                # As every process that is killed.
+                pass
         except CamomileError as error:
             if machine.node is not None:
                 self.violated("no exception leaves a node", "none", repr(error), machine)
@@ -366,17 +376,46 @@ class World:
             # Whatever a node raises is a finding: the run goes on, and says so at its end.
             self.violated("no exception leaves a node", "none", repr(error), machine)
 
-    def _cut_off(self, machine: Machine) -> None:
-        if machine.condition is Condition.PAUSED:
-            self.end_trouble(f"machine {machine.number} is paused")
-        if machine.node is not None:
-            self.network.crash(machine.endpoint)
-            cut_off(machine.node)
-        self._send_users_away(machine)
+    async def _open_node(self, machine: Machine, life: Life, has_names: bool) -> None:
+        async with open_node(
+            machine.config if has_names else attrs.evolve(machine.config, join=()),
+            transport=machine.open_transport(self.network),
+            storage=life.storage,
+            wall_clock=machine.clock,
+            rng=machine.rng_of_life(machine.lives),
+            identity=machine.identity,
+            publisher=machine.publisher,
+            resolver=functools.partial(self._resolve, machine),
+            table=life.table,
+        ) as node:
+            machine.node = node
+            with node.events.watch(functools.partial(self._on_event, machine)):
+                if node.ready:
+                    # It has been since before anybody could watch it.
+                    self._on_event(machine, ReadyChanged(ready=True, because=""))
+                life.opened.set()
+                try:
+                    await life.leave.wait()
+                except trio.Cancelled:
+                    self._kill(machine)
+                    raise
 
-    def _send_users_away(self, machine: Machine) -> None:
-        for scope in list(machine.life.users):
-            scope.cancel()
+    def _kill(self, machine: Machine) -> None:
+        """Its node sends and receives nothing any more, and its tasks end without a word."""
+        transport = machine.life.transport
+        if transport is not None and machine.node is not None:
+            if self.network.is_open(machine.endpoint):
+                self.network.crash(machine.endpoint)
+            transport.kill()
+
+    def _on_event(self, machine: Machine, event: Event) -> None:
+        if isinstance(event, ReadyChanged):
+            machine.is_member = event.ready
+            self.truth.on_ready(machine, event)
+        elif isinstance(event, LookupEnded):
+            self.truth.on_lookup(machine, event)
+        for observer in self.observers:
+            observer(machine, event)
 
     async def _resolve(self, asker: Machine, host: str, port: int) -> list[Endpoint]:
         """The name service: the first machines that run. Raises OSError when there are none."""
@@ -443,20 +482,31 @@ class World:
 
     def holders(self, key: Key) -> list[Machine]:
         """The machines up whose nodes store the value's bytes, served or not."""
-        found = []
-        for machine in self.machines:
-            if machine.node is not None:
-                state = machine.node.core.storage.read(key)
-                if state is not None and state.size is not None:
-                    found.append(machine)
-        return found
+        return [machine for machine in self.machines if machine.holds(key)]
 
     def live_holders(self, key: Key) -> list[Machine]:
         """Those of the holders whose copy has a live lease, by their own clocks."""
-        found = []
-        for machine in self.holders(key):
-            assert machine.node is not None
-            state = machine.node.core.storage.read(key)
-            if state is not None and registers.is_live(state, machine.clock()):
-                found.append(machine)
-        return found
+        return [machine for machine in self.machines if machine.holds_live(key)]
+
+    async def probe_lookups(self, count: int) -> None:
+        """So many lookups of random ids at random machines, at a steady pace: how good tables are all over the ids."""
+        self._probes += 1
+        rng = self.generator("probes", self._probes)
+
+        async def look_up(target: bytes, node: Node) -> None:
+            with contextlib.suppress(CamomileError):
+                await node.ping(target)
+
+        self.progress.begin("probing", count)
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                serving = [each for each in self.machines if each.serves]
+                if serving:
+                    target = rng.randbytes(ID_BYTES)
+                    self.truth.probes[target] = None
+                    nursery.start_soon(rng.choice(serving).ask, functools.partial(look_up, target))
+                self.progress.advance(1)
+                await trio.sleep(1 / PROBES_A_SECOND)
+
+    def _on_forget_lost(self, forget: Operation) -> None:
+        self.note("forget_lost", key=forget.key.hex(), number=forget.number)

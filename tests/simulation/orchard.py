@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.simulation.ledger import OK
-from camomile_trio.simulation.run import Plan
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
 
 APPLE = b"an apple"

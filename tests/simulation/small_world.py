@@ -11,8 +11,8 @@ from camomile_trio.config import Config, Kademlia
 from camomile_trio.kademlia.ids import as_int
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
-from camomile_trio.simulation.run import Plan, simulate
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
 
 K = 4

@@ -7,10 +7,9 @@ import random
 import attrs
 import pytest
 
-from camomile_trio.simulation.churn import Churn, Sessions
-from camomile_trio.simulation.faults import start_mixed
-from camomile_trio.simulation.run import Plan, simulate
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.faults import Churn, Sessions, start_mixed
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
 
 

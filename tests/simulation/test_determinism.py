@@ -18,7 +18,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.world import World
 from tests.simulation.leaks import leaks
 from tests.simulation.orchard import ORCHARD, grow, plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.faults import faulty_disks, one_way_cuts, parted, slow_machines, some
 from camomile_trio.simulation.ledger import OK
-from camomile_trio.simulation.run import Plan, simulate
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
 
 

@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.simulation.outcome import Outcome
-from camomile_trio.simulation.readings import (
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import (
+    Plan,
+    Scenario,
     claim_all_read,
     claim_copies,
     claim_none_read,
@@ -15,8 +18,6 @@ from camomile_trio.simulation.readings import (
     lost,
     promised_with_holder,
 )
-from camomile_trio.simulation.run import Plan, simulate
-from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
 
 

@@ -10,7 +10,8 @@ import pytest
 import structlog
 import trio
 
-from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.trace import BEAT
 from camomile_trio.simulation.world import World
 from tests.simulation.orchard import ORCHARD, grow, plan

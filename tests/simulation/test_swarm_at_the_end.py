@@ -12,7 +12,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.node.node import Node
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Claim
-from camomile_trio.simulation.swarm import Conditions, Swarm
+from camomile_trio.simulation.scenarios.swarm import Conditions, Swarm
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import QUICK, put, run_world
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.scenarios import SCENARIOS
 
 # What each showed when it failed.

@@ -96,8 +96,7 @@ def test_a_new_disk_takes_it() -> None:
 def test_nodes_that_drop_it_are_not_excused() -> None:
     async def accident(world: World, machines: list[Machine], key: Key) -> None:
         for machine in machines[1:]:
-            assert machine.node is not None
-            machine.node.core.storage.remove(key)
+            machine.storage.remove(key)
         await world.crash_all(machines[1:])
         await world.start(machines[0])
 

@@ -6,6 +6,7 @@ import trio
 
 from camomile_trio.kademlia.ids import bucket_index
 from camomile_trio.simulation.ledger import OK
+from camomile_trio.simulation.lookups import PROBES, Verdict
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
 from tests.simulation.small_world import NODES, K, nearest, told
@@ -14,9 +15,8 @@ from tests.simulation.small_world import NODES, K, nearest, told
 def check_tables(machines: list[Machine]) -> None:
     """Every bucket has all that it can have, and the k closest are there."""
     for machine in machines:
-        assert machine.node is not None
         others = [each for each in machines if each is not machine]
-        table = machine.node.core.table
+        table = machine.table
         available = [bucket_index(machine.id, each.id) for each in others]
         for bucket in table.buckets():
             assert len(bucket.contacts) == min(K, available.count(bucket.index))
@@ -36,14 +36,8 @@ def test_a_warm_network_works_at_once_without_a_message_before() -> None:
             operation = await world.users.get(key)
             assert operation is not None
             assert operation.outcome == OK
-        assert world.figures is not None
-        await world.figures.probe_lookups(20)
-        assert world.figures.lookups["probes"]["exact_share"] == 1.0
-        # Who is in a table has answered its node, and has been answered by it.
-        for machine in machines:
-            assert machine.node is not None
-            dropped = machine.node.core.rpc.statistics.dropped
-            assert not dropped["unproven_endpoint"]
+        await world.probe_lookups(20)
+        assert world.truth.lookups[PROBES].verdicts == {Verdict.EXACT: 20}
 
     told(story, is_warm=True)
 
@@ -69,8 +63,7 @@ def test_who_comes_later_is_known_to_those_who_were_there() -> None:
 
     def check_near(machines: list[Machine]) -> None:
         for machine in machines:
-            assert machine.node is not None
-            known = [each.id for each in machine.node.core.table]
+            known = [each.id for each in machine.table]
             (neighbour,) = nearest([each for each in machines if each is not machine], machine.id, 1)
             assert neighbour.id in known
 

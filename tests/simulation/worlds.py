@@ -6,18 +6,17 @@ Rules of this file: worlds are made by `simulate`, as all are; only the properti
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from unittest import mock
 
 from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import Record
-from camomile_trio.simulation import run
 from camomile_trio.simulation.ledger import OK
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.properties.base import Property
-from camomile_trio.simulation.run import Plan, simulate
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan, Scenario
+from camomile_trio.simulation.trace import Teller
 from camomile_trio.simulation.world import World
 
 # A minute from one round of maintenance to the next.
@@ -29,7 +28,14 @@ QUICK = Config(
 Story = Callable[[World, list[Machine]], Awaitable[None]]
 
 
-def run_world(story: Story, *properties: Property, nodes: int = 8, seed: int = 1, config: Config = QUICK) -> Outcome:
+def run_world(
+    story: Story,
+    *properties: type[Property],
+    nodes: int = 8,
+    seed: int = 1,
+    config: Config = QUICK,
+    tell: Teller | None = None,
+) -> Outcome:
     """One run of a story, watched by these properties and no others."""
 
     async def settle_and_tell(world: World, count: int) -> None:
@@ -38,8 +44,7 @@ def run_world(story: Story, *properties: Property, nodes: int = 8, seed: int = 1
     scenario = Scenario(
         name="story", summary="A test's.", passes="as the test says", run=settle_and_tell, nodes=nodes, config=config
     )
-    with mock.patch.object(run, "all_properties", return_value=list(properties)):
-        return simulate(Plan(scenario=scenario, seed=seed))
+    return simulate(Plan(scenario=scenario, seed=seed), properties=properties, tell=tell)
 
 
 async def put(world: World, value: bytes = b"a plum", *, at: Machine | None = None, ttl: float | None = None) -> Key:
@@ -52,9 +57,7 @@ async def put(world: World, value: bytes = b"a plum", *, at: Machine | None = No
 
 def records_of(world: World, key: Key) -> tuple[Record, ...]:
     """The records that the first holder of a key has."""
-    node = world.holders(key)[0].node
-    assert node is not None
-    state = node.core.storage.read(key)
+    state = world.holders(key)[0].stored(key)
     assert state is not None
     return tuple(register.record for register in state.registers)
 

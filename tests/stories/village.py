@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import attrs
 import trio
@@ -14,7 +14,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.node import Node, open_node
-from camomile_trio.simulation.machine import cut_off
+from camomile_trio.simulation.machine import Crashed, KillableTransport
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.base import Storage
 
@@ -38,6 +38,7 @@ class Inhabitant:
     node: Node
     endpoint: Endpoint
     _network: MemoryNetwork
+    _transport: KillableTransport
     _leave: trio.Event
     _gone: trio.Event
     _life: trio.CancelScope
@@ -55,8 +56,9 @@ class Inhabitant:
         await self._gone.wait()
 
     def end_at_once(self) -> None:
-        """Its tasks and its block are cancelled; others may still send to it."""
-        cut_off(self.node)
+        """Its tasks end as those of a process that is killed, and its block is cancelled; others may still send to
+        it."""
+        self._transport.kill()
         self._life.cancel()
 
 
@@ -107,24 +109,29 @@ class Village:
 
         wall_clock = WallClock(clock_error)
 
-        async def live(task_status: trio.TaskStatus[Node]) -> None:
-            with life:
-                async with open_node(
-                    config,
-                    transport=self.network.open(endpoint),
-                    storage=storage,
-                    wall_clock=wall_clock,
-                    rng=rng,
-                    identity=identity,
-                    publisher=publisher or self.publisher,
-                    resolver=resolver,
-                ) as node:
-                    task_status.started(node)
-                    await leave.wait()
+        async def live(task_status: trio.TaskStatus[tuple[Node, KillableTransport]]) -> None:
+            try:
+                with life:
+                    async with self.network.open(endpoint) as opened:
+                        transport = KillableTransport(opened)
+                        async with open_node(
+                            config,
+                            transport=nullcontext(transport),
+                            storage=storage,
+                            wall_clock=wall_clock,
+                            rng=rng,
+                            identity=identity,
+                            publisher=publisher or self.publisher,
+                            resolver=resolver,
+                        ) as node:
+                            task_status.started((node, transport))
+                            await leave.wait()
+            except* Crashed:
+                pass
             gone.set()
 
-        node = await self._nursery.start(live)
-        inhabitant = Inhabitant(node, endpoint, self.network, leave, gone, life, wall_clock)
+        node, transport = await self._nursery.start(live)
+        inhabitant = Inhabitant(node, endpoint, self.network, transport, leave, gone, life, wall_clock)
         self.inhabitants.append(inhabitant)
         self.everybody.append(inhabitant)
         self._built += 1

@@ -10,7 +10,7 @@ from unittest import mock
 import attrs
 import pytest
 
-from camomile_trio.simulation.properties import all_properties
+from camomile_trio.simulation.properties import PROPERTIES
 from camomile_trio.simulation.scenarios import SCENARIOS
 from tests import mutants as of_records
 from tools.mutants import runs
@@ -29,7 +29,7 @@ def test_a_defect_can_still_be_made_where_it_shows(mutant: Mutant) -> None:
     for path, text in mutated(mutant.edits, ROOT / PACKAGE).items():
         compile(text, path, "exec")
     assert mutant.scenario in SCENARIOS
-    rules = [each.name for each in all_properties()]
+    rules = [each.name for each in PROPERTIES]
     for name in mutant.caught_by:
         assert name in rules or name in SOURCES, f"nothing is called {name!r}"
 

@@ -76,14 +76,9 @@ class Amplification(Property):
     name = "forged addresses get three times their bytes at most"
     watches_packets = True
 
-    def __init__(self) -> None:
-        self._world: World | None = None
-        self._machines: dict[Endpoint, Machine] = {}
-        self._moves = 0  # that `_machines` knows of
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
         self._books: dict[Endpoint, Book] = {}
-
-    async def watch(self, world: World) -> None:
-        self._world = world
 
     def on_sent(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
         account = self._account(source, destination)
@@ -103,7 +98,7 @@ class Amplification(Property):
             is_repeat = account.asked.get(packet.session, False)
             # A request that goes out while another is being received goes with its answer. In the same moment somebody
             # else may have been heard, who has named this address.
-            is_being_received = account.heard_at == self._now() and self._books[source].heard == destination
+            is_being_received = account.heard_at == self.world.now and self._books[source].heard == destination
             goes_with = isinstance(packet.message, Ping) and is_being_received
             account.asked[packet.session] = is_repeat or goes_with
             if is_repeat or goes_with:
@@ -123,7 +118,7 @@ class Amplification(Property):
             return
         if not isinstance(packet.message, ANSWER_TYPES):
             account.received += len(payload)
-            account.heard_at = self._now()
+            account.heard_at = self.world.now
             account.is_classic = packet.version == 0
         elif packet.session in account.asked:
             account.is_proven = True
@@ -133,16 +128,11 @@ class Amplification(Property):
         if isinstance(packet.message, FindNode) and packet.message.target == packet.sender:
             # A node that joins: its operator has named the address.
             return
-        assert self._world is not None
-        now = self._now()
+        now = self.world.now
         if now - account.older < MINUTE:
             expected = f"two first requests a minute to {other}, which has never answered"
-            self._world.violated(self.name, expected, f"three in {now - account.older:.1f} s", self._machines[own])
+            self.world.violated(self.name, expected, f"three in {now - account.older:.1f} s", self._books[own].machine)
         account.older, account.newer = account.newer, now
-
-    def _now(self) -> float:
-        assert self._world is not None
-        return self._world.now
 
     def _account(self, own: Endpoint, other: Endpoint) -> Account | None:
         book = self._books.get(own)
@@ -153,38 +143,19 @@ class Amplification(Property):
         account = book.accounts.get(other)
         if account is None:
             account = book.accounts[other] = Account()
-            # In a warm world it has met everybody before there was anything to see.
-            assert self._world is not None
-            node = book.machine.node
-            if self._world.is_warm and node is not None:
-                account.is_proven = node.core.rpc.peers.is_proven(other)
         return account
 
     def _open_book(self, own: Endpoint) -> Book | None:
         """A new one for each life: a node that starts again has forgotten who has proven itself."""
-        machine = self._machines.get(own)
-        if machine is None or machine.endpoint != own:
-            machine = self._meet(own)
-        if machine is None:
+        machine = self.world.machine_at(own)
+        if machine is None or machine.number >= MOST_WATCHED or machine.endpoint != own:
             return None
         rate = float(machine.config.requests.classic_budget)
-        book = self._books[own] = Book(machine, machine.lives, Budget(rate, self._now()))
+        book = self._books[own] = Book(machine, machine.lives, Budget(rate, self.world.now))
         return book
 
-    def _meet(self, endpoint: Endpoint) -> Machine | None:
-        world = self._world
-        if world is None:
-            return None
-        if self._moves != world.moves:
-            self._moves = world.moves
-            self._machines.clear()
-        for machine in world.machines[len(self._machines) : MOST_WATCHED]:
-            self._machines[machine.endpoint] = machine
-        return self._machines.get(endpoint)
-
     def _count(self, own: Endpoint, other: Endpoint, account: Account, size: int) -> None:
-        assert self._world is not None
-        machine = self._machines[own]
+        machine = self._books[own].machine
         before = max(0, account.sent - MOST_TIMES * account.received)
         account.sent += size
         beyond = max(0, account.sent - MOST_TIMES * account.received)
@@ -192,10 +163,10 @@ class Amplification(Property):
             return
         if account.is_classic:
             rate = float(machine.config.requests.classic_budget)
-            if self._books[own].budget.spend(beyond - before, rate, self._now()):
+            if self._books[own].budget.spend(beyond - before, rate, self.world.now):
                 return
         expected = f"{MOST_TIMES * account.received} bytes at most to {other}, which sent {account.received}"
-        self._world.violated(self.name, expected, f"{account.sent} bytes", machine)
+        self.world.violated(self.name, expected, f"{account.sent} bytes", machine)
 
 
 def _is_answer_of_ours(payload: bytes) -> bool:

@@ -1,11 +1,11 @@
-"""Strangers send what they may not: questions from forged addresses, answers from others, forged and old words."""
+"""Machines of another kind are in the network: classic nodes of 2019, and strangers who send what they may not."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import attrs
 import trio
@@ -17,14 +17,97 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import FindNode, Message, NodeList, Packet, Ping, Pong, Store, StoreKind
 from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
+from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.network import MemoryTransport
-from camomile_trio.simulation.properties.looking import stored
 from camomile_trio.simulation.properties.promises import leases_of
-from camomile_trio.simulation.readings import claim_all_read, claim_none_read
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.scenario import Scenario, claim_all_read, claim_none_read, claim_share
+from camomile_trio.simulation.strangers import Stranger, open_stranger
 from camomile_trio.simulation.world import World
 from camomile_trio.wire.codec import decode_untrusted, encode
+
+FIRST_CLASSIC = "10.200.0.1:8118"
+HOURS = 2.0
+CLASSIC_VALUES = 20
+FORGOTTEN = 10
+
+
+async def _classic_mixed(world: World, nodes: int) -> None:
+    """A third of the network are classic nodes, which know no leases, no forgetting and no acknowledgement.
+
+    Both kinds have users, who put at nodes of their kind and read at the other; ours forget some of theirs.
+    """
+    count = nodes // 3
+    machines = await world.settle(nodes - count)
+    world.has_strangers = True
+    async with AsyncExitStack() as stack:
+        peers = await stack.enter_async_context(
+            open_classic_peers(
+                world.network, count, first=FIRST_CLASSIC, seed=world.generator("classic").getrandbits(32)
+            )
+        )
+        for peer in peers:
+            await peer.join(machines[0].endpoint)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        for peer in peers:
+            nursery.start_soon(peer.replicate)
+        keys = await world.users.put_many(2 * nodes)
+        values = [b"value %d of a classic user" % number for number in range(CLASSIC_VALUES)]
+        for number, value in enumerate(values):
+            await peers[number % count].put(value)
+        await trio.sleep(5.0)
+        await _claim_both_read(world, "at once", peers, keys, values)
+        before = len(world.ledger.operations)
+        forgotten = keys[:FORGOTTEN]
+        for key in forgotten:
+            await world.users.forget(key)
+        claim_share(world, "every forget succeeded", "forget", before, least=1.0)
+        world.progress.begin("replicating")
+        await world.users.keep_busy(HOURS * 3600.0, gets=0.1, puts=0.01)
+        claim_share(world, "every get succeeded", "get", before, least=1.0)
+        claim_share(world, "every put succeeded", "put", before, least=1.0)
+        kept = world.ledger.keys_that_are(Standing.PROMISED)
+        await _claim_both_read(world, f"after {HOURS:g} hours", peers, kept, values)
+        await claim_none_read(world, "what was forgotten is read at none of ours", forgotten)
+        wrong = [reason for peer in peers if (reason := _what_it_cannot_read(peer, peers))]
+        world.claim("classic nodes were sent only what they can read", not wrong, wrong[:3] or "nothing else")
+        nursery.cancel_scope.cancel()
+
+
+async def _claim_both_read(
+    world: World, when: str, peers: Sequence[ClassicPeer], keys: Sequence[Key], values: Sequence[bytes]
+) -> None:
+    await claim_all_read(world, f"{when} ours read what our users put", keys, within=2.0)
+    read = 0
+    for value in values:
+        operation = await world.users.get(Key.of(value))
+        read += operation is not None and operation.outcome == OK
+    world.claim(f"{when} ours read what classic users put", read == len(values), f"{read} of {len(values)}")
+    read = 0
+    for number, key in enumerate(keys):
+        read += await peers[number % len(peers)].get(key) is not None
+    world.claim(f"{when} classic nodes read what our users put", read == len(keys), f"{read} of {len(keys)}")
+
+
+def _what_it_cannot_read(peer: ClassicPeer, peers: Sequence[ClassicPeer]) -> str:
+    try:
+        peer.check({each.endpoint for each in peers})
+    except AssertionError as error:
+        return f"{peer.endpoint}: {error}"
+    return ""
+
+
+_CLASSIC_MIXED = (
+    Scenario(
+        name="classic-mixed",
+        summary="A third of the nodes are classic ones of 2019; both kinds have users.",
+        passes="each kind reads what the other's users put; ours forget; classic nodes can read all they are sent",
+        run=_classic_mixed,
+        nodes=36,
+        tick=0.001,
+    ),
+)
+
 
 SILENT, TWO_FACED, ELSEWHERE, LIAR = (Endpoint.parse(f"10.9.9.{number}:8118") for number in (1, 2, 3, 4))
 VALUES = 20
@@ -34,14 +117,13 @@ PAUSE = 20.0
 
 
 @attrs.define(eq=False)
-class Stranger:
-    """Somebody who is no machine of ours. It answers pings through `mouth`, which may have another address."""
+class Impostor(Stranger):
+    """It answers pings from `mouth`, which may be another address than the one that was asked."""
 
     pair: KeyPair
-    ear: MemoryTransport
-    mouth: MemoryTransport | None  # None: it never answers
-    network: bytes
+    mouth: Endpoint | None  # None: it never answers
     rng: random.Random
+    network: bytes = network_id("camomile")
     tokens: dict[Endpoint, bytes] = attrs.field(factory=dict)
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
@@ -56,41 +138,30 @@ class Stranger:
             challenge = packet.message.challenge
             signature = sign_pong(challenge, self.pair, self.network)
             pong = Pong(challenge, self.pair.public, signature, source, 0)
-            self.mouth.send(encode(Packet(packet.session, self.pair.node_id, pong, 1, b"", None)), source)
+            answer = Packet(packet.session, self.pair.node_id, pong, 1, b"", None)
+            self.transport.forge(encode(answer), source, source=self.mouth)
 
-    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
-        return None
-
-    def send(self, message: Message, to: Endpoint) -> None:
+    def request(self, message: Message, to: Endpoint) -> None:
         """A request of its own, as small as it can be."""
-        self.ear.send(encode(Packet(self.rng.randbytes(32), self.pair.node_id, message, 1, b"", None)), to)
+        self.transport.send(encode(Packet(self.rng.randbytes(32), self.pair.node_id, message, 1, b"", None)), to)
 
     def ask(self, to: Endpoint) -> None:
-        self.send(FindNode(NodeId(self.rng.randbytes(32))), to)
+        self.request(FindNode(NodeId(self.rng.randbytes(32))), to)
 
     def store(self, key: Key, value: bytes | None, row: RecordRow, to: Endpoint) -> None:
-        self.send(Store(StoreKind.PUBLISH, key, value, (row,), self.tokens.get(to, b"")), to)
+        self.request(Store(StoreKind.PUBLISH, key, value, (row,), self.tokens.get(to, b"")), to)
 
 
-@asynccontextmanager
-async def _open(world: World, ear: Endpoint, *, mouth: Endpoint | None) -> AsyncIterator[Stranger]:
-    """A stranger, for the length of the block."""
-    rng = world.generator("stranger", ear)
-    async with world.network.open(ear) as hears, trio.open_nursery() as nursery:
-        if mouth is None or mouth == ear:
-            stranger = Stranger(KeyPair.new(rng), hears, hears if mouth else None, network_id("camomile"), rng)
-            await nursery.start(hears.serve, stranger)
-            yield stranger
-        else:
-            async with world.network.open(mouth) as speaks:
-                stranger = Stranger(KeyPair.new(rng), hears, speaks, network_id("camomile"), rng)
-                await nursery.start(hears.serve, stranger)
-                yield stranger
-        nursery.cancel_scope.cancel()
+def _open(world: World, at: Endpoint, *, mouth: Endpoint | None) -> AbstractAsyncContextManager[Impostor]:
+    rng = world.generator("stranger", at)
+    return open_stranger(world.network, at, lambda transport: Impostor(transport, KeyPair.new(rng), mouth, rng))
 
 
-async def run(world: World, nodes: int) -> None:
-    """Meanwhile nobody else does anything, so whatever happens is their doing."""
+async def _strangers(world: World, nodes: int) -> None:
+    """Strangers send what they may not: questions from forged addresses, answers from others, forged and old words.
+
+    Meanwhile nobody else does anything, so whatever happens is their doing.
+    """
     world.has_strangers = True
     machines = await world.settle(nodes)
     keys = await world.users.put_many(VALUES)
@@ -116,18 +187,21 @@ async def run(world: World, nodes: int) -> None:
             for machine in machines:
                 liar.store(key, None, forged.row(), machine.endpoint)
         await trio.sleep(PAUSE)
-        running = [machine.node.core for machine in machines if machine.node is not None]
+        believers = [machine.number for machine in machines if two_faced.pair.node_id in machine.table]
         world.claim(
             "nobody believes an answer that comes from another address than was asked",
-            not any(core.rpc.peers.is_proven(TWO_FACED) or two_faced.pair.node_id in core.table for core in running),
-            f"{len(running)} nodes",
+            not believers,
+            believers or "none",
         )
-        world.claim(
-            "who answers as it should is believed",
-            all(core.rpc.peers.is_proven(LIAR) for core in running),
-            f"{len(running)} nodes",
-        )
-        taken = [machine.number for machine in machines if stored(machine, Key.of(value)) is not None]
+        welcome = b"the liar has answered as it should"
+        lease = leases.new_lease(Key.of(welcome), liar.pair.public, seen=0, now=wall, life_ms=3_600_000)
+        row = sign_record(lease, liar.pair, liar.network).row()
+        for machine in machines:
+            liar.store(Key.of(welcome), welcome, row, machine.endpoint)
+        await trio.sleep(PAUSE)
+        holders = sum(machine.holds(Key.of(welcome)) for machine in machines)
+        world.claim("who answers as it should is believed", holders == nodes, f"{holders} nodes")
+        taken = [machine.number for machine in machines if machine.stored(Key.of(value)) is not None]
         world.claim("nobody stores what comes from an address that nobody has proven", not taken, taken or "nobody did")
         forgotten = keys[:REPLAYED]
         replayed = {key: [lease.row() for lease in _leases(machines[0], key)] for key in forgotten}
@@ -143,17 +217,20 @@ async def run(world: World, nodes: int) -> None:
 
 
 def _leases(machine: Machine, key: Key) -> list[Record]:
-    state = stored(machine, key)
+    state = machine.stored(key)
     return leases_of(state) if state is not None else []
 
 
-SCENARIOS = (
+_STRANGERS = (
     Scenario(
         name="strangers",
         summary="Strangers ask from forged addresses, answer from others, forge words, and repeat old ones.",
         passes="nobody is answered too much, believed, stored or obeyed that should not be",
-        run=run,
+        run=_strangers,
         nodes=12,
         tick=0.001,
     ),
 )
+
+
+SCENARIOS = (*_CLASSIC_MIXED, *_STRANGERS)

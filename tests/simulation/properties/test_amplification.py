@@ -13,12 +13,10 @@ from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import VERSION as VERSION_1
 from camomile_trio.kademlia.messages import Message, NodeList, Packet, Ping, Pong
 from camomile_trio.node import inbox
-from camomile_trio.node.inbox import Inbox
-from camomile_trio.node.peers import Peer
-from camomile_trio.simulation.classic_peer import ClassicPeer
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.amplification import Amplification
 from camomile_trio.simulation.raw_packets import SENDER, SESSION, Kind, field
+from camomile_trio.simulation.strangers import Stranger, open_stranger
 from camomile_trio.simulation.world import World
 from camomile_trio.wire.codec import encode
 from tests.simulation.worlds import broken_rules, run_world
@@ -37,13 +35,11 @@ def find_node(rng: random.Random, padding: int) -> bytes:
 async def a_stranger_asks(world: World, machines: list[Machine]) -> None:
     """From an address at which nobody answers, as if it were forged."""
     rng = world.generator("stranger")
-    async with world.network.open(STRANGER) as transport, trio.open_nursery() as nursery:
-        await nursery.start(transport.serve, ClassicPeer(rng.randbytes(32), transport, rng, is_silent=True))
+    async with open_stranger(world.network, STRANGER, Stranger) as stranger:
         for padding in (0, 0, 100, 400):
             for machine in machines:
-                transport.send(find_node(rng, padding), machine.endpoint)
+                stranger.transport.send(find_node(rng, padding), machine.endpoint)
             await trio.sleep(20)
-        nursery.cancel_scope.cancel()
 
 
 async def crashes_and_returns(world: World, machines: list[Machine]) -> None:
@@ -56,62 +52,66 @@ async def crashes_and_returns(world: World, machines: list[Machine]) -> None:
 
 
 def test_strangers_and_friends_get_no_more_than_they_may() -> None:
-    assert not broken_rules(run_world(a_stranger_asks, Amplification()))
-    assert not broken_rules(run_world(crashes_and_returns, Amplification()))
+    assert not broken_rules(run_world(a_stranger_asks, Amplification))
+    assert not broken_rules(run_world(crashes_and_returns, Amplification))
 
 
 def test_more_than_that_is_seen() -> None:
     with mock.patch.object(inbox, "AMPLIFICATION", 30):
-        outcome = run_world(a_stranger_asks, Amplification())
+        outcome = run_world(a_stranger_asks, Amplification)
     assert broken_rules(outcome) == [Amplification.name]
     assert any(str(STRANGER) in each.expected for each in outcome.violations)
 
 
-def test_a_third_first_request_in_a_minute_is_seen() -> None:
+def packet(rng: random.Random, sender: NodeId, message: Message) -> bytes:
+    return encode(Packet(rng.randbytes(32), sender, message, VERSION_1))
+
+
+@pytest.mark.parametrize("requests", [2, 3])
+def test_a_third_first_request_in_a_minute_is_seen(requests: int) -> None:
     async def story(world: World, machines: list[Machine]) -> None:
-        node = machines[0].node
-        assert node is not None
-        for _ in range(3):
-            await node.core.rpc.ask(STRANGER, node.core.rpc.new_ping(), node=None)
+        rng, judge = world.generator("stranger"), Amplification(world)
+        for _ in range(requests):
+            asked = packet(rng, machines[0].id, Ping(bytes(32)))
+            judge.on_sent(world.now, machines[0].endpoint, STRANGER, asked)
             await trio.sleep(10)
 
-    assert not broken_rules(run_world(story, Amplification()))
-    with mock.patch.object(Peer, "may_ask_first", return_value=True):
-        outcome = run_world(story, Amplification())
-    assert broken_rules(outcome) == [Amplification.name]
-    assert "first requests" in outcome.violations[0].expected
+    outcome = run_world(story)
+    assert broken_rules(outcome) == ([Amplification.name] if requests == 3 else [])
+    assert all("first requests" in each.expected for each in outcome.violations)
 
 
-def test_a_ping_that_is_not_counted_with_the_answer_is_seen() -> None:
-    whole = Inbox._answer
+@pytest.mark.parametrize("pings", [0, 1])
+def test_a_ping_that_goes_with_an_answer_counts_with_it(pings: int) -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        judge, own, rng = Amplification(world), machines[0].endpoint, world.generator("stranger")
+        theirs, ours = NodeId(rng.randbytes(32)), machines[0].id
+        question = packet(rng, theirs, Ping(bytes(32)))
+        pong = packet(rng, ours, Pong(bytes(32), bytes(32), bytes(64), STRANGER, 1 << 40))
+        ping = packet(rng, ours, Ping(bytes(32)))
+        assert 3 * len(question) - len(ping) < len(pong) <= 3 * len(question)
+        judge.on_received(world.now, STRANGER, own, question)
+        judge.on_sent(world.now, own, STRANGER, pong)
+        for _ in range(pings):
+            judge.on_sent(world.now, own, STRANGER, ping)
 
-    def answer(self: Inbox, *args: object) -> int:
-        packet, source, message, allowance = args
-        assert isinstance(allowance, float | int)
-        return whole(self, packet, source, message, allowance + 240)  # type: ignore[arg-type]
-
-    with mock.patch.object(Inbox, "_answer", answer):
-        assert broken_rules(run_world(a_stranger_asks, Amplification())) == [Amplification.name]
+    assert broken_rules(run_world(story)) == [Amplification.name] * pings
 
 
 @pytest.mark.parametrize("somebody_else", [True, False])
 def test_a_ping_belongs_to_what_is_being_received_and_not_to_what_came_just_before(somebody_else: bool) -> None:
     """Seed 1485 of the swarm: in the moment of a stranger's ping somebody else's answer named the stranger."""
-    judge = Amplification()
 
     async def story(world: World, machines: list[Machine]) -> None:
-        own, friend = machines[0].endpoint, machines[1].endpoint
+        judge, own, friend = Amplification(world), machines[0].endpoint, machines[1].endpoint
         rng = world.generator("stranger")
         theirs, ours = NodeId(rng.randbytes(32)), NodeId(rng.randbytes(32))
-
-        def packet(sender: NodeId, message: Message) -> bytes:
-            return encode(Packet(rng.randbytes(32), sender, message, VERSION_1))
-
-        judge.on_received(world.now, STRANGER, own, packet(theirs, Ping(bytes(32))))
-        judge.on_sent(world.now, own, STRANGER, packet(ours, Pong(bytes(32), bytes(32), bytes(64), STRANGER, 1 << 40)))
+        pong = Pong(bytes(32), bytes(32), bytes(64), STRANGER, 1 << 40)
+        judge.on_received(world.now, STRANGER, own, packet(rng, theirs, Ping(bytes(32))))
+        judge.on_sent(world.now, own, STRANGER, packet(rng, ours, pong))
         if somebody_else:
-            judge.on_received(world.now, friend, own, packet(ours, NodeList()))
-        judge.on_sent(world.now, own, STRANGER, packet(ours, Ping(bytes(32))))
+            judge.on_received(world.now, friend, own, packet(rng, ours, NodeList()))
+        judge.on_sent(world.now, own, STRANGER, packet(rng, ours, Ping(bytes(32))))
         await trio.lowlevel.checkpoint()
 
-    assert broken_rules(run_world(story, judge)) == ([] if somebody_else else [Amplification.name])
+    assert broken_rules(run_world(story)) == ([] if somebody_else else [Amplification.name])

@@ -1,51 +1,95 @@
-"""A node that works stays within its bounds; one whose bound is gone is seen."""
+"""A node that works stays within its bounds and leaves nothing behind; one that does not is seen."""
 
 from __future__ import annotations
+
+from unittest import mock
 
 import pytest
 import trio
 
-from camomile_trio.node.core import Core
+from camomile_trio.node.cache import Cache
+from camomile_trio.node.deadlines import Deadlines
+from camomile_trio.node.rpc import Rpc
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.properties.bounds import Bounds
+from camomile_trio.simulation.network import MemoryNetwork
+from camomile_trio.simulation.properties import bounds
+from camomile_trio.simulation.properties.bounds import Bounds, LeftBehind
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import QUICK, broken_rules, run_world
 
 
-def test_a_busy_world_stays_within_its_bounds() -> None:
+async def busy(world: World, machines: list[Machine]) -> None:
+    await world.users.keep_busy(60, puts=2, gets=5, forgets=0.5)
+    await world.crash(machines[-1])
+    await world.users.keep_busy(60, puts=2, gets=5, forgets=0.5)
+
+
+def test_a_busy_world_stays_within_its_bounds_and_leaves_nothing_behind() -> None:
+    assert not broken_rules(run_world(busy, Bounds, LeftBehind, nodes=16))
+
+
+def test_a_table_without_a_bound_is_seen() -> None:
     async def story(world: World, machines: list[Machine]) -> None:
-        await world.users.keep_busy(60, puts=2, gets=5, forgets=0.5)
-        await world.crash(machines[-1])
-        await world.users.keep_busy(60, puts=2, gets=5, forgets=0.5)
-
-    assert not broken_rules(run_world(story, Bounds(), nodes=16))
-
-
-def many_members(core: Core) -> None:
-    core.table.k = 50
-
-
-def much_cached(core: Core) -> None:
-    core.holdings.cache.bytes = QUICK.records.max_cache + 1
-
-
-def many_deadlines(core: Core) -> None:
-    for number in range(10_000):
-        core.rpc.deadlines.set(core.clock() + 1000 + number, lambda: None)
-
-
-@pytest.mark.parametrize(
-    ("lift", "what"), [(many_members, "members"), (much_cached, "cached"), (many_deadlines, "deadlines")]
-)
-def test_a_bound_that_is_gone_is_seen(lift: object, what: str) -> None:
-    async def story(world: World, machines: list[Machine]) -> None:
-        assert callable(lift)
         for machine in machines:
-            assert machine.node is not None
-            lift(machine.node.core)
+            machine.table.k = 50
         await world.settle(16)
         await trio.sleep(60)
 
-    outcome = run_world(story, Bounds(), nodes=4)
+    outcome = run_world(story, Bounds, nodes=4)
     assert broken_rules(outcome) == [Bounds.name]
+    assert "members" in outcome.violations[0].expected
+
+
+def test_a_cache_without_a_bound_is_seen() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        def keep(self: Cache, *args: object) -> None:
+            self.bytes = QUICK.records.max_cache + 1
+
+        with mock.patch.object(Cache, "keep", keep):
+            await busy(world, machines)
+
+    outcome = run_world(story, Bounds, nodes=8)
+    assert broken_rules(outcome) == [Bounds.name]
+    assert "cached" in outcome.violations[0].expected
+
+
+async def one_crashes(world: World, machines: list[Machine]) -> None:
+    await world.crash(machines[-1])
+    await world.users.keep_busy(30, puts=2, gets=5)
+    await trio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("of", "method", "what"), [(Rpc, "_fail", "requests_pending"), (Deadlines, "set", "requests_pending")]
+)
+def test_requests_that_never_end_are_seen(of: type, method: str, what: str) -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        with mock.patch.object(of, method, return_value=None):
+            await one_crashes(world, machines)
+
+    outcome = run_world(story, LeftBehind)
+    assert broken_rules(outcome) == [LeftBehind.name]
     assert what in outcome.violations[0].expected
+
+
+def test_timers_that_nobody_ends_are_seen() -> None:
+    with mock.patch.object(Deadlines, "__len__", return_value=10_000):
+        outcome = run_world(one_crashes, LeftBehind)
+    assert "deadlines_pending" in outcome.violations[0].expected
+
+
+def test_an_address_that_a_dead_machine_keeps_is_seen() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        await world.crash(machines[-1])
+        with mock.patch.object(MemoryNetwork, "is_open", return_value=True):
+            await trio.sleep(60)
+
+    assert broken_rules(run_world(story, LeftBehind)) == [LeftBehind.name]
+
+
+def test_a_task_that_outlives_its_node_is_seen() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        await trio.sleep(1)
+
+    with mock.patch.object(bounds, "tasks_below", return_value=["camomile_trio.node.join.Join.run"]):
+        assert broken_rules(run_world(story, LeftBehind)) == [LeftBehind.name]

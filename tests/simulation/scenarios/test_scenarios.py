@@ -10,7 +10,8 @@ import re
 
 import pytest
 
-from camomile_trio.simulation.run import Plan, simulate
+from camomile_trio.simulation.run import simulate
+from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.scenarios import SCENARIOS
 
 SMALL = {

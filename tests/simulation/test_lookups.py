@@ -8,8 +8,8 @@ import trio
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.node.events import LookupEnded, ReadyChanged
+from camomile_trio.simulation.lookups import Truth, Verdict
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.truth import Truth, Verdict
 from camomile_trio.simulation.world import World
 from tests.simulation.small_world import nearest, told
 
@@ -23,9 +23,9 @@ def ended(found: Sequence[Machine], *, seconds: float = 1.0) -> LookupEnded:
 
 def truth_about(world: World, machines: list[Machine]) -> Truth:
     """As if it had been there from the beginning."""
-    truth = Truth(world)
+    truth = Truth(world.reaches, lambda target: False)
     for machine in machines:
-        truth.on_event(machine, ReadyChanged(ready=True, because=""))
+        truth.on_ready(machine, ReadyChanged(ready=True, because=""))
     return truth
 
 
@@ -66,7 +66,7 @@ def test_who_came_or_went_meanwhile_makes_it_undecided() -> None:
         assert truth.judge(asker, ended(closest[1:5], seconds=1)) is Verdict.EXACT
         assert closest[0].node is not None
         await closest[0].node.wait_ready()
-        truth.on_event(closest[0], ReadyChanged(ready=True, because=""))
+        truth.on_ready(closest[0], ReadyChanged(ready=True, because=""))
         await trio.sleep(2)
         assert truth.judge(asker, ended(closest[:4], seconds=3)) is Verdict.UNDECIDED
         assert truth.judge(asker, ended(closest[:4], seconds=1)) is Verdict.EXACT

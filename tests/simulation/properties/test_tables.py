@@ -1,4 +1,4 @@
-"""The dead leave every table in time; whoever keeps them is seen, unless it could not know."""
+"""The dead leave every table in time and the living stay; a table that keeps or drops the wrong ones is seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from camomile_trio.errors import CamomileError
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.properties.no_dead import NoDead, bound
+from camomile_trio.simulation.properties.tables import Living, NoDead, dead_bound
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import broken_rules, run_world
 
@@ -19,7 +19,7 @@ from tests.simulation.worlds import broken_rules, run_world
 async def two_crash(world: World, machines: list[Machine]) -> None:
     """With no users about: it is maintenance alone that finds out."""
     await world.crash_all(machines[-2:])
-    await trio.sleep(bound(machines[0]) + 60)
+    await trio.sleep(dead_bound(machines[0]) + 60)
 
 
 def keep_everybody(self: RoutingTable, *args: object, **kwargs: object) -> bool:
@@ -27,12 +27,12 @@ def keep_everybody(self: RoutingTable, *args: object, **kwargs: object) -> bool:
 
 
 def test_the_dead_leave_all_tables() -> None:
-    assert not broken_rules(run_world(two_crash, NoDead()))
+    assert not broken_rules(run_world(two_crash, NoDead))
 
 
 def test_a_table_that_keeps_them_is_seen() -> None:
     with mock.patch.object(RoutingTable, "on_failure", keep_everybody):
-        outcome = run_world(two_crash, NoDead())
+        outcome = run_world(two_crash, NoDead)
     assert broken_rules(outcome) == [NoDead.name]
     assert outcome.violations[0].machine in range(6)
 
@@ -43,17 +43,17 @@ def test_who_comes_back_under_another_id_is_dead_under_the_old_one() -> None:
         await trio.sleep(30)
         await world.crash(guest)
         await world.start(guest)
-        await trio.sleep(bound(guest) + 60)
+        await trio.sleep(dead_bound(guest) + 60)
 
     def ignore(self: RoutingTable, *args: object) -> bool:
         return False
 
-    assert not broken_rules(run_world(story, NoDead()))
+    assert not broken_rules(run_world(story, NoDead))
     with (
         mock.patch.object(RoutingTable, "on_failure", keep_everybody),
         mock.patch.object(RoutingTable, "on_gone", ignore),
     ):
-        assert broken_rules(run_world(story, NoDead())) == [NoDead.name]
+        assert broken_rules(run_world(story, NoDead)) == [NoDead.name]
 
 
 def test_who_lived_in_between_begins_anew() -> None:
@@ -64,21 +64,21 @@ def test_who_lived_in_between_begins_anew() -> None:
         await world.crash(mayfly)
         await trio.sleep(5)  # it is found in tables, dead
         await world.start(mayfly)
-        await trio.sleep(bound(mayfly) + 60)
+        await trio.sleep(dead_bound(mayfly) + 60)
         await world.crash(mayfly)
         await trio.sleep(5)
 
-    assert not broken_rules(run_world(story, NoDead()))
+    assert not broken_rules(run_world(story, NoDead))
 
 
 def test_who_is_alone_is_not_blamed() -> None:
     async def story(world: World, machines: list[Machine]) -> None:
         await world.crash_all(machines[1:])
-        await trio.sleep(bound(machines[0]) + 60)
+        await trio.sleep(dead_bound(machines[0]) + 60)
         assert machines[0].node is not None
         assert machines[0].node.contacts()
 
-    assert not broken_rules(run_world(story, NoDead(), nodes=3))
+    assert not broken_rules(run_world(story, NoDead, nodes=3))
 
 
 def test_who_is_so_slow_that_every_answer_comes_too_late_is_not_blamed_when_it_hears_again() -> None:
@@ -90,7 +90,7 @@ def test_who_is_so_slow_that_every_answer_comes_too_late_is_not_blamed_when_it_h
         world.trouble("slow")
         world.network.set_slowness(slow.endpoint, 0.6 * slow.config.requests.deadline)
         await world.crash_all(machines[-2:])
-        await trio.sleep(bound(slow) + 60)
+        await trio.sleep(dead_bound(slow) + 60)
         world.network.set_slowness(slow.endpoint, 0.0)
         world.end_trouble("slow")
         for _ in range(60):
@@ -98,4 +98,45 @@ def test_who_is_so_slow_that_every_answer_comes_too_late_is_not_blamed_when_it_h
             with trio.move_on_after(1.0), contextlib.suppress(CamomileError):
                 await slow.node.get(Key.of(b"nobody has it, so that all are asked"))
 
-    assert not broken_rules(run_world(story, NoDead()))
+    assert not broken_rules(run_world(story, NoDead))
+
+
+async def crashes_and_a_partition(world: World, machines: list[Machine]) -> None:
+    await world.crash_all(machines[:2])
+    await trio.sleep(120)
+    world.part([machines[2:5], machines[5:]])
+    await trio.sleep(120)
+    world.heal()
+    await trio.sleep(120)
+
+
+def test_the_dead_and_the_cut_off_may_go() -> None:
+    assert not broken_rules(run_world(crashes_and_a_partition, Living))
+
+
+def drop_one(machines: list[Machine]) -> None:
+    table = machines[0].table
+    contact = next(iter(table))
+    assert table.on_gone(contact.id, contact.endpoint)
+
+
+def test_a_living_member_that_goes_while_nothing_is_wrong_is_seen() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        await trio.sleep(60)
+        drop_one(machines)
+        with mock.patch.object(RoutingTable, "on_answer", return_value=None):
+            await trio.sleep(10)
+
+    assert set(broken_rules(run_world(story, Living))) == {Living.name}
+
+
+def test_a_node_that_hears_nobody_may_drop_nobody() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        world.part([machines[:1], machines[1:]])
+        await trio.sleep(30)
+        drop_one(machines)
+        await trio.sleep(10)
+        assert "nobody has answered" in world.violations[0].seen
+        world.heal()
+
+    assert broken_rules(run_world(story, Living)) == [Living.name]
