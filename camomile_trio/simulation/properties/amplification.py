@@ -14,8 +14,17 @@ import attrs
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.messages import FindNode, Packet, Ping
-from camomile_trio.node.rpc import ANSWER_TYPES
+from camomile_trio.kademlia.messages import (
+    FindNode,
+    HaveResult,
+    NodeList,
+    Packet,
+    Ping,
+    Pong,
+    StoreResult,
+    TooLarge,
+    Value,
+)
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.base import Property
 from camomile_trio.simulation.world import World
@@ -25,6 +34,7 @@ MOST_WATCHED = 500
 # The rules' own numbers, and not the code's, which may be wrong.
 MOST_TIMES = 3
 MINUTE = 60.0  # s, in which two first requests may go out
+ANSWERS = (NodeList, StoreResult, Value, Pong, HaveResult, TooLarge)
 # How a packet of ours begins: a session, a sender, then a Pong, a Value or a NodeList.
 _SESSION_HEAD, _SENDER_HEAD, _ANSWER_TAGS = b"\x0a\x20", b"\x12\x20", frozenset((b"\x22", b"\x32", b"\x4a"))
 
@@ -90,7 +100,7 @@ class Amplification(Property):
         packet = _decoded(payload)
         if packet is None:
             return
-        if isinstance(packet.message, ANSWER_TYPES):
+        if isinstance(packet.message, ANSWERS):
             self._count(source, destination, account, len(payload))
         else:
             if packet.session not in account.asked:
@@ -116,7 +126,7 @@ class Amplification(Property):
         packet = _decoded(payload)
         if packet is None:
             return
-        if not isinstance(packet.message, ANSWER_TYPES):
+        if not isinstance(packet.message, ANSWERS):
             account.received += len(payload)
             account.heard_at = self.world.now
             account.is_classic = packet.version == 0
