@@ -12,7 +12,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.world import World
-from tests.simulation.small_world import NODES, K, told
+from tests.simulation.worlds import NODES, K, told
 
 
 def section(outcome: Outcome, *names: str) -> Mapping[str, object]:

@@ -1,4 +1,4 @@
-"""What links do to packets: by chance, but always the same chance."""
+"""What lies between two endpoints: what it does to packets, where it is cut, and whom NATs let in."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.simulation.links import LinkConditions, Links, StreamConditions, StreamFault
+from camomile_trio.simulation.links import Cuts, LinkConditions, Links, Nats, StreamConditions, StreamFault
 
-ALICE, BOB, CAROL = (Endpoint.parse(f"10.0.0.{number}:8118") for number in (1, 2, 3))
+ALICE, BOB, CAROL, DAVE = (Endpoint.parse(f"10.0.0.{number}:8118") for number in (1, 2, 3, 4))
 ROUGH = LinkConditions(latency=0.01, jitter=0.02, loss=0.2, duplication=0.2, reordering=0.3, reordering_delay=0.5)
 
 
@@ -272,3 +272,115 @@ def test_a_message_over_a_stream_takes_time_for_its_length() -> None:
     assert links.stream_delay(ALICE, BOB, 0) == 0.5
     assert links.stream_delay(ALICE, BOB, 4000) == 4.5
     assert delays(links, ALICE, BOB) == (0.5,)
+
+
+ENDPOINTS = [Endpoint.parse(f"10.0.0.{number}:8118") for number in range(1, 7)]
+
+
+def test_one_way_the_first_side_hears_the_second_which_does_not_hear_it() -> None:
+    cuts = Cuts()
+    cuts.partition([[ALICE], [BOB, CAROL]], one_way=True)
+    assert not cuts.block(BOB, ALICE)
+    assert cuts.block(ALICE, BOB)
+    assert not cuts.block(BOB, CAROL)
+    # Dave is in no group, so in the last: heard by all, and hearing none of the others.
+    assert not cuts.block(DAVE, ALICE)
+    assert not cuts.block(DAVE, BOB)
+    assert cuts.block(ALICE, DAVE)
+    assert cuts.block(BOB, DAVE)
+
+
+@given(st.lists(st.integers(0, 3), min_size=6, max_size=6))
+def test_a_one_way_partition_severs_one_way_what_a_full_one_severs_both_ways(groups: list[int]) -> None:
+    sides = [[endpoint for endpoint, group in zip(ENDPOINTS, groups, strict=True) if group == n] for n in range(3)]
+    full, one_way = Cuts(), Cuts()
+    full.partition(sides)
+    one_way.partition(sides, one_way=True)
+    for a in ENDPOINTS:
+        for b in ENDPOINTS:
+            assert full.block(a, b) == full.block(b, a) == (one_way.block(a, b) or one_way.block(b, a))
+            assert not (one_way.block(a, b) and one_way.block(b, a))
+
+
+def test_nobody_is_on_two_sides() -> None:
+    cuts = Cuts()
+    cuts.partition([[ALICE], [BOB]])
+    with pytest.raises(ConfigError, match="two groups"):
+        cuts.partition([[ALICE, BOB], [CAROL, BOB]])
+    assert cuts.block(ALICE, BOB)
+    cuts.partition([[ALICE, ALICE], [BOB]])
+    assert cuts.block(ALICE, BOB)
+
+
+def test_a_new_partition_ends_the_former_one_and_leaves_cuts() -> None:
+    cuts = Cuts()
+    cuts.cut(CAROL, DAVE)
+    cuts.partition([[ALICE], [BOB]], one_way=True)
+    cuts.partition([[ALICE, BOB]])
+    assert not cuts.block(ALICE, BOB)
+    assert cuts.block(CAROL, DAVE)
+    cuts.heal_all()
+    assert not cuts
+    assert not cuts.block(CAROL, DAVE)
+
+
+def test_only_those_whom_it_wrote_to_get_through_and_only_for_a_while() -> None:
+    nats = Nats()
+    nats.put(ALICE, 30.0)
+    assert not nats.lets_in(0.0, BOB, ALICE)
+    nats.note(100.0, ALICE, BOB)
+    assert nats.lets_in(130.0, BOB, ALICE)
+    assert not nats.lets_in(130.1, BOB, ALICE)
+    assert not nats.lets_in(101.0, CAROL, ALICE)
+    assert not nats.lets_in(101.0, Endpoint.of(BOB.ip, 9), ALICE)
+    # Who is in the open is reached by all, whoever wrote to whom.
+    assert nats.lets_in(101.0, ALICE, BOB)
+
+
+def test_each_writing_keeps_the_way_open_and_receiving_does_not() -> None:
+    nats = Nats()
+    nats.put(ALICE, 30.0)
+    for now in (0.0, 20.0, 40.0):
+        nats.note(now, ALICE, BOB)
+    nats.note(60.0, BOB, ALICE)
+    assert nats.lets_in(70.0, BOB, ALICE)
+    assert not nats.lets_in(71.0, BOB, ALICE)
+
+
+def test_two_behind_nats_meet_once_both_have_written() -> None:
+    nats = Nats()
+    nats.put(ALICE, 30.0)
+    nats.put(BOB, 30.0)
+    nats.note(0.0, ALICE, BOB)
+    assert not nats.lets_in(0.1, ALICE, BOB)
+    nats.note(1.0, BOB, ALICE)
+    assert nats.lets_in(1.1, BOB, ALICE)
+    assert nats.lets_in(1.1, ALICE, BOB)
+
+
+def test_a_nat_remembers_nobody_whose_time_is_up() -> None:
+    nats = Nats()
+    nats.put(ALICE, 10.0)
+    for number in range(1000):
+        nats.note(float(number), ALICE, Endpoint.of(number.to_bytes(4, "big"), 1))
+    assert len(nats.behind[ALICE].written) == 11
+    nats.note(5000.0, ALICE, BOB)
+    assert list(nats.behind[ALICE].written) == [BOB]
+
+
+def test_a_new_nat_knows_nobody_and_without_one_everybody_gets_through() -> None:
+    nats = Nats()
+    nats.put(ALICE, 30.0)
+    nats.note(0.0, ALICE, BOB)
+    nats.put(ALICE, 60.0)
+    assert not nats.lets_in(1.0, BOB, ALICE)
+    nats.put(ALICE, None)
+    nats.put(ALICE, None)
+    assert nats.lets_in(1.0, BOB, ALICE)
+    assert not nats.behind
+
+
+@pytest.mark.parametrize("timeout", [-1.0, math.nan, math.inf])
+def test_a_timeout_that_makes_no_sense_is_refused(timeout: float) -> None:
+    with pytest.raises(ConfigError, match="timeout"):
+        Nats().put(ALICE, timeout)

@@ -11,7 +11,7 @@ from camomile_trio.node.events import LookupEnded, ReadyChanged
 from camomile_trio.simulation.lookups import Truth, Verdict
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
-from tests.simulation.small_world import nearest, told
+from tests.simulation.worlds import nearest, told
 
 TARGET = bytes(range(32))
 

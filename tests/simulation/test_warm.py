@@ -9,7 +9,7 @@ from camomile_trio.simulation.ledger import OK
 from camomile_trio.simulation.lookups import PROBES, Verdict
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
-from tests.simulation.small_world import NODES, K, nearest, told
+from tests.simulation.worlds import NODES, K, nearest, told
 
 
 def check_tables(machines: list[Machine]) -> None:

@@ -1,6 +1,6 @@
 """Small worlds for tests: a few nodes with short lives of everything, a story, and the properties that watch it.
 
-Rules of this file: worlds are made by `simulate`, as all are; only the properties are chosen.
+Rules of this file: worlds are made by `simulate`, as all are; only the properties are chosen. It judges nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from camomile_trio.config import Config, Kademlia, Records
-from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.ids import Key, as_int
 from camomile_trio.kademlia.records import Record
 from camomile_trio.simulation.ledger import OK
 from camomile_trio.simulation.machine import Machine
@@ -64,3 +64,25 @@ def records_of(world: World, key: Key) -> tuple[Record, ...]:
 
 def broken_rules(outcome: Outcome) -> list[str]:
     return list(outcome.violated_rules)
+
+
+K = 4
+NODES = 20
+
+
+def told(
+    story: Callable[[World, list[Machine]], Awaitable[None]], *, nodes: int = NODES, is_warm: bool = False
+) -> Outcome:
+    """What comes of a story that begins with so many members."""
+
+    async def run(world: World, count: int) -> None:
+        await story(world, await world.settle(count))
+
+    config = Config(kademlia=Kademlia(k=K))
+    scenario = Scenario(name="small", summary="", passes="", run=run, nodes=nodes, config=config)
+    return simulate(Plan(scenario=scenario, is_warm=is_warm))
+
+
+def nearest(machines: list[Machine], target: bytes, count: int = K) -> list[Machine]:
+    """By sorting everybody."""
+    return sorted(machines, key=lambda each: as_int(each.id) ^ as_int(target))[:count]
