@@ -12,7 +12,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.world import World
-from tests.simulation.worlds import NODES, K, told
+from tests.simulation.worlds import NODES, ROUND, K, told
 
 
 def section(outcome: Outcome, *names: str) -> Mapping[str, object]:
@@ -101,7 +101,7 @@ def test_copies_are_followed_through_a_crash_until_they_are_back() -> None:
     assert means[-1] >= K
     assert len(times) == len(means) == len(numbers(copies["live_nodes"])) <= 256
     assert (repair["faults"], repair["repaired"]) == (1, 1)
-    assert 0 < number(repair["seconds_max"]) <= 1.5 * 3600
+    assert 0 < number(repair["seconds_max"]) <= 1.5 * ROUND
     assert section(outcome, "keys") == {"promised": 1, "lost": 0, "forgets_lost": 0}
 
 

@@ -67,6 +67,7 @@ def broken_rules(outcome: Outcome) -> list[str]:
 
 
 K = 4
+ROUND = 300.0  # virtual s from one round of maintenance to the next
 NODES = 20
 
 
@@ -78,7 +79,7 @@ def told(
     async def run(world: World, count: int) -> None:
         await story(world, await world.settle(count))
 
-    config = Config(kademlia=Kademlia(k=K))
+    config = Config(kademlia=Kademlia(k=K, refresh_interval=ROUND), records=Records(replicate_interval=ROUND))
     scenario = Scenario(name="small", summary="", passes="", run=run, nodes=nodes, config=config)
     return simulate(Plan(scenario=scenario, is_warm=is_warm))
 

@@ -6,7 +6,9 @@ are compared with the right time, which no node knows. Copies of classic nodes, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 from collections.abc import Sequence
 
 import trio
@@ -17,6 +19,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import FindValue, Value
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.node import Node
+from camomile_trio.node.results import Found
 from camomile_trio.simulation.clocks import EPOCH
 from camomile_trio.simulation.ledger import OK, Operation, Standing
 from camomile_trio.simulation.machine import Machine
@@ -72,7 +75,44 @@ class Served:
                     each.on_value(machine, key, packet.message)
 
 
-class Forgotten(Looking):
+class Asking(Looking):
+    """Looks, and really gets a key that nobody may serve any more, each time another one at another machine."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._keys: Round[Key] = Round()
+        self._asked: Round[Key] = Round()
+        self._askers: Round[Machine] = Round()
+
+    async def watch(self) -> None:
+        pace = Pace(self.world)
+        while True:
+            await trio.sleep(pace.next())
+            self.look()
+            for key in self._asked.take(self.gone(), GETS_A_LOOK):
+                for machine in self._askers.take([each for each in self.world.machines if each.serves], 1):
+                    await machine.ask(functools.partial(self._get, machine, key))
+
+    def gone(self) -> list[Key]:
+        """Some of the keys that nobody may serve any more."""
+        return [key for key in self._keys.take(self.world.ledger.keys, KEYS_A_LOOK) if self.is_gone(key)]
+
+    def is_gone(self, key: Key) -> bool:
+        """Whether nobody may serve the key any more."""
+        raise NotImplementedError
+
+    def on_found(self, machine: Machine, key: Key, found: Found) -> None:
+        """A machine has found a key that was gone before."""
+        raise NotImplementedError
+
+    async def _get(self, machine: Machine, key: Key, node: Node) -> None:
+        with contextlib.suppress(CamomileError):
+            found = await node.get(key)
+            if self.is_gone(key):
+                self.on_found(machine, key, found)
+
+
+class Forgotten(Asking):
     """What was forgotten is served by nobody once the network had time to tell everybody, and never comes back.
 
     Looks at what some machines hold of some forgotten keys (`PAIRS`) under a live lease, at what all serve of all, and
@@ -85,49 +125,27 @@ class Forgotten(Looking):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._keys: Round[Key] = Round()
         self._pairs = Pairs()
-        self._asked: Round[Key] = Round()
-        self._askers: Round[Machine] = Round()
-
-    async def watch(self) -> None:
-        pace = Pace(self.world)
-        while True:
-            await trio.sleep(pace.next())
-            self.look()
-            for key in self._asked.take(self._ripe(), GETS_A_LOOK):
-                for machine in self._askers.take([each for each in self.world.machines if each.serves], 1):
-                    await machine.ask(functools.partial(self._get, machine, key))
 
     def look(self) -> None:
-        for machine, key in self._pairs.take(self.world, self._ripe()):
+        for machine, key in self._pairs.take(self.world, self.gone()):
             if machine.holds_live(key):
                 self._violated(machine, key, "held under a live lease")
 
     def on_value(self, machine: Machine, key: Key, answer: Value) -> None:
         records = [Record.from_row(row, key) for row in answer.records]
         is_live = any(not each.is_tombstone and each.expires > machine.clock() for each in records)
-        if is_live and self._is_ripe(key):
+        if is_live and self.is_gone(key):
             self._violated(machine, key, f"served from {'its cache' if answer.cached else 'its store'}")
 
-    async def _get(self, machine: Machine, key: Key, node: Node) -> None:
-        try:
-            found = await node.get(key)
-        except CamomileError:
-            return
-        if found.live and self._is_ripe(key):
+    def on_found(self, machine: Machine, key: Key, found: Found) -> None:
+        if found.live:
             self._violated(machine, key, f"got from {short(found.origin)}")
 
     def _violated(self, machine: Machine, key: Key, seen: str) -> None:
         self.world.violated(self.name, f"{short(key)} held, served and found by nobody", seen, machine)
 
-    def _ripe(self) -> list[Key]:
-        """Some of the keys that nobody may serve any more."""
-        if self.world.calm_for < forgotten_bound(self.world):
-            return []
-        return [key for key in self._keys.take(self.world.ledger.keys, KEYS_A_LOOK) if self._is_ripe(key)]
-
-    def _is_ripe(self, key: Key) -> bool:
+    def is_gone(self, key: Key) -> bool:
         world = self.world
         bound = forgotten_bound(world)
         if world.calm_for < bound or world.ledger.standing(key) is not Standing.FORGOTTEN:
@@ -136,13 +154,13 @@ class Forgotten(Looking):
         return since is not None and world.now - since >= bound
 
 
-class LeaseEnds(Looking):
+class LeaseEnds(Asking):
     """No value is served after its leases have ended. A node judges by its own clock, so the bound is how far the clock
     most behind has ever been behind.
 
-    Looks at every value that is served, and at every get of one that was only ever put for a time: it began no later
-    than the last put of the key, its `ttl`, the worst errors behind and ahead, and two operation deadlines (a put that
-    met an older word late is signed once more).
+    Looks at every value that is served, and at every get of one that was only ever put for a time, of which it really
+    gets some itself: it began no later than the last put of the key, its `ttl`, the worst errors behind and ahead, and
+    two operation deadlines (a put that met an older word late is signed once more).
     """
 
     name = "nothing is served after its leases ended"
@@ -185,28 +203,31 @@ class LeaseEnds(Looking):
         behind, ahead = worst_clocks(self.world)
         self._behind, self._ahead = max(self._behind, behind), max(self._ahead, ahead)
 
-    def _judge(self, operation: Operation) -> None:
-        world, end = self.world, self._end_of(operation.key)
-        if end is None:
-            return
-        last = end + self._behind + self._ahead + 2 * world.config.requests.operation_deadline
-        if operation.began > last:
-            world.violated(
-                self.name,
-                f"no get of {short(operation.key)} that began after {last:.1f} s succeeds",
-                f"get {operation.number} began at {operation.began:.1f} s",
-                world.machines[operation.machine],
-            )
+    def is_gone(self, key: Key) -> bool:
+        return self.world.now > self._last_get(key)
 
-    def _end_of(self, key: Key) -> float | None:
-        """When the last lease that anybody put ends, by right clocks; None if one of them does not end."""
-        end = 0.0
-        for word in self.world.ledger.words(key):
-            if word.kind == "put":
-                if word.ttl is None or word.ended is None:
-                    return None
-                end = max(end, word.ended + word.ttl)
-        return end or None
+    def on_found(self, machine: Machine, key: Key, found: Found) -> None:
+        self._violated(machine, key, f"got from {short(found.origin)}")
+
+    def _judge(self, operation: Operation) -> None:
+        if operation.began > self._last_get(operation.key):
+            machine = self.world.machines[operation.machine]
+            self._violated(machine, operation.key, f"get {operation.number} began at {operation.began:.1f} s")
+
+    def _violated(self, machine: Machine, key: Key, seen: str) -> None:
+        expected = f"no get of {short(key)} that begins after {self._last_get(key):.1f} s succeeds"
+        self.world.violated(self.name, expected, seen, machine)
+
+    def _last_get(self, key: Key) -> float:
+        """When a get of the key may begin at the latest; inf if it was put until it is forgotten."""
+        end = self._end_of(key)
+        return end + self._behind + self._ahead + 2 * self.world.config.requests.operation_deadline
+
+    def _end_of(self, key: Key) -> float:
+        """When the last lease that anybody put ends, by right clocks; inf if one of them does not end."""
+        puts = [word for word in self.world.ledger.words(key) if word.kind == "put"]
+        ends = [math.inf if each.ttl is None or each.ended is None else each.ended + each.ttl for each in puts]
+        return max(ends, default=math.inf)
 
 
 class RightBytes(Looking):
