@@ -34,7 +34,7 @@ COLUMNS = (
     {"__main__"},
 )
 PLACE = {room: place for place, rooms in enumerate(COLUMNS) for room in rooms}
-NOT_BUILT_YET = frozenset({"peer", "holding", "operations", "upkeep"})
+NOT_BUILT_YET = frozenset({"holding", "operations", "upkeep"})
 
 # Rooms that may not see all that is to their left. The package itself, "", is its public API, which no room imports.
 MAY_SEE = {

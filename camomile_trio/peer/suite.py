@@ -1,0 +1,128 @@
+"""The cipher suite: the few operations that the handshake is made of, and the real ones (X25519, ChaCha20-Poly1305,
+BLAKE2b).
+
+Rules of this file: the only one of this room that touches the crypto library. It knows no protocol. `CipherSuite` is a
+seam: a simulation of thousands of nodes supplies a suite of the same sizes that costs less. No option, environment
+variable or packet chooses a suite. Python cannot erase a secret from memory, so nothing here pretends to.
+Sources: Noise specification rev 34, sections 4 and 12; RFC 7748; RFC 8439.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Final, Protocol
+
+import attrs
+from nacl.bindings import (
+    crypto_aead_chacha20poly1305_ietf_decrypt,
+    crypto_aead_chacha20poly1305_ietf_encrypt,
+    crypto_scalarmult,
+    crypto_scalarmult_base,
+)
+from nacl.exceptions import CryptoError
+
+from camomile_trio.errors import MalformedPacket
+
+KEY_BYTES: Final = 32  # of a public key, a secret, a shared secret and a key of the cipher (DHLEN)
+TAG_BYTES: Final = 16
+HASH_BYTES: Final = 64  # HASHLEN
+BLOCK_BYTES: Final = 128  # BLOCKLEN
+
+
+class CipherSuite(Protocol):
+    """What Noise calls DH, cipher and hash functions."""
+
+    @property
+    def name(self) -> bytes:
+        """The end of the Noise protocol name: DH, cipher and hash."""
+
+    def public(self, secret: bytes) -> bytes:
+        """The public key of a secret of 32 arbitrary bytes, in canonical form."""
+
+    def check_public_untrusted(self, public_untrusted: bytes) -> None:
+        """MalformedPacket unless it is the canonical encoding of a key that other keys can be agreed on with."""
+
+    def dh(self, secret: bytes, public: bytes) -> bytes:
+        """The shared secret. `public` has been checked. Both sides compute the same."""
+
+    def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
+        """The ciphertext and its tag of 16 bytes. A nonce (0 to 2**64 - 1) is used once with a key."""
+
+    def open_untrusted(self, key: bytes, nonce: int, associated: bytes, ciphertext_untrusted: bytes) -> bytes:
+        """The plaintext; MalformedPacket unless this key sealed exactly this, under this nonce."""
+
+    def hash(self, data: bytes) -> bytes:
+        """64 bytes, of a hash function with blocks of 128 bytes."""
+
+
+@attrs.frozen(repr=False)
+class DhKey:
+    """A secret and its public key. Its text form never shows the secret."""
+
+    secret: bytes
+    public: bytes
+
+    @classmethod
+    def of(cls, suite: CipherSuite, secret: bytes) -> DhKey:
+        return cls(secret, suite.public(secret))
+
+    @classmethod
+    def generate(cls, suite: CipherSuite, rng: random.Random) -> DhKey:
+        """A new key; pass `random.SystemRandom()` for anything but a simulation."""
+        return cls.of(suite, rng.randbytes(KEY_BYTES))
+
+    def __repr__(self) -> str:
+        return f"DhKey({self.public.hex()[:16]})"
+
+
+_P = 2**255 - 19
+# The canonical encodings of points of order 1, 2, 4 and 8: every shared secret with them is zero (RFC 7748, 6.1).
+_LOW_ORDER = frozenset(
+    number.to_bytes(KEY_BYTES, "little")
+    for number in (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        _P - 1,
+    )
+)
+
+
+class NaclSuite:
+    """The real suite, by PyNaCl: 25519, ChaChaPoly, BLAKE2b."""
+
+    name: Final = b"25519_ChaChaPoly_BLAKE2b"
+
+    def public(self, secret: bytes) -> bytes:
+        return crypto_scalarmult_base(secret)
+
+    def check_public_untrusted(self, public_untrusted: bytes) -> None:
+        # X25519 itself ignores the top bit and reduces modulo p, so one node would have several keys and several ids.
+        if len(public_untrusted) != KEY_BYTES or int.from_bytes(public_untrusted, "little") >= _P:
+            raise MalformedPacket("key_not_canonical")
+        if public_untrusted in _LOW_ORDER:
+            raise MalformedPacket("key_of_low_order")
+
+    def dh(self, secret: bytes, public: bytes) -> bytes:
+        return crypto_scalarmult(secret, public)
+
+    def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
+        return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, associated, _nonce(nonce), key)
+
+    def open_untrusted(self, key: bytes, nonce: int, associated: bytes, ciphertext_untrusted: bytes) -> bytes:
+        if len(ciphertext_untrusted) < TAG_BYTES:
+            raise MalformedPacket("too_short")
+        try:
+            return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext_untrusted, associated, _nonce(nonce), key)
+        except CryptoError:
+            raise MalformedPacket("wrong_tag") from None
+
+    def hash(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data).digest()
+
+
+def _nonce(nonce: int) -> bytes:
+    """32 zero bits, then the nonce in little-endian order (Noise, section 12.3)."""
+    return b"\0\0\0\0" + nonce.to_bytes(8, "little")

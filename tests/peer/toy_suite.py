@@ -1,0 +1,51 @@
+"""A cipher suite of the real sizes without real cryptography: it proves the seam, and makes hypothesis quick.
+
+Rules of this file: it hides nothing, but like the real suite it refuses wrong keys and changed bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.peer.suite import KEY_BYTES, TAG_BYTES
+
+_EVEN = 0xFE  # the last byte of a canonical public key
+
+
+class ToySuite:
+    name: Final = b"Toy_Toy_BLAKE2b"
+
+    def public(self, secret: bytes) -> bytes:
+        digest = hashlib.blake2b(secret, digest_size=KEY_BYTES, person=b"public").digest()
+        return digest[:-1] + bytes([digest[-1] & _EVEN])
+
+    def check_public_untrusted(self, public_untrusted: bytes) -> None:
+        if len(public_untrusted) != KEY_BYTES or public_untrusted[-1] & 1:
+            raise MalformedPacket("key_not_canonical")
+        if not any(public_untrusted):
+            raise MalformedPacket("key_of_low_order")
+
+    def dh(self, secret: bytes, public: bytes) -> bytes:
+        pair = sorted((self.public(secret), public))
+        return hashlib.blake2b(b"".join(pair), digest_size=KEY_BYTES, person=b"dh").digest()
+
+    def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
+        return plaintext + _tag(key, nonce, associated, plaintext)
+
+    def open_untrusted(self, key: bytes, nonce: int, associated: bytes, ciphertext_untrusted: bytes) -> bytes:
+        plaintext, tag = ciphertext_untrusted[:-TAG_BYTES], ciphertext_untrusted[-TAG_BYTES:]
+        if len(ciphertext_untrusted) < TAG_BYTES:
+            raise MalformedPacket("too_short")
+        if tag != _tag(key, nonce, associated, plaintext):
+            raise MalformedPacket("wrong_tag")
+        return plaintext
+
+    def hash(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data).digest()
+
+
+def _tag(key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
+    lengths = nonce.to_bytes(8, "big") + len(associated).to_bytes(8, "big")
+    return hashlib.blake2b(lengths + associated + plaintext, digest_size=TAG_BYTES, key=key).digest()
