@@ -1,8 +1,9 @@
 """Keys: who a node is, who publishes, and the signing and checking of records and pongs.
 
-Rules of this file: beside `peer/suite.py`, the only one that touches the crypto library. A key file holds an Ed25519 seed as 64 hexadecimal
-digits on one line, mode 0600. A node's id is the BLAKE2b-256 of its public key, so nobody can claim another's id in a
-signed pong. A signature covers the network's id: what is signed in one network means nothing in another.
+Rules of this file: beside `peer/suite.py`, the only one that touches the crypto library. A key file holds an Ed25519
+seed as 64 hexadecimal digits on one line, mode 0600. A node's id is the BLAKE2b-256 of its public key, so nobody can
+claim another's id in a signed pong. A signature covers the network's id: what is signed in one network means nothing in
+another.
 """
 
 from __future__ import annotations

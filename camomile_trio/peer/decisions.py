@@ -1,0 +1,109 @@
+"""What became of one datagram: each value says all that the shell has to do about it.
+
+Rules of this file: frozen values only, and NotForUs, which never leaves this room: `Sessions` makes Dropped of it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from camomile_trio.errors import PeerError
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.peer.handshake import NetworkKey
+from camomile_trio.peer.noise import HandshakeState
+from camomile_trio.peer.packets import About
+
+
+@attrs.frozen
+class Opened:
+    """A sealed packet of a peer whose session is confirmed, by this packet at the latest. Handle `inner`."""
+
+    peer: bytes  # public key
+    node_id: NodeId
+    endpoint: Endpoint  # of the session, and where it came from
+    inner: bytes  # empty where the packet had only to confirm
+    is_first: bool  # it confirmed the session
+    is_copied: bool = False  # two runs of this key alternate: a copied data directory
+
+
+@attrs.frozen
+class Initiated:
+    """A peer began a handshake. Handle `request` as an unconfirmed peer's; `Responder.respond` takes the answer."""
+
+    peer: bytes
+    node_id: NodeId
+    endpoint: Endpoint  # where it came from
+    about: About
+    request: bytes
+    room: int  # how many bytes the answer may have
+    handshake: Handshake
+
+
+@attrs.frozen(repr=False)
+class Handshake:
+    """What `Responder.respond` needs, and nothing else does."""
+
+    network: NetworkKey
+    noise: HandshakeState
+    receiver: bytes  # the initiator's index
+    answered: tuple[Endpoint, bytes]  # where the response is kept for a repeated initiation
+    begun_at: float  # when the initiation came
+
+
+@attrs.frozen
+class Responded:
+    """A peer answered an initiation of ours: the session is confirmed here, and there by the next sealed packet.
+
+    Handle `answer`. If no request to this peer leaves at once, an empty sealed packet must.
+    """
+
+    peer: bytes
+    node_id: NodeId
+    endpoint: Endpoint
+    about: About
+    answer: bytes
+    is_copied: bool = False
+
+
+@attrs.frozen
+class Reply:
+    """Send these bytes to where the datagram came from; there is nothing else to do."""
+
+    datagram: bytes
+    why: str  # cookie, repeated, hello, with_cookie: a constant, made to be counted
+
+
+@attrs.frozen
+class Introduced:
+    """An address that was asked `hello` named its public key. Only a handshake with that key proves it."""
+
+    peer: bytes
+    endpoint: Endpoint
+
+
+@attrs.frozen
+class Sealed:
+    """A datagram for the peer's address. `rekey_due`: initiate a new session soon; this one works until then."""
+
+    datagram: bytes
+    endpoint: Endpoint
+    rekey_due: bool
+
+
+@attrs.frozen
+class Dropped:
+    """Nothing is to be done. `reason` is a constant, and has been counted."""
+
+    reason: str
+
+
+class NotForUs(PeerError):
+    """A datagram of the right form that is answered by nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+Decision = Opened | Initiated | Responded | Reply | Introduced | Dropped

@@ -1,0 +1,213 @@
+"""Our side of handshakes that this node begins, and of hellos that it sends.
+
+Rules of this file: one initiation to a peer at an address is under way at a time, and stays the same bytes until it is
+answered or replaced: only a cookie makes another one of it. What arrives is looked up by an index of ours that was
+random, so a datagram that answers nothing costs one look-up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.decisions import Decision, Introduced, NotForUs, Reply, Responded
+from camomile_trio.peer.handshake import (
+    NetworkKey,
+    read_cookie_reply,
+    read_hello_answer,
+    read_response,
+    write_hello,
+    write_initiation,
+)
+from camomile_trio.peer.local import Local
+from camomile_trio.peer.noise import HandshakeState
+from camomile_trio.peer.packets import (
+    LARGEST_DATAGRAM,
+    MOST_REQUEST,
+    NO_COOKIE,
+    CookieReply,
+    HelloAnswer,
+    InitiationPayload,
+    Response,
+)
+from camomile_trio.peer.session import Session
+from camomile_trio.peer.table import SILENCE, SessionTable
+
+LONGEST_WAIT: Final = 8.0  # seconds between two initiations to one silent peer
+MOST_INITIATING: Final = 1024  # initiations under way
+MOST_COOKIES: Final = 3  # taken for one initiation
+MOST_FAILURES: Final = 8  # responses with a right mac1 that one initiation is tried with
+MOST_HELLOS: Final = 64  # under way
+HELLO_LIFE: Final = 10.0  # seconds
+
+
+@attrs.define(eq=False, repr=False)
+class _Initiating:
+    """An initiation that has not been answered."""
+
+    peer: bytes
+    endpoint: Endpoint
+    network: NetworkKey
+    request: bytes
+    padded_to: int
+    begun_at: float
+    cookie: bytes = NO_COOKIE
+    cookies_taken: int = 0
+    failures: int = 0
+    index: bytes = b""
+    noise: HandshakeState | None = None
+    mac1: bytes = b""
+    datagram: bytes = b""
+
+
+class Initiator:
+    """The initiations of one node."""
+
+    def __init__(self, local: Local, table: SessionTable) -> None:
+        self._local = local
+        self._table = table
+        self._time = 0
+        self._by_index: OrderedDict[bytes, _Initiating] = OrderedDict()
+        self._to: dict[tuple[bytes, Endpoint], _Initiating] = {}
+        self._hellos: OrderedDict[bytes, tuple[Endpoint, NetworkKey, float]] = OrderedDict()
+
+    def initiate(
+        self, public_untrusted: bytes, endpoint: Endpoint, request: bytes, now: float, wall_ms: int, padded_to: int = 0
+    ) -> bytes:
+        """The datagram that begins a handshake with the node of this key, and carries a first request to it.
+
+        It replaces an initiation to the same peer and address. `padded_to` is the datagram's least size, so that a full
+        answer fits into three times as much. MalformedPacket if no node can have such a key.
+        """
+        self._local.suite.check_public_untrusted(public_untrusted)
+        public = public_untrusted
+        if public == self._local.static.public:
+            raise ValueError("a node has no session with itself")
+        if len(request) > MOST_REQUEST or padded_to > LARGEST_DATAGRAM:
+            raise ValueError(f"a first request has at most {MOST_REQUEST} bytes, not {len(request)}")
+        started = _Initiating(public, endpoint, self._local.network_keys[0], request, padded_to, now)
+        before = self._to.get((public, endpoint))
+        if before is not None:
+            started.cookie = before.cookie
+            self._give_up(before, now)
+        elif len(self._by_index) >= MOST_INITIATING:
+            self._give_up(next(iter(self._by_index.values())), now)
+        peer = self._table.peers.get(public)
+        if peer is not None:
+            if peer.initiated_at > peer.heard_at:
+                peer.wait = min(2 * peer.wait, LONGEST_WAIT)
+            peer.initiated_at = now
+        return self._write(started, now, wall_ms)
+
+    def retransmission(self, public: bytes, endpoint: Endpoint) -> bytes | None:
+        """The initiation that is under way to this peer there, byte for byte; None if there is none."""
+        started = self._to.get((public, endpoint))
+        return started.datagram if started is not None else None
+
+    def may_initiate_at(self, public: bytes) -> float:
+        """When a new initiation may leave to a peer whose request and retransmission are overdue, in seconds.
+
+        A second after something authentic came from it, and at doubling intervals after the initiation before. -inf for
+        a peer that is not remembered.
+        """
+        peer = self._table.peers.get(public)
+        return -float("inf") if peer is None else max(peer.heard_at + SILENCE, peer.initiated_at + peer.wait)
+
+    def on_response(self, untrusted: Response, source: Endpoint, now: float) -> Decision:
+        started = self._expected(untrusted.receiver, source)
+        if started.failures >= MOST_FAILURES:
+            raise NotForUs("too_many_responses")
+        assert started.noise is not None
+        try:
+            noise, payload = read_response(started.network, self._local.static.key, started.noise, untrusted)
+        except MalformedPacket as error:
+            started.failures += error.reason != "wrong_mac1"
+            raise
+        self._remove(started)
+        send, receive = noise.symmetric.split()
+        session = Session(
+            peer=started.peer,
+            endpoint=source,
+            is_initiator=True,
+            own_index=started.index,
+            peer_index=payload.index,
+            send_key=send.k,
+            receive_key=receive.k,
+            network_psk=started.network.psk,
+            begun_at=started.begun_at,
+            run=payload.about.run,
+        )
+        peer, is_copied = self._table.confirm(session, now)
+        return Responded(peer.public, peer.node_id, source, payload.about, payload.answer, is_copied)
+
+    def on_cookie(self, untrusted: CookieReply, source: Endpoint, now: float, wall_ms: int) -> Decision:
+        started = self._expected(untrusted.receiver, source)
+        if started.cookies_taken >= MOST_COOKIES:
+            raise NotForUs("too_many_cookies")
+        cookie = read_cookie_reply(started.network, self._local.suite, started.peer, started.mac1, untrusted)
+        started.cookies_taken += 1
+        started.cookie = cookie
+        self._give_up(started, now)
+        # Not the same initiation with a mac2: what is sealed in it is bound to the cookie.
+        return Reply(self._write(started, now, wall_ms), "with_cookie")
+
+    def hello(self, endpoint: Endpoint, now: float) -> bytes:
+        """The datagram that asks an address for its node's public key."""
+        network = self._local.network_keys[0]
+        hello = write_hello(network, self._local.rng)
+        if len(self._hellos) >= MOST_HELLOS:
+            self._hellos.popitem(last=False)
+        self._hellos[hello.nonce] = (endpoint, network, now + HELLO_LIFE)
+        return hello.encode()
+
+    def on_hello_answer(self, untrusted: HelloAnswer, source: Endpoint, now: float) -> Decision:
+        asked = self._hellos.get(untrusted.asked)
+        if asked is None or asked[0] != source or now >= asked[2]:
+            raise NotForUs("not_asked")
+        public = read_hello_answer(asked[1], self._local.suite, untrusted)
+        del self._hellos[untrusted.asked]
+        return Introduced(public, source)
+
+    def end_other_keys(self, accepted: frozenset[bytes], now: float) -> None:
+        """Give up what was begun under no network key of these."""
+        for started in list(self._by_index.values()):
+            if started.network.psk not in accepted:
+                self._give_up(started, now)
+
+    def _expected(self, receiver_untrusted: bytes, source: Endpoint) -> _Initiating:
+        started = self._by_index.get(receiver_untrusted)
+        if started is None:
+            raise NotForUs("unknown_index")
+        if started.endpoint != source:
+            raise NotForUs("other_address")
+        return started
+
+    def _write(self, started: _Initiating, now: float, wall_ms: int) -> bytes:
+        """Under a new index, with a new ephemeral key and a greater time."""
+        self._time = max(self._time + 1, 1000 * wall_ms)
+        started.index = self._table.new_index(now)
+        started.noise, initiation = write_initiation(
+            started.network,
+            self._local.suite,
+            self._local.static.key,
+            started.peer,
+            ephemeral=self._local.ephemeral(),
+            index=started.index,
+            payload=InitiationPayload(self._time, self._local.about(wall_ms), started.request),
+            cookie=started.cookie,
+            padded_to=started.padded_to,
+        )
+        started.mac1, started.datagram = initiation.mac1, initiation.encode()
+        self._by_index[started.index] = self._to[started.peer, started.endpoint] = started
+        return started.datagram
+
+    def _remove(self, started: _Initiating) -> None:
+        del self._by_index[started.index], self._to[started.peer, started.endpoint]
+
+    def _give_up(self, started: _Initiating, now: float) -> None:
+        self._remove(started)
+        self._table.rest(started.index, now)

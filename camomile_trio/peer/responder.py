@@ -1,0 +1,202 @@
+"""Our side of handshakes that peers begin, and of hellos that they send.
+
+Rules of this file: the order of the checks is that of their cost. First mac1, two hashes for each accepted network key;
+then whether the same bytes were answered before; then mac2, if there is one; then the budget; then Diffie-Hellman.
+Where the budget is spent, or an initiation may be a replay, the answer is a cookie, never larger than the question. A
+response has at most three times the size of its initiation.
+Source: Donenfeld, WireGuard (2017), section 5.3 and 5.4.7.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.networks import source_network
+from camomile_trio.peer.budget import Bucket, HandshakeRates, SharedBudget
+from camomile_trio.peer.decisions import Decision, Handshake, Initiated, NotForUs, Reply
+from camomile_trio.peer.handshake import (
+    NetworkKey,
+    cookie_for,
+    is_for,
+    is_under,
+    mac2_of,
+    read_initiation,
+    write_cookie_reply,
+    write_hello_answer,
+    write_response,
+)
+from camomile_trio.peer.local import Local
+from camomile_trio.peer.packets import (
+    NO_COOKIE,
+    Hello,
+    Initiation,
+    ResponsePayload,
+    room_for_answer,
+)
+from camomile_trio.peer.session import Session
+from camomile_trio.peer.table import Peer, SessionTable
+
+COOKIE_LIFE: Final = 120.0  # seconds until the secret behind the cookies changes; the one before is good for as long
+REPEATED_FOR: Final = 10.0  # how long a response is kept, in seconds
+MOST_REPEATED: Final = 3  # times that it is repeated
+MOST_ANSWERED: Final = 1024  # responses kept
+
+
+@attrs.define(eq=False, repr=False)
+class _Answered:
+    """The response to an initiation, to be repeated if the initiation is; empty until there is an answer."""
+
+    until: float
+    datagram: bytes = b""
+    repeated: int = 0
+
+
+class Responder:
+    """The responses of one node."""
+
+    def __init__(self, local: Local, table: SessionTable, rates: HandshakeRates, now: float) -> None:
+        self._local = local
+        self._table = table
+        self._answered: OrderedDict[tuple[Endpoint, bytes], _Answered] = OrderedDict()
+        self._unproven = SharedBudget(rates.unproven, rates.unproven_of_network, now)
+        self._proven = SharedBudget(rates.proven, rates.proven_of_network, now)
+        self._replies = Bucket.full(rates.replies, now)
+        self._secrets = (local.rng.randbytes(32), local.rng.randbytes(32))  # behind cookies: the present one, the last
+        self._secret_at = now
+
+    def on_initiation(self, untrusted: Initiation, size: int, source: Endpoint, now: float) -> Decision:
+        local = self._local
+        network = next((key for key in local.network_keys if is_for(key, local.static.public, untrusted)), None)
+        if network is None:
+            raise NotForUs("wrong_mac1")
+        where = (source, untrusted.mac1)
+        answered = self._answered.get(where)
+        if answered is not None and now < answered.until:
+            return self._repeat(answered, now)
+        cookie = self._proven_cookie(untrusted, source, now)
+        if cookie is None:
+            return self._send_cookie(network, untrusted, source, now)
+        budget = self._unproven if cookie == NO_COOKIE else self._proven
+        if not budget.take(source_network(source.ip), now):
+            if cookie == NO_COOKIE:
+                return self._send_cookie(network, untrusted, source, now)
+            raise NotForUs("over_budget")
+        noise, payload = read_initiation(network, local.suite, local.static.key, untrusted, cookie)
+        if noise.rs == local.static.public:
+            raise NotForUs("own_key")
+        known = self._table.peers.get(noise.rs)
+        if known is not None and not _is_fresh(known, payload.time, cookie):
+            if cookie == NO_COOKIE:
+                return self._send_cookie(network, untrusted, source, now)
+            raise NotForUs("replayed")
+        peer = self._table.on_initiation(noise.rs, source.ip, now)
+        peer.last_time = max(peer.last_time, payload.time)
+        if cookie != NO_COOKIE:
+            peer.cookie, peer.cookie_time = cookie, payload.time
+        self._answered[where] = _Answered(now + REPEATED_FOR)
+        self._answered.move_to_end(where)
+        if len(self._answered) > MOST_ANSWERED:
+            self._answered.popitem(last=False)
+        room = room_for_answer(size, local.advertised)
+        handshake = Handshake(network, noise, untrusted.index, where, now)
+        return Initiated(peer.public, peer.node_id, source, payload.about, payload.request, room, handshake)
+
+    def respond(self, initiated: Initiated, answer: bytes, now: float, wall_ms: int) -> bytes | None:
+        """The datagram that answers an initiation; its session waits for the initiator's first sealed packet.
+
+        To be called once. None if a later initiation of the same peer has been answered already.
+        """
+        if len(answer) > initiated.room:
+            raise ValueError(f"there is room for {initiated.room} bytes of an answer, not {len(answer)}")
+        handshake, index = initiated.handshake, self._table.new_index(now)
+        datagram = write_response(
+            handshake.network,
+            handshake.noise,
+            handshake.receiver,
+            ephemeral=self._local.ephemeral(),
+            payload=ResponsePayload(index, self._local.about(wall_ms), answer),
+        ).encode()
+        receive, send = handshake.noise.symmetric.split()
+        session = Session(
+            peer=initiated.peer,
+            endpoint=initiated.endpoint,
+            is_initiator=False,
+            own_index=index,
+            peer_index=handshake.receiver,
+            send_key=send.k,
+            receive_key=receive.k,
+            network_psk=handshake.network.psk,
+            begun_at=handshake.begun_at,
+            run=initiated.about.run,
+        )
+        if not self._table.on_response(session, now):
+            return None
+        answered = self._answered.get(handshake.answered)
+        if answered is not None:
+            answered.datagram = datagram
+        return datagram
+
+    def on_hello(self, untrusted: Hello, now: float) -> Decision:
+        local = self._local
+        network = next((key for key in local.network_keys if is_under(key, untrusted)), None)
+        if network is None:
+            raise NotForUs("wrong_mac")
+        self._pay_for_a_reply(now)
+        answer = write_hello_answer(network, local.suite, local.static.public, untrusted, local.rng)
+        return Reply(answer.encode(), "hello")
+
+    def forget_answers(self) -> None:
+        """Repeat no response that was made until now."""
+        self._answered.clear()
+
+    def _repeat(self, answered: _Answered, now: float) -> Decision:
+        if not answered.datagram:
+            raise NotForUs("being_answered")
+        if answered.repeated >= MOST_REPEATED:
+            raise NotForUs("repeated_too_often")
+        self._pay_for_a_reply(now)
+        answered.repeated += 1
+        return Reply(answered.datagram, "repeated")
+
+    def _proven_cookie(self, untrusted: Initiation, source: Endpoint, now: float) -> bytes | None:
+        """The cookie that mac2 was made with, NO_COOKIE if there is no mac2; None if it is wrong, or its cookie old."""
+        if untrusted.mac2 == NO_COOKIE:
+            return NO_COOKIE
+        for secret in self._present_secrets(now):
+            cookie = cookie_for(secret, source)
+            if hmac.compare_digest(mac2_of(cookie, untrusted.before_mac2), untrusted.mac2):
+                return cookie
+        return None
+
+    def _send_cookie(self, network: NetworkKey, untrusted: Initiation, source: Endpoint, now: float) -> Decision:
+        self._pay_for_a_reply(now)
+        cookie = cookie_for(self._present_secrets(now)[0], source)
+        local = self._local
+        reply = write_cookie_reply(network, local.suite, local.static.public, untrusted, cookie, local.rng)
+        return Reply(reply.encode(), "cookie")
+
+    def _present_secrets(self, now: float) -> tuple[bytes, bytes]:
+        age = now - self._secret_at
+        if age >= COOKIE_LIFE:
+            last = self._secrets[0] if age < 2 * COOKIE_LIFE else self._local.rng.randbytes(32)
+            self._secrets, self._secret_at = (self._local.rng.randbytes(32), last), now
+        return self._secrets
+
+    def _pay_for_a_reply(self, now: float) -> None:
+        if not self._replies.take(now):
+            raise NotForUs("over_budget")
+
+
+def _is_fresh(peer: Peer, time: int, cookie: bytes) -> bool:
+    """Whether an initiation was made after all that were accepted: its time says so, or a cookie that is new to us.
+
+    With a cookie that was used before, times have to grow: a recorded initiation is good for as long as its cookie.
+    """
+    if cookie == NO_COOKIE:
+        return time > peer.last_time
+    return cookie != peer.cookie or time > peer.cookie_time

@@ -1,0 +1,136 @@
+"""The sessions of one node: told what arrived and what is to be sent, it says everything there is to do.
+
+Rules of this file: plain state without I/O. `now` is monotonic and in seconds, `wall_ms` is the wall clock, in
+milliseconds since 1970; both are the caller's, and so is the randomness. Each method returns one value with the whole
+decision, and an exception is the caller's mistake. What is dropped has a reason, and is counted under it. The way of
+nearly every datagram is `_on_sealed`: one look-up, and a tag.
+Source: docs/protocol-v2.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.budget import HandshakeRates
+from camomile_trio.peer.decisions import Decision, Dropped, NotForUs, Opened, Reply, Sealed
+from camomile_trio.peer.handshake import NetworkKey
+from camomile_trio.peer.initiator import Initiator
+from camomile_trio.peer.local import Local
+from camomile_trio.peer.packets import (
+    COOKIE,
+    HELLO,
+    HELLO_ANSWER,
+    INDEX_BYTES,
+    INITIATION,
+    MOST_INNER,
+    RESPONSE,
+    SEALED,
+    CookieReply,
+    Hello,
+    HelloAnswer,
+    Initiation,
+    Response,
+    unframe_untrusted,
+)
+from camomile_trio.peer.responder import Responder
+from camomile_trio.peer.session import REKEY_AFTER_PACKETS, Session
+from camomile_trio.peer.table import Peer, SessionTable
+
+REKEY_AFTER: Final = 3600.0  # seconds, by the side that began; the other one waits an eighth longer
+MOST_PEERS: Final = 8192  # a peer takes some two kilobytes; a node has a few hundred members
+
+
+class Sessions:
+    """All sessions of one node in one network: its table, and its side of handshakes."""
+
+    def __init__(
+        self, local: Local, now: float, *, most_peers: int = MOST_PEERS, rates: HandshakeRates | None = None
+    ) -> None:
+        self.local = local
+        self.table = SessionTable(local.static.node_id, most_peers, local.rng)
+        self.initiator = Initiator(local, self.table)
+        self.responder = Responder(local, self.table, rates or HandshakeRates(), now)
+        self.dropped: Counter[str] = Counter()  # by reason, all of them constants
+        self.replied: Counter[str] = Counter()  # by the reply's `why`
+
+    def seal(self, public: bytes, inner: bytes, now: float) -> Sealed | None:
+        """`inner` for the peer, at the address of its current session; None if it has no confirmed session."""
+        peer = self.table.peers.get(public)
+        session = peer.current if peer is not None else None
+        if peer is None or session is None:
+            return None
+        if len(inner) > MOST_INNER:
+            raise ValueError(f"an inner packet has at most {MOST_INNER} bytes, not {len(inner)}")
+        datagram = session.seal(self.local.suite, inner)
+        if datagram is None:
+            return None
+        self.table.use(peer)
+        return Sealed(datagram, session.endpoint, self._rekey_due(peer, session, now))
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint, now: float, wall_ms: int) -> Decision:
+        """What to do about a datagram."""
+        try:
+            field, body_untrusted = unframe_untrusted(datagram_untrusted)
+            if field == SEALED:
+                return self._on_sealed(body_untrusted, source, now)
+            decision = self._on_handshake(field, body_untrusted, len(datagram_untrusted), source, now, wall_ms)
+        except (MalformedPacket, NotForUs) as error:
+            self.dropped[error.reason] += 1
+            return Dropped(error.reason)
+        if isinstance(decision, Reply):
+            self.replied[decision.why] += 1
+        return decision
+
+    def _on_sealed(self, body_untrusted: bytes, source: Endpoint, now: float) -> Decision:
+        session = self.table.by_index.get(body_untrusted[:INDEX_BYTES])
+        if session is None:
+            raise NotForUs("unknown_index")
+        if session.endpoint != source:
+            raise NotForUs("other_address")
+        inner = session.open_untrusted(self.local.suite, body_untrusted)
+        if session.confirmed_at is None:
+            peer, is_copied = self.table.confirm(session, now)
+            return Opened(peer.public, peer.node_id, source, inner, True, is_copied)
+        peer = self.table.peers[session.peer]
+        peer.heard_at = now
+        self.table.use(peer)
+        return Opened(peer.public, peer.node_id, source, inner, False)
+
+    def _on_handshake(
+        self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int
+    ) -> Decision:
+        if field == INITIATION:
+            return self.responder.on_initiation(Initiation.decode_untrusted(body_untrusted), size, source, now)
+        if field == RESPONSE:
+            return self.initiator.on_response(Response.decode_untrusted(body_untrusted), source, now)
+        if field == COOKIE:
+            return self.initiator.on_cookie(CookieReply.decode_untrusted(body_untrusted), source, now, wall_ms)
+        if field == HELLO:
+            return self.responder.on_hello(Hello.decode_untrusted(body_untrusted), now)
+        if field == HELLO_ANSWER:
+            return self.initiator.on_hello_answer(HelloAnswer.decode_untrusted(body_untrusted), source, now)
+        raise NotForUs("not_a_handshake")
+
+    def change_keys(self, network_keys: tuple[NetworkKey, ...], now: float) -> None:
+        """Accept these network keys from now on, and send under the first.
+
+        Sessions and initiations under any other key end at once. Those under another than the first are due for a new
+        one (`Sealed.rekey_due`).
+        """
+        self.local.network_keys = network_keys
+        accepted = frozenset(key.psk for key in network_keys)
+        self.table.end_other_keys(accepted, now)
+        self.initiator.end_other_keys(accepted, now)
+        self.responder.forget_answers()
+
+    def _rekey_due(self, peer: Peer, session: Session, now: float) -> bool:
+        assert session.confirmed_at is not None
+        is_old = (
+            now - session.confirmed_at >= (REKEY_AFTER if session.is_initiator else REKEY_AFTER * 9 / 8)
+            or session.sent >= REKEY_AFTER_PACKETS
+            or session.network_psk != self.local.network_keys[0].psk
+        )
+        return is_old and now >= peer.initiated_at + peer.wait
