@@ -67,6 +67,7 @@ class Responder:
         self._proven = SharedBudget(rates.proven, rates.proven_of_network, now)
         self._replies = Bucket.full(rates.replies, now)
         self._secrets = (local.rng.randbytes(32), local.rng.randbytes(32))  # behind cookies: the present one, the last
+        self._generation = 1  # of the present one
         self._secret_at = now
 
     def on_initiation(self, untrusted: Initiation, size: int, source: Endpoint, now: float) -> Decision:
@@ -78,26 +79,26 @@ class Responder:
         answered = self._answered.get(where)
         if answered is not None and now < answered.until:
             return self._repeat(answered, now)
-        cookie = self._proven_cookie(untrusted, source, now)
+        cookie, generation = self._proven_cookie(untrusted, source, now)
         if cookie is None:
             return self._send_cookie(network, untrusted, source, now)
-        budget = self._unproven if cookie == NO_COOKIE else self._proven
+        budget = self._proven if generation else self._unproven
         if not budget.take(source_network(source.ip), now):
-            if cookie == NO_COOKIE:
-                return self._send_cookie(network, untrusted, source, now)
-            raise NotForUs("over_budget")
+            if generation:
+                raise NotForUs("over_budget")
+            return self._send_cookie(network, untrusted, source, now)
         noise, payload = read_initiation(network, local.suite, local.static.key, untrusted, cookie)
         if noise.rs == local.static.public:
             raise NotForUs("own_key")
         known = self._table.peers.get(noise.rs)
-        if known is not None and not _is_fresh(known, payload.time, cookie):
-            if cookie == NO_COOKIE:
-                return self._send_cookie(network, untrusted, source, now)
-            raise NotForUs("replayed")
+        if known is not None and not _is_fresh(known, payload.time, generation):
+            if generation:
+                raise NotForUs("replayed")
+            return self._send_cookie(network, untrusted, source, now)
         peer = self._table.on_initiation(noise.rs, source.ip, now)
         peer.last_time = max(peer.last_time, payload.time)
-        if cookie != NO_COOKIE:
-            peer.cookie, peer.cookie_time = cookie, payload.time
+        if generation:
+            peer.proven = (generation, payload.time)
         self._answered[where] = _Answered(now + REPEATED_FOR)
         self._answered.move_to_end(where)
         if len(self._answered) > MOST_ANSWERED:
@@ -163,15 +164,18 @@ class Responder:
         answered.repeated += 1
         return Reply(answered.datagram, "repeated")
 
-    def _proven_cookie(self, untrusted: Initiation, source: Endpoint, now: float) -> bytes | None:
-        """The cookie that mac2 was made with, NO_COOKIE if there is no mac2; None if it is wrong, or its cookie old."""
+    def _proven_cookie(self, untrusted: Initiation, source: Endpoint, now: float) -> tuple[bytes | None, int]:
+        """The cookie that mac2 was made with, and the generation of its secret.
+
+        NO_COOKIE and 0 if there is no mac2; None if it is wrong, or its cookie old.
+        """
         if untrusted.mac2 == NO_COOKIE:
-            return NO_COOKIE
-        for secret in self._present_secrets(now):
+            return NO_COOKIE, 0
+        for age, secret in enumerate(self._present_secrets(now)):
             cookie = cookie_for(secret, source)
             if hmac.compare_digest(mac2_of(cookie, untrusted.before_mac2), untrusted.mac2):
-                return cookie
-        return None
+                return cookie, self._generation - age
+        return None, 0
 
     def _send_cookie(self, network: NetworkKey, untrusted: Initiation, source: Endpoint, now: float) -> Decision:
         self._pay_for_a_reply(now)
@@ -185,6 +189,7 @@ class Responder:
         if age >= COOKIE_LIFE:
             last = self._secrets[0] if age < 2 * COOKIE_LIFE else self._local.rng.randbytes(32)
             self._secrets, self._secret_at = (self._local.rng.randbytes(32), last), now
+            self._generation += 1
         return self._secrets
 
     def _pay_for_a_reply(self, now: float) -> None:
@@ -192,11 +197,10 @@ class Responder:
             raise NotForUs("over_budget")
 
 
-def _is_fresh(peer: Peer, time: int, cookie: bytes) -> bool:
-    """Whether an initiation was made after all that were accepted: its time says so, or a cookie that is new to us.
+def _is_fresh(peer: Peer, time: int, generation: int) -> bool:
+    """Whether an initiation was made after all that were accepted: its time says so, or its cookie does.
 
-    With a cookie that was used before, times have to grow: a recorded initiation is good for as long as its cookie.
+    A recorded initiation is good for as long as its cookie. So among those with cookies the generation of the cookie
+    has to grow, or the time under the same one.
     """
-    if cookie == NO_COOKIE:
-        return time > peer.last_time
-    return cookie != peer.cookie or time > peer.cookie_time
+    return (generation, time) > peer.proven if generation else time > peer.last_time

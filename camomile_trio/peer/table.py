@@ -19,7 +19,7 @@ import attrs
 from camomile_trio.identity import node_id_of
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.networks import source_network
-from camomile_trio.peer.packets import INDEX_BYTES, NO_COOKIE
+from camomile_trio.peer.packets import INDEX_BYTES
 from camomile_trio.peer.session import Session
 from camomile_trio.peer.strangers import Strangers
 
@@ -42,8 +42,7 @@ class Peer:
     older: list[Session] = attrs.field(factory=list)  # newest first
     unconfirmed: Session | None = None
     last_time: int = -1  # the greatest time of an accepted initiation
-    cookie: bytes = NO_COOKIE  # of the last accepted initiation that had one
-    cookie_time: int = -1  # and its time
+    proven: tuple[int, int] = (0, 0)  # the cookie's generation and the time of the last accepted one with a cookie
     heard_at: float = -math.inf  # when something authentic came last
     initiated_at: float = -math.inf  # when an initiation left last
     wait: float = SILENCE  # until the next one may, after that

@@ -5,6 +5,7 @@ Rules of this file: rates and tables are tiny, so that a flood is a few dozen da
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,14 +93,54 @@ def test_what_the_budget_refused_comes_back_with_time(line: Line) -> None:
     assert len(line.deliver_all()) == 3
 
 
-def test_answers_without_diffie_hellman_have_a_budget(line: Line) -> None:
-    b = Node(line, b"b", B, rates=HandshakeRates(replies=Rate(1, 3)))
+def test_a_cookie_serves_the_next_initiation_to_the_same_peer_too(line: Line) -> None:
+    b = Node(line, b"b", B, rates=attrs.evolve(TINY, unproven=Rate(0, 1)))
     a = Node(line, b"a", A)
-    for _ in range(5):
-        a.send(a.sessions.initiator.hello(b.endpoint, line.now), b.endpoint)
+    stranger(line, 1).initiate(b)
     line.deliver_all()
-    assert b.sessions.replied["hello"] == 3
-    assert b.sessions.dropped["over_budget"] == 2
+    a.initiate(b)
+    line.deliver(line.flying.pop(0))
+    line.deliver(line.flying.pop(0))  # the cookie has come
+    line.take()
+    line.tick(1)
+    a.initiate(b)
+    assert [type(each) for each in line.deliver_all()] == [Initiated, Responded, Opened]
+
+
+@pytest.mark.parametrize("why", ["hello", "cookie", "repeated"])
+def test_answers_without_diffie_hellman_have_a_budget(line: Line, why: str) -> None:
+    b = Node(line, b"b", B, rates=HandshakeRates(replies=Rate(1, 2)))
+    a = Node(line, b"a", A)
+    a.initiate(b)
+    initiation = line.flying[0]
+    line.deliver_all()
+    if why == "cookie":
+        line.tick(10)
+    for _ in range(3):
+        if why == "hello":
+            a.send(a.sessions.initiator.hello(b.endpoint, line.now), b.endpoint)
+        else:
+            line.flying.append(initiation)
+    for flying in line.flying[:]:
+        line.deliver(flying)
+    assert b.sessions.replied[why] == 2
+    assert b.sessions.dropped["over_budget"] == 1
+    line.tick(1)
+    line.deliver(line.flying[0])
+    assert b.sessions.replied[why] == 3
+
+
+def test_the_stranger_that_was_used_last_stays_longest(line: Line) -> None:
+    b = Node(line, b"b", B, most_peers=64)  # four places for strangers that have confirmed
+    nodes = [Node(line, bytes([number]), f"198.18.{number}.9") for number in range(6)]
+    for node in nodes[:4]:
+        met(line, node, b)
+    nodes[0].seal(b, b"request")
+    line.deliver_all()
+    assert b.seal(nodes[1], b"request") is not None
+    for node in nodes[4:]:
+        met(line, node, b)
+    assert [b.has_session_with(node) for node in nodes] == [True, True, False, False, True, True]
 
 
 def test_two_thousand_strangers_leave_members_their_sessions(line: Line) -> None:

@@ -12,8 +12,16 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, Opened, Reply, Responded
 from camomile_trio.peer.handshake import NetworkKey, cookie_for, mac2_of, write_initiation
-from camomile_trio.peer.initiator import LONGEST_WAIT, MOST_COOKIES, MOST_INITIATING
-from camomile_trio.peer.packets import INITIATION, LARGEST_DATAGRAM, Initiation, InitiationPayload, unframe_untrusted
+from camomile_trio.peer.initiator import LONGEST_WAIT, MOST_COOKIES, MOST_FAILURES, MOST_HELLOS, MOST_INITIATING
+from camomile_trio.peer.packets import (
+    INITIATION,
+    LARGEST_DATAGRAM,
+    RESPONSE,
+    Initiation,
+    InitiationPayload,
+    Response,
+    unframe_untrusted,
+)
 from camomile_trio.peer.responder import COOKIE_LIFE, MOST_REPEATED, REPEATED_FOR
 from camomile_trio.peer.session import MOST_PACKETS, REKEY_AFTER_PACKETS, WINDOW
 from camomile_trio.peer.sessions import REKEY_AFTER
@@ -209,6 +217,37 @@ def test_an_initiation_with_a_cookie_cannot_be_replayed_while_the_cookie_is_good
     assert line.deliver(with_cookie) == Dropped("replayed")
 
 
+def test_nor_once_a_cookie_of_a_later_secret_was_used(line: Line) -> None:
+    """The secret before the present one is good, too."""
+    a, b = two(line)
+    met(line, a, b)
+    slow = Node(line, b"a", A, run=1, skew_ms=-3_600_000)
+    with_cookies = []
+    for seconds in (COOKIE_LIFE, COOKIE_LIFE - 1):
+        slow.initiate(b)
+        line.deliver(line.flying.pop(0))
+        line.deliver(line.flying.pop(0))
+        with_cookies += line.flying
+        line.deliver_all()
+        line.tick(seconds)
+    assert not b.sessions.dropped
+    assert [line.deliver(flying) for flying in with_cookies] == [Dropped("replayed")] * 2
+
+
+def test_a_cookie_lets_no_older_initiation_without_one_in(line: Line) -> None:
+    a, b = two(line)
+    a.initiate(b)
+    recorded = line.flying[0]
+    line.deliver_all()
+    slow = Node(line, b"a", A, run=1, skew_ms=-3_600_000)
+    slow.initiate(b)
+    line.deliver_all()
+    line.tick(REPEATED_FOR)
+    decision = line.deliver(recorded)
+    assert isinstance(decision, Reply)
+    assert decision.why == "cookie"
+
+
 @pytest.mark.parametrize("suite", [NaclSuite(), ToySuite()], ids=["nacl", "toy"])
 def test_a_member_of_the_network_can_change_no_bit_either_by_making_mac1_anew(line: Line, suite: CipherSuite) -> None:
     """In an open network that is everybody. The index is in the clear, and sealed all the same."""
@@ -313,16 +352,24 @@ def test_a_response_from_another_address_is_dropped(line: Line) -> None:
     assert isinstance(line.deliver(response), Responded)
 
 
-def test_forged_responses_use_an_initiation_up_only_where_the_forger_knows_its_index_and_the_network(
-    line: Line,
-) -> None:
+def test_forged_responses_use_an_initiation_up_only_with_a_right_mac1(line: Line) -> None:
+    """That takes its index, seen on the way, and the initiator's public key, which is sealed in it."""
     a, b = two(line)
     a.initiate(b)
     line.deliver(line.flying.pop(0))
-    response = line.flying.pop()
+    flying = line.flying.pop()
     for _ in range(50):
-        line.deliver(attrs.evolve(response, datagram=flipped(response.datagram, 8 * 60)))
-    assert isinstance(line.deliver(response), Responded)
+        forged = attrs.evolve(flying, datagram=flipped(flying.datagram, 8 * 60))
+        assert line.deliver(forged) == Dropped("wrong_mac1")
+    response = Response.decode_untrusted(unframe_untrusted(flying.datagram)[1])
+    wrong = flipped(response.message, 300)
+    mac1 = a.sessions.local.network_keys[0].mac1(a.public, RESPONSE, response.receiver + wrong)
+    forged = attrs.evolve(flying, datagram=attrs.evolve(response, message=wrong, mac1=mac1).encode())
+    for _ in range(MOST_FAILURES):
+        assert line.deliver(forged) == Dropped("wrong_tag")
+    assert line.deliver(flying) == Dropped("too_many_responses")
+    a.initiate(b)
+    assert isinstance(line.deliver_all()[-1], Opened)
 
 
 def test_only_a_few_cookies_are_taken_for_one_initiation(line: Line) -> None:
@@ -588,6 +635,29 @@ def test_rekeying_under_load_loses_no_packet(line: Line, both: bool) -> None:
         assert not node.sessions.dropped
 
 
+def test_what_is_under_way_when_both_rekey_at_once_is_opened(line: Line) -> None:
+    """Two sessions are made then, and the one before is still in use."""
+    a, b = two(line)
+    met(line, a, b)
+    a.seal(b, b"under way")
+    slow = line.flying.pop()
+    a.initiate(b)
+    b.initiate(a)
+    line.deliver_all()
+    assert isinstance(line.deliver(slow), Opened)
+
+
+def test_sessions_of_one_peer_are_bounded(line: Line) -> None:
+    a, b = two(line)
+    for _ in range(20):
+        line.tick(1)
+        a.initiate(b)
+        line.deliver_all()
+    for node, other in ((a, b), (b, a)):
+        assert len(node.sessions.table.by_index) == 3
+        assert len(node.sessions.table.peers[other.public].older) == 2
+
+
 def test_an_index_is_not_used_again_for_three_minutes(line: Line) -> None:
     a, _ = two(line)
     table = a.sessions.table
@@ -632,6 +702,13 @@ def test_an_answer_to_a_hello_that_was_not_asked_is_dropped(line: Line) -> None:
     assert isinstance(answer, Reply)
     line.tick(10)
     assert line.deliver(attrs.evolve(flying, datagram=answer.datagram)) == Dropped("not_asked")
+
+
+def test_hellos_under_way_are_bounded(line: Line) -> None:
+    a, b = two(line)
+    for _ in range(MOST_HELLOS + 5):
+        a.sessions.initiator.hello(b.endpoint, line.now)
+    assert len(a.sessions.initiator._hellos) == MOST_HELLOS
 
 
 def network(letter: bytes, network_id: bytes = NETWORK) -> NetworkKey:
@@ -681,7 +758,16 @@ def test_a_removed_key_ends_its_sessions_and_initiations(line: Line) -> None:
     c = Node(line, b"c", C, keys=(old,))
     met(line, a, b)
     a.initiate(c)
+    a.initiate(b)
+    recorded = line.flying.pop()
+    line.deliver(recorded)
+    line.flying.pop()
     b.sessions.change_keys((new,), line.now)
+    assert line.deliver(recorded) == Dropped("wrong_mac1")
+    b.sessions.change_keys((new, old), line.now)  # and what was answered is not repeated after that
+    assert isinstance(b.sessions.on_datagram(recorded.datagram, a.endpoint, line.now, line.wall_ms), Initiated)
+    b.sessions.change_keys((new,), line.now)
+    b.handled.clear()
     a.seal(b, b"too late")
     a.sessions.change_keys((new,), line.now)
     assert a.sessions.initiator.retransmission(c.public, c.endpoint) is None
