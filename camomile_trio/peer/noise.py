@@ -33,13 +33,13 @@ def hmac_hash(suite: CipherSuite, key: bytes, data: bytes) -> bytes:
     return suite.hash(block.translate(_OUTER) + suite.hash(block.translate(_INNER) + data))
 
 
-def hkdf(suite: CipherSuite, chaining_key: bytes, input_key_material: bytes) -> tuple[bytes, bytes, bytes]:
-    """The three outputs of HKDF (section 4.3); a step that needs two takes the first two."""
+def hkdf(suite: CipherSuite, chaining_key: bytes, input_key_material: bytes, num_outputs: int) -> list[bytes]:
+    """The two or three outputs of HKDF (section 4.3)."""
     temp_key = hmac_hash(suite, chaining_key, input_key_material)
-    output_1 = hmac_hash(suite, temp_key, b"\x01")
-    output_2 = hmac_hash(suite, temp_key, output_1 + b"\x02")
-    output_3 = hmac_hash(suite, temp_key, output_2 + b"\x03")
-    return output_1, output_2, output_3
+    outputs = [hmac_hash(suite, temp_key, b"\x01")]
+    for number in range(2, num_outputs + 1):
+        outputs.append(hmac_hash(suite, temp_key, outputs[-1] + bytes([number])))
+    return outputs
 
 
 @attrs.define(eq=False, repr=False)
@@ -77,14 +77,14 @@ class SymmetricState:
         return cls(suite, h, h)
 
     def mix_key(self, input_key_material: bytes) -> None:
-        self.ck, temp_k, _ = hkdf(self.suite, self.ck, input_key_material)
+        self.ck, temp_k = hkdf(self.suite, self.ck, input_key_material, 2)
         self.cipher = CipherState(self.suite, temp_k[:KEY_BYTES])
 
     def mix_hash(self, data: bytes) -> None:
         self.h = self.suite.hash(self.h + data)
 
     def mix_key_and_hash(self, input_key_material: bytes) -> None:
-        self.ck, temp_h, temp_k = hkdf(self.suite, self.ck, input_key_material)
+        self.ck, temp_h, temp_k = hkdf(self.suite, self.ck, input_key_material, 3)
         self.mix_hash(temp_h)
         self.cipher = CipherState(self.suite, temp_k[:KEY_BYTES])
 
@@ -102,7 +102,7 @@ class SymmetricState:
 
     def split(self) -> tuple[CipherState, CipherState]:
         """The cipher of what the initiator sends, and that of what the responder sends."""
-        temp_k1, temp_k2, _ = hkdf(self.suite, self.ck, b"")
+        temp_k1, temp_k2 = hkdf(self.suite, self.ck, b"", 2)
         return CipherState(self.suite, temp_k1[:KEY_BYTES]), CipherState(self.suite, temp_k2[:KEY_BYTES])
 
 
