@@ -1,8 +1,8 @@
 """Our side of handshakes that this node begins, and of hellos that it sends.
 
-Rules of this file: one initiation to a peer at an address is under way at a time, and stays the same bytes until it is
-answered or replaced: only a cookie makes another one of it. What arrives is looked up by an index of ours that was
-random, so a datagram that answers nothing costs one look-up.
+Rules of this file: one handshake with a peer at an address is under way at a time, and its initiation stays the same
+bytes until it is answered or replaced; only a cookie makes another one of it. What arrives is looked up by an index of
+ours that was random, so a datagram that answers nothing costs one look-up.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HELLO_LIFE: Final = 10.0  # seconds
 
 @attrs.define(eq=False, repr=False)
 class _Initiating:
-    """An initiation that has not been answered."""
+    """A handshake that has not been answered, with one initiation of it for each cookie."""
 
     peer: bytes
     endpoint: Endpoint
@@ -58,10 +58,18 @@ class _Initiating:
     cookie: bytes = NO_COOKIE
     cookies_taken: int = 0
     failures: int = 0
-    index: bytes = b""
-    noise: HandshakeState | None = None
-    mac1: bytes = b""
-    datagram: bytes = b""
+    sent: list[_Sent] = attrs.field(factory=list)  # newest last
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Sent:
+    """One initiation of a handshake. A response to any of them is good."""
+
+    handshake: _Initiating
+    index: bytes
+    noise: HandshakeState
+    mac1: bytes
+    datagram: bytes
 
 
 class Initiator:
@@ -71,8 +79,8 @@ class Initiator:
         self._local = local
         self._table = table
         self._time = 0
-        self._by_index: OrderedDict[bytes, _Initiating] = OrderedDict()
-        self._to: dict[tuple[bytes, Endpoint], _Initiating] = {}
+        self._by_index: dict[bytes, _Sent] = {}
+        self._to: dict[tuple[bytes, Endpoint], _Initiating] = {}  # oldest first
         self._hellos: OrderedDict[bytes, tuple[Endpoint, NetworkKey, float]] = OrderedDict()
 
     def initiate(
@@ -94,19 +102,20 @@ class Initiator:
         if before is not None:
             started.cookie = before.cookie
             self._give_up(before, now)
-        elif len(self._by_index) >= MOST_INITIATING:
-            self._give_up(next(iter(self._by_index.values())), now)
+        elif len(self._to) >= MOST_INITIATING:
+            self._give_up(next(iter(self._to.values())), now)
         peer = self._table.peers.get(public)
         if peer is not None:
             if peer.initiated_at > peer.heard_at:
                 peer.wait = min(2 * peer.wait, LONGEST_WAIT)
             peer.initiated_at = now
+        self._to[public, endpoint] = started
         return self._write(started, now, wall_ms)
 
     def retransmission(self, public: bytes, endpoint: Endpoint) -> bytes | None:
         """The initiation that is under way to this peer there, byte for byte; None if there is none."""
         started = self._to.get((public, endpoint))
-        return started.datagram if started is not None else None
+        return started.sent[-1].datagram if started is not None else None
 
     def may_initiate_at(self, public: bytes) -> float:
         """When a new initiation may leave to a peer whose request and retransmission are overdue, in seconds.
@@ -118,22 +127,24 @@ class Initiator:
         return -float("inf") if peer is None else max(peer.heard_at + SILENCE, peer.initiated_at + peer.wait)
 
     def on_response(self, untrusted: Response, source: Endpoint, now: float) -> Decision:
-        started = self._expected(untrusted.receiver, source)
+        sent = self._expected(untrusted.receiver, source)
+        started = sent.handshake
         if started.failures >= MOST_FAILURES:
             raise NotForUs("too_many_responses")
-        assert started.noise is not None
         try:
-            noise, payload = read_response(started.network, self._local.static.key, started.noise, untrusted)
+            noise, payload = read_response(started.network, self._local.static.key, sent.noise, untrusted)
         except MalformedPacket as error:
             started.failures += error.reason != "wrong_mac1"
             raise
-        self._remove(started)
+        started.sent.remove(sent)  # its index is the session's now
+        del self._by_index[sent.index]
+        self._give_up(started, now)
         send, receive = noise.symmetric.split()
         session = Session(
             peer=started.peer,
             endpoint=source,
             is_initiator=True,
-            own_index=started.index,
+            own_index=sent.index,
             peer_index=payload.index,
             send_key=send.k,
             receive_key=receive.k,
@@ -145,14 +156,15 @@ class Initiator:
         return Responded(peer.public, peer.node_id, source, payload.about, payload.answer, is_copied)
 
     def on_cookie(self, untrusted: CookieReply, source: Endpoint, now: float, wall_ms: int) -> Decision:
-        started = self._expected(untrusted.receiver, source)
+        sent = self._expected(untrusted.receiver, source)
+        started = sent.handshake
         if started.cookies_taken >= MOST_COOKIES:
             raise NotForUs("too_many_cookies")
-        cookie = read_cookie_reply(started.network, self._local.suite, started.peer, started.mac1, untrusted)
+        cookie = read_cookie_reply(started.network, self._local.suite, started.peer, sent.mac1, untrusted)
         started.cookies_taken += 1
         started.cookie = cookie
-        self._give_up(started, now)
-        # Not the same initiation with a mac2: what is sealed in it is bound to the cookie.
+        # Not the same initiation with a mac2: what is sealed in it is bound to the cookie. A response to the one before
+        # stays good, since in an open network an observer can forge a cookie.
         return Reply(self._write(started, now, wall_ms), "with_cookie")
 
     def hello(self, endpoint: Endpoint, now: float) -> bytes:
@@ -174,40 +186,40 @@ class Initiator:
 
     def end_other_keys(self, accepted: frozenset[bytes], now: float) -> None:
         """Give up what was begun under no network key of these."""
-        for started in list(self._by_index.values()):
+        for started in list(self._to.values()):
             if started.network.psk not in accepted:
                 self._give_up(started, now)
 
-    def _expected(self, receiver_untrusted: bytes, source: Endpoint) -> _Initiating:
-        started = self._by_index.get(receiver_untrusted)
-        if started is None:
+    def _expected(self, receiver_untrusted: bytes, source: Endpoint) -> _Sent:
+        sent = self._by_index.get(receiver_untrusted)
+        if sent is None:
             raise NotForUs("unknown_index")
-        if started.endpoint != source:
+        if sent.handshake.endpoint != source:
             raise NotForUs("other_address")
-        return started
+        return sent
 
     def _write(self, started: _Initiating, now: float, wall_ms: int) -> bytes:
         """Under a new index, with a new ephemeral key and a greater time."""
         self._time = max(self._time + 1, 1000 * wall_ms)
-        started.index = self._table.new_index(now)
-        started.noise, initiation = write_initiation(
+        index = self._table.new_index(now)
+        noise, initiation = write_initiation(
             started.network,
             self._local.suite,
             self._local.static.key,
             started.peer,
             ephemeral=self._local.ephemeral(),
-            index=started.index,
+            index=index,
             payload=InitiationPayload(self._time, self._local.about(wall_ms), started.request),
             cookie=started.cookie,
             padded_to=started.padded_to,
         )
-        started.mac1, started.datagram = initiation.mac1, initiation.encode()
-        self._by_index[started.index] = self._to[started.peer, started.endpoint] = started
-        return started.datagram
-
-    def _remove(self, started: _Initiating) -> None:
-        del self._by_index[started.index], self._to[started.peer, started.endpoint]
+        sent = _Sent(started, index, noise, initiation.mac1, initiation.encode())
+        started.sent.append(sent)
+        self._by_index[index] = sent
+        return sent.datagram
 
     def _give_up(self, started: _Initiating, now: float) -> None:
-        self._remove(started)
-        self._table.rest(started.index, now)
+        del self._to[started.peer, started.endpoint]
+        for sent in started.sent:
+            del self._by_index[sent.index]
+            self._table.rest(sent.index, now)

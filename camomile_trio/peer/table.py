@@ -112,7 +112,7 @@ class SessionTable:
 
     def confirm(self, session: Session, now: float) -> tuple[Peer, bool]:
         """The peer has proven that it has the session's keys. The peer, and whether two of its runs alternate."""
-        peer = self.on_initiation(session.peer, session.endpoint.ip, now)
+        peer = self.peers.setdefault(session.peer, Peer(session.peer, node_id_of(session.peer)))
         self.by_index[session.own_index] = session
         session.confirmed_at = peer.heard_at = now
         peer.wait, peer.initiated_at = SILENCE, -math.inf

@@ -11,7 +11,7 @@ import pytest
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, Opened, Reply, Responded
-from camomile_trio.peer.handshake import NetworkKey, cookie_for, mac2_of, write_initiation
+from camomile_trio.peer.handshake import NetworkKey, cookie_for, mac2_of, write_cookie_reply, write_initiation
 from camomile_trio.peer.initiator import LONGEST_WAIT, MOST_COOKIES, MOST_FAILURES, MOST_HELLOS, MOST_INITIATING
 from camomile_trio.peer.packets import (
     INITIATION,
@@ -388,6 +388,28 @@ def test_only_a_few_cookies_are_taken_for_one_initiation(line: Line) -> None:
         assert isinstance(reply, Reply)
         decisions.append(line.deliver(Flying(reply.datagram, b.endpoint, a.endpoint)))
     assert [type(each) for each in decisions] == [Reply] * MOST_COOKIES + [Dropped]
+
+
+def test_a_forged_cookie_does_not_spoil_the_response_that_is_under_way(line: Line) -> None:
+    """In an open network an observer can make one: it has seen mac1, and may know the responder's public key."""
+    a, b = two(line)
+    a.initiate(b)
+    initiation = Initiation.decode_untrusted(unframe_untrusted(line.flying[0].datagram)[1])
+    line.deliver(line.flying.pop(0))
+    response = line.flying.pop()
+    local = b.sessions.local
+    for _ in range(MOST_COOKIES):
+        forged = write_cookie_reply(
+            local.network_keys[0], local.suite, b.public, initiation, b"no such cookie !", local.rng
+        )
+        decision = line.deliver(Flying(forged.encode(), b.endpoint, a.endpoint))
+        assert isinstance(decision, Reply)
+        assert decision.why == "with_cookie"
+    line.take()
+    assert isinstance(line.deliver(response), Responded)
+    line.deliver_all()
+    assert b.has_session_with(a)
+    assert not a.sessions.initiator._by_index
 
 
 def test_a_node_has_no_session_with_its_own_key(line: Line) -> None:
