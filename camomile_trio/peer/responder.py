@@ -35,6 +35,7 @@ from camomile_trio.peer.packets import (
     NO_COOKIE,
     Hello,
     Initiation,
+    InitiationPayload,
     ResponsePayload,
     room_for_answer,
 )
@@ -45,6 +46,7 @@ COOKIE_LIFE: Final = 120.0  # seconds until the secret behind the cookies change
 REPEATED_FOR: Final = 10.0  # how long a response is kept, in seconds
 MOST_REPEATED: Final = 3  # times that it is repeated
 MOST_ANSWERED: Final = 1024  # responses kept
+MOST_RUNS: Final = 8  # of one peer that are let in by one cookie or its successor
 
 
 @attrs.define(eq=False, repr=False)
@@ -91,14 +93,14 @@ class Responder:
         if noise.rs == local.static.public:
             raise NotForUs("own_key")
         known = self._table.peers.get(noise.rs)
-        if known is not None and not _is_fresh(known, payload.time, generation):
+        if known is not None and not self._is_fresh(known, payload, generation):
             if generation:
                 raise NotForUs("replayed")
             return self._send_cookie(network, untrusted, source, now)
         peer = self._table.on_initiation(noise.rs, source.ip, now)
         peer.last_time = max(peer.last_time, payload.time)
         if generation:
-            peer.proven = (generation, payload.time)
+            peer.proven[generation, payload.about.run] = payload.time
         self._answered[where] = _Answered(now + REPEATED_FOR)
         self._answered.move_to_end(where)
         if len(self._answered) > MOST_ANSWERED:
@@ -177,6 +179,19 @@ class Responder:
                 return cookie, self._generation - age
         return None, 0
 
+    def _is_fresh(self, peer: Peer, payload: InitiationPayload, generation: int) -> bool:
+        """Whether an initiation was made after all that were accepted: its time says so, or its cookie does.
+
+        A recorded initiation is good for as long as its cookie. So under one cookie the times of one run have to grow.
+        A run that is new under it is a restart, and its clock may have gone back; there are a few of these at most.
+        """
+        if not generation:
+            return payload.time > peer.last_time
+        for each in [each for each in peer.proven if each[0] < self._generation - 1]:
+            del peer.proven[each]
+        before = peer.proven.get((generation, payload.about.run))
+        return len(peer.proven) < MOST_RUNS if before is None else payload.time > before
+
     def _send_cookie(self, network: NetworkKey, untrusted: Initiation, source: Endpoint, now: float) -> Decision:
         self._pay_for_a_reply(now)
         cookie = cookie_for(self._present_secrets(now)[0], source)
@@ -187,20 +202,12 @@ class Responder:
     def _present_secrets(self, now: float) -> tuple[bytes, bytes]:
         age = now - self._secret_at
         if age >= COOKIE_LIFE:
+            # After a long rest the present one is too old to be the last one.
             last = self._secrets[0] if age < 2 * COOKIE_LIFE else self._local.rng.randbytes(32)
             self._secrets, self._secret_at = (self._local.rng.randbytes(32), last), now
-            self._generation += 1
+            self._generation += 1 if age < 2 * COOKIE_LIFE else 2
         return self._secrets
 
     def _pay_for_a_reply(self, now: float) -> None:
         if not self._replies.take(now):
             raise NotForUs("over_budget")
-
-
-def _is_fresh(peer: Peer, time: int, generation: int) -> bool:
-    """Whether an initiation was made after all that were accepted: its time says so, or its cookie does.
-
-    A recorded initiation is good for as long as its cookie. So among those with cookies the generation of the cookie
-    has to grow, or the time under the same one.
-    """
-    return (generation, time) > peer.proven if generation else time > peer.last_time

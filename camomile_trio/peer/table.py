@@ -42,7 +42,8 @@ class Peer:
     older: list[Session] = attrs.field(factory=list)  # newest first
     unconfirmed: Session | None = None
     last_time: int = -1  # the greatest time of an accepted initiation
-    proven: tuple[int, int] = (0, 0)  # the cookie's generation and the time of the last accepted one with a cookie
+    proven: dict[tuple[int, bytes], int] = attrs.field(factory=dict)
+    """The greatest time of an accepted initiation with a cookie, by the cookie's generation and the peer's run."""
     heard_at: float = -math.inf  # when something authentic came last
     initiated_at: float = -math.inf  # when an initiation left last
     wait: float = SILENCE  # until the next one may, after that

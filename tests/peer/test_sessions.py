@@ -22,7 +22,7 @@ from camomile_trio.peer.packets import (
     Response,
     unframe_untrusted,
 )
-from camomile_trio.peer.responder import COOKIE_LIFE, MOST_REPEATED, REPEATED_FOR
+from camomile_trio.peer.responder import COOKIE_LIFE, MOST_REPEATED, MOST_RUNS, REPEATED_FOR
 from camomile_trio.peer.session import MOST_PACKETS, REKEY_AFTER_PACKETS, WINDOW
 from camomile_trio.peer.sessions import REKEY_AFTER
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
@@ -232,6 +232,22 @@ def test_nor_once_a_cookie_of_a_later_secret_was_used(line: Line) -> None:
         line.tick(seconds)
     assert not b.sessions.dropped
     assert [line.deliver(flying) for flying in with_cookies] == [Dropped("replayed")] * 2
+
+
+def test_a_node_that_restarts_again_and_again_with_its_clock_set_back_is_let_in_a_few_times(line: Line) -> None:
+    a, b = two(line)
+    met(line, a, b)
+
+    def is_met(run: int) -> bool:
+        line.tick(1)
+        slow = Node(line, b"a", A, run=run, skew_ms=-3_600_000 * run)
+        slow.initiate(b)
+        line.deliver_all()
+        return slow.has_session_with(b)
+
+    assert [is_met(run) for run in range(1, MOST_RUNS + 2)] == [True] * MOST_RUNS + [False]
+    line.tick(2 * COOKIE_LIFE)
+    assert is_met(99)
 
 
 def test_a_cookie_lets_no_older_initiation_without_one_in(line: Line) -> None:

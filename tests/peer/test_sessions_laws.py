@@ -140,6 +140,12 @@ class World:
 
 @given(st.lists(STEPS, max_size=40))
 @example([("ask", "a"), ("deliver", 0), ("deliver", 0), ("deliver", 0), ("move", "a"), ("restart", "b")])
+@example(
+    [
+        *[("ask", "a"), ("double", 0), ("tick", 15.0), ("double", 0), ("deliver", 2), ("deliver", 3), ("deliver", 2)],
+        *[("move", "a"), ("set the clock back", "a")],
+    ]
+)
 @example([("initiate", "a"), ("initiate", "b"), ("restart", "a"), ("deliver", 0), ("deliver", 0), ("deliver", 0)])
 def test_no_request_is_handled_from_the_wrong_peer_and_in_the_end_both_have_a_session(
     steps: list[tuple[str, str | int | float]],
