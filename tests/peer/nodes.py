@@ -159,6 +159,20 @@ class Node:
         return decision
 
 
+def whole(sessions: Sessions) -> bool:
+    """Whether every session is some peer's, and every index in use, at rest or free, as the table has it."""
+    table = sessions.table
+    of_peers = [
+        session.own_index
+        for peer in table.peers.values()
+        for session in (peer.current, peer.unconfirmed, *peer.older)
+        if session is not None
+    ]
+    in_use = [*of_peers, *sessions.initiator._by_index]
+    at_rest = [index for _, index in table._resting]
+    return sorted(of_peers) == sorted(table.by_index) and sorted(in_use + at_rest) == sorted(table._indexes)
+
+
 def met(line: Line, first: Node, second: Node) -> None:
     """`first` and `second` have a confirmed session, which `first` began."""
     first.initiate(second)

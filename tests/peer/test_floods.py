@@ -15,7 +15,7 @@ from camomile_trio.peer.budget import MOST_NETWORKS, Bucket, HandshakeRates, Rat
 from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
 from camomile_trio.peer.responder import MOST_ANSWERED
 from camomile_trio.peer.strangers import Strangers
-from tests.peer.nodes import Flying, Line, Node, met
+from tests.peer.nodes import Flying, Line, Node, met, whole
 
 A, B = "198.18.1.1", "198.18.2.1"
 TINY = HandshakeRates(
@@ -159,6 +159,7 @@ def test_two_thousand_strangers_leave_members_their_sessions(line: Line) -> None
     table = b.sessions.table
     assert len(table.peers) <= 256 // 8 + len(members)
     assert len(table.by_index) <= 256 // 8 + len(members)
+    assert whole(b.sessions)
     assert table.forgotten >= 1900
     for member in members:
         member.seal(b, b"store")
@@ -177,6 +178,7 @@ def test_strangers_that_confirm_nothing_push_out_none_that_have(line: Line) -> N
     line.deliver_all(1000)
     assert all(b.has_session_with(friend) for friend in friends)
     assert len(b.sessions.table.peers) == 8
+    assert whole(b.sessions)
 
 
 def test_responses_that_are_kept_are_bounded(line: Line) -> None:
@@ -233,6 +235,7 @@ def test_networks_that_are_remembered_are_bounded() -> None:
     budget = SharedBudget(Rate(0, 1e9), Rate(0, 1), 0.0)
     for number in range(MOST_NETWORKS + 5):
         assert budget.take(b"%d" % number, 0.0)
+        assert number == 0 or not budget.take(b"0", 0.0)  # the first is used all the time, and so stays
     assert len(budget._networks) == MOST_NETWORKS
     assert not budget.take(b"%d" % MOST_NETWORKS, 0.0)
 

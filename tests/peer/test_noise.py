@@ -168,6 +168,23 @@ def test_an_initiation_with_a_refused_key_is_refused_even_by_one_with_the_psk(nu
         responder.read_message_1(initiator.write_message_1(ephemeral, b"first"))
 
 
+@pytest.mark.parametrize("number", [0, 2**255 + 9])
+def test_a_response_with_a_refused_key_is_refused(number: int) -> None:
+    suite = NaclSuite()
+    initiator, responder = pair(suite)
+    responder.read_message_1(initiator.write_message_1(key(suite, b"e"), b"first"))
+    message_2 = responder.write_message_2(DhKey(b"f" * 32, number.to_bytes(32, "little")), b"second")
+    with pytest.raises(MalformedPacket, match="key_"):
+        initiator.read_message_2(message_2)
+
+
+@SUITES
+@pytest.mark.parametrize("length", [0, 1, 15])
+def test_a_ciphertext_without_room_for_a_tag_is_refused(suite: CipherSuite, length: int) -> None:
+    with pytest.raises(MalformedPacket, match="too_short"):
+        suite.open_untrusted(b"k" * 32, 0, b"", bytes(length))
+
+
 def test_a_secret_is_never_shown() -> None:
     assert (b"i" * 32).hex() not in repr(key(NaclSuite(), b"i"))
 

@@ -79,6 +79,8 @@ def test_a_message_has_one_frame_only(datagram: bytes) -> None:
         b"\xa2\x81\x00\x01x",  # a field number in three
         b"\xa0\x01\x01x",  # a number, not bytes
         b"\x22\x01\x01x",  # a field number in one byte
+        b"\xa2\x00\x01x",  # a field number of one byte in two
+        b"\xa2\x81\x01x",
         b"\xa2\x01\x02x",
         b"\xa2\x01\x01xy",
         frame(20, bytes(LARGEST_DATAGRAM)),

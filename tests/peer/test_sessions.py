@@ -17,16 +17,19 @@ from camomile_trio.peer.packets import (
     INITIATION,
     LARGEST_DATAGRAM,
     RESPONSE,
+    SEALED,
     Initiation,
     InitiationPayload,
     Response,
+    frame,
     unframe_untrusted,
 )
 from camomile_trio.peer.responder import COOKIE_LIFE, MOST_REPEATED, MOST_RUNS, REPEATED_FOR
 from camomile_trio.peer.session import MOST_PACKETS, REKEY_AFTER_PACKETS, WINDOW
 from camomile_trio.peer.sessions import REKEY_AFTER
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
-from tests.peer.nodes import NETWORK, RTO, Flying, Handled, Line, Node, met
+from camomile_trio.peer.table import MOST_RESTING
+from tests.peer.nodes import NETWORK, RTO, Flying, Handled, Line, Node, met, whole
 from tests.peer.test_noise import flipped
 from tests.peer.toy_suite import ToySuite
 
@@ -213,8 +216,9 @@ def test_an_initiation_with_a_cookie_cannot_be_replayed_while_the_cookie_is_good
     line.deliver_all()
     assert slow.has_session_with(b)
     assert b.has_session_with(a)
-    line.tick(REPEATED_FOR)
-    assert line.deliver(with_cookie) == Dropped("replayed")
+    for seconds in (REPEATED_FOR, COOKIE_LIFE):
+        line.tick(seconds)
+        assert line.deliver(with_cookie) == Dropped("replayed")
 
 
 def test_nor_once_a_cookie_of_a_later_secret_was_used(line: Line) -> None:
@@ -647,6 +651,10 @@ def test_a_session_is_due_for_a_new_one_long_before_its_counter_runs_out(line: L
         assert isinstance(b.on_datagram(sealed.datagram, a.endpoint), Opened)
     session.sent = MOST_PACKETS
     assert a.sessions.seal(b.public, b"", line.now) is None
+    # Nor is such a packet opened, should the peer go on.
+    counter = MOST_PACKETS.to_bytes(8, "big")
+    body = session.peer_index + counter + a.suite.seal(session.send_key, MOST_PACKETS, b"", b"one too many")
+    assert b.on_datagram(frame(SEALED, body), a.endpoint) == Dropped("wrong_counter")
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -801,6 +809,7 @@ def test_a_removed_key_ends_its_sessions_and_initiations(line: Line) -> None:
     line.deliver(recorded)
     line.flying.pop()
     b.sessions.change_keys((new,), line.now)
+    assert whole(b.sessions)
     assert line.deliver(recorded) == Dropped("wrong_mac1")
     b.sessions.change_keys((new, old), line.now)  # and what was answered is not repeated after that
     assert isinstance(b.sessions.on_datagram(recorded.datagram, a.endpoint, line.now, line.wall_ms), Initiated)
@@ -810,11 +819,51 @@ def test_a_removed_key_ends_its_sessions_and_initiations(line: Line) -> None:
     a.sessions.change_keys((new,), line.now)
     assert a.sessions.initiator.retransmission(c.public, c.endpoint) is None
     assert a.seal(b, b"nor so") is None
+    assert whole(a.sessions)
     c_decision, b_decision = line.deliver_all()[0], line.deliver_all()
     assert isinstance(c_decision, Initiated)
     assert b_decision == []
     assert b.sessions.dropped["unknown_index"] == 1
     assert not b.handled
+
+
+def test_a_member_stays_remembered_without_a_session_until_it_is_released(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(old,)), Node(line, b"b", B, keys=(old,))
+    met(line, a, b)
+    table = b.sessions.table
+    assert table.keep(a.public)
+    b.sessions.change_keys((new,), line.now)
+    assert table.peers[a.public].current is None
+    assert table.keep(a.public)
+    table.release(a.public, line.now)
+    assert not table.peers
+
+
+def test_a_peer_that_is_removed_leaves_no_session(line: Line) -> None:
+    a, b = two(line)
+    for _ in range(5):
+        line.tick(1)
+        a.initiate(b)
+        line.deliver_all()
+    line.tick(1)
+    a.initiate(b)
+    line.deliver(line.flying.pop(0))  # one more, not confirmed
+    b.sessions.table.remove(a.public, line.now)
+    b.sessions.table.remove(a.public, line.now)
+    assert not b.sessions.table.by_index
+    assert whole(b.sessions)
+    line.deliver(line.flying.pop(0))
+    assert line.deliver_all() == [Dropped("unknown_index")]
+
+
+def test_indexes_at_rest_are_bounded(line: Line) -> None:
+    a, _ = two(line)
+    table = a.sessions.table
+    for number in range(MOST_RESTING + 10):
+        table.rest(number.to_bytes(4, "big"), line.now)
+    table.new_index(line.now)
+    assert len(table._resting) == MOST_RESTING
 
 
 def test_two_runs_of_one_key_that_alternate_are_a_copied_data_directory(line: Line) -> None:

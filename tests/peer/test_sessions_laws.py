@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Endpoint
-from tests.peer.nodes import RTO, Flying, Line, Node
+from tests.peer.nodes import RTO, Flying, Line, Node, whole
 
 A, B, THIEF, ELSEWHERE = "198.18.1.1", "198.18.2.1", "198.18.3.1", "198.18.4.1"
 WHO = st.sampled_from("ab")
@@ -110,6 +110,7 @@ class World:
 
         (The request in an initiation is handled again when that is begun anew with a cookie; it only asks.)
         """
+        assert all(whole(run.sessions) for run in self.runs)
         names = {self.nodes[name].public: name for name in "ab"}
         for run in self.runs:
             sealed = [each.inner for each in run.handled if each.is_confirmed]
