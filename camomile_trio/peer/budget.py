@@ -20,7 +20,7 @@ class Rate:
     """So many a second, and so many at once after a pause.
 
     A handshake costs its responder a third of a millisecond. With too few a second, nodes that start together wait for
-    each other; with too many, a flood of valid initiations takes the processor from those who have sessions.
+    each other; with too many, a flood of valid initiations takes the processor from peers that have sessions.
     """
 
     each_second: float

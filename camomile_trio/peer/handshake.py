@@ -165,7 +165,7 @@ def write_cookie_reply(
 def read_cookie_reply(
     network: NetworkKey, suite: CipherSuite, responder: bytes, mac1: bytes, reply_untrusted: CookieReply
 ) -> bytes:
-    """The cookie, from one who saw the initiation with this mac1 and knows the network key; MalformedPacket."""
+    """The cookie, from a node that saw the initiation with this mac1 and knows the network key; MalformedPacket."""
     key = keyed_hash(network.cookie_key(responder), reply_untrusted.nonce, KEY_BYTES)
     return suite.open_untrusted(key, 0, mac1, reply_untrusted.sealed)
 

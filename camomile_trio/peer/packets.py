@@ -163,7 +163,7 @@ class Hello:
 
 @attrs.frozen
 class HelloAnswer:
-    """The public key of the node at an address, sealed for those who know the network key."""
+    """The public key of the node at an address, sealed under the network key."""
 
     asked: bytes  # the hello's nonce
     nonce: bytes  # the answer's own

@@ -44,7 +44,7 @@ class Handled:
 
 @attrs.define(eq=False)
 class Line:
-    """All datagrams under way, the clocks, and who is where."""
+    """All datagrams under way, the clocks, and the nodes by their addresses."""
 
     now: float = 100.0
     wall_ms: int = 1_700_000_000_000

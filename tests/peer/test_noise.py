@@ -138,7 +138,7 @@ def test_a_key_of_low_order_is_refused(number: int) -> None:
     public = number.to_bytes(32, "little")
     with pytest.raises(MalformedPacket, match="key_of_low_order"):
         NaclSuite().check_public_untrusted(public)
-    # And this is why: nobody else's part is in the shared secret, which libsodium refuses to compute.
+    # The reason: the shared secret would be zero for every secret, so libsodium refuses to compute it.
     with pytest.raises(RuntimeError):
         NaclSuite().dh(b"s" * 32, public)
 

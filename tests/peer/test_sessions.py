@@ -150,6 +150,7 @@ def test_an_answer_that_comes_after_a_later_initiation_was_answered_displaces_no
     a.initiate(b)
     line.deliver(line.flying.pop(0))
     assert b.sessions.responder.respond(slow, b"", line.now, line.wall_ms) is None
+    assert whole(b.sessions)
     line.deliver_all()
     assert b.has_session_with(a)
 
@@ -568,7 +569,7 @@ def test_a_peer_at_a_new_address_makes_a_new_handshake_and_is_answered_there(lin
     assert a.handled[-1].inner == b"found you"
 
 
-def test_a_handshake_that_nobody_confirms_displaces_no_session(line: Line) -> None:
+def test_a_handshake_that_is_not_confirmed_displaces_no_session(line: Line) -> None:
     """What is replayed, or made with a stolen node key, ends before it is confirmed."""
     a, b = two(line)
     met(line, a, b)
