@@ -22,6 +22,7 @@ from tests.peer.toy_suite import ToySuite
 NETWORK = b"n" * 32
 OPEN = NetworkKey.of(open_network_key(NETWORK), NETWORK)
 RTO = 0.2
+A, B, C = "198.18.1.1", "198.18.2.1", "198.18.3.1"  # hosts, each of a source network of its own
 
 
 @attrs.frozen
@@ -157,6 +158,10 @@ class Node:
             case Reply():
                 self.send(decision.datagram, source)
         return decision
+
+
+def two(line: Line, suite: CipherSuite | None = None) -> tuple[Node, Node]:
+    return Node(line, b"a", A, suite=suite), Node(line, b"b", B, suite=suite)
 
 
 def whole(sessions: Sessions) -> bool:

@@ -15,17 +15,11 @@ from camomile_trio.peer.budget import MOST_NETWORKS, Bucket, HandshakeRates, Rat
 from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
 from camomile_trio.peer.responder import MOST_ANSWERED
 from camomile_trio.peer.strangers import Strangers
-from tests.peer.nodes import Flying, Line, Node, met, whole
+from tests.peer.nodes import A, B, Flying, Line, Node, met, whole
 
-A, B = "198.18.1.1", "198.18.2.1"
 TINY = HandshakeRates(
     unproven=Rate(1, 8), unproven_of_network=Rate(1, 4), proven=Rate(1, 8), proven_of_network=Rate(1, 4)
 )
-
-
-@pytest.fixture
-def line() -> Line:
-    return Line()
 
 
 def stranger(line: Line, number: int, host: str = "") -> Node:

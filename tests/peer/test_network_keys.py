@@ -1,0 +1,208 @@
+"""Hellos, network keys that change, copied data directories, and the bounds of what is under way.
+
+Rules of this file: one story a test, by what `Sessions` decides.
+"""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, Opened, Reply
+from camomile_trio.peer.handshake import NetworkKey
+from camomile_trio.peer.initiator import MOST_HELLOS, MOST_INITIATING
+from camomile_trio.peer.responder import COOKIE_LIFE
+from camomile_trio.peer.table import MOST_RESTING
+from tests.peer.nodes import NETWORK, A, B, C, Flying, Line, Node, met, two, whole
+
+
+def test_an_address_that_is_asked_hello_names_its_key(line: Line) -> None:
+    a, b = two(line)
+    hello = a.sessions.initiator.hello(b.endpoint, line.now)
+    a.send(hello, b.endpoint)
+    reply, introduced = line.deliver_all()
+    assert isinstance(reply, Reply)
+    assert len(reply.datagram) == len(hello)
+    assert introduced == Introduced(b.public, b.endpoint)
+
+
+def test_an_answer_to_a_hello_that_was_not_asked_is_dropped(line: Line) -> None:
+    a, b = two(line)
+    hello = a.sessions.initiator.hello(b.endpoint, line.now)
+    answer = b.sessions.on_datagram(hello, a.endpoint, line.now, line.wall_ms)
+    assert isinstance(answer, Reply)
+    flying = Flying(answer.datagram, b.endpoint, a.endpoint)
+    assert line.deliver(attrs.evolve(flying, source=Endpoint.parse(f"{C}:8118"))) == Dropped("not_asked")
+    assert isinstance(line.deliver(flying), Introduced)
+    assert line.deliver(flying) == Dropped("not_asked")
+    late = a.sessions.initiator.hello(b.endpoint, line.now)
+    answer = b.sessions.on_datagram(late, a.endpoint, line.now, line.wall_ms)
+    assert isinstance(answer, Reply)
+    line.tick(10)
+    assert line.deliver(attrs.evolve(flying, datagram=answer.datagram)) == Dropped("not_asked")
+
+
+def test_hellos_under_way_are_bounded(line: Line) -> None:
+    a, b = two(line)
+    for _ in range(MOST_HELLOS + 5):
+        a.sessions.initiator.hello(b.endpoint, line.now)
+    assert len(a.sessions.initiator._hellos) == MOST_HELLOS
+
+
+def network(letter: bytes, network_id: bytes = NETWORK) -> NetworkKey:
+    return NetworkKey.of(letter * 32, network_id)
+
+
+@pytest.mark.parametrize(
+    "other", [(network(b"y"),), (network(b"x", b"m" * 32),)], ids=["another key", "another network"]
+)
+def test_a_node_without_the_network_key_gets_no_byte_back(line: Line, other: tuple[NetworkKey, ...]) -> None:
+    b = Node(line, b"b", B, keys=(network(b"x"),))
+    a = Node(line, b"a", A, keys=other)
+    a.initiate(b)
+    a.send(a.sessions.initiator.hello(b.endpoint, line.now), b.endpoint)
+    a.send(b"\xa2\x01\x28" + bytes(40), b.endpoint)
+    assert line.deliver_all() == [Dropped("wrong_mac1"), Dropped("wrong_mac"), Dropped("unknown_index")]
+    assert not line.flying
+
+
+def test_a_network_changes_its_key_without_a_session_lost(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(old,)), Node(line, b"b", B, keys=(old,))
+    met(line, a, b)
+    for node in (a, b):  # added as second everywhere
+        node.sessions.change_keys((old, new), line.now)
+    a.sessions.change_keys((new, old), line.now)  # promoted, here first
+    sealed = a.sessions.seal(b.public, b"still under the old one", line.now)
+    assert sealed is not None
+    assert sealed.rekey_due
+    a.send(sealed.datagram, sealed.endpoint)
+    a.initiate(b)
+    line.deliver_all()
+    b.sessions.change_keys((new, old), line.now)
+    for node, other in ((a, b), (b, a)):
+        sealed = node.sessions.seal(other.public, b"", line.now)
+        assert sealed is not None
+        assert not sealed.rekey_due
+        node.sessions.change_keys((new,), line.now)  # the old one is removed
+    a.seal(b, b"under the new one")
+    line.deliver_all()
+    assert [each.inner for each in b.handled] == [b"still under the old one", b"find", b"under the new one"]
+
+
+def test_a_removed_key_ends_its_sessions_and_initiations(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(old,)), Node(line, b"b", B, keys=(old,))
+    c = Node(line, b"c", C, keys=(old,))
+    met(line, a, b)
+    a.initiate(c)
+    a.initiate(b)
+    recorded = line.flying.pop()
+    line.deliver(recorded)
+    line.flying.pop()
+    b.sessions.change_keys((new,), line.now)
+    assert whole(b.sessions)
+    assert line.deliver(recorded) == Dropped("wrong_mac1")
+    b.sessions.change_keys((new, old), line.now)  # and what was answered is not repeated after that
+    assert isinstance(b.sessions.on_datagram(recorded.datagram, a.endpoint, line.now, line.wall_ms), Initiated)
+    b.sessions.change_keys((new,), line.now)
+    b.handled.clear()
+    a.seal(b, b"too late")
+    a.sessions.change_keys((new,), line.now)
+    assert a.sessions.initiator.retransmission(c.public, c.endpoint) is None
+    assert a.seal(b, b"nor so") is None
+    assert whole(a.sessions)
+    c_decision, b_decision = line.deliver_all()[0], line.deliver_all()
+    assert isinstance(c_decision, Initiated)
+    assert b_decision == []
+    assert b.sessions.dropped["unknown_index"] == 1
+    assert not b.handled
+
+
+def test_a_member_stays_remembered_without_a_session_until_it_is_released(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(old,)), Node(line, b"b", B, keys=(old,))
+    met(line, a, b)
+    table = b.sessions.table
+    assert table.keep(a.public)
+    b.sessions.change_keys((new,), line.now)
+    assert table.peers[a.public].current is None
+    assert table.keep(a.public)
+    table.release(a.public, line.now)
+    assert not table.peers
+
+
+def test_a_peer_that_is_removed_leaves_no_session(line: Line) -> None:
+    a, b = two(line)
+    for _ in range(5):
+        line.tick(1)
+        a.initiate(b)
+        line.deliver_all()
+    line.tick(1)
+    a.initiate(b)
+    line.deliver(line.flying.pop(0))  # one more, not confirmed
+    b.sessions.table.remove(a.public, line.now)
+    b.sessions.table.remove(a.public, line.now)
+    assert not b.sessions.table.by_index
+    assert whole(b.sessions)
+    line.deliver(line.flying.pop(0))
+    assert line.deliver_all() == [Dropped("unknown_index")]
+
+
+def test_indexes_at_rest_are_bounded(line: Line) -> None:
+    a, _ = two(line)
+    table = a.sessions.table
+    for number in range(MOST_RESTING + 10):
+        table.rest(number.to_bytes(4, "big"), line.now)
+    table.new_index(line.now)
+    assert len(table._resting) == MOST_RESTING
+
+
+def test_two_runs_of_one_key_that_alternate_are_a_copied_data_directory(line: Line) -> None:
+    b = Node(line, b"b", B)
+    original, copy = Node(line, b"a", A, run=1), Node(line, b"a", C, run=2)
+
+    def meet(node: Node) -> bool:
+        line.tick(1)
+        node.initiate(b)
+        opened = line.deliver_all()[-1]
+        assert isinstance(opened, Opened)
+        return opened.is_copied
+
+    assert [meet(original), meet(original), meet(copy), meet(original), meet(copy)] == [False, False, False, True, True]
+
+
+def test_a_host_with_two_addresses_is_not_accused(line: Line) -> None:
+    a, b = two(line)
+    elsewhere = Endpoint.parse(f"{C}:8118")
+    for endpoint in (elsewhere, Endpoint.parse(f"{A}:8118"), elsewhere):
+        line.tick(1)
+        a.endpoint = endpoint
+        line.nodes[endpoint] = a
+        a.initiate(b)
+        opened = line.deliver_all()[-1]
+        assert isinstance(opened, Opened)
+        assert not opened.is_copied
+
+
+def test_initiations_under_way_are_bounded(line: Line) -> None:
+    a, b = two(line)
+    for number in range(MOST_INITIATING + 10):
+        a.sessions.initiator.initiate(
+            b.public, Endpoint.of(bytes([10, 0, number // 256, number % 256]), 1), b"", line.now, line.wall_ms
+        )
+    assert len(a.sessions.initiator._by_index) == len(a.sessions.initiator._to) == MOST_INITIATING
+
+
+def test_a_cookie_is_good_for_two_lives_of_its_secret_at_most(line: Line) -> None:
+    _, b = two(line)
+    responder = b.sessions.responder
+    first = responder._present_secrets(line.now)[0]
+    line.tick(COOKIE_LIFE)
+    assert responder._present_secrets(line.now)[1] == first
+    line.tick(COOKIE_LIFE)
+    assert first not in responder._present_secrets(line.now)
+    second = responder._present_secrets(line.now)[0]
+    line.tick(10 * COOKIE_LIFE)
+    assert second not in responder._present_secrets(line.now)
