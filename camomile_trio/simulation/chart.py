@@ -24,7 +24,7 @@ COLOURS = 8
 
 @attrs.frozen
 class Series:
-    """Points in order of x. `is_reference`: somebody else's, drawn thin."""
+    """Points in order of x. `is_reference`: another's, drawn thin."""
 
     name: str
     points: Sequence[tuple[float, float]]

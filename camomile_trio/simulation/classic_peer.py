@@ -1,7 +1,7 @@
 """A classic Camomile node (Go, 2019), made of raw bytes: a machine of another kind on a simulated network.
 
-Rules of this file: it does what docs/protocol.md, Classic nodes, says of its kind and ignores all else, whoever sends
-it. It keeps every packet that it ever received, and `check` reads them all. Nothing of `camomile_trio.wire` or
+Rules of this file: it does what docs/protocol.md, Classic nodes, says of its kind and ignores all else from any
+sender. It keeps every packet that it ever received, and `check` reads them all. Nothing of `camomile_trio.wire` or
 `camomile_trio.node`.
 """
 
@@ -52,7 +52,7 @@ class ClassicPeer(Stranger):
     received: list[Received] = attrs.field(factory=list)
     streams: int = 0  # attempts at a stream, which classic nodes do not know
     dropped: int = 0  # packets with a value that is not text
-    is_silent: bool = False  # receives and never answers, like an address that somebody forged
+    is_silent: bool = False  # receives and never answers, like a forged address
     forgets: bool = False  # keeps no values, so that what is found is not found here
     _waiting: dict[bytes, list[Received]] = attrs.field(factory=dict)
     _answered: trio.Event = attrs.field(factory=trio.Event)

@@ -54,7 +54,7 @@ class VirtualClock(WakingClock):
                 alarm.ring(time)
             return 0.0
         if deadline == math.inf:
-            # Everybody waits for somebody else. Only a signal can end that.
+            # All tasks wait for each other. Only a signal can end that.
             return math.inf
         self._now = max(self._now, deadline)
         return 0.0
@@ -62,7 +62,7 @@ class VirtualClock(WakingClock):
 
 @attrs.define(eq=False)
 class WallClock:
-    """A machine's wall clock, in ms since the epoch: off by an error, drifting, or set by somebody in between."""
+    """A machine's wall clock, in ms since the epoch: off by an error, drifting, or set in between."""
 
     error: float = 0.0  # ms
     drift: float = 0.0  # seconds gained per second
@@ -79,7 +79,7 @@ class WallClock:
         return self() - (EPOCH + self._now() * 1000)
 
     def jump(self, ms: float) -> None:
-        """Somebody sets it forward, or back if negative."""
+        """It is set forward, or back if negative."""
         self.error += ms
 
     def set_drift(self, drift: float) -> None:

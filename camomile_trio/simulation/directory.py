@@ -1,6 +1,6 @@
 """Every machine of a world by its node's id, so that the ones nearest to a target are found without a look at all.
 
-Rules of this file: ids only; whether a machine runs, has joined or can be reached is for whoever asks to see. Ids are
+Rules of this file: ids only; whether a machine runs, has joined or can be reached is not known here. Ids are
 kept in order: those that agree in their first bits are neighbours, and half of such a range is nearer to any target
 than the other half, so that a walk from the nearest outward is a few bisections.
 """

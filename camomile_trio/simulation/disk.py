@@ -445,7 +445,7 @@ class SimulatedDisk:
 
     @property
     def entries(self) -> Entries:
-        """What a life reads, for whoever judges it from outside."""
+        """What a life reads, for a judge outside of it."""
         return self._medium.entries
 
     def open(self) -> SimulatedStorage:

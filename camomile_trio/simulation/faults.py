@@ -132,8 +132,8 @@ class Sessions:
 class Churn:
     """Machines that stay for a session, are away for a while, and come back.
 
-    Half of them go by a crash, the others in good order. Whoever has a disk comes back with it, an ephemeral node with
-    nothing, not even its id.
+    Half of them go by a crash, the others in good order. A machine with a disk comes back with it, an ephemeral node
+    with nothing, not even its id.
     """
 
     def __init__(self, world: World, machines: Sequence[Machine], sessions: Sessions, *, absence: Sessions) -> None:

@@ -133,7 +133,7 @@ class Cuts:
         """From now on only members of one group reach each other. Who is in no group is in one more, the last.
 
         `one_way`: each group still hears the groups after it, and is not heard by them. A former partition ends; cuts
-        of single links stay. ConfigError when somebody is in two groups: nothing has changed then.
+        of single links stay. ConfigError when an endpoint is in two groups: nothing has changed then.
         """
         group_of: dict[Endpoint, int] = {}
         count = 0

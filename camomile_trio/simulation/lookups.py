@@ -1,7 +1,7 @@
 """The truth beside a lookup: whether it found exactly the k closest nodes that live, have joined and can be reached.
 
 Rules of this file: it knows every machine and changes none. What came, went or could not be reached while a lookup ran
-makes it undecided, never wrong; so does whoever is no machine of this world (classic peers, strangers).
+makes it undecided, never wrong; so does a node that is no machine of this world (classic peers, strangers).
 """
 
 from __future__ import annotations

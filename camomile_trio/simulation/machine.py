@@ -1,7 +1,7 @@
 """A machine of the simulated world: the place where one node lives, dies and comes back.
 
 Rules of this file: what outlives the node is here (endpoint, keys, disk, wall clock), and so is what the machine gave
-to its node for this life (routing table, storage, transport): whoever judges the node reads these, what crossed the
+to its node for this life (routing table, storage, transport): the judge of the node reads these, what crossed the
 wire, and the public `Node`. A crash is not a cancellation: transport and disk are cut off before anything can clean up,
 and then the node's own task of receiving fails, which ends all of its tasks.
 """

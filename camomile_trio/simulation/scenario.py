@@ -64,7 +64,7 @@ class Plan:
         return f"camomile simulate --scenario {self.scenario.name}{nodes} --seed {self.seed}{warm}"
 
 
-# How soon a user tries another machine, as somebody who presses the button again. Virtual s.
+# How soon a user tries another machine, as one that presses the button again. Virtual s.
 TRY_AGAIN_AFTER = 0.5
 ASKED_A_SECOND = 50.0
 

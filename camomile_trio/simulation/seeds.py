@@ -190,7 +190,7 @@ class _Worker:
 
 def _work(name: str, seed: int, nodes: int | None, is_warm: bool, timeout: float, result: Connection) -> None:
     """In the process of one seed."""
-    # Ctrl-C is for the one who started us. And whoever that was may be gone before our time is over.
+    # Ctrl-C is for the process that started this one, which may be gone before our time is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, timeout + GRACE)
     try:

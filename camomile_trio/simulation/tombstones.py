@@ -52,7 +52,7 @@ class Tombstones:
         forget = _Forget(operation, max(seqs, default=0))
         self._forgets[key, operation.publisher] = forget
         if not seqs and any(each.down_since >= operation.began for each in self._machines):
-            self._lose(forget)  # whoever acknowledged it went before the user heard of it
+            self._lose(forget)  # those that acknowledged it went before the user heard of it
 
     def on_going(self, machine: Machine) -> None:
         """A fault strikes the machine, and what it knows may go with it."""

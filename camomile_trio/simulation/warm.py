@@ -33,7 +33,7 @@ def lay_out(
         for age, contact in zip(ages, chosen, strict=True):
             table.on_answer(contact, now - age)
         if chosen:
-            # Somebody has answered just now: whoever fails next is judged at once.
+            # One has answered just now, so that the next failure is judged at once.
             table.on_answer(chosen[-1], now)
         if machine.number in is_new:
             _refresh(table, rng, now, interval)

@@ -41,7 +41,7 @@ from camomile_trio.simulation.warm import lay_out
 SEEDS_NAME = "seeds.example:8118"
 SEEDS = 3
 PORT = 8118
-# Who leaves within so many deadlines of handing over after a fault may find nobody who takes anything.
+# A node that leaves within so many deadlines of handing over after a fault may find no node that takes its records.
 TOGETHER = 3
 MOST_VIOLATIONS = 100  # kept; all are counted
 PROBES_A_SECOND = 50.0
@@ -259,7 +259,7 @@ class World:
             machine.identity = KeyPair.new(self.generator("identity", machine.number, machine.lives))
         machine.life = Life(table=table or machine.new_table())
         machine.lives += 1
-        # Whoever comes first has nobody to ask; when it comes back it has.
+        # The first machine has no other to ask, until it comes back.
         has_names = table is None and (machine.number > 0 or machine.lives > 1)
         machine.why_not = ""
         machine.condition = Condition.UP

@@ -1,4 +1,4 @@
-"""Whoever forges an address cannot make a node send it more than three times what it cost.
+"""A forged address cannot make a node send there more than three times the bytes that it cost.
 
 Rules of this file: it sees datagrams only, and keeps its own account of who has proven itself to whom: an address has
 when it answered a request with that request's session. Requests of a node's own lookups are no answers; the ping that
@@ -106,8 +106,8 @@ class Amplification(Property):
             if packet.session not in account.asked:
                 self._count_first(source, destination, account, packet)
             is_repeat = account.asked.get(packet.session, False)
-            # A request that goes out while another is being received goes with its answer. In the same moment somebody
-            # else may have been heard, who has named this address.
+            # A request that goes out while another is being received goes with its answer. In the same moment a third node
+            # may have been heard, which has named this address.
             is_being_received = account.heard_at == self.world.now and self._books[source].heard == destination
             goes_with = isinstance(packet.message, Ping) and is_being_received
             account.asked[packet.session] = is_repeat or goes_with

@@ -52,7 +52,7 @@ class Property:
         """A datagram, or a message over a stream, is received."""
 
     def on_value(self, machine: Machine, key: Key, answer: Value) -> None:
-        """A machine serves a value: it sends it as a datagram, to whoever asked for the key."""
+        """A machine serves a value: it sends it as a datagram, to the node that asked for the key."""
 
     def on_operation(self, operation: Operation) -> None:
         """A user's operation ended."""

@@ -62,7 +62,7 @@ def leases_of(state: KeyState) -> list[Record]:
 def lasting_holders(world: World, key: Key, seconds: float) -> list[Machine]:
     """The machines that run and hold the value under a lease that lives for `seconds` yet by everybody's clock.
 
-    Not by their own alone: where a lease is short and a clock is wrong, whoever asks may find that it has ended.
+    Not by their own alone: where a lease is short and a clock is wrong, a node that asks may find that it has ended.
     """
     found = []
     until = max((each.clock() for each in world.machines), default=0) + 1000 * seconds
@@ -82,7 +82,7 @@ def readable_bound(world: World) -> float:
     """How long it may take while nodes come and go and links are bad.
 
     Two rounds of replication with their jitter bring copies to where they are looked for, and a refresh interval with
-    its jitter brings tables in order; then somebody asks within two operation deadlines.
+    its jitter brings tables in order; then a node is asked within two operation deadlines.
     """
     config = world.config
     rounds = 2 * 1.25 * config.records.replicate_interval + 1.25 * config.kademlia.refresh_interval
@@ -112,7 +112,7 @@ class Readable(Property):
     Every few seconds some promised keys are read, each at one machine; what failed is read again at others.
 
     Violated when reads of a key have failed for `readable_bound` (or `short_bound`), while the same machine was up all
-    the time, held the value on its disk under a live lease, and reached whoever was asked.
+    the time, held the value on its disk under a live lease, and reached the machine that was asked.
     """
 
     name = "what is promised and held can be read"

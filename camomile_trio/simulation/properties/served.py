@@ -1,7 +1,8 @@
 """What nodes serve: right bytes, under a lease that lives, and nothing that was forgotten.
 
-Rules of this file: what a node serves is what it sends to whoever asks for a key, and what its users are given. Leases
-are compared with the right time, which no node knows. Copies of classic nodes, which nobody can forget, are not meant.
+Rules of this file: what a node serves is what it sends to a node that asks for a key, and what its users are given.
+Leases are compared with the right time, which no node knows. Copies of classic nodes, which nobody can forget, are not
+meant.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ class LeaseEnds(Asking):
 
 
 class RightBytes(Looking):
-    """Whoever gets a value, or is served one, gets the bytes that hash to its key.
+    """A value that is got, or served, has the bytes that hash to its key.
 
     A value on a disk may have been damaged there, which no node can help: then it must not be served. In memory nothing
     damages it, so there some values of some machines (`PAIRS`) are hashed, too.

@@ -34,8 +34,8 @@ def dead_bound(machine: Machine) -> float:
 class NoDead(Looking):
     """No routing table keeps a dead node for long: an id whose machine is down, or runs again under another id.
 
-    Whoever was down, paused, cut off or too slow for any answer meanwhile, or had one from nobody, is not blamed. Looks
-    through the tables of `DEAD_A_LOOK` machines.
+    A machine that was down, paused, cut off or too slow for any answer meanwhile, or had one from nobody, is not
+    blamed. Looks through the tables of `DEAD_A_LOOK` machines.
 
     The time of a dead member begins when a look first finds it in the table, dead; so one that was promoted from the
     replacements begins anew, and so does one that has lived in between.
@@ -114,7 +114,7 @@ class Look:
 
 
 class Living(Looking):
-    """No routing table drops the living: a member that answers keeps its place, and whoever is offline keeps all.
+    """No routing table drops the living: a member that answers keeps its place, and a node that is offline keeps all.
 
     Living is an id whose machine has run all the while, under the same id. Looks at the tables of `LIVING_A_LOOK` of
     the first `MOST_WATCHED` machines.
@@ -145,7 +145,7 @@ class Living(Looking):
             deadline = machine.config.requests.deadline + MOMENT
             answer = before.answer if before.answer is not None else -math.inf
             heard_nobody = table.last_answer == before.answer and answer + deadline < before.time
-            # An answer whose sender was damaged is one of somebody else at the same place.
+            # An answer whose sender was damaged is one of another node at the same place.
             heard_nobody &= damaged == before.damaged
             passed = world.now - before.time
             was_calm = world.calm_for > passed + 2 * deadline

@@ -70,7 +70,7 @@ _LOSS = tuple(
 )
 
 
-# Few holders for each value, so that nearly every get is answered by somebody else.
+# Few holders for each value, so that nearly every get is answered by another node.
 FEW = Config(kademlia=Kademlia(k=3))
 VALUE = 900  # bytes, most of a datagram: what is damaged is the value, as a rule
 

@@ -122,7 +122,7 @@ _DISKS_FAILING = (
 
 
 FIVE_MINUTES = 300_000.0  # ms
-# A jump that leaves the clock wrong beyond what the network puts up with, for as long as it takes somebody to see it.
+# A jump beyond what the network puts up with, for as long as it takes an operator to see it.
 JUMP = 3_600_000.0  # ms
 UNNOTICED = 1800.0  # s
 TTL = 900.0
@@ -130,7 +130,7 @@ KINDS: tuple[OperationKind, ...] = ("get", "put", "forget")
 
 
 async def _clock_skew(world: World, nodes: int) -> None:
-    """Wall clocks are wrong by up to five minutes, and somebody sets one of them while the network is used.
+    """Wall clocks are wrong by up to five minutes, and one of them is set while the network is used.
 
     The errors are spread evenly. What is put with a ttl ends within the error of the clocks.
     """

@@ -197,7 +197,7 @@ PAUSE = 20.0
 async def _shrinking(world: World, nodes: int) -> None:
     """A network becomes ever smaller: one node after another leaves in good order, and none comes back.
 
-    Who leaves gives what it holds to whoever is in its place among the closest then.
+    A node that leaves gives what it holds to the node that takes its place among the closest.
     """
     machines = await world.settle(nodes)
     keys = await world.users.put_many(SHRINKING_VALUES)

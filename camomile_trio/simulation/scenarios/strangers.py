@@ -132,7 +132,7 @@ class Impostor(Stranger):
         except MalformedPacket:
             return
         if isinstance(packet.message, NodeList) and self.mouth is not None:
-            # Whoever forges an address does not read what is sent there.
+            # One that forges an address does not read what is sent there.
             self.tokens[source] = packet.message.token
         if isinstance(packet.message, Ping) and self.mouth is not None:
             challenge = packet.message.challenge

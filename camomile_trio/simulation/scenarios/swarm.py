@@ -297,7 +297,7 @@ class Swarm:
         self._world.end_trouble(name)
 
     async def clock_jump(self, number: int) -> None:
-        """Somebody sets a clock, to an error that is still within what nodes put up with."""
+        """A clock is set, to an error that is still within what nodes put up with."""
         for machine in self._some(0.1):
             machine.clock.jump(self._rng.uniform(-MOST_CLOCK_ERROR, MOST_CLOCK_ERROR) - machine.clock.off_by)
             self._world.note("clock_jump", machine=machine.number, off_by=machine.clock.off_by)
