@@ -106,8 +106,8 @@ class Amplification(Property):
             if packet.session not in account.asked:
                 self._count_first(source, destination, account, packet)
             is_repeat = account.asked.get(packet.session, False)
-            # A request that goes out while another is being received goes with its answer. In the same moment a third node
-            # may have been heard, which has named this address.
+            # A request that goes out while another is being received goes with its answer. A third node may have been
+            # heard in the same moment, which has named this address.
             is_being_received = account.heard_at == self.world.now and self._books[source].heard == destination
             goes_with = isinstance(packet.message, Ping) and is_being_received
             account.asked[packet.session] = is_repeat or goes_with
