@@ -16,7 +16,7 @@ from camomile_trio.simulation.ledger import OK, Operation, Standing
 from camomile_trio.simulation.world import World
 
 MOST_KEYS = 32
-MOST_SAMPLES = 256
+MOST_SAMPLES = 128
 FIRST_PAUSE = 1.0  # virtual s
 # A key is looked for at so many times k machines.
 LOOKED_AT = 4

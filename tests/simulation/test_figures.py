@@ -99,7 +99,7 @@ def test_copies_are_followed_through_a_crash_until_they_are_back() -> None:
     assert copies["wanted"] == K
     assert means[0] >= K > min(means)
     assert means[-1] >= K
-    assert len(times) == len(means) == len(numbers(copies["live_nodes"])) <= 256
+    assert len(times) == len(means) == len(numbers(copies["live_nodes"])) <= 128
     assert (repair["faults"], repair["repaired"]) == (1, 1)
     assert 0 < number(repair["seconds_max"]) <= 1.5 * ROUND
     assert section(outcome, "keys") == {"promised": 1, "lost": 0, "forgets_lost": 0}
