@@ -1,4 +1,4 @@
-"""What holds for every test: how hard hypothesis tries, and where assertions say what they found.
+"""What holds for every test: how long it may take, how hard hypothesis tries, and where assertions say what they found.
 
 Rules of this file: no fixtures of any one storey; those live beside its tests. HYPOTHESIS_PROFILE=thorough tries
 longer, for a change to the rules themselves.
@@ -7,14 +7,14 @@ longer, for a change to the rules themselves.
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 # A node refuses a data directory that other users may write to, and the umask 002 of some systems makes such ones.
 os.umask(0o022)
+
+pytest_plugins = ["tests.time_limit"]
 
 # Its assertions are read by people too, who want to know what was found.
 pytest.register_assert_rewrite("tests.cluster.network")
@@ -23,11 +23,3 @@ pytest.register_assert_rewrite("tests.cluster.network")
 settings.register_profile("quick", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile("thorough", parent=settings.get_profile("quick"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C works, also where the shell that started the tests has it ignored, as it does for background jobs."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -91,7 +91,6 @@ def test_a_failed_run_says_what_was_expected_and_what_was_seen(run: Run) -> None
     assert run("simulate", "--scenario", "lie", "--json").exit_code == 1
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_who_interrupts_it_gets_the_figures_so_far(run: Run) -> None:
     result = run("simulate", "--scenario", "interrupt", "--json")
     assert result.exit_code == 130

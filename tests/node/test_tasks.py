@@ -194,7 +194,6 @@ async def test_tasks_whose_nursery_is_cancelled_hand_nothing_over(autojump_clock
     assert trio.current_time() == 0
 
 
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("block", "began"), [(math.inf, 2), (0.0, 0)], ids=["of the block", "of the hand-over"])
 def test_an_interruption_leaves_as_itself(block: float, began: float) -> None:
     story = Story()

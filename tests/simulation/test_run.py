@@ -64,7 +64,6 @@ def test_it_says_what_repeats_it() -> None:
     assert drawn.command == "camomile simulate --scenario orchard --seed 1"
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_has_its_figures_so_far() -> None:
     async def run(world: World, nodes: int) -> None:
         await grow(world, nodes)

@@ -74,10 +74,22 @@ def _run_tests(deployment: Deployment, image: str, pytest_arguments: list[str]) 
         "CAMOMILE_TESTS_NODES": str(deployment.nodes),
         "CAMOMILE_TESTS_IMAGE": image,
     }
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/cluster", *pytest_arguments]
+    within = 600 + 12 * deployment.nodes
+    limit = ("-o", f"time_limit={within // 2}")  # of one test, which may have to wait until every replica is ready
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        *limit,
+        "tests/cluster",
+        *pytest_arguments,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})
     try:
-        return process.wait(timeout=600 + 12 * deployment.nodes)
+        return process.wait(timeout=within)
     except subprocess.TimeoutExpired:
         raise EngineError("the tests took too long") from None
     finally:
