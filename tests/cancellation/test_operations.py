@@ -15,11 +15,13 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
-from tests.stories.village import EPOCH, Village, small, village
+from tests.fixtures.cluster import Cluster, config_with, open_cluster
+from tests.fixtures.counts import count
+from tests.fixtures.records import EPOCH
 
-Operation = Callable[[Village, Node, int], Awaitable[object]]
+Operation = Callable[[Cluster, Node, int], Awaitable[object]]
 
-CONFIG = small(cache_life=0)
+CONFIG = config_with(cache_life=0)
 STEP = 0.002
 
 
@@ -32,76 +34,76 @@ def tasks() -> int:
     return trio.lowlevel.current_statistics().tasks_living
 
 
-async def put(place: Village, node: Node, number: int) -> object:
+async def put(cluster: Cluster, node: Node, number: int) -> object:
     return await node.put(b"value %d" % number)
 
 
-async def put_large(place: Village, node: Node, number: int) -> object:
+async def put_large(cluster: Cluster, node: Node, number: int) -> object:
     return await node.put(b"value %d" % number + bytes(20_000))
 
 
-async def get(place: Village, node: Node, number: int) -> object:
+async def get(cluster: Cluster, node: Node, number: int) -> object:
     return await node.get(Key.of(b"kept"))
 
 
-async def get_large(place: Village, node: Node, number: int) -> object:
+async def get_large(cluster: Cluster, node: Node, number: int) -> object:
     return await node.get(Key.of(b"kept" + bytes(20_000)))
 
 
-async def get_nothing(place: Village, node: Node, number: int) -> object:
+async def get_nothing(cluster: Cluster, node: Node, number: int) -> object:
     with pytest.raises(NotFound):
         await node.get(Key.of(b"unknown %d" % number))
     return None
 
 
-async def forget(place: Village, node: Node, number: int) -> object:
+async def forget(cluster: Cluster, node: Node, number: int) -> object:
     return await node.forget(Key.of(b"to be forgotten %d" % (number % 4)))
 
 
-async def ping(place: Village, node: Node, number: int) -> object:
-    return await node.ping(place[number % 6].id)
+async def ping(cluster: Cluster, node: Node, number: int) -> object:
+    return await node.ping(cluster[number % 6].id)
 
 
 @pytest.mark.parametrize("operation", [put, put_large, get, get_large, get_nothing, forget, ping])
 async def test_leaving_at_any_moment_leaves_nothing_behind(
     autojump_clock: trio.testing.MockClock, operation: Operation
 ) -> None:
-    async with village(10, config=attrs.evolve(CONFIG), network=slow_network()) as place:
+    async with open_cluster(10, config=attrs.evolve(CONFIG), network=slow_network()) as cluster:
         for value in (b"kept", b"kept" + bytes(20_000), *(b"to be forgotten %d" % n for n in range(4))):
-            await place[1].put(value)
+            await cluster[1].put(value)
         await trio.sleep(60)
         # One that holds nothing itself, so that it has to ask.
-        node = place[6]
+        node, storage = cluster[6], cluster.machines[6].storage
         for key in (Key.of(b"kept"), Key.of(b"kept" + bytes(20_000))):
-            node._core.holdings.drop_copy(key)
+            storage.remove(key)
         before = tasks()
         left = finished = 0
         for number in range(60):
             with trio.move_on_after(number * STEP) as scope:
-                await operation(place, node, number)
-            assert node._operations.under_way == 0
+                await operation(cluster, node, number)
+            assert count(node, "operations_under_way") == 0
             left += scope.cancelled_caught
             finished += not scope.cancelled_caught
             if number % 10 == 0:
                 await trio.sleep(3)
-                assert node._core.rpc.pending == 0
+                assert count(node, "requests_pending") == 0
                 assert tasks() == before
         assert left >= 3
         assert finished >= 3
         await trio.sleep(12)
-        for each in place.nodes:
-            assert each._core.rpc.pending == 0
+        for each in cluster.nodes:
+            assert count(each, "requests_pending") == 0
         assert tasks() == before
-        assert not node._core.holdings.writes.in_flight
+        assert count(node, "storage_writes_pending") == 0
         # And it works on.
         key = (await node.put(b"afterwards")).key
-        assert (await place[2].get(key)).value == b"afterwards"
+        assert (await cluster[2].get(key)).value == b"afterwards"
 
 
 async def test_a_put_that_was_left_publishes_nothing_here(autojump_clock: trio.testing.MockClock) -> None:
     """Whoever left was promised nothing, so nothing is to be renewed for it for ever."""
-    async with village(10, config=CONFIG, network=slow_network()) as place:
-        node = place[6]
+    async with open_cluster(10, config=CONFIG, network=slow_network()) as cluster:
+        node = cluster[6]
         value_of = b"value %d".__mod__
         left = []
         for number in range(40):
@@ -112,30 +114,30 @@ async def test_a_put_that_was_left_publishes_nothing_here(autojump_clock: trio.t
         await trio.sleep(3)
         assert left
         for number in range(40):
-            state = node._core.holdings.state(Key.of(value_of(number)))
+            state = cluster.machines[6].state(Key.of(value_of(number)))
             assert state.published == (number not in left)
 
 
 async def test_the_block_is_left_in_the_middle_of_operations(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(8, config=CONFIG, network=slow_network()) as place:
+    async with open_cluster(8, config=CONFIG, network=slow_network()) as cluster:
         await trio.sleep(60)
         before = tasks()
-        config = attrs.evolve(CONFIG, join=(str(place.inhabitants[0].endpoint),))
-        network = place.network
+        config = attrs.evolve(CONFIG, join=(str(cluster.machines[0].endpoint),))
+        network = cluster.network
         for moment in (0.0, 0.01, 0.05, 1.0):
             with trio.CancelScope() as scope:
                 async with open_node(
                     config,
-                    transport=network.open(place.inhabitants[0].endpoint.of(bytes((10, 40, 0, 1)), 8118)),
+                    transport=network.open(cluster.machines[0].endpoint.of(bytes((10, 40, 0, 1)), 8118)),
                     wall_clock=lambda: EPOCH + round(trio.current_time() * 1000),
                     rng=random.Random(17),
-                    publisher=place.publisher,
+                    publisher=cluster.publisher,
                 ) as node:
                     await node.wait_ready()
                     async with trio.open_nursery() as nursery:
                         for number in range(20):
-                            nursery.start_soon(put, place, node, number)
-                            nursery.start_soon(get_nothing, place, node, number)
+                            nursery.start_soon(put, cluster, node, number)
+                            nursery.start_soon(get_nothing, cluster, node, number)
                         await trio.sleep(moment)
                         began = trio.current_time()
                         scope.cancel()
@@ -146,14 +148,14 @@ async def test_the_block_is_left_in_the_middle_of_operations(autojump_clock: tri
 
 async def test_operations_of_others_end_when_the_node_is_gone(autojump_clock: trio.testing.MockClock) -> None:
     """Their callers live outside of the block: each gets an error, within the operation's deadline."""
-    async with village(8, config=CONFIG, network=slow_network()) as place:
+    async with open_cluster(8, config=CONFIG, network=slow_network()) as cluster:
         await trio.sleep(60)
-        leaver = place.inhabitants[5]
+        leaver = cluster.machines[5]
         ended: list[tuple[float, CamomileError | None]] = []
 
         async def attempt(operation: Operation, number: int) -> None:
             try:
-                await operation(place, leaver.node, number)
+                await operation(cluster, leaver.node, number)
                 ended.append((trio.current_time(), None))
             except CamomileError as error:
                 ended.append((trio.current_time(), error))
@@ -172,11 +174,11 @@ async def test_operations_of_others_end_when_the_node_is_gone(autojump_clock: tr
 
 async def test_leaving_in_good_order_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
     """Also when those who should take the records over are silent."""
-    async with village(8, config=CONFIG, network=slow_network()) as place:
-        leaver = place.inhabitants[5]
+    async with open_cluster(8, config=CONFIG, network=slow_network()) as cluster:
+        leaver = cluster.machines[5]
         for number in range(20):
             await leaver.node.put(b"value %d" % number)
-        place.network.partition([[leaver.endpoint]])
+        cluster.network.partition([[leaver.endpoint]])
         before = tasks()
         began = trio.current_time()
         await leaver.leave()

@@ -22,7 +22,7 @@ from camomile_trio.http.problems import _STATUSES
 from camomile_trio.node.node import open_node
 from tests.docs.documents import ROOT, documents, name_of
 from tests.docs.source import PACKAGE, functions, members, numbers, text_of
-from tests.node.test_node import on_a_line
+from tests.fixtures.line import Line, on_line
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 NAMES = [name_of(path) for path in documents()]
@@ -72,7 +72,7 @@ def test_documents_speak_of_options_that_there_are(document: str) -> None:
 async def exported() -> dict[str, str]:
     """What a `camomile node` that did nothing yet exposes: the meaning of each metric, by its name."""
     process = Process(StopSignals(), LineWriter(2))
-    async with open_node(transport=on_a_line()) as node:
+    async with open_node(transport=on_line(Line())) as node:
         text, _ = Metrics(node, process.statistics).exposition("")
     return dict(re.findall(r"^# HELP (\w+) (.*)$", text.decode(), flags=re.MULTILINE))
 

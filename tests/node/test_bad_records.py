@@ -12,12 +12,25 @@ import trio.testing
 from camomile_trio.errors import NoMajority
 from camomile_trio.identity import KeyPair, network_id, sign_record
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import FindNode, Holding, NodeList, Packet, Ping, Store, StoreKind, StoreResult
+from camomile_trio.kademlia.messages import (
+    FindNode,
+    Holding,
+    Message,
+    NodeList,
+    Packet,
+    Ping,
+    Store,
+    StoreKind,
+    StoreResult,
+)
 from camomile_trio.kademlia.messages import StoreStatus as S
 from camomile_trio.kademlia.records import Kind, Record, RecordRow
 from camomile_trio.kademlia.registers import RULES
 from camomile_trio.node.repair import Repair
-from tests.node.line import EPOCH, NETWORK, Behaviour, Line, Peer, attend, lease_of, one_node, tombstone_of
+from tests.fixtures.line import Line, one_node
+from tests.fixtures.parts import open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend
+from tests.fixtures.records import EPOCH, NETWORK, lease_of, tombstone_of
 
 BOB, MALLORY = KeyPair.new(random.Random("bob")), KeyPair.new(random.Random("mallory"))
 VALUE = b"a value"
@@ -81,19 +94,18 @@ async def test_it_is_refused_with_a_reason_and_counted(
     autojump_clock: trio.testing.MockClock, row: RecordRow, status: S, reason: str, is_there: bool
 ) -> None:
     """Whether the key is new or held already, with a lease of the very publisher in whose name it comes."""
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peer = Peer.at(line, "peer", "10.9.0.2:8118")
         peer.introduce()
         if is_there:
             assert (await told(peer, Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),)))).status is S.STORED
-        before = node.core.holdings.state(KEY)
+        before = parts.holdings.state(KEY)
         if is_there and reason == "expired":
             status, reason = S.STALE, "stale"  # and the newer one comes back with the answer
         for kind in (StoreKind.PUBLISH, StoreKind.REPLICATE):
             assert (await told(peer, Store(kind, KEY, VALUE, (row,)))).status is status
-        assert node.core.holdings.state(KEY) == before
-        assert node.core.holdings.refused == {reason: 2}
-        assert node.statistics().counters["store_refused_total", (("reason", reason),)] == 2
+        assert parts.holdings.state(KEY) == before
+        assert parts.holdings.refused == {reason: 2}
 
 
 @pytest.mark.parametrize("name", ["issued in the future", "the last seq of all", "a life until the end of time"])
@@ -101,29 +113,29 @@ async def test_a_holder_that_shows_such_a_record_when_it_is_asked_is_not_believe
     autojump_clock: trio.testing.MockClock, name: str
 ) -> None:
     row, _, reason = BAD[name]
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peer = Peer.at(line, "peer", "10.9.0.2:8118")
         peer.introduce()
         await told(peer, Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),)))
-        before = node.core.holdings.state(KEY)
-        Repair(node.core).adopt(Holding(KEY, True, (row,)))
-        assert node.core.holdings.state(KEY) == before
-        assert node.core.holdings.refused == {reason: 1}
+        before = parts.holdings.state(KEY)
+        Repair(parts.make_core()).adopt(Holding(KEY, True, (row,)))
+        assert parts.holdings.state(KEY) == before
+        assert parts.holdings.refused == {reason: 1}
 
 
 async def test_a_holder_that_shows_what_nobody_signed_is_not_believed_and_not_counted_as_a_copy(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peer = Peer.at(line, "peer", "10.9.0.2:8118")
         peer.introduce()
         await told(peer, Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),)))
-        repair = Repair(node.core)
+        repair = Repair(parts.make_core())
         assert repair.adopt(Holding(KEY, True, (forged(tombstone_of(BOB, KEY)),)))
         assert not repair.is_behind(Holding(KEY, True, (forged(LEASE),)))
-        assert node.core.rpc.statistics.dropped["bad_signature"] == 1
-        assert node.core.holdings.state(KEY).size == len(VALUE)
-        assert node.core.confirmations.count(LEASE.row(), node.core.clock()) is None
+        assert parts.rpc.statistics.dropped["bad_signature"] == 1
+        assert parts.holdings.state(KEY).size == len(VALUE)
+        assert parts.confirmations.count(LEASE.row(), trio.current_time()) is None
 
 
 @pytest.mark.parametrize("seq", [LAST, EPOCH + 2 * RULES.max_skew + SOON])
@@ -135,14 +147,15 @@ async def test_a_holder_that_answers_with_a_winner_that_cannot_be_beats_nobody(
     unsigned = Record(KEY, Kind.LEASE, 0, publisher.public, seq, EPOCH, EPOCH + 60 * MINUTE)
     row = sign_record(unsigned, publisher, NETWORK).row()
 
-    def lie(peer: Peer, packet: Packet) -> None:
+    def lie(peer: Peer, packet: Packet) -> Message | None:
         match packet.message:
             case Ping():
-                peer.pong(packet)
+                return peer.true_pong(packet)
             case FindNode():
-                peer.answer(packet, NodeList((), b"token"))
+                return NodeList((), b"token")
             case Store():
-                peer.answer(packet, StoreResult(S.STALE, records=(row,)))
+                return StoreResult(S.STALE, records=(row,))
+        return None
 
     line = Line()
     async with one_node(line=line, publisher=publisher) as (node, _), trio.open_nursery() as nursery:

@@ -12,8 +12,8 @@ from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node import confirmations
 from camomile_trio.node.confirmations import MAX_HOLDERS, Confirmations
-from tests.node.line import HERE, lease_of
-from tests.node.shelf import ALICE, KEY
+from tests.fixtures.line import HERE
+from tests.fixtures.records import ALICE, KEY, lease_of
 
 ROW = lease_of(ALICE, KEY).row()
 RENEWED = lease_of(ALICE, KEY, life=7200).row()

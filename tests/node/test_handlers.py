@@ -33,8 +33,10 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.node.node import Node
-from tests.node.line import EPOCH, NETWORK, Line, Peer, crowd, lease_of, one_node, rpc_of, tombstone_of
+from tests.fixtures.line import Line
+from tests.fixtures.parts import Parts, open_parts
+from tests.fixtures.peers import Peer, crowd
+from tests.fixtures.records import EPOCH, NETWORK, lease_of, tombstone_of
 
 PUBLISHER = KeyPair.new(random.Random("publisher"))
 VALUE = b"a value"
@@ -65,33 +67,33 @@ async def status(peer: Peer, message: Store) -> StoreStatus:
     return result.status
 
 
-def state_size(node: Node, key: Key = KEY) -> int | None:
-    return node._core.holdings.state(key).size
+def state_size(parts: Parts, key: Key = KEY) -> int | None:
+    return parts.holdings.state(key).size
 
 
 # Ping and leave ----------------------------------------------------------------------------------------------------
 
 
 async def test_a_pong_is_signed_and_says_what_was_seen(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
         pong = await told(bob, Ping(b"c" * 32))
         assert isinstance(pong, Pong)
         assert pong.challenge == b"c" * 32
-        check_pong(pong, node.id, NETWORK)
+        check_pong(pong, parts.identity.node_id, NETWORK)
         assert pong.observed == bob.endpoint
         assert pong.clock is not None
         assert EPOCH <= pong.clock <= EPOCH + 1000
 
 
 async def test_a_classic_ping_gets_a_classic_pong(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         assert await told(Peer.at(line, "bob", "10.9.0.2:8118"), Ping(b"c" * 32), version=0) == Pong(b"c" * 32)
 
 
 async def test_a_leave_is_only_a_hint(autojump_clock: trio.testing.MockClock) -> None:
     """Anybody could have sent it: the node looks for itself."""
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob, carol = a_peer(line), Peer.at(line, "carol", "10.9.0.3:8118")
         carol.introduce()
         await trio.sleep(6)
@@ -99,16 +101,16 @@ async def test_a_leave_is_only_a_hint(autojump_clock: trio.testing.MockClock) ->
         bob.ask(Leave())
         (ping,) = bob.heard()
         assert isinstance(ping.message, Ping)
-        assert bob.id in rpc_of(node).table
+        assert bob.id in parts.rpc.table
         await trio.sleep(0.1)
         carol.introduce()
         bob.pong(ping)
         await trio.sleep(1)
-        assert bob.id in rpc_of(node).table
+        assert bob.id in parts.rpc.table
 
 
 async def test_a_leave_in_anothers_name_does_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob, mallory = a_peer(line), Peer.at(line, "mallory", "10.9.0.9:8118")
         await trio.sleep(6)
         bob.heard()
@@ -120,7 +122,7 @@ async def test_a_leave_in_anothers_name_does_nothing(autojump_clock: trio.testin
 
 
 async def test_nobody_is_told_of_itself(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob, carol = a_peer(line), Peer.at(line, "carol", "10.9.0.3:8118")
         carol.introduce()
         answer = await told(bob, FindNode(bob.id))
@@ -129,9 +131,9 @@ async def test_nobody_is_told_of_itself(autojump_clock: trio.testing.MockClock) 
 
 
 async def test_contacts_that_others_name_are_not_told_on(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
-        rpc_of(node).request(bob.endpoint, FindNode(NodeId(bytes(32))), node=bob.id)
+        parts.rpc.request(bob.endpoint, FindNode(NodeId(bytes(32))), node=bob.id)
         bob.answer(bob.heard()[-1], crowd(20))
         carol = Peer.at(line, "carol", "10.9.0.3:8118")
         answer = await told(carol, FindNode(NodeId(bytes(32))))
@@ -140,7 +142,7 @@ async def test_contacts_that_others_name_are_not_told_on(autojump_clock: trio.te
 
 
 async def test_a_hit_brings_value_and_records(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob = a_peer(line)
         assert await status(bob, Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),))) is StoreStatus.STORED
         hit = await told(bob, FindValue(KEY))
@@ -149,7 +151,7 @@ async def test_a_hit_brings_value_and_records(autojump_clock: trio.testing.MockC
 
 
 async def test_a_tombstone_is_shown_where_the_value_was(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob = a_peer(line)
         await status(bob, Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),)))
         tombstone = tombstone_of(PUBLISHER, KEY)
@@ -161,12 +163,12 @@ async def test_a_tombstone_is_shown_where_the_value_was(autojump_clock: trio.tes
 
 async def test_a_value_that_is_too_far_away_is_not_served_from_here(autojump_clock: trio.testing.MockClock) -> None:
     """A node that knows k closer ones is no holder: only a lookup tells whether its copy still counts."""
-    async with one_node(Config(kademlia=Kademlia(k=1))) as (node, line):
+    async with open_parts(Config(kademlia=Kademlia(k=1))) as (parts, line):
         bob = a_peer(line)
-        value = next(b"%d" % n for n in range(1000) if _nearer(Key.of(b"%d" % n), bob.id, node.id))
+        value = next(b"%d" % n for n in range(1000) if _nearer(Key.of(b"%d" % n), bob.id, parts.identity.node_id))
         key = Key.of(value)
         await status(bob, Store(StoreKind.PUBLISH, key, value, (lease_of(PUBLISHER, key).row(),)))
-        assert state_size(node, key) == len(value)
+        assert state_size(parts, key) == len(value)
         miss = await told(Peer.at(line, "carol", "10.9.0.3:8118"), FindValue(key))
         assert isinstance(miss, Value)
         assert miss.value is None
@@ -179,7 +181,7 @@ def _nearer(key: Key, one: NodeId, other: NodeId) -> bool:
 
 
 async def test_a_classic_peer_gets_a_miss_for_what_it_could_not_read(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob = a_peer(line)
         for value, readable in ((b"text", True), (b"\xff\xfe", False), (b"x" * 1000, True), (b"x" * 1001, False)):
             key = Key.of(value)
@@ -194,7 +196,7 @@ async def test_a_classic_peer_gets_a_miss_for_what_it_could_not_read(autojump_cl
 async def test_a_failing_disk_is_a_miss(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
         await status(bob, Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),)))
 
@@ -202,7 +204,7 @@ async def test_a_failing_disk_is_a_miss(
             raise StorageError("the disk is gone")
 
         with monkeypatch.context() as patched:
-            patched.setattr(node._core.storage, "read", fail)
+            patched.setattr(parts.storage, "read", fail)
             miss = await told(bob, FindValue(KEY))
             assert isinstance(miss, Value)
             assert miss.value is None
@@ -224,25 +226,25 @@ def store(token: bytes = b"") -> Store:
 
 
 async def test_a_stranger_needs_a_token(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         carol = Peer.at(line, "carol", "10.9.0.3:8118")
         assert await status(carol, store()) is StoreStatus.NO_TOKEN
         assert await status(carol, store(b"12345678")) is StoreStatus.NO_TOKEN
-        assert state_size(node) is None
+        assert state_size(parts) is None
         assert await status(carol, store(await token_for(carol))) is StoreStatus.STORED
-        assert state_size(node) == len(VALUE)
+        assert state_size(parts) == len(VALUE)
 
 
 async def test_a_store_that_is_a_question_too_is_told_the_closest_contacts(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Whatever becomes of it."""
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob, carol = a_peer(line), Peer.at(line, "carol", "10.9.0.3:8118")
         carol.introduce()
         question = attrs.evolve(store(), names_contacts=True)
         older = lease_of(PUBLISHER, KEY, issued=EPOCH - 1000)
-        too_large = attrs.evolve(question, value=bytes(node._core.config.records.max_value_size + 1))
+        too_large = attrs.evolve(question, value=bytes(parts.config.records.max_value_size + 1))
         for message, expected in (
             (question, StoreStatus.STORED),
             (attrs.evolve(question, records=(older.row(),)), StoreStatus.STALE),
@@ -263,7 +265,7 @@ async def test_a_store_that_is_a_question_too_is_told_the_closest_contacts(
 async def test_a_token_holds_for_its_hour_and_the_next(
     autojump_clock: trio.testing.MockClock, later: int, expected: StoreStatus
 ) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         carol = Peer.at(line, "carol", "10.9.0.3:8118")
         token = await token_for(carol)
         await trio.sleep(later)
@@ -272,7 +274,7 @@ async def test_a_token_holds_for_its_hour_and_the_next(
 
 
 async def test_a_token_of_another_address_is_none(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         carol, dave = Peer.at(line, "carol", "10.9.0.3:8118"), Peer.at(line, "dave", "10.9.0.4:8118")
         token = await token_for(carol)
         assert await status(dave, store(token)) is StoreStatus.NO_TOKEN
@@ -282,12 +284,12 @@ async def test_a_token_of_another_address_is_none(autojump_clock: trio.testing.M
 
 
 async def test_who_has_answered_needs_no_token(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         assert await status(a_peer(line), store()) is StoreStatus.STORED
 
 
 async def test_a_find_value_gives_a_token_too(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         carol = Peer.at(line, "carol", "10.9.0.3:8118")
         answer = await told(carol, FindValue(KEY))
         assert isinstance(answer, Value)
@@ -297,35 +299,35 @@ async def test_a_find_value_gives_a_token_too(autojump_clock: trio.testing.MockC
 async def test_a_classic_store_counts_from_who_has_answered_and_gets_no_answer(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         mallory, bob = Peer.at(line, "mallory", "10.9.0.9:8118"), a_peer(line)
         mallory.ask(Store(StoreKind.PUBLISH, None, VALUE), version=0)
-        assert state_size(node) is None
+        assert state_size(parts) is None
         assert [type(packet.message) for packet in mallory.heard()] == [Ping]
         bob.heard()
         bob.ask(Store(StoreKind.PUBLISH, None, VALUE), version=0)
         await trio.sleep(0.1)
-        assert state_size(node) == len(VALUE)
+        assert state_size(parts) == len(VALUE)
         assert not bob.heard()
 
 
 async def test_classic_values_fill_only_their_share(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node(Config(storage=StorageConfig(max_storage=65_536))) as (node, line):
+    async with open_parts(Config(storage=StorageConfig(max_storage=65_536))) as (parts, line):
         bob = a_peer(line)
         for number in range(30):
             bob.ask(Store(StoreKind.PUBLISH, None, b"%03d" % number * 300), version=0)
         await trio.sleep(0.1)
         assert (
-            sum(state_size(node, Key.of(b"%03d" % n * 300)) is not None for n in range(30)) == 7
+            sum(state_size(parts, Key.of(b"%03d" % n * 300)) is not None for n in range(30)) == 7
         )  # 6300 of 6553 bytes
-        assert node._core.holdings.refused["quota"] == 23
+        assert parts.holdings.refused["quota"] == 23
 
 
 # Store: what is taken ----------------------------------------------------------------------------------------------
 
 
 async def test_each_refusal_says_why(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node(Config(records=Records(max_value_size=1000))) as (node, line):
+    async with open_parts(Config(records=Records(max_value_size=1000))) as (parts, line):
         bob = a_peer(line)
         forged = LEASE.row()[:-1] + bytes([LEASE.row()[-1] ^ 1])
         tomorrow = lease_of(PUBLISHER, KEY, issued=EPOCH + 86_400_000)
@@ -341,12 +343,12 @@ async def test_each_refusal_says_why(autojump_clock: trio.testing.MockClock) -> 
             ),
         ):
             assert await status(bob, message) is expected
-        assert state_size(node) is None
-        assert sum(node._core.holdings.refused.values()) == 6
+        assert state_size(parts) is None
+        assert sum(parts.holdings.refused.values()) == 6
 
 
 async def test_a_stale_lease_is_told_what_beats_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob = a_peer(line)
         tombstone = tombstone_of(PUBLISHER, KEY)
         await status(bob, Store(StoreKind.PUBLISH, KEY, None, (tombstone.row(),)))
@@ -355,7 +357,7 @@ async def test_a_stale_lease_is_told_what_beats_it(autojump_clock: trio.testing.
 
 
 async def test_a_request_that_comes_twice_does_nothing_twice(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
         bob.heard()
         datagram = bob.ask(store())
@@ -363,14 +365,14 @@ async def test_a_request_that_comes_twice_does_nothing_twice(autojump_clock: tri
         await trio.sleep(0.1)
         answers = [packet.message for packet in bob.heard()]
         assert answers == [StoreResult(StoreStatus.STORED, Durability.MEMORY)] * 2
-        assert node._core.storage.statistics.keys == 1
-        assert not node._core.holdings.writes.in_flight
+        assert parts.storage.statistics.keys == 1
+        assert not parts.holdings.writes.in_flight
 
 
 async def test_only_a_good_replica_is_news_of_a_holder(autojump_clock: trio.testing.MockClock) -> None:
     """Or anybody could stop a key's replication with senseless replicas."""
-    async with one_node() as (node, line):
-        bob, holdings = a_peer(line), node._core.holdings
+    async with open_parts() as (parts, line):
+        bob, holdings = a_peer(line), parts.holdings
         await status(bob, store())
         stale = lease_of(PUBLISHER, KEY, issued=EPOCH - 1000)
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, VALUE, (stale.row(),))) is StoreStatus.STALE
@@ -381,20 +383,32 @@ async def test_only_a_good_replica_is_news_of_a_holder(autojump_clock: trio.test
         assert holdings.heard_at(KEY) is not None
 
 
+async def test_a_node_that_has_handed_over_takes_nothing_more(autojump_clock: trio.testing.MockClock) -> None:
+    """What came in meanwhile it still hands over; what comes after that goes to another holder at once."""
+    async with open_parts() as (parts, line):
+        bob = a_peer(line)
+        parts.holdings.begin_to_leave()
+        assert await status(bob, store()) is StoreStatus.STORED
+        assert parts.holdings.take_nothing_more() == [KEY]
+        later = b"a later value"
+        row = lease_of(PUBLISHER, Key.of(later)).row()
+        assert await status(bob, Store(StoreKind.PUBLISH, None, later, (row,))) is StoreStatus.BUSY
+        assert parts.holdings.refused == {"busy": 1}
+
+
 # Cached copies -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_cached_copy_is_served_as_such_for_its_time(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
         cached = Store(StoreKind.REPLICATE, KEY, VALUE, (LEASE.row(),), cached=True)
         assert await status(bob, cached) is StoreStatus.STORED
-        assert state_size(node) is None  # it is no replica
+        assert state_size(parts) is None  # it is no replica
         await trio.sleep(59)
         hit = await told(bob, FindValue(KEY))
         assert isinstance(hit, Value)
         assert (hit.value, hit.cached) == (VALUE, True)
-        assert (await node.get(KEY)).origin == bob.id
         await trio.sleep(1.1)
         miss = await told(bob, FindValue(KEY))
         assert isinstance(miss, Value)
@@ -402,7 +416,7 @@ async def test_a_cached_copy_is_served_as_such_for_its_time(autojump_clock: trio
 
 
 async def test_a_cached_copy_lives_no_longer_than_its_lease(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob = a_peer(line)
         short = lease_of(PUBLISHER, KEY, issued=EPOCH - 50_000, life=60)
         await status(bob, Store(StoreKind.REPLICATE, KEY, VALUE, (short.row(),), cached=True))
@@ -415,7 +429,7 @@ async def test_a_cached_copy_lives_no_longer_than_its_lease(autojump_clock: trio
 async def test_a_cached_copy_needs_a_good_live_lease_that_nothing_beats(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
 
         def cached(value: bytes | None, row: bytes) -> Store:
@@ -428,15 +442,15 @@ async def test_a_cached_copy_needs_a_good_live_lease_that_nothing_beats(
         assert await status(bob, cached(VALUE, tombstone_of(PUBLISHER, KEY).row())) is StoreStatus.EXPIRED
         await status(bob, Store(StoreKind.PUBLISH, KEY, None, (tombstone_of(PUBLISHER, KEY).row(),)))
         assert await status(bob, cached(VALUE, LEASE.row())) is StoreStatus.STALE
-        assert len(node._core.holdings.cache) == 0
+        assert len(parts.holdings.cache) == 0
 
 
 async def test_a_tombstone_ends_the_cached_copy(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         bob = a_peer(line)
         await status(bob, Store(StoreKind.REPLICATE, KEY, VALUE, (LEASE.row(),), cached=True))
         await status(bob, Store(StoreKind.PUBLISH, KEY, None, (tombstone_of(PUBLISHER, KEY).row(),)))
-        assert len(node._core.holdings.cache) == 0
+        assert len(parts.holdings.cache) == 0
         assert getattr(await told(bob, FindValue(KEY)), "value", None) is None
 
 
@@ -444,7 +458,7 @@ async def test_a_tombstone_ends_the_cached_copy(autojump_clock: trio.testing.Moc
 
 
 async def test_have_tells_what_is_here_of_each_key(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (_, line):
+    async with open_parts() as (_, line):
         bob = a_peer(line)
         classic, unknown = b"a classic value", Key.of(b"unknown")
         bob.ask(Store(StoreKind.PUBLISH, None, classic), version=0)

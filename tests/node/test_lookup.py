@@ -11,12 +11,14 @@ import trio.testing
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
-from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, TooLarge, Value
+from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, TooLarge, Value
 from camomile_trio.node.events import Event, LookupEnded
 from camomile_trio.node.lookup import Lookup, LookupResult
 from camomile_trio.node.rpc import Rpc
 from camomile_trio.wire.codec import decode_untrusted, encode
-from tests.node.line import HERE, Behaviour, Line, Peer, attend, one_node, rpc_of, silent, truthful
+from tests.fixtures.line import HERE, Line
+from tests.fixtures.parts import open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful
 
 TARGET = NodeId(bytes(32))
 
@@ -44,9 +46,10 @@ async def run(search: Lookup, behaviours: dict[Peer, Behaviour]) -> tuple[Lookup
 
 
 def naming(*contacts: Contact) -> Behaviour:
-    def behave(peer: Peer, packet: Packet) -> None:
+    def behave(peer: Peer, packet: Packet) -> Message | None:
         if isinstance(packet.message, FindNode):
-            peer.answer(packet, NodeList(contacts))
+            return NodeList(contacts)
+        return None
 
     return behave
 
@@ -54,10 +57,10 @@ def naming(*contacts: Contact) -> Behaviour:
 async def test_alpha_requests_are_in_flight_and_each_answer_frees_a_slot(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 10)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lookup(rpc_of(node), peers).run)
+            nursery.start_soon(lookup(parts.rpc, peers).run)
             await trio.testing.wait_all_tasks_blocked()
             assert [to for to, _ in line.sent] == [peer.endpoint for peer in peers[:3]]
             peers[1].answer(peers[1].heard()[0], NodeList())
@@ -66,47 +69,47 @@ async def test_alpha_requests_are_in_flight_and_each_answer_frees_a_slot(
 
 
 async def test_it_finds_who_is_named_by_others(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 9)
         chain: dict[Peer, Behaviour] = {
             peer: naming(*(each.contact for each in peers[:index])) for index, peer in enumerate(peers)
         }
-        result, _ = await run(lookup(rpc_of(node), peers[-1:], k=4), chain)
+        result, _ = await run(lookup(parts.rpc, peers[-1:], k=4), chain)
         assert result.contacts == tuple(peer.contact for peer in peers[:4])
         assert result.answered == result.asked
         assert result.hops == 2
 
 
 async def test_the_silent_cost_one_timeout_together(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 10)
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
         behaviours[peers[0]] = behaviours[peers[4]] = silent
-        result, took = await run(lookup(rpc_of(node), peers, k=5), behaviours)
+        result, took = await run(lookup(parts.rpc, peers, k=5), behaviours)
         assert took == pytest.approx(0.25, abs=0.03)
         assert [contact.id for contact in result.contacts] == [peers[i].id for i in (1, 2, 3, 5, 6)]
 
 
 async def test_who_missed_a_deadline_lately_costs_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        rpc_of(node).peers.on_missed(peers[0].endpoint, trio.current_time())
+        parts.rpc.peers.on_missed(peers[0].endpoint, trio.current_time())
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
         behaviours[peers[0]] = silent
-        result, took = await run(lookup(rpc_of(node), peers), behaviours)
+        result, took = await run(lookup(parts.rpc, peers), behaviours)
         assert took < 0.03
         assert len(result.contacts) == 5
         assert peers[0].endpoint in [to for to, _ in line.sent]  # it is asked all the same: it may be back
 
 
 async def test_nobody_else_answers_so_it_waits_for_the_slow_one(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         (slow,) = neighbours(line, 1)
         async with trio.open_nursery() as nursery:
             results: list[LookupResult] = []
 
             async def look() -> None:
-                results.append(await lookup(rpc_of(node), [slow]).run())
+                results.append(await lookup(parts.rpc, [slow]).run())
 
             nursery.start_soon(look)
             await trio.sleep(1.5)
@@ -117,67 +120,67 @@ async def test_nobody_else_answers_so_it_waits_for_the_slow_one(autojump_clock: 
 
 
 async def test_it_ends_without_anybody_at_the_last_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        result, took = await run(lookup(rpc_of(node), neighbours(line, 7)), {})
+    async with open_parts() as (parts, line):
+        result, took = await run(lookup(parts.rpc, neighbours(line, 7)), {})
         # Three at a time: the last of seven is asked at the third timeout.
         assert took == pytest.approx(2 * 0.25 + 2.0, abs=0.01)
         assert (result.contacts, result.answered, result.hops) == ((), 0, 0)
-        assert rpc_of(node).pending == 0
+        assert parts.rpc.pending == 0
 
 
 async def test_nobody_to_ask_is_an_end(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, _):
-        result, took = await run(lookup(rpc_of(node), []), {})
+    async with open_parts() as (parts, _):
+        result, took = await run(lookup(parts.rpc, []), {})
         assert (result.contacts, took) == ((), 0.0)
 
 
 async def test_one_that_cannot_be_asked_frees_its_slot(autojump_clock: trio.testing.MockClock) -> None:
     """Two first requests a minute: the third lookup goes on without it."""
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 5)
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers[1:], truthful)
         times = []
         for _ in range(3):
-            result, took = await run(lookup(rpc_of(node), peers), behaviours)
+            result, took = await run(lookup(parts.rpc, peers), behaviours)
             assert len(result.contacts) == 4
             times.append(took)
         assert times[2] < 0.03 < times[0]
         await trio.sleep(2.1)
-        assert rpc_of(node).statistics.dropped["unproven_endpoint"] == 1
+        assert parts.rpc.statistics.dropped["unproven_endpoint"] == 1
 
 
 async def test_senseless_contacts_are_never_asked(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         (bob,) = neighbours(line, 1)
         places = ("127.0.0.1:22", "224.0.0.1:8118", "0.0.0.0:8118", "10.9.9.9:0", "255.255.255.255:1", str(HERE))
         rng = random.Random(3)
         senseless = [Contact(NodeId(rng.randbytes(32)), Endpoint.parse(place)) for place in places]
-        ourselves = Contact(node.id, Endpoint.parse("10.9.9.8:8118"))
-        result, _ = await run(lookup(rpc_of(node), [bob]), {bob: naming(*senseless, ourselves)})
+        ourselves = Contact(parts.identity.node_id, Endpoint.parse("10.9.9.8:8118"))
+        result, _ = await run(lookup(parts.rpc, [bob]), {bob: naming(*senseless, ourselves)})
         assert {to for to, _ in line.sent} == {bob.endpoint}
         assert result.contacts == (bob.contact,)
         # The wire drops port 0 before; it counts as well.
-        assert rpc_of(node).statistics.dropped["senseless_contact"] == len(senseless)
+        assert parts.rpc.statistics.dropped["senseless_contact"] == len(senseless)
 
 
 async def test_who_watches_is_told_how_it_went(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 2)
         events: list[Event] = []
-        with node.events.watch(events.append):
-            await run(lookup(rpc_of(node), peers), dict.fromkeys(peers, truthful))
+        with parts.events.watch(events.append):
+            await run(lookup(parts.rpc, peers), dict.fromkeys(peers, truthful))
         (ended,) = [event for event in events if isinstance(event, LookupEnded)]
         assert (ended.kind, ended.hops, ended.requests) == ("node", 1, 2)
 
 
 async def test_leaving_it_leaves_nobody_to_call(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 5)
-        search = lookup(rpc_of(node), peers)
+        search = lookup(parts.rpc, peers)
         with trio.move_on_after(0.1) as scope:
             await search.run()
         assert scope.cancelled_caught
-        under_way = list(rpc_of(node)._pending.values())
+        under_way = list(parts.rpc._pending.values())
         assert [pending.on_reply for pending in under_way] == [None] * 3
         peers[0].answer(peers[0].heard()[0], NodeList((peers[4].contact,)))
         await trio.sleep(5)
@@ -205,9 +208,10 @@ def met(rpc: Rpc, peers: list[Peer], round_trips: list[float]) -> None:
         rpc.peers.on_answer(peer.endpoint, trio.current_time(), round_trip=round_trip, version=1)
 
 
-def giving(peer: Peer, packet: Packet) -> None:
+def giving(peer: Peer, packet: Packet) -> Message | None:
     if isinstance(packet.message, FindValue):
-        peer.answer(packet, Value(value=b"a value"))
+        return Value(value=b"a value")
+    return None
 
 
 def asked(line: Line) -> list[Endpoint]:
@@ -217,21 +221,21 @@ def asked(line: Line) -> list[Endpoint]:
 async def test_one_answer_is_enough_so_the_quickest_of_the_closest_is_asked_alone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.002, 0.001, 0.003, 0.0001])
-        result, took = await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, giving))
+        met(parts.rpc, peers, [0.002, 0.001, 0.003, 0.0001])
+        result, took = await run(get_from(parts.rpc, peers), dict.fromkeys(peers, giving))
         assert asked(line) == [peers[1].endpoint]  # the fourth is quicker, and not among the alpha closest
         assert (result.asked, result.contacts) == (1, (peers[1].contact,))
         assert took < 0.02
 
 
 async def test_who_has_nothing_is_followed_by_as_many_as_ever(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.001, 0.002, 0.003])
+        met(parts.rpc, peers, [0.001, 0.002, 0.003])
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(get_from(rpc_of(node), peers).run)
+            nursery.start_soon(get_from(parts.rpc, peers).run)
             await trio.testing.wait_all_tasks_blocked()
             assert asked(line) == [peers[0].endpoint]
             peers[0].answer(peers[0].heard()[0], Value(contacts=(peers[5].contact,)))
@@ -240,12 +244,12 @@ async def test_who_has_nothing_is_followed_by_as_many_as_ever(autojump_clock: tr
 
 
 async def test_who_is_later_than_usual_is_not_waited_for_alone(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.005, 0.2, 0.2])
+        met(parts.rpc, peers, [0.005, 0.2, 0.2])
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, giving)
         behaviours[peers[0]] = silent
-        _, took = await run(get_from(rpc_of(node), peers), behaviours)
+        _, took = await run(get_from(parts.rpc, peers), behaviours)
         # Round trips of 5 ms, as a rule 2.5 ms off: after 5 + 4 * 2.5 ms, long before it is overdue (55 ms).
         assert 0.015 <= took < 0.05
         assert asked(line) == [peer.endpoint for peer in peers[:3]]
@@ -254,29 +258,29 @@ async def test_who_is_later_than_usual_is_not_waited_for_alone(autojump_clock: t
 async def test_nobody_is_asked_alone_who_was_silent_lately_or_never_heard(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.001])
-        rpc_of(node).peers.on_missed(peers[0].endpoint, trio.current_time())
-        await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, giving))
+        met(parts.rpc, peers, [0.001])
+        parts.rpc.peers.on_missed(peers[0].endpoint, trio.current_time())
+        await run(get_from(parts.rpc, peers), dict.fromkeys(peers, giving))
         # The silent one takes no slot either.
         assert asked(line) == [peer.endpoint for peer in peers[:4]]
 
 
 async def test_nobody_is_asked_alone_who_is_far_away(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.02, 0.03, 0.04])
-        await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, giving))
+        met(parts.rpc, peers, [0.02, 0.03, 0.04])
+        await run(get_from(parts.rpc, peers), dict.fromkeys(peers, giving))
         assert asked(line) == [peer.endpoint for peer in peers[:3]]
 
 
 async def test_leaving_while_one_is_asked_alone_asks_nobody_else(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.001, 0.001, 0.001])
+        met(parts.rpc, peers, [0.001, 0.001, 0.001])
         with trio.move_on_after(0.005) as scope:
-            await get_from(rpc_of(node), peers).run()
+            await get_from(parts.rpc, peers).run()
         assert scope.cancelled_caught
         await trio.sleep(5)
         assert set(asked(line)) == {peers[0].endpoint}
@@ -285,16 +289,16 @@ async def test_leaving_while_one_is_asked_alone_asks_nobody_else(autojump_clock:
 async def test_a_value_that_one_is_sending_is_not_asked_of_others_too(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.001, 0.002, 0.002])
+        met(parts.rpc, peers, [0.001, 0.002, 0.002])
 
         async def stream(datagram: bytes, to: Endpoint) -> bytes:
             await trio.sleep(1)
             return encode(Packet(decode_untrusted(datagram).session, peers[0].id, Value(value=bytes(100_000)), 1))
 
         line.streams = stream
-        _, took = await run(get_from(rpc_of(node), peers), dict.fromkeys(peers, too_large))
+        _, took = await run(get_from(parts.rpc, peers), dict.fromkeys(peers, too_large))
         assert took == pytest.approx(1, abs=0.1)
         assert asked(line) == [peers[0].endpoint]
 
@@ -302,9 +306,9 @@ async def test_a_value_that_one_is_sending_is_not_asked_of_others_too(
 async def test_a_stream_that_stalls_is_waited_for_no_longer_than_any_answer(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
-        met(rpc_of(node), peers, [0.001, 0.002, 0.002])
+        met(parts.rpc, peers, [0.001, 0.002, 0.002])
 
         async def stall(datagram: bytes, to: Endpoint) -> bytes:
             await trio.sleep_forever()
@@ -313,21 +317,22 @@ async def test_a_stream_that_stalls_is_waited_for_no_longer_than_any_answer(
         line.streams = stall
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, giving)
         behaviours[peers[0]] = too_large
-        _, took = await run(get_from(rpc_of(node), peers), behaviours)
+        _, took = await run(get_from(parts.rpc, peers), behaviours)
         assert took == pytest.approx(2, abs=0.1)
 
 
 # Values that need a stream -----------------------------------------------------------------------------------------
 
 
-def too_large(peer: Peer, packet: Packet) -> None:
+def too_large(peer: Peer, packet: Packet) -> Message | None:
     if isinstance(packet.message, FindNode | FindValue):
-        peer.answer(packet, TooLarge(100_000))
+        return TooLarge(100_000)
+    return None
 
 
 async def test_a_value_on_its_way_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
     """All others have answered, and the only holder's stream takes longer than any timeout."""
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 5)
         value = bytes(100_000)
 
@@ -346,7 +351,7 @@ async def test_a_value_on_its_way_is_waited_for(autojump_clock: trio.testing.Moc
             return False
 
         search = Lookup(
-            rpc_of(node),
+            parts.rpc,
             FindValue(Key(TARGET)),
             k=20,
             alpha=3,
@@ -361,7 +366,7 @@ async def test_a_value_on_its_way_is_waited_for(autojump_clock: trio.testing.Moc
 async def test_who_promises_a_stream_and_stalls_holds_up_no_search_for_nodes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         peers = neighbours(line, 8)
 
         async def stall(datagram: bytes, to: Endpoint) -> bytes:
@@ -371,6 +376,6 @@ async def test_who_promises_a_stream_and_stalls_holds_up_no_search_for_nodes(
         line.streams = stall
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
         behaviours[peers[0]] = too_large
-        result, took = await run(lookup(rpc_of(node), peers), behaviours)
+        result, took = await run(lookup(parts.rpc, peers), behaviours)
         assert took == pytest.approx(2, abs=0.1)
         assert len(result.contacts) == 7

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -21,7 +20,8 @@ from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.node.results import Found, Pinged
 from camomile_trio.storage.memory import MemoryStorage
-from tests.node.line import Line, Peer, one_node
+from tests.fixtures.line import Line, on_line, one_node
+from tests.fixtures.peers import Peer
 
 VALUE = b"a value"
 KEY = Key.of(VALUE)
@@ -29,19 +29,14 @@ ALICE = KeyPair.new(random.Random("alice"))
 NOBODY = Key.of(b"nobody has it")
 
 
-@asynccontextmanager
-async def on_a_line() -> AsyncIterator[Line]:
-    yield Line()
-
-
 async def test_the_first_node_of_a_network_is_ready_when_its_block_begins(autojump_clock: MockClock) -> None:
-    async with open_node(transport=on_a_line()) as node:
+    async with open_node(transport=on_line(Line())) as node:
         assert node.ready
         assert (await node.put(VALUE)).key == KEY
 
 
 async def test_one_that_has_somebody_to_ask_is_not(autojump_clock: MockClock) -> None:
-    async with open_node(Config(join="10.0.0.1:8118"), transport=on_a_line()) as node:
+    async with open_node(Config(join="10.0.0.1:8118"), transport=on_line(Line())) as node:
         assert not node.ready
 
 
@@ -50,20 +45,20 @@ async def test_a_table_that_is_given_is_the_one_that_the_node_uses(autojump_cloc
     table = RoutingTable(key.node_id, 20)
     contact = Contact(NodeId(bytes(32)), Endpoint.parse("10.0.0.2:8118"))
     table.on_answer(contact, trio.current_time())
-    async with open_node(transport=on_a_line(), identity=key, table=table) as node:
+    async with open_node(transport=on_line(Line()), identity=key, table=table) as node:
         assert node.contacts() == [contact]
 
 
 @pytest.mark.parametrize("table", [RoutingTable(NodeId(bytes(32)), 20), RoutingTable(ALICE.node_id, 8)])
 async def test_a_table_of_another_node_or_k_is_refused(table: RoutingTable, autojump_clock: MockClock) -> None:
     with pytest.raises(ConfigError, match="the routing table is of node"):
-        async with open_node(transport=on_a_line(), identity=ALICE, table=table):
+        async with open_node(transport=on_line(Line()), identity=ALICE, table=table):
             pass
 
 
 async def test_an_error_of_the_block_arrives_as_itself(autojump_clock: MockClock) -> None:
     with pytest.raises(NotFound):
-        async with open_node(transport=on_a_line()) as node:
+        async with open_node(transport=on_line(Line())) as node:
             await node.get(NOBODY)
 
 
@@ -75,7 +70,7 @@ async def test_a_task_that_crashes_ends_the_block_and_is_seen(autojump_clock: Mo
             raise ZeroDivisionError
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
-        async with open_node(transport=on_a_line(), storage=Broken(max_bytes=2**20)) as node:
+        async with open_node(transport=on_line(Line()), storage=Broken(max_bytes=2**20)) as node:
             await trio.sleep_forever()
     with pytest.raises(NodeClosed):
         node.status()
@@ -220,7 +215,7 @@ async def test_who_waits_for_a_node_that_ends_hears_of_it(autojump_clock: MockCl
             heard.append(str(error))
 
     joining = Config(join="10.0.0.1:8118")
-    async with trio.open_nursery() as nursery, open_node(joining, transport=on_a_line()) as node:
+    async with trio.open_nursery() as nursery, open_node(joining, transport=on_line(Line())) as node:
         nursery.start_soon(wait, node)
         await trio.sleep(1)
     assert len(heard) == 1
@@ -231,5 +226,5 @@ async def test_a_node_that_could_not_be_opened_says_why_and_not_in_a_group(
 ) -> None:
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(StorageError):
-        async with open_node(Config(storage=StorageConfig(data_dir=str(tmp_path / "file"))), transport=on_a_line()):
+        async with open_node(Config(storage=StorageConfig(data_dir=str(tmp_path / "file"))), transport=on_line(Line())):
             pass

@@ -20,8 +20,10 @@ from camomile_trio.node.quotas import LEAST_SHARE, Bringer
 from camomile_trio.storage.accounts import Sort, of_publisher
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.tally import KEY_BYTES, REGISTER_BYTES
-from tests.node.line import EPOCH, Line, Peer, lease_of, one_node, tombstone_of
-from tests.node.shelf import ALICE, KEY, VALUE, Shelf
+from tests.fixtures.holdings import HoldingsAlone
+from tests.fixtures.line import Line, one_node
+from tests.fixtures.peers import Peer
+from tests.fixtures.records import ALICE, EPOCH, KEY, VALUE, lease_of, tombstone_of
 
 BOB, CAROL = KeyPair.new(random.Random("bob")), KeyPair.new(random.Random("carol"))
 ROOM = 2**20
@@ -39,19 +41,19 @@ def value(number: int) -> bytes:
 
 
 async def fill(
-    shelf: Shelf, publisher: Callable[[int], KeyPair], *, bringer: Bringer = NEIGHBOUR, start: int = 0
+    kept: HoldingsAlone, publisher: Callable[[int], KeyPair], *, bringer: Bringer = NEIGHBOUR, start: int = 0
 ) -> int:
     """Stores values of 4000 bytes until one is refused; how many got in. The reason is the last of `results`."""
     for number in range(start, start + 1000):
         key = Key.of(value(number))
-        status = await shelf.store(value(number), lease_of(publisher(number), key).row(), key=key, bringer=bringer)
+        status = await kept.store(value(number), lease_of(publisher(number), key).row(), key=key, bringer=bringer)
         if status is not StoreStatus.STORED:
             return number - start
     raise AssertionError("there was no end to it")
 
 
-def shelf_with_room() -> Shelf:
-    return Shelf(storage=MemoryStorage(max_bytes=ROOM))
+def with_room() -> HoldingsAlone:
+    return HoldingsAlone(storage=MemoryStorage(max_bytes=ROOM))
 
 
 @pytest.mark.parametrize(
@@ -72,93 +74,93 @@ def test_a_source_network_is_what_one_party_easily_has_and_the_operators_own_is_
 
 
 async def test_one_publisher_gets_half_of_the_store_and_leaves_the_rest_to_others() -> None:
-    shelf = shelf_with_room()
-    held = await fill(shelf, lambda _: BOB)
-    assert shelf.results[-1].status is StoreStatus.QUOTA
-    assert shelf.holdings.refused == {"quota_publisher": 1}
+    kept = with_room()
+    held = await fill(kept, lambda _: BOB)
+    assert kept.results[-1].status is StoreStatus.QUOTA
+    assert kept.holdings.refused == {"quota_publisher": 1}
     each = KEY_BYTES + REGISTER_BYTES + 4000
-    assert ROOM // 2 - each < shelf.storage.held(of_publisher(BOB.public)) == held * each <= ROOM // 2
+    assert ROOM // 2 - each < kept.storage.held(of_publisher(BOB.public)) == held * each <= ROOM // 2
     # Half of what Bob left.
-    assert await fill(shelf, lambda _: CAROL, start=5000) == pytest.approx(held / 2, abs=1)
+    assert await fill(kept, lambda _: CAROL, start=5000) == pytest.approx(held / 2, abs=1)
 
 
 async def test_what_another_holder_replicates_of_one_publisher_comes_in_any_order() -> None:
     """It was judged where it was put, when more room was left; a quarter stays for the others whatever comes."""
-    shelf = shelf_with_room()
-    await fill(shelf, lambda _: BOB)
-    assert await fill(shelf, lambda _: BOB, bringer=FELLOW_NEIGHBOUR, start=5000) > 0
-    assert ROOM * 0.74 < shelf.storage.held(of_publisher(BOB.public)) <= ROOM * 0.75
-    assert await fill(shelf, lambda _: CAROL, start=8000) > 0
+    kept = with_room()
+    await fill(kept, lambda _: BOB)
+    assert await fill(kept, lambda _: BOB, bringer=FELLOW_NEIGHBOUR, start=5000) > 0
+    assert ROOM * 0.74 < kept.storage.held(of_publisher(BOB.public)) <= ROOM * 0.75
+    assert await fill(kept, lambda _: CAROL, start=8000) > 0
 
 
 async def test_when_space_is_short_only_who_holds_much_is_refused() -> None:
-    shelf = shelf_with_room()
-    await fill(shelf, lambda _: BOB)
-    await fill(shelf, many_publishers, start=5000)
-    assert await fill(shelf, lambda _: BOB, start=8000) == 0
-    assert [result.status for result in shelf.results[-2:]] == [StoreStatus.FULL, StoreStatus.QUOTA]
+    kept = with_room()
+    await fill(kept, lambda _: BOB)
+    await fill(kept, many_publishers, start=5000)
+    assert await fill(kept, lambda _: BOB, start=8000) == 0
+    assert [result.status for result in kept.results[-2:]] == [StoreStatus.FULL, StoreStatus.QUOTA]
 
 
 async def test_the_nodes_own_publisher_has_no_quota() -> None:
     """All replicas of a deployment have one publisher's key: what its users put is what the nodes are there for."""
-    shelf = shelf_with_room()
-    assert await fill(shelf, lambda _: ALICE, bringer=STRANGER) == ROOM // (KEY_BYTES + REGISTER_BYTES + 4000)
-    assert shelf.results[-1].status is StoreStatus.FULL
-    assert shelf.storage.held(STRANGER.account) == 0
+    kept = with_room()
+    assert await fill(kept, lambda _: ALICE, bringer=STRANGER) == ROOM // (KEY_BYTES + REGISTER_BYTES + 4000)
+    assert kept.results[-1].status is StoreStatus.FULL
+    assert kept.storage.held(STRANGER.account) == 0
 
 
 async def test_many_publishers_of_one_network_get_no_more_than_one() -> None:
-    shelf = shelf_with_room()
-    await fill(shelf, many_publishers, bringer=STRANGER)
-    assert shelf.results[-1].status is StoreStatus.QUOTA
-    assert shelf.holdings.refused == {"quota_network": 1}
-    assert shelf.storage.statistics.bytes < ROOM * 0.52
+    kept = with_room()
+    await fill(kept, many_publishers, bringer=STRANGER)
+    assert kept.results[-1].status is StoreStatus.QUOTA
+    assert kept.holdings.refused == {"quota_network": 1}
+    assert kept.storage.statistics.bytes < ROOM * 0.52
     others = Bringer(source_network(bytes([9, 9, 9, 9])))
-    assert await fill(shelf, many_publishers, bringer=others, start=5000) > 0
+    assert await fill(kept, many_publishers, bringer=others, start=5000) > 0
 
 
 async def test_what_another_holder_replicates_gets_in_beyond_its_networks_quota_but_not_to_the_last_byte() -> None:
-    shelf = shelf_with_room()
-    await fill(shelf, many_publishers, bringer=STRANGER)
-    await fill(shelf, many_publishers, bringer=FELLOW, start=5000)
-    assert shelf.results[-1].status is StoreStatus.FULL
-    shelf = shelf_with_room()
-    await fill(shelf, many_publishers, bringer=FELLOW)
-    assert shelf.holdings.refused == {"quota_carrier": 1}
-    assert ROOM * 0.86 < shelf.storage.statistics.bytes < ROOM * 0.89
-    assert await shelf.store(VALUE, lease_of(CAROL, KEY).row()) is StoreStatus.STORED
+    kept = with_room()
+    await fill(kept, many_publishers, bringer=STRANGER)
+    await fill(kept, many_publishers, bringer=FELLOW, start=5000)
+    assert kept.results[-1].status is StoreStatus.FULL
+    kept = with_room()
+    await fill(kept, many_publishers, bringer=FELLOW)
+    assert kept.holdings.refused == {"quota_carrier": 1}
+    assert ROOM * 0.86 < kept.storage.statistics.bytes < ROOM * 0.89
+    assert await kept.store(VALUE, lease_of(CAROL, KEY).row()) is StoreStatus.STORED
 
 
 async def test_renewing_and_forgetting_are_never_over_a_quota() -> None:
-    shelf = shelf_with_room()
-    await fill(shelf, lambda _: BOB, bringer=STRANGER)
+    kept = with_room()
+    await fill(kept, lambda _: BOB, bringer=STRANGER)
     key = Key.of(value(0))
     longer = lease_of(BOB, key, life=7200)
-    assert await shelf.store(None, longer.row(), key=key, bringer=STRANGER) is StoreStatus.STORED
-    before = shelf.storage.held(STRANGER.account)
+    assert await kept.store(None, longer.row(), key=key, bringer=STRANGER) is StoreStatus.STORED
+    before = kept.storage.held(STRANGER.account)
     gone = tombstone_of(BOB, key, seen=longer.seq)
-    assert await shelf.store(None, gone.row(), key=key, bringer=STRANGER) is StoreStatus.STORED
-    assert shelf.storage.held(STRANGER.account) == before - 4000
-    assert await fill(shelf, lambda _: BOB, bringer=STRANGER, start=5000) == 1
+    assert await kept.store(None, gone.row(), key=key, bringer=STRANGER) is StoreStatus.STORED
+    assert kept.storage.held(STRANGER.account) == before - 4000
+    assert await fill(kept, lambda _: BOB, bringer=STRANGER, start=5000) == 1
 
 
 async def test_who_brought_a_register_first_stands_for_it() -> None:
     """Nobody takes over another's account, or rids himself of his own, by bringing the record again."""
-    shelf = shelf_with_room()
-    await shelf.store(VALUE, lease_of(BOB, KEY).row(), bringer=STRANGER)
-    await shelf.store(None, lease_of(BOB, KEY, life=7200).row(), bringer=FELLOW)
-    assert (shelf.storage.largest(Sort.CARRIER), shelf.storage.largest(Sort.NETWORK)) == (
+    kept = with_room()
+    await kept.store(VALUE, lease_of(BOB, KEY).row(), bringer=STRANGER)
+    await kept.store(None, lease_of(BOB, KEY, life=7200).row(), bringer=FELLOW)
+    assert (kept.storage.largest(Sort.CARRIER), kept.storage.largest(Sort.NETWORK)) == (
         0,
         KEY_BYTES + REGISTER_BYTES + len(VALUE),
     )
 
 
 async def test_one_record_over_a_quota_does_not_keep_out_the_others_of_its_store() -> None:
-    shelf = shelf_with_room()
-    await fill(shelf, lambda _: BOB)
+    kept = with_room()
+    await fill(kept, lambda _: BOB)
     rows = lease_of(BOB, KEY_OF_BIG).row(), lease_of(CAROL, KEY_OF_BIG).row()
-    assert await shelf.store(BIG, *rows, key=KEY_OF_BIG, bringer=NEIGHBOUR) is StoreStatus.STORED
-    state = shelf.holdings.state(KEY_OF_BIG)
+    assert await kept.store(BIG, *rows, key=KEY_OF_BIG, bringer=NEIGHBOUR) is StoreStatus.STORED
+    state = kept.holdings.state(KEY_OF_BIG)
     assert [register.record.publisher for register in state.registers] == [CAROL.public]
 
 
@@ -172,31 +174,31 @@ KEY_OF_BIG = Key.of(BIG)
 async def test_tombstones_for_keys_never_seen_get_a_small_share(
     publisher: Callable[[int], KeyPair], source: Bringer
 ) -> None:
-    shelf = shelf_with_room()
+    kept = with_room()
     got_in = 0
     for number in range(1000):
         key = Key.of(value(number))
         row = tombstone_of(publisher(number), key).row()
-        got_in += await shelf.store(None, row, key=key, bringer=source) is StoreStatus.STORED
+        got_in += await kept.store(None, row, key=key, bringer=source) is StoreStatus.STORED
     assert got_in == ROOM // LEAST_SHARE // (KEY_BYTES + REGISTER_BYTES)
-    assert shelf.holdings.refused == {"quota_unseen_tombstones": 1000 - got_in}
+    assert kept.holdings.refused == {"quota_unseen_tombstones": 1000 - got_in}
     # What is here is forgotten all the same.
-    assert await shelf.store(VALUE, lease_of(BOB, KEY).row(), bringer=source) is StoreStatus.STORED
+    assert await kept.store(VALUE, lease_of(BOB, KEY).row(), bringer=source) is StoreStatus.STORED
     gone = tombstone_of(BOB, KEY, seen=EPOCH + 10).row()
-    assert await shelf.store(None, gone, bringer=source) is StoreStatus.STORED
+    assert await kept.store(None, gone, bringer=source) is StoreStatus.STORED
 
 
 async def test_the_past_of_an_account_does_not_hold_it_down() -> None:
     """What has ended is let go of, and its bytes are free again, for its publisher too."""
-    shelf = shelf_with_room()
-    first = await fill(shelf, lambda _: BOB, bringer=STRANGER)
-    shelf.clock.now = 8 * 24 * 3600 + 3601
+    kept = with_room()
+    first = await fill(kept, lambda _: BOB, bringer=STRANGER)
+    kept.clock.now = 8 * 24 * 3600 + 3601
     for _ in range(2):
-        for key in shelf.storage.due(shelf.clock.wall(), 1000):
-            shelf.holdings.expire(key)
-        shelf.clock.now += 8 * 24 * 3600
-    await shelf.commit()
-    assert shelf.storage.held(STRANGER.account) == shelf.storage.held(of_publisher(BOB.public)) == 0
+        for key in kept.storage.due(kept.clock.wall(), 1000):
+            kept.holdings.expire(key)
+        kept.clock.now += 8 * 24 * 3600
+    await kept.commit()
+    assert kept.storage.held(STRANGER.account) == kept.storage.held(of_publisher(BOB.public)) == 0
     assert first > 0
 
 
@@ -225,7 +227,8 @@ async def test_who_says_replicate_is_believed_only_if_it_is_a_holder_that_we_kno
     autojump_clock: trio.testing.MockClock, address: str, is_member: bool, kind: StoreKind, charged: Sort | None
 ) -> None:
     line = Line(endpoint=Endpoint.parse("8.8.4.4:8118"))
-    async with one_node(line=line) as (node, _):
+    storage = MemoryStorage(max_bytes=ROOM)
+    async with one_node(line=line, storage=storage):
         peer = Peer.at(line, "bob", address)
         peer.introduce()
         if not is_member:
@@ -233,7 +236,7 @@ async def test_who_says_replicate_is_believed_only_if_it_is_a_holder_that_we_kno
             peer = attrs.evolve(peer, key=KeyPair.new(random.Random("mallory")))
         assert await ask(peer, Store(kind, KEY, VALUE, (lease_of(BOB, KEY).row(),))) is StoreStatus.STORED
         size = KEY_BYTES + REGISTER_BYTES + len(VALUE)
-        found = {sort: node.core.storage.largest(sort) for sort in (Sort.NETWORK, Sort.CARRIER)}
+        found = {sort: storage.largest(sort) for sort in (Sort.NETWORK, Sort.CARRIER)}
         assert found == {sort: size if sort is charged else 0 for sort in found}
 
 

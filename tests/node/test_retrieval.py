@@ -13,24 +13,24 @@ from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable, WrongClock
 from camomile_trio.identity import KeyPair, sign_record, verify_record
 from camomile_trio.kademlia.ids import Key, distance
-from camomile_trio.kademlia.messages import FindValue, Packet, Store, StoreResult, StoreStatus, Value
+from camomile_trio.kademlia.messages import (
+    FindValue,
+    Message,
+    Packet,
+    Store,
+    StoreKind,
+    StoreResult,
+    StoreStatus,
+    Value,
+)
 from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.node.node import Node
 from camomile_trio.node.results import Found
-from tests.node.line import (
-    EPOCH,
-    NETWORK,
-    Behaviour,
-    Line,
-    Peer,
-    attend,
-    lease_of,
-    one_node,
-    rpc_of,
-    silent,
-    tombstone_of,
-    truthful,
-)
+from camomile_trio.storage.memory import MemoryStorage
+from tests.fixtures.counts import count
+from tests.fixtures.line import Line, one_node
+from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful
+from tests.fixtures.records import EPOCH, NETWORK, lease_of, tombstone_of
 
 PUBLISHER, OTHER = KeyPair.new(random.Random("publisher")), KeyPair.new(random.Random("other"))
 VALUE = b"a value"
@@ -50,14 +50,14 @@ BOUNDLESS = sign_record(attrs.evolve(LEASE, expires=EPOCH + 10**12, signature=b"
 def having(value: bytes | None, *records: Record | RecordRow, cached: bool = False) -> Behaviour:
     rows = tuple(each.row() if isinstance(each, Record) else each for each in records)
 
-    def behave(peer: Peer, packet: Packet) -> None:
+    def behave(peer: Peer, packet: Packet) -> Message | None:
         match packet.message:
             case FindValue():
-                peer.answer(packet, Value(value=value, records=rows, cached=cached))
+                return Value(value=value, records=rows, cached=cached)
             case Store():
-                peer.answer(packet, StoreResult(StoreStatus.STORED))
+                return StoreResult(StoreStatus.STORED)
             case _:
-                truthful(peer, packet)
+                return truthful(peer, packet)
 
     return behave
 
@@ -94,12 +94,12 @@ class Witness:
     finds: int = 0
     stores: list[Store] = attrs.field(factory=list)
 
-    def __call__(self, peer: Peer, packet: Packet) -> None:
+    def __call__(self, peer: Peer, packet: Packet) -> Message | None:
         if isinstance(packet.message, FindValue):
             self.finds += 1
         elif isinstance(packet.message, Store):
             self.stores.append(packet.message)
-        self.behave(peer, packet)
+        return self.behave(peer, packet)
 
 
 # What counts -------------------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.Mo
     async with one_node() as (node, line):
         with pytest.raises(NotFound):
             await get(node, dict.fromkeys(neighbours(line, 5), lie))
-        assert len(node._core.holdings.cache) == 0
+        assert node.status().cached == 0
 
 
 @pytest.mark.parametrize("shown", [FROM_LATER, LONG_ENDED, FORGOTTEN_LATER, FORGOTTEN_LONG_AGO])
@@ -147,7 +147,7 @@ async def test_what_only_this_nodes_clock_rejects_is_neither_denied_nor_served(
         *rest, one = neighbours(line, 5)
         with pytest.raises(WrongClock):
             await get(node, {**dict.fromkeys(rest, truthful), one: having(value, shown)})
-        assert len(node._core.holdings.cache) == 0
+        assert node.status().cached == 0
 
 
 async def test_a_value_that_another_publisher_keeps_is_served_whatever_the_clock_rejects(
@@ -178,7 +178,7 @@ async def test_a_lease_on_terms_that_no_network_allows_is_no_lease(autojump_cloc
         found = await get(node, {near: having(VALUE, BOUNDLESS), far: having(VALUE, LEASE)})
         assert found.live
         assert found.origin == far.id
-        assert node._core.rpc.statistics.dropped["bad_terms"] == 1
+        assert count(node, "rpc_dropped_total", reason="bad_terms") == 1
 
 
 async def test_nobody_can_say_that_it_is_not_there_while_most_are_silent(
@@ -206,13 +206,13 @@ async def test_a_disk_that_cannot_be_read_fails_no_get_that_others_can_answer(
     def fail(key: Key) -> None:
         raise StorageError("the disk is gone")
 
-    async with one_node() as (node, line):
+    storage = MemoryStorage(max_bytes=2**20)
+    async with one_node(Config(records=Records(cache_life=0)), storage=storage) as (node, line):
         (peer,) = neighbours(line, 1)
         with monkeypatch.context() as failing:
-            failing.setattr(node._core.storage, "read", fail)
+            failing.setattr(storage, "read", fail)
             found = await get(node, {peer: having(VALUE, LEASE)})
             assert (found.value, found.live) == (VALUE, True)
-            node._core.holdings.cache.drop(KEY)
             with pytest.raises(StorageError):
                 await get(node, {peer: truthful})
 
@@ -242,7 +242,7 @@ async def test_a_tombstone_that_was_seen_beats_the_lease(autojump_clock: trio.te
         near, *rest = neighbours(line, 6)
         with pytest.raises(Forgotten):
             await get(node, {near: having(None, TOMBSTONE), **dict.fromkeys(rest, having(VALUE, LEASE))})
-        assert len(node._core.holdings.cache) == 0
+        assert node.status().cached == 0
 
 
 async def test_one_publishers_forgetting_is_not_anothers(autojump_clock: trio.testing.MockClock) -> None:
@@ -312,7 +312,7 @@ async def test_a_cached_copy_is_not_cached_again(autojump_clock: trio.testing.Mo
         cacher = Witness(having(VALUE, LEASE, cached=True))
         found = await get(node, {near: cacher, **dict.fromkeys(rest, others)})
         assert found.value == VALUE
-        assert len(node._core.holdings.cache) == 0
+        assert node.status().cached == 0
         assert not others.stores
         await get(node, {near: cacher, **dict.fromkeys(rest, others)})
         assert cacher.finds == 2
@@ -334,7 +334,7 @@ async def test_a_classic_value_is_not_cached(autojump_clock: trio.testing.MockCl
         near, *rest = neighbours(line, 5)
         others = Witness(truthful)
         await get(node, {near: having(VALUE), **dict.fromkeys(rest, others)})
-        assert len(node._core.holdings.cache) == 0
+        assert node.status().cached == 0
         assert not others.stores
 
 
@@ -351,16 +351,26 @@ async def test_without_cache_life_every_get_looks_up(autojump_clock: trio.testin
 # Our own copy ------------------------------------------------------------------------------------------------------
 
 
+def former_holder(node: Node, line: Line) -> list[Peer]:
+    """A peer stores the value here, and then come so many that the node is no holder of it any more."""
+    giver = Peer.at(line, "giver", "10.9.2.1:8118")
+    giver.introduce()
+    giver.ask(Store(StoreKind.PUBLISH, KEY, VALUE, (LEASE.row(),)))
+    assert node.status().values == 1
+    peers = neighbours(line, 30)
+    assert sum(distance(contact.id, KEY) < distance(node.id, KEY) for contact in node.contacts()) >= 2
+    return [giver, *peers]
+
+
 async def test_a_stale_copy_of_our_own_learns_of_the_tombstone(autojump_clock: trio.testing.MockClock) -> None:
     """A former holder asks before it serves, and keeps what it hears."""
-    async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
-        peers = neighbours(line, 30)
-        assert not rpc_of(node).table.is_among_closest(KEY)
-        node._core.holdings.store(KEY, VALUE, (LEASE.row(),), lambda result: None)
-        assert node._core.holdings.state(KEY).size == len(VALUE)
+    storage = MemoryStorage(max_bytes=2**20)
+    async with one_node(Config(kademlia=Kademlia(k=2)), storage=storage) as (node, line):
+        peers = former_holder(node, line)
         with pytest.raises(Forgotten):
             await get(node, dict.fromkeys(peers, having(None, TOMBSTONE)))
-        state = node._core.holdings.state(KEY)
+        state = storage.read(KEY)
+        assert state is not None
         assert (state.size, [register.record for register in state.registers]) == (None, [TOMBSTONE])
 
 
@@ -372,28 +382,25 @@ async def test_a_tombstone_that_comes_here_while_we_look_beats_the_lease(
         (peer,) = neighbours(line, 1)
         late = having(VALUE, LEASE)
 
-        def forgotten_meanwhile(peer: Peer, packet: Packet) -> None:
+        def forgotten_meanwhile(peer: Peer, packet: Packet) -> Message | None:
             if isinstance(packet.message, FindValue):
-                node._core.holdings.store(KEY, None, (TOMBSTONE.row(),), lambda result: None)
-            late(peer, packet)
+                peer.ask(Store(StoreKind.PUBLISH, KEY, None, (TOMBSTONE.row(),)))
+            return late(peer, packet)
 
         with pytest.raises(Forgotten):
             await get(node, {peer: forgotten_meanwhile})
-        assert node._core.holdings.cache.get(KEY, trio.current_time()) is None
+        assert node.status().cached == 0
 
 
 async def test_a_copy_of_our_own_counts_when_nobody_else_has_one(autojump_clock: trio.testing.MockClock) -> None:
     async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
-        peers = neighbours(line, 30)
-        assert not rpc_of(node).table.is_among_closest(KEY)
-        node._core.holdings.store(KEY, VALUE, (LEASE.row(),), lambda result: None)
+        peers = former_holder(node, line)
         found = await get(node, dict.fromkeys(peers, truthful))
         assert (found.value, found.origin) == (VALUE, node.id)
 
 
 async def test_a_copy_of_our_own_does_not_count_when_nobody_answers(autojump_clock: trio.testing.MockClock) -> None:
     async with one_node(Config(kademlia=Kademlia(k=2))) as (node, line):
-        neighbours(line, 30)
-        node._core.holdings.store(KEY, VALUE, (LEASE.row(),), lambda result: None)
+        former_holder(node, line)
         with pytest.raises(Unreachable):
             await get(node, {})

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from camomile_trio.config import Config, Records
+from camomile_trio.config import Config, Records, Requests
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
@@ -18,17 +18,20 @@ from camomile_trio.kademlia.messages import (
     Have,
     HaveResult,
     Holding,
+    Message,
     Packet,
     Store,
     StoreResult,
     StoreStatus,
 )
 from camomile_trio.kademlia.registers import DIGEST_BYTES, KeyState
-from camomile_trio.node.node import Node
-from camomile_trio.node.repair import KEYS_AT_ONCE, KEYS_COMPARED
+from camomile_trio.node.repair import KEYS_AT_ONCE, KEYS_COMPARED, Repair
+from camomile_trio.node.rounds import Rounds
 from camomile_trio.wire.codec import decode_untrusted, encode
-from tests.node.line import Behaviour, Line, Peer, attend, lease_of, one_node, tombstone_of, truthful
-from tests.node.shelf import ALICE
+from tests.fixtures.line import Line, wall_clock
+from tests.fixtures.parts import Parts, open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
+from tests.fixtures.records import ALICE, lease_of, tombstone_of
 
 MAX_SENT_DATAGRAM = 1232
 VALUES = [b"value %d" % number for number in range(4)]
@@ -36,15 +39,15 @@ KEYS = sorted(map(Key.of, VALUES))
 ROWS = {key: lease_of(ALICE, key).row() for key in KEYS}
 
 
-def kept_by(node: Node) -> None:
+def kept_by(parts: Parts) -> None:
     """All of the values are here."""
     for value in VALUES:
         key = Key.of(value)
-        node.core.holdings.store(key, value, (ROWS[key],), lambda result: None)
+        parts.keep(key, value, ROWS[key])
 
 
-def digest_of(node: Node, key: Key) -> bytes:
-    return registers.said(node.core.holdings.state(key), node.core.wall_clock()).digest
+def digest_of(parts: Parts, key: Key) -> bytes:
+    return registers.said(parts.holdings.state(key), wall_clock()).digest
 
 
 def peers_on(line: Line, count: int) -> list[Peer]:
@@ -57,7 +60,7 @@ def peers_on(line: Line, count: int) -> list[Peer]:
 def holder_of(*held: Key, heard: list[Have] | None = None, stored: list[Key] | None = None) -> Behaviour:
     """One that has these of the keys, and takes the others when they come."""
 
-    def behave(peer: Peer, packet: Packet) -> None:
+    def behave(peer: Peer, packet: Packet) -> Message | None:
         match packet.message:
             case Have(keys) as have:
                 if heard is not None:
@@ -68,29 +71,31 @@ def holder_of(*held: Key, heard: list[Have] | None = None, stored: list[Key] | N
                     for key, alike in zip(keys, is_alike, strict=True)
                     if not alike
                 )
-                peer.answer(packet, HaveResult(told, sum(alike << number for number, alike in enumerate(is_alike))))
+                return HaveResult(told, sum(alike << number for number, alike in enumerate(is_alike)))
             case Store(_, key, value):
                 if stored is not None:
                     stored.append(key or Key.of(value or b""))
-                peer.answer(packet, StoreResult(StoreStatus.STORED, Durability.DISK))
+                return StoreResult(StoreStatus.STORED, Durability.DISK)
             case _:
-                truthful(peer, packet)
+                return truthful(peer, packet)
 
     return behave
 
 
-async def one_round(node: Node, behaviours: dict[Peer, Behaviour]) -> None:
+async def one_round(parts: Parts, behaviours: dict[Peer, Behaviour]) -> None:
+    core = parts.make_core()
+    rounds = Rounds(core, Repair(core))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attend, behaviours)
         with trio.fail_after(60):
-            await node._maintenance.rounds.next_part()
+            await rounds.next_part()
         nursery.cancel_scope.cancel()
 
 
 async def test_what_has_the_fewest_copies_is_sent_first(autojump_clock: trio.testing.MockClock) -> None:
     """And not what comes first by its key: that one has the most."""
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         bob, carol, dave = peers_on(line, 3)
         stored: list[Key] = []
         behaviours = {
@@ -98,18 +103,18 @@ async def test_what_has_the_fewest_copies_is_sent_first(autojump_clock: trio.tes
             carol: holder_of(*KEYS[:2], stored=stored),
             dave: holder_of(*KEYS[:1], stored=stored),
         }
-        await one_round(node, behaviours)
+        await one_round(parts, behaviours)
         assert stored == [KEYS[3]] * 3 + [KEYS[2]] * 2 + [KEYS[1]]
 
 
 async def test_one_reading_does_for_all_who_are_asked(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         peers = peers_on(line, 5)
         reads: list[int] = []
-        storage = node.core.storage
+        storage = parts.storage
         read_all, read = storage.read_all, storage.read
 
         def counted(keys: Sequence[Key]) -> dict[Key, KeyState]:
@@ -122,161 +127,180 @@ async def test_one_reading_does_for_all_who_are_asked(
 
         monkeypatch.setattr(storage, "read_all", counted)
         monkeypatch.setattr(storage, "read", counted_one)
-        await one_round(node, {peer: holder_of(*KEYS) for peer in peers})
+        await one_round(parts, {peer: holder_of(*KEYS) for peer in peers})
         # Whether they are worth keeping, what is said of them, and, closest of all, whether one was forgotten lately.
         assert sum(reads) <= 3 * len(KEYS)
 
 
 async def test_what_is_written_meanwhile_is_told_to_the_next(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         bob, carol = peers_on(line, 2)
         heard: list[Have] = []
         renewed = lease_of(ALICE, KEYS[0], life=7200.0).row()
         stored: list[Key] = []
         told = holder_of(*KEYS, heard=heard, stored=stored)
 
-        def renewing(peer: Peer, packet: Packet) -> None:
+        def renewing(peer: Peer, packet: Packet) -> Message | None:
             if isinstance(packet.message, Have) and len(heard) == 0:
-                node.core.holdings.store(KEYS[0], None, (renewed,), lambda result: None)
-            told(peer, packet)
+                parts.keep(KEYS[0], None, renewed)
+            return told(peer, packet)
 
-        before = digest_of(node, KEYS[0])
-        await one_round(node, {bob: renewing, carol: renewing})
-        after = digest_of(node, KEYS[0])
+        before = digest_of(parts, KEYS[0])
+        await one_round(parts, {bob: renewing, carol: renewing})
+        after = digest_of(parts, KEYS[0])
         digests = [have.digests[have.keys.index(KEYS[0])] for have in heard if have.digests and KEYS[0] in have.keys]
         assert digests[0] == before != after
         # The other, and then both once more.
         assert digests[1:] == [after] * 3
         # What the first said was of the lease before: it was asked again, and was sent the new one.
         assert stored == [KEYS[0]]
-        assert node.core.confirmations.count(renewed, node.core.clock()) == 2
+        assert parts.confirmations.count(renewed, trio.current_time()) == 2
 
 
 async def test_who_ignores_digests_and_answers_in_full_is_understood(autojump_clock: trio.testing.MockClock) -> None:
     """A node of ours from before there were digests."""
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         (bob,) = peers_on(line, 1)
         stored: list[Key] = []
 
-        def of_old(peer: Peer, packet: Packet) -> None:
+        def of_old(peer: Peer, packet: Packet) -> Message | None:
             match packet.message:
                 case Have(keys):
                     known = tuple(Holding(key, key != KEYS[2], (ROWS[key],) * (key != KEYS[2])) for key in keys)
-                    peer.answer(packet, HaveResult(known))
+                    return HaveResult(known)
                 case _:
-                    holder_of(stored=stored)(peer, packet)
+                    return holder_of(stored=stored)(peer, packet)
 
-        await one_round(node, {bob: of_old})
+        await one_round(parts, {bob: of_old})
         assert stored == [KEYS[2]]
-        assert all(node.core.holdings.heard_at(key) is not None for key in KEYS if key != KEYS[2])
-        assert all(node.core.confirmations.count(ROWS[key], node.core.clock()) == 1 for key in KEYS)
+        assert all(parts.holdings.heard_at(key) is not None for key in KEYS if key != KEYS[2])
+        assert all(parts.confirmations.count(ROWS[key], trio.current_time()) == 1 for key in KEYS)
 
 
 async def test_what_found_no_room_in_an_answer_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         (bob,) = peers_on(line, 1)
         stored: list[Key] = []
         asked_first: list[Have] = []
         plain: list[Have] = []
 
-        def terse(peer: Peer, packet: Packet) -> None:
+        def terse(peer: Peer, packet: Packet) -> Message | None:
             match packet.message:
                 case Have(keys, _, digests) as have:
                     (asked_first if digests else plain).append(have)
                     told = tuple(Holding(key, False) for key in keys)
-                    peer.answer(packet, HaveResult(told[:1] if digests else told))
+                    return HaveResult(told[:1] if digests else told)
                 case _:
-                    holder_of(stored=stored)(peer, packet)
+                    return holder_of(stored=stored)(peer, packet)
 
-        await one_round(node, {bob: terse})
+        await one_round(parts, {bob: terse})
         assert sorted(stored) == KEYS
         assert {key for have in plain for key in have.keys} == set(asked_first[0].keys[1:])
         assert all(len(have.keys) <= KEYS_AT_ONCE for have in plain)
 
 
 async def test_bits_beyond_the_keys_say_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         (bob,) = peers_on(line, 1)
 
-        def boastful(peer: Peer, packet: Packet) -> None:
+        def boastful(peer: Peer, packet: Packet) -> Message | None:
             if isinstance(packet.message, Have):
                 lacking = tuple(Holding(key, False) for key in packet.message.keys)
                 bits = (2**32 - 1) >> len(packet.message.keys) << len(packet.message.keys)
-                peer.answer(packet, HaveResult(lacking, bits))
-            elif not isinstance(packet.message, Store):
-                truthful(peer, packet)
+                return HaveResult(lacking, bits)
+            return truthful(peer, packet)
 
-        await one_round(node, {bob: boastful})
-        assert all(node.core.holdings.heard_at(key) is None for key in KEYS)
-        assert all(node.core.confirmations.count(ROWS[key], node.core.clock()) is None for key in KEYS)
+        await one_round(parts, {bob: boastful})
+        assert all(parts.holdings.heard_at(key) is None for key in KEYS)
+        assert all(parts.confirmations.count(ROWS[key], trio.current_time()) is None for key in KEYS)
+
+
+async def test_one_of_ours_whose_version_was_forgotten_is_not_written_to_as_a_classic_node(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It would keep a value without a lease as a classic one, which nobody could forget."""
+    async with open_parts(Config(requests=Requests(max_peers=64))) as (parts, line):
+        kept_by(parts)
+        (bob,) = peers_on(line, 1)
+        for number in range(64):
+            Peer.at(line, f"other {number}", f"10.9.3.{number + 1}:8118").introduce()
+        assert parts.rpc.peers.known(bob.endpoint) is None
+        versions: list[int] = []
+
+        def storing(peer: Peer, packet: Packet) -> Message | None:
+            if isinstance(packet.message, Store):
+                versions.append(packet.version)
+            return holder_of()(peer, packet)
+
+        await one_round(parts, {bob: storing})
+        assert set(versions) == {1}
 
 
 # Who is asked by another ---------------------------------------------------------------------------------------------
 
 
-async def asked(node: Node, peer: Peer, key: Key, *, is_round: bool = True, digest: bytes | None = None) -> HaveResult:
+async def asked(
+    parts: Parts, peer: Peer, key: Key, *, is_round: bool = True, digest: bytes | None = None
+) -> HaveResult:
     """What the node answers to a holder that has just what it has."""
     peer.heard()
-    peer.ask(Have((key,), None, (digest or digest_of(node, key),), is_round), padding=300)
+    peer.ask(Have((key,), None, (digest or digest_of(parts, key),), is_round), padding=300)
     await trio.sleep(0.01)
     (answer,) = [packet.message for packet in peer.heard() if isinstance(packet.message, HaveResult)]
     return answer
 
 
 async def test_a_members_round_lets_who_holds_the_same_rest(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         bob, carol = peers_on(line, 2)
-        assert await asked(node, bob, KEYS[0]) == HaveResult((), 1)
-        assert node.core.holdings.heard_at(KEYS[0]) is not None
-        assert node.core.confirmations.count(ROWS[KEYS[0]], node.core.clock()) == 1
+        assert await asked(parts, bob, KEYS[0]) == HaveResult((), 1)
+        assert parts.holdings.heard_at(KEYS[0]) is not None
+        assert parts.confirmations.count(ROWS[KEYS[0]], trio.current_time()) == 1
         # A question that is no round, and one about something else, are no reason to rest.
-        assert await asked(node, bob, KEYS[1], is_round=False) == HaveResult((), 1)
-        differing = await asked(node, bob, KEYS[2], digest=b"d" * DIGEST_BYTES)
+        assert await asked(parts, bob, KEYS[1], is_round=False) == HaveResult((), 1)
+        differing = await asked(parts, bob, KEYS[2], digest=b"d" * DIGEST_BYTES)
         assert differing == HaveResult((Holding(KEYS[2], True, (ROWS[KEYS[2]],)),))
-        assert (await asked(node, bob, KEYS[3], digest=bytes(DIGEST_BYTES))).alike == 0
+        assert (await asked(parts, bob, KEYS[3], digest=bytes(DIGEST_BYTES))).alike == 0
         for key in KEYS[1:]:
-            assert node.core.holdings.heard_at(key) is None
-            assert node.core.confirmations.count(ROWS[key], node.core.clock()) is None
+            assert parts.holdings.heard_at(key) is None
+            assert parts.confirmations.count(ROWS[key], trio.current_time()) is None
         # So the next round is about those three, and nobody is asked about the first.
         heard: list[Have] = []
-        node._maintenance.rounds._number = next(
-            number for number in range(24) if (KEYS[0][-1] + node.id[-1] + number) % 24
-        )
-        await one_round(node, {bob: holder_of(*KEYS, heard=heard), carol: holder_of(*KEYS, heard=heard)})
+        await one_round(parts, {bob: holder_of(*KEYS, heard=heard), carol: holder_of(*KEYS, heard=heard)})
         assert KEYS[0] not in {key for have in heard for key in have.keys}
         assert set(KEYS[1:]) == {key for have in heard for key in have.keys}
 
 
 async def test_nobody_rests_on_the_word_of_a_stranger(autojump_clock: trio.testing.MockClock) -> None:
     """Nor on a member's name from where it does not live."""
-    async with one_node() as (node, line):
-        kept_by(node)
+    async with open_parts() as (parts, line):
+        kept_by(parts)
         (bob,) = peers_on(line, 1)
         stranger = Peer.at(line, "mallory", "10.9.0.77:8118")
         elsewhere = attrs.evolve(bob, endpoint=Endpoint.parse("10.9.0.78:8118"), heard=0)
         for peer, key in ((stranger, KEYS[0]), (elsewhere, KEYS[1])):
-            assert (await asked(node, peer, key)).alike == 1
-            assert node.core.holdings.heard_at(key) is None
-            assert node.core.confirmations.count(ROWS[key], node.core.clock()) is None
+            assert (await asked(parts, peer, key)).alike == 1
+            assert parts.holdings.heard_at(key) is None
+            assert parts.confirmations.count(ROWS[key], trio.current_time()) is None
 
 
 async def test_after_a_forget_everybody_makes_rounds(autojump_clock: trio.testing.MockClock) -> None:
     """For three intervals: somebody may have missed it, whom only one of the holders knows."""
-    async with one_node(Config(records=Records(replicate_interval=600.0))) as (node, line):
-        kept_by(node)
+    async with open_parts(Config(records=Records(replicate_interval=600.0))) as (parts, line):
+        kept_by(parts)
         (bob,) = peers_on(line, 1)
-        node.core.holdings.store(KEYS[0], None, (tombstone_of(ALICE, KEYS[0]).row(),), lambda result: None)
-        assert (await asked(node, bob, KEYS[0])).alike == 1
-        assert node.core.holdings.heard_at(KEYS[0]) is None
+        parts.keep(KEYS[0], None, tombstone_of(ALICE, KEYS[0]).row())
+        assert (await asked(parts, bob, KEYS[0])).alike == 1
+        assert parts.holdings.heard_at(KEYS[0]) is None
         await trio.sleep(3 * 600.0 + 1)
         bob.introduce()
-        assert (await asked(node, bob, KEYS[0])).alike == 1
-        assert node.core.holdings.heard_at(KEYS[0]) is not None
+        assert (await asked(parts, bob, KEYS[0])).alike == 1
+        assert parts.holdings.heard_at(KEYS[0]) is not None
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------

@@ -28,15 +28,16 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.node.rpc import PADDED_BYTES
 from camomile_trio.wire.codec import decode_untrusted
-from tests.node.asking import TARGET, ask
-from tests.node.line import HERE, Peer, one_node, rpc_of
+from tests.fixtures.line import HERE
+from tests.fixtures.parts import TARGET, ask, open_parts
+from tests.fixtures.peers import Peer
 
 # Which answers count -----------------------------------------------------------------------------------------------
 
 
 async def test_a_true_answer_counts_once(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         (request,) = bob.heard()
         bob.answer(request, NodeList())
@@ -48,8 +49,8 @@ async def test_a_true_answer_counts_once(autojump_clock: trio.testing.MockClock)
 
 
 async def test_an_answer_with_an_unknown_session_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         (request,) = bob.heard()
         bob.answer(request, NodeList(), session=bytes(32))
@@ -60,8 +61,8 @@ async def test_an_answer_with_an_unknown_session_is_dropped(autojump_clock: trio
 
 async def test_an_answer_from_another_endpoint_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
     """Also from another port of the same host: it is another program."""
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         (request,) = bob.heard()
         for elsewhere in ("10.9.0.3:8118", "10.9.0.2:8119"):
@@ -74,8 +75,8 @@ async def test_an_answer_from_another_endpoint_is_dropped(autojump_clock: trio.t
 
 async def test_an_answer_of_another_node_fails_the_request(autojump_clock: trio.testing.MockClock) -> None:
     """Somebody else lives there now: nobody needs to wait for the one that was asked."""
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         (request,) = bob.heard()
         bob.answer(request, NodeList(), sender=Peer.at(line, "mallory", "10.9.0.9:8118").id)
@@ -92,8 +93,8 @@ async def test_an_answer_of_another_node_fails_the_request(autojump_clock: trio.
 async def test_an_answer_of_another_kind_is_dropped(
     autojump_clock: trio.testing.MockClock, wrong: Pong | Value | StoreResult | HaveResult
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         (request,) = bob.heard()
         bob.answer(request, wrong)
@@ -103,8 +104,8 @@ async def test_an_answer_of_another_kind_is_dropped(
 
 
 async def test_a_pong_has_to_be_signed_by_its_sender(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, rpc.new_ping())
         (request,) = bob.heard()
         true = bob.true_pong(request)
@@ -124,8 +125,8 @@ async def test_a_pong_has_to_be_signed_by_its_sender(autojump_clock: trio.testin
 
 
 async def test_a_classic_pong_is_not_signed(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, rpc.new_ping())
         (request,) = bob.heard()
         assert isinstance(request.message, Ping)
@@ -138,8 +139,8 @@ async def test_a_classic_pong_is_not_signed(autojump_clock: trio.testing.MockClo
 
 
 async def test_a_silent_peer_is_asked_once_more_and_then_given_up(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         began = trio.current_time()
         asked = ask(rpc, bob, FindNode(TARGET))
         await trio.sleep(0.24)
@@ -159,8 +160,8 @@ async def test_a_silent_peer_is_asked_once_more_and_then_given_up(autojump_clock
 async def test_the_second_transmission_goes_out_at_the_peers_own_timeout(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, FindNode(TARGET))
         await trio.sleep(0.1)
         bob.answer(bob.heard()[0], NodeList())
@@ -171,8 +172,8 @@ async def test_the_second_transmission_goes_out_at_the_peers_own_timeout(
 
 
 async def test_a_late_answer_still_counts(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         await trio.sleep(1.9)
         assert asked.overdue_at
@@ -185,8 +186,8 @@ async def test_a_late_answer_still_counts(autojump_clock: trio.testing.MockClock
 
 
 async def test_an_answer_after_the_deadline_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, FindNode(TARGET))
         await trio.sleep(2.1)
         bob.answer(bob.heard()[0], NodeList())
@@ -197,8 +198,8 @@ async def test_an_answer_after_the_deadline_is_dropped(autojump_clock: trio.test
 
 async def test_a_peer_slower_than_its_timeout_is_measured_in_the_end(autojump_clock: trio.testing.MockClock) -> None:
     """Every request to it would go out twice and give no sample, if the timeout did not double (RFC 6298, §5.5)."""
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         for _ in range(3):
             ask(rpc, bob, FindNode(TARGET))
             await trio.sleep(0.4)
@@ -209,16 +210,16 @@ async def test_a_peer_slower_than_its_timeout_is_measured_in_the_end(autojump_cl
 
 
 async def test_no_timeout_is_longer_than_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node(Config(requests=Requests(first_rto=5.0, deadline=1.0))) as (node, line):
-        asked = ask(rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118"), FindNode(TARGET))
+    async with open_parts(Config(requests=Requests(first_rto=5.0, deadline=1.0))) as (parts, line):
+        asked = ask(parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118"), FindNode(TARGET))
         await trio.sleep(10)
         assert asked.failed_at == [pytest.approx(1.0)]
 
 
 async def test_nobody_is_called_who_has_gone(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with open_parts() as (parts, line):
         rpc, bob, carol = (
-            rpc_of(node),
+            parts.rpc,
             Peer.at(line, "bob", "10.9.0.2:8118"),
             Peer.at(line, "carol", "10.9.0.3:8118"),
         )
@@ -236,8 +237,8 @@ async def test_nobody_is_called_who_has_gone(autojump_clock: trio.testing.MockCl
 
 
 async def test_only_so_many_requests_are_under_way(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node(Config(requests=Requests(max_pending=16))) as (node, line):
-        rpc = rpc_of(node)
+    async with open_parts(Config(requests=Requests(max_pending=16))) as (parts, line):
+        rpc = parts.rpc
         peers = [Peer.at(line, f"peer {number}", f"10.9.1.{number}:8118") for number in range(1, 21)]
         asked = [ask(rpc, peer, FindNode(TARGET)) for peer in peers]
         assert [each.pending is not None for each in asked] == [True] * 16 + [False] * 4
@@ -248,8 +249,8 @@ async def test_only_so_many_requests_are_under_way(autojump_clock: trio.testing.
 
 
 async def test_an_endpoint_that_never_answered_is_asked_twice_a_minute(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         for _ in range(60):
             ask(rpc, bob, FindNode(TARGET))
             await trio.sleep(1)
@@ -262,8 +263,8 @@ async def test_an_endpoint_that_never_answered_is_asked_twice_a_minute(autojump_
 
 
 async def test_a_third_question_waits_until_the_stranger_has_answered(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = [ask(rpc, bob, FindNode(TARGET)) for _ in range(4)]
         first, _ = bob.heard()
         assert all(each.is_open for each in asked)
@@ -283,8 +284,8 @@ async def test_a_third_question_waits_until_the_stranger_has_answered(autojump_c
 async def test_what_waits_for_a_stranger_who_says_nothing_ends_as_any_other(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         began = trio.current_time()
         asked = [ask(rpc, bob, FindNode(TARGET)) for _ in range(3)]
         await trio.sleep(0.5)
@@ -301,8 +302,8 @@ async def test_what_waits_for_a_stranger_who_says_nothing_ends_as_any_other(
 
 
 async def test_leaving_an_ask_leaves_no_waiter(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         with trio.move_on_after(0.1) as scope:
             await rpc.ask(bob.endpoint, rpc.new_ping(), node=bob.id)
         assert scope.cancelled_caught
@@ -322,8 +323,8 @@ async def test_leaving_an_ask_leaves_no_waiter(autojump_clock: trio.testing.Mock
 
 
 async def test_a_find_is_padded_for_a_peer_that_does_not_know_us(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, FindNode(TARGET))
         ask(rpc, bob, FindValue(Key(TARGET)))
         first, second = bob.heard_bytes()
@@ -337,8 +338,8 @@ async def test_a_find_is_padded_for_a_peer_that_does_not_know_us(autojump_clock:
 
 
 async def test_a_classic_peer_is_not_padded_for(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, FindNode(TARGET))
         bob.answer(bob.heard()[0], NodeList(), version=0)
         ask(rpc, bob, FindValue(Key(TARGET), bob.key.public))
@@ -347,7 +348,7 @@ async def test_a_classic_peer_is_not_padded_for(autojump_clock: trio.testing.Moc
 
 
 async def test_a_ping_is_not_padded(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, rpc.new_ping())
         assert len(bob.heard_bytes()[0]) < 120

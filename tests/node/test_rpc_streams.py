@@ -12,6 +12,7 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
     Durability,
     FindValue,
+    Message,
     NodeList,
     Packet,
     Ping,
@@ -24,8 +25,10 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.node.very_large import VERY_LARGE
 from camomile_trio.wire.codec import decode_untrusted, encode
-from tests.node.asking import TARGET, ask, known_peers
-from tests.node.line import Behaviour, Line, Peer, attend, lease_of, one_node, rpc_of, truthful
+from tests.fixtures.line import Line
+from tests.fixtures.parts import TARGET, ask, known_peers, open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
+from tests.fixtures.records import lease_of
 
 
 def serve(line: Line, peer: Peer, message: NodeList | Value | TooLarge | StoreResult, *, after: float = 0.0) -> None:
@@ -40,8 +43,8 @@ def serve(line: Line, peer: Peer, message: NodeList | Value | TooLarge | StoreRe
 
 
 async def test_too_large_is_asked_for_again_over_a_stream(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         serve(line, bob, Value(value=bytes(100_000)))
         asked = ask(rpc, bob, FindValue(Key(TARGET)))
         (request,) = bob.heard()
@@ -57,9 +60,9 @@ async def test_too_large_is_asked_for_again_over_a_stream(autojump_clock: trio.t
 @pytest.mark.real_time
 async def test_very_large_values_go_to_two_peers_at_a_time() -> None:
     """Each is a copy of the value, and there are k peers: they are made when their turn comes, not at once."""
-    async with one_node() as (node, line):
-        rpc = rpc_of(node)
-        peers = known_peers(line, rpc, 5)
+    async with open_parts() as (parts, line):
+        rpc = parts.rpc
+        peers = known_peers(parts, 5)
         value = bytes(VERY_LARGE + 1)
         row = lease_of(peers[0].key, Key.of(value)).row()
         at_once: list[int] = []
@@ -90,8 +93,8 @@ async def test_very_large_values_go_to_two_peers_at_a_time() -> None:
 
 async def test_too_large_twice_does_not_end_the_stream(autojump_clock: trio.testing.MockClock) -> None:
     """The request went out twice, or the answer was doubled on its way."""
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         serve(line, bob, Value(value=bytes(100_000)), after=0.5)
         asked = ask(rpc, bob, FindValue(Key(TARGET)))
         (request,) = bob.heard()
@@ -106,8 +109,8 @@ async def test_too_large_twice_does_not_end_the_stream(autojump_clock: trio.test
 
 
 async def test_who_says_too_large_is_alive(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, FindValue(Key(TARGET)))
         bob.answer(bob.heard()[0], TooLarge(5000))
         assert bob.id in rpc.table
@@ -119,15 +122,15 @@ async def test_a_stream_that_fails_is_not_held_against_a_node_that_answers_pings
 ) -> None:
     """TCP may be closed where UDP is open. Only silence to a datagram costs the place in the table."""
 
-    def too_large(peer: Peer, packet: Packet) -> None:
+    def too_large(peer: Peer, packet: Packet) -> Message | None:
         if isinstance(packet.message, FindValue):
-            peer.answer(packet, TooLarge(5000))
+            return TooLarge(5000)
         else:
-            truthful(peer, packet)
+            return truthful(peer, packet)
 
-    async with one_node() as (node, line), trio.open_nursery() as nursery:
-        rpc = rpc_of(node)
-        bob, *others = known_peers(line, rpc, 3)
+    async with open_parts() as (parts, _), trio.open_nursery() as nursery:
+        rpc = parts.rpc
+        bob, *others = known_peers(parts, 3)
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(others, truthful)
         behaviours[bob] = too_large
         nursery.start_soon(attend, behaviours)
@@ -143,9 +146,9 @@ async def test_a_stream_that_fails_is_not_held_against_a_node_that_answers_pings
 
 
 async def test_a_stream_that_fails_tells_of_a_death_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line), trio.open_nursery() as nursery:
-        rpc = rpc_of(node)
-        bob, *others = known_peers(line, rpc, 3)
+    async with open_parts() as (parts, _), trio.open_nursery() as nursery:
+        rpc = parts.rpc
+        bob, *others = known_peers(parts, 3)
         living: dict[Peer, Behaviour] = dict.fromkeys(others, truthful)
         nursery.start_soon(attend, living)
         await trio.sleep(6)
@@ -160,8 +163,8 @@ async def test_a_stream_that_fails_tells_of_a_death_all_the_same(autojump_clock:
 
 
 async def test_a_stream_is_overdue_when_a_datagram_would_have_failed(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         serve(line, bob, Value(value=b"slow"), after=5.0)
         asked = ask(rpc, bob, FindValue(Key(TARGET)))
         bob.answer(bob.heard()[0], TooLarge(5000))
@@ -173,8 +176,8 @@ async def test_a_stream_is_overdue_when_a_datagram_would_have_failed(autojump_cl
 
 
 async def test_a_stream_has_a_deadline_too(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         serve(line, bob, Value(value=b"never"), after=1000.0)
         asked = ask(rpc, bob, FindValue(Key(TARGET)))
         bob.answer(bob.heard()[0], TooLarge(5000))
@@ -184,8 +187,8 @@ async def test_a_stream_has_a_deadline_too(autojump_clock: trio.testing.MockCloc
 
 
 async def test_a_large_request_goes_over_a_stream_at_once(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         bob.introduce()
         serve(line, bob, StoreResult(StoreStatus.STORED))
         value = bytes(5000)
@@ -199,8 +202,8 @@ async def test_a_large_request_goes_over_a_stream_at_once(autojump_clock: trio.t
 
 @pytest.mark.parametrize("lie", ["garbage", "session", "sender", "kind", "nothing"])
 async def test_a_lie_over_a_stream_fails_the_request(autojump_clock: trio.testing.MockClock, lie: str) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
 
         async def answer(datagram: bytes, to: Endpoint) -> bytes:
             await trio.lowlevel.checkpoint()

@@ -12,15 +12,16 @@ from camomile_trio.kademlia.messages import (
     NodeList,
     Ping,
 )
-from tests.node.asking import TARGET, ask, known_peers
-from tests.node.line import HERE, Behaviour, Line, Peer, attend, bare_rpc, one_node, rpc_of, truthful
+from tests.fixtures.line import HERE
+from tests.fixtures.parts import TARGET, ask, known_peers, open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 
 
 async def test_an_advertised_endpoint_replaces_the_source_once_the_same_node_answers_there(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         there = Peer(line, "bob", Endpoint.parse("10.9.0.3:9000"), bob.key)
         ask(rpc, bob, FindNode(TARGET))
         bob.answer(bob.heard()[0], NodeList(), advertised=there.endpoint)
@@ -34,8 +35,8 @@ async def test_an_advertised_endpoint_replaces_the_source_once_the_same_node_ans
 async def test_somebody_else_at_the_advertised_endpoint_changes_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, mallory = rpc_of(node), Peer.at(line, "mallory", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, mallory = parts.rpc, Peer.at(line, "mallory", "10.9.0.2:8118")
         carol = Peer.at(line, "carol", "10.9.0.3:8118")
         ask(rpc, mallory, FindNode(TARGET))
         mallory.answer(mallory.heard()[0], NodeList(), advertised=carol.endpoint)
@@ -50,8 +51,8 @@ async def test_somebody_else_at_the_advertised_endpoint_changes_nothing(
 async def test_a_senseless_advertised_endpoint_is_never_contacted(
     autojump_clock: trio.testing.MockClock, nowhere: str
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.0.2:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, FindNode(TARGET))
         bob.answer(bob.heard()[0], NodeList(), advertised=Endpoint.parse(nowhere))
         await trio.sleep(5)
@@ -61,8 +62,8 @@ async def test_a_senseless_advertised_endpoint_is_never_contacted(
 async def test_a_private_endpoint_is_not_contacted_on_a_public_peers_word(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "8.8.8.8:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "8.8.8.8:8118")
         ask(rpc, bob, FindNode(TARGET))
         bob.answer(bob.heard()[0], NodeList(), advertised=Endpoint.parse("192.168.0.1:80"))
         assert {to for to, _ in line.sent} == {bob.endpoint}
@@ -70,8 +71,8 @@ async def test_a_private_endpoint_is_not_contacted_on_a_public_peers_word(
 
 async def test_who_died_and_came_back_is_let_in_within_seconds(autojump_clock: trio.testing.MockClock) -> None:
     """It was pinged while it was dead; what it asks once it is back is worth a ping before a minute has passed."""
-    async with one_node() as (node, line):
-        rpc, bob = rpc_of(node), Peer.at(line, "bob", "10.9.1.1:8118")
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.1.1:8118")
         bob.introduce()
         await trio.sleep(1)
         rpc.table.on_gone(bob.id, bob.endpoint)
@@ -88,9 +89,9 @@ async def test_who_died_and_came_back_is_let_in_within_seconds(autojump_clock: t
 
 
 async def test_who_misses_a_deadline_while_others_answer_is_gone(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line), trio.open_nursery() as nursery:
-        rpc = rpc_of(node)
-        bob, *others = known_peers(line, rpc, 5)
+    async with open_parts() as (parts, _), trio.open_nursery() as nursery:
+        rpc = parts.rpc
+        bob, *others = known_peers(parts, 5)
         living: dict[Peer, Behaviour] = dict.fromkeys(others, truthful)
         nursery.start_soon(attend, living)
         ask(rpc, bob, FindNode(TARGET))
@@ -104,9 +105,9 @@ async def test_who_misses_a_deadline_while_others_answer_is_gone(autojump_clock:
 async def test_a_node_that_is_cut_off_evicts_nobody(autojump_clock: trio.testing.MockClock) -> None:
     """Everything seems dead, so it is we who are offline; and when the first one answers again, the others get their
     chance before anybody is judged."""
-    async with one_node() as (node, line), trio.open_nursery() as nursery:
-        rpc = rpc_of(node)
-        peers = known_peers(line, rpc, 12)
+    async with open_parts() as (parts, _), trio.open_nursery() as nursery:
+        rpc = parts.rpc
+        peers = known_peers(parts, 12)
         await trio.sleep(10)
         for _ in range(5):
             for peer in peers:
@@ -126,10 +127,8 @@ async def test_a_node_that_is_cut_off_evicts_nobody(autojump_clock: trio.testing
 
 async def test_who_failed_while_nobody_answered_is_asked_around_for(autojump_clock: trio.testing.MockClock) -> None:
     """A quiet network: nobody else was heard of since the dead one was asked, so others are asked for a sign."""
-    line = Line()
-    rpc = bare_rpc(line)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(rpc.run)
+    async with open_parts() as (parts, line), trio.open_nursery() as nursery:
+        rpc = parts.rpc
         bob, *others = peers = [Peer.at(line, f"peer {number}", f"10.9.1.{number}:8118") for number in range(1, 6)]
         for peer in peers:
             rpc.prove(peer.contact)

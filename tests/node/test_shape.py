@@ -8,10 +8,15 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Requests
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Ping, Store, StoreKind
-from tests.node.line import Peer, lease_of, one_node, rpc_of
-from tests.stories.village import small, village
+from camomile_trio.node.lookup import Lookup
+from tests.fixtures.cluster import config_with, open_cluster
+from tests.fixtures.counts import count
+from tests.fixtures.line import one_node
+from tests.fixtures.parts import known_peers, open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
+from tests.fixtures.records import lease_of
 
 MANY = 500
 
@@ -31,8 +36,8 @@ class Wakes(trio.abc.Instrument):
 
 
 async def test_no_task_is_started_for_a_request(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node(Config(requests=Requests(max_pending=MANY))) as (node, line):
-        rpc = rpc_of(node)
+    async with open_parts(Config(requests=Requests(max_pending=MANY))) as (parts, line):
+        rpc = parts.rpc
         await trio.testing.wait_all_tasks_blocked()
         before = tasks()
         peers = [Peer.at(line, f"peer {n}", f"10.9.{n // 250}.{n % 250 + 1}:8118") for n in range(MANY)]
@@ -56,8 +61,8 @@ async def test_no_task_is_started_for_a_request(autojump_clock: trio.testing.Moc
 async def test_one_sleeping_task_serves_all_deadlines(autojump_clock: trio.testing.MockClock) -> None:
     """Requests that are sent, retransmitted and failed at the same moments wake it once for each moment."""
     wakes = Wakes()
-    async with one_node(Config(requests=Requests(max_pending=MANY))) as (node, line):
-        rpc = rpc_of(node)
+    async with open_parts(Config(requests=Requests(max_pending=MANY))) as (parts, line):
+        rpc = parts.rpc
         await trio.testing.wait_all_tasks_blocked()
         for number in range(MANY):
             peer = Peer.at(line, f"peer {number}", f"10.9.{number // 250}.{number % 250 + 1}:8118")
@@ -86,35 +91,38 @@ async def test_no_task_is_started_for_a_datagram(autojump_clock: trio.testing.Mo
         await trio.testing.wait_all_tasks_blocked()
         assert tasks() == before
         assert len(bob.heard()) >= MANY
-        assert len(rpc_of(node).deadlines) < 10
+        assert count(node, "deadlines_pending") < 10
 
 
 async def test_a_lookup_wakes_its_caller_once(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(24) as place:
-        await trio.sleep(5)
+    async with open_parts() as (parts, _), trio.open_nursery() as nursery:
+        peers = known_peers(parts, 24)
+        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
+        nursery.start_soon(attend, behaviours)
         wakes = Wakes()
         asked: list[int] = []
 
         async def look() -> None:
-            asked.append((await place[4]._core.find_node(NodeId(bytes(32)))).asked)
+            asked.append((await Lookup(parts.rpc, FindNode(NodeId(bytes(32))), k=20, alpha=3).run()).asked)
 
         trio.lowlevel.add_instrument(wakes)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look)
+        async with trio.open_nursery() as looking:
+            looking.start_soon(look)
         trio.lowlevel.remove_instrument(wakes)
-        (looking,) = [count for task, count in wakes.by_task.items() if task.name.endswith("look")]
+        (count,) = [count for task, count in wakes.by_task.items() if task.name.endswith("look")]
         assert asked[0] >= 20  # so many answers came
-        assert looking == 2  # to begin, and at the end
+        assert count == 2  # to begin, and at the end
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_operation_wakes_its_caller_once_for_each_of_its_steps(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(24, config=small(cache_life=0)) as place:
+    async with open_cluster(24, config=config_with(cache_life=0)) as cluster:
         await trio.sleep(5)
         wakes = Wakes()
         value = b"a value"
-        far = max(place.nodes, key=lambda node: int.from_bytes(node.id, "big") ^ int.from_bytes(Key.of(value), "big"))
+        far = max(cluster.nodes, key=lambda node: distance(node.id, Key.of(value)))
 
         async def put() -> None:
             await far.put(value)
@@ -133,14 +141,14 @@ async def test_an_operation_wakes_its_caller_once_for_each_of_its_steps(
 
 
 async def test_many_operations_are_as_many_tasks_as_their_callers(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(12, config=small(cache_life=0)) as place:
+    async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         await trio.sleep(5)
         before = tasks()
         most = 0
 
         async def put(number: int) -> None:
             nonlocal most
-            await place[number % 12].put(b"value %d" % number)
+            await cluster[number % 12].put(b"value %d" % number)
             most = max(most, tasks())
 
         async with trio.open_nursery() as nursery:

@@ -22,9 +22,10 @@ from camomile_trio.kademlia.messages import (
     StoreResult,
     StoreStatus,
 )
-from camomile_trio.node.rpc import Rpc
 from camomile_trio.node.storing import Storing, store_at_classic
-from tests.node.line import Behaviour, Line, Peer, attend, bare_rpc, lease_of, silent
+from tests.fixtures.parts import open_parts
+from tests.fixtures.peers import Behaviour, Peer, attend, silent
+from tests.fixtures.records import lease_of
 
 PUBLISHER = KeyPair.new(random.Random("publisher"))
 VALUE = b"a value"
@@ -41,33 +42,31 @@ class Holder:
     has_value: bool = False
     heard: list[Message] = attrs.field(factory=list)
 
-    def __call__(self, peer: Peer, packet: Packet) -> None:
+    def __call__(self, peer: Peer, packet: Packet) -> Message | None:
         message = packet.message
         self.heard.append(message)
         match message:
             case FindNode():
-                peer.answer(packet, NodeList((), b"the token"))
+                return NodeList((), b"the token")
             case Store() if message.token != self.token:
-                peer.answer(packet, StoreResult(StoreStatus.NO_TOKEN))
+                return StoreResult(StoreStatus.NO_TOKEN)
             case Store() if message.value is None and not self.has_value:
-                peer.answer(packet, StoreResult(StoreStatus.VALUE_NEEDED))
+                return StoreResult(StoreStatus.VALUE_NEEDED)
             case Store():
-                peer.answer(packet, STORED)
+                return STORED
+        return None
 
 
 async def stored(behave: Behaviour, *, with_value: bool = True, times: int = 1) -> list[StoreResult | None]:
     """What came of storing at such a peer."""
-    line = Line()
-    rpc: Rpc = bare_rpc(line)
-    bob = Peer.at(line, "bob", "10.9.0.2:8118")
     results: list[StoreResult | None] = []
 
     def on_result(contact: Contact, result: StoreResult | None) -> None:
         assert contact == bob.contact
         results.append(result)
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(rpc.run)
+    async with open_parts() as (parts, line), trio.open_nursery() as nursery:
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         rpc.prove(bob.contact)
         bob.pong(bob.heard()[0])
         nursery.start_soon(attend, {bob: behave})
@@ -112,11 +111,11 @@ async def test_silence_is_no_result(autojump_clock: trio.testing.MockClock) -> N
 async def test_a_classic_peer_is_told_what_it_can_read_and_nothing_else(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    line = Line()
-    rpc, bob = bare_rpc(line), Peer.at(line, "bob", "10.9.0.2:8118")
-    assert store_at_classic(rpc, bob.contact, "lätt".encode(), StoreKind.PUBLISH)
-    for unreadable in (b"", b"\xff", bytes(1001)):
-        assert not store_at_classic(rpc, bob.contact, unreadable, StoreKind.PUBLISH)
-    (told,) = bob.heard()
-    assert told.message == Store(StoreKind.PUBLISH, None, "lätt".encode())
-    assert rpc.pending == 0
+    async with open_parts() as (parts, line):
+        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
+        assert store_at_classic(rpc, bob.contact, "lätt".encode(), StoreKind.PUBLISH)
+        for unreadable in (b"", b"\xff", bytes(1001)):
+            assert not store_at_classic(rpc, bob.contact, unreadable, StoreKind.PUBLISH)
+        (told,) = bob.heard()
+        assert told.message == Store(StoreKind.PUBLISH, None, "lätt".encode())
+        assert rpc.pending == 0

@@ -14,8 +14,8 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.node.node import open_node
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.transport.base import Inbound, Transport, TransportStatistics
-from tests.stories.measuring import VALUE, rpc_of
-from tests.stories.village import EPOCH, small, village
+from tests.fixtures.cluster import VALUE, config_with, open_cluster
+from tests.fixtures.records import EPOCH
 
 
 @attrs.define(eq=False)
@@ -68,9 +68,9 @@ class Side:
 
 
 async def test_a_node_behind_another_address_is_reached_there(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(6, config=small(cache_life=0)) as place:
+    async with open_cluster(6, config=config_with(cache_life=0)) as cluster:
         passing, mapped = Endpoint.parse("10.50.0.1:40000"), Endpoint.parse("10.50.0.2:8118")
-        config = attrs.evolve(place.config, join=(str(place.inhabitants[0].endpoint),), advertise=mapped)
+        config = attrs.evolve(cluster.config, join=(str(cluster.machines[0].endpoint),), advertise=mapped)
 
         @asynccontextmanager
         async def routed(network: MemoryNetwork) -> AsyncIterator[Router]:
@@ -79,17 +79,17 @@ async def test_a_node_behind_another_address_is_reached_there(autojump_clock: tr
 
         async with open_node(
             config,
-            transport=routed(place.network),
+            transport=routed(cluster.network),
             wall_clock=lambda: EPOCH + round(trio.current_time() * 1000),
             rng=random.Random(11),
-            publisher=place.publisher,
+            publisher=cluster.publisher,
         ) as node:
             await node.wait_ready()
             await node.put(VALUE)
             await trio.sleep(30)
-            for each in place.nodes:
-                assert rpc_of(each).table.get(node.id) == Contact(node.id, mapped)
-            newcomer = await place.open()
+            for each in cluster.nodes:
+                assert Contact(node.id, mapped) in each.contacts()
+            newcomer = await cluster.start()
             await trio.sleep(30)
             assert Contact(node.id, mapped) in newcomer.node.contacts()
             assert (await newcomer.node.ping(node.id)).endpoint == mapped

@@ -14,7 +14,8 @@ from camomile_trio.node import archive
 from camomile_trio.node.node import Node
 from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.simulation.network import MemoryNetwork
-from tests.stories.village import Village, small, village
+from tests.fixtures.cluster import Cluster, config_with, open_cluster
+from tests.fixtures.counts import count
 
 
 def exported(node: Node) -> list[bytes]:
@@ -40,14 +41,14 @@ def held(node: Node, key: Key) -> list[int]:
 async def test_an_export_is_taken_in_by_another_network_and_lives_no_longer(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(12, config=small(k=5)) as old:
+    async with open_cluster(12, config=config_with(k=5)) as old:
         keys = [(await old[0].put(b"value %d" % number, ttl=7200)).key for number in range(150)]
         lines = exported(old[0])
         # It published them all, so it has them all, wherever they belong.
         assert {entry.key for line in lines if isinstance(entry := read(line), archive.Entry)} == set(keys)
         ends = {key: held(old[0], key) for key in keys[:3]}
         await trio.sleep(3600)
-    async with village(12, config=small(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
+    async with open_cluster(12, config=config_with(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
         await trio.sleep_until(4000)
         outcomes = [outcome for each in batches(lines) for outcome in await new[3].take_in(each)]
         assert {(outcome.stored, outcome.refused) for outcome in outcomes} == {(1, ())}
@@ -71,34 +72,34 @@ def batches(lines: list[bytes]) -> list[list[bytes]]:
 
 
 async def test_what_was_forgotten_meanwhile_does_not_come_back(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(8, config=small(k=5)) as place:
-        key = (await place[0].put(b"soon forgotten")).key
-        lines = exported(place[0])
-        await place[2].forget(key)
-        (outcome,) = await place[5].take_in(lines)
+    async with open_cluster(8, config=config_with(k=5)) as cluster:
+        key = (await cluster[0].put(b"soon forgotten")).key
+        lines = exported(cluster[0])
+        await cluster[2].forget(key)
+        (outcome,) = await cluster[5].take_in(lines)
         assert (outcome.stored, outcome.refused) == (0, ("forgotten since",))
         await trio.sleep(61)
-        for node in place.nodes:
+        for node in cluster.nodes:
             with pytest.raises(Forgotten):
                 await node.get(key)
 
 
 async def test_a_tombstone_is_carried_too(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4, config=small(k=5)) as place:
-        key = (await place[0].put(b"forgotten for good")).key
-        before = exported(place[0])
-        await place[0].forget(key)
-        after = exported(place[0])
-    async with village(4, config=small(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
+    async with open_cluster(4, config=config_with(k=5)) as cluster:
+        key = (await cluster[0].put(b"forgotten for good")).key
+        before = exported(cluster[0])
+        await cluster[0].forget(key)
+        after = exported(cluster[0])
+    async with open_cluster(4, config=config_with(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
         await new[0].take_in(after)
         (outcome,) = await new[1].take_in(before)
         assert (outcome.stored, outcome.refused) == (0, ("forgotten since",))
 
 
 async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4, config=small(k=5)) as place:
-        await place[0].put(b"good")
-        (line,) = exported(place[0])
+    async with open_cluster(4, config=config_with(k=5)) as cluster:
+        await cluster[0].put(b"good")
+        (line,) = exported(cluster[0])
         entry = read(line)
         assert isinstance(entry, archive.Entry)
         other = attrs.evolve(entry, key=Key.of(b"other"), value=b"other")
@@ -109,7 +110,7 @@ async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(autojump_clo
             archive.entry_line(other),
             line,
         ]
-        outcomes = await place[1].take_in(lines)
+        outcomes = await cluster[1].take_in(lines)
         assert [(each.stored, each.refused) for each in outcomes] == [
             (0, ("malformed",)),
             (0, ("malformed",)),
@@ -118,72 +119,72 @@ async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(autojump_clo
             (1, ()),
         ]
         with pytest.raises(NotFound):
-            await place[2].get(other.key)
-        assert all(not held(node, other.key) for node in place.nodes)
+            await cluster[2].get(other.key)
+        assert all(not held(node, other.key) for node in cluster.nodes)
 
 
 async def test_a_node_that_has_not_joined_takes_nothing_in(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(1) as place:
-        lonely = await place.open(config=attrs.evolve(place.config, join=("10.9.9.9:8118",)), wait=False)
+    async with open_cluster(1) as cluster:
+        lonely = await cluster.start(config=attrs.evolve(cluster.config, join=("10.9.9.9:8118",)), wait=False)
         with pytest.raises(NotJoined):
             await lonely.node.take_in([b"{}"])
 
 
 async def test_an_import_that_is_broken_off_leaves_nothing_waiting(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(8, config=small(k=5)) as place:
+    async with open_cluster(8, config=config_with(k=5)) as cluster:
         for number in range(16):
-            await place[0].put(b"value %d" % number)
-        lines = exported(place[0])
+            await cluster[0].put(b"value %d" % number)
+        lines = exported(cluster[0])
         with trio.move_on_after(0.01) as scope:
-            await place[3].take_in(lines)
+            await cluster[3].take_in(lines)
         assert scope.cancelled_caught
         await trio.sleep(5)
-        assert place[3].core.rpc.pending == 0
+        assert count(cluster[3], "requests_pending") == 0
 
 
 async def test_the_list_says_whose_a_record_is_and_what_is_known_of_other_copies(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(4, config=small(k=5)) as place:
-        other = KeyPair.new(place.rng)
-        stranger = await place.open(publisher=other)
-        key = (await place[0].put(b"of two publishers")).key
+    async with open_cluster(4, config=config_with(k=5)) as cluster:
+        other = KeyPair.new(cluster.rng)
+        stranger = await cluster.start(publisher=other)
+        key = (await cluster[0].put(b"of two publishers")).key
         await stranger.node.put(b"of two publishers", ttl=600)
-        records = {each.publisher: each for each in place[0].records().records}
-        assert set(records) == {place.publisher.public, other.public}
-        mine, theirs = records[place.publisher.public], records[other.public]
+        records = {each.publisher: each for each in cluster[0].records().records}
+        assert set(records) == {cluster.publisher.public, other.public}
+        mine, theirs = records[cluster.publisher.public], records[other.public]
         assert (mine.key, mine.kind, mine.size, mine.published_here) == (key, "lease", 17, True)
         assert (mine.renewable, theirs.renewable) == (True, False)
         assert theirs.expires - theirs.issued == 600_000
         # The put's acknowledgements say who has the one; of the other, only that it came here.
         assert (mine.copies_known, theirs.copies_known, mine.heard_from_holder) == (4, None, None)
         await trio.sleep(2 * 3600)
-        (later,) = place[0].records().records
-        assert later.publisher == place.publisher.public
+        (later,) = cluster[0].records().records
+        assert later.publisher == cluster.publisher.public
         assert later.copies_known == 4
 
 
 async def test_copies_are_known_by_asking_and_forgotten_when_nobody_answers(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(4, config=small(k=5, replicate=600)) as place:
-        await place[0].put(b"kept")
-        assert copies_known(place) == [3, None, None, None]
+    async with open_cluster(4, config=config_with(k=5, replicate=600)) as cluster:
+        await cluster[0].put(b"kept")
+        assert copies_known(cluster) == [3, None, None, None]
         await trio.sleep(1500)
         # One has asked the others, and they have heard who asks; whoever rests knows of nobody else.
-        assert all(known is not None for known in copies_known(place))
+        assert all(known is not None for known in copies_known(cluster))
         await trio.sleep(OWN_ROUND * 1.25 * 600)
         # Each has asked the others by itself.
-        assert copies_known(place) == [3, 3, 3, 3]
-        for inhabitant in place.inhabitants[2:]:
-            await place.lose(inhabitant)
+        assert copies_known(cluster) == [3, 3, 3, 3]
+        for machine in cluster.machines[2:]:
+            await cluster.lose(machine)
         # They are silent in somebody's round, or, for who rests in all of them, when the table looks after them.
         await trio.sleep(2 * 3600)
-        assert copies_known(place) == [1, 1]
-        await place.lose(place.inhabitants[1])
+        assert copies_known(cluster) == [1, 1]
+        await cluster.lose(cluster.machines[1])
         await trio.sleep((OWN_ROUND + 2) * 1.25 * 600)
-        assert copies_known(place) == [None]
+        assert copies_known(cluster) == [None]
 
 
-def copies_known(place: Village) -> list[int | None]:
-    return [node.records().records[0].copies_known for node in place.nodes]
+def copies_known(cluster: Cluster) -> list[int | None]:
+    return [node.records().records[0].copies_known for node in cluster.nodes]

@@ -13,8 +13,8 @@ from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.simulation.classic_peer import ClassicPeer
 from camomile_trio.simulation.raw_packets import ANSWER_TO, PUBLISH, REPLICATE, SENDER, SESSION, Kind, field, key_of
 from camomile_trio.storage.memory import MemoryStorage
-from tests.stories.classic_peer import classic_peers, greet
-from tests.stories.village import Village, small, village
+from tests.fixtures.cluster import Cluster, config_with, open_cluster
+from tests.fixtures.peers import classic_peers, join_classic
 
 TEXT = "ABC, du är mina tankar".encode()
 LONGEST = b"x" * 1000
@@ -23,43 +23,43 @@ TOO_LONG = b"y" * 1001
 HOUR = 3600.0
 
 
-def held(place: Village, value: bytes) -> int:
+def held(cluster: Cluster, value: bytes) -> int:
     """How many of our nodes store the bytes."""
     key = Key.of(value)
-    return sum(each.node._core.holdings.state(key).size is not None for each in place.inhabitants)
+    return sum(each.holds(key) for each in cluster.machines)
 
 
-def knows(place: Village, peer: ClassicPeer) -> int:
-    return sum(peer.node_id in {contact.id for contact in node.contacts()} for node in place.nodes)
+def knows(cluster: Cluster, peer: ClassicPeer) -> int:
+    return sum(peer.node_id in {contact.id for contact in node.contacts()} for node in cluster.nodes)
 
 
 class TestItsRequests:
     async def test_a_ping_is_answered_with_the_echo_and_nothing_else(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(1) as place, classic_peers(place.network, 1) as (peer,):
-            assert await peer.ping(place.inhabitants[0].endpoint)
+        async with open_cluster(1) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            assert await peer.ping(cluster.machines[0].endpoint)
             await trio.sleep(1)
-            assert knows(place, peer) == 1, "our own ping has proven it meanwhile"
+            assert knows(cluster, peer) == 1, "our own ping has proven it meanwhile"
             assert [each.kind for each in peer.received] == [Kind.PONG, Kind.PING]
 
     async def test_find_node_names_the_closest_in_four_bytes(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(30) as place, classic_peers(place.network, 1) as (peer,):
+        async with open_cluster(30) as cluster, classic_peers(cluster.network, 1) as (peer,):
             target = bytes(32)
-            contacts = await peer.find_node(place.inhabitants[0].endpoint, target)
+            contacts = await peer.find_node(cluster.machines[0].endpoint, target)
             assert contacts is not None
             assert len(contacts) == 20
-            closest = place[0]._core.table.closest(target)
+            closest = cluster.machines[0].table.closest(target)
             assert [each.node_id for each in contacts] == [each.id for each in closest]
             assert {len(each.ip) for each in contacts} == {4}
 
     async def test_find_value_is_answered_with_contacts_on_a_miss_and_an_empty_list_on_a_hit(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(5) as place, classic_peers(place.network, 1) as (peer,):
-            await place[1].put(TEXT)
+        async with open_cluster(5) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await cluster[1].put(TEXT)
             await trio.sleep(1)
-            door = place.inhabitants[0].endpoint
+            door = cluster.machines[0].endpoint
             assert await peer.find_value(door, key_of(TEXT)) == TEXT
             missed = await peer.find_value(door, key_of(b"nobody put this"))
             assert isinstance(missed, list)
@@ -67,8 +67,8 @@ class TestItsRequests:
 
     async def test_an_answer_is_cut_to_one_datagram(self, autojump_clock: trio.testing.MockClock) -> None:
         """Where k is larger than usual. A stranger gets as many contacts as a friend."""
-        async with village(36, config=small(k=32)) as place, classic_peers(place.network, 1) as (peer,):
-            door = place.inhabitants[0].endpoint
+        async with open_cluster(36, config=config_with(k=32)) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            door = cluster.machines[0].endpoint
             before = await peer.find_node(door, bytes(32)) or []
             await trio.sleep(1)
             after = await peer.find_node(door, bytes(32)) or []
@@ -76,33 +76,33 @@ class TestItsRequests:
 
     @pytest.mark.parametrize("value", [NO_TEXT, TOO_LONG], ids=["not UTF-8", "1001 bytes"])
     async def test_what_it_cannot_take_is_a_miss(self, value: bytes, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
-            await place[0].put(value)
+        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
+            await cluster[0].put(value)
             await trio.sleep(1)
-            assert held(place, value) == 3
-            missed = await peer.find_value(place.inhabitants[1].endpoint, key_of(value))
+            assert held(cluster, value) == 3
+            missed = await peer.find_value(cluster.machines[1].endpoint, key_of(value))
             assert isinstance(missed, list)
             assert missed
             assert peer.stores(PUBLISH) == []
 
     async def test_1000_bytes_go_both_ways(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
-            await place[0].put(LONGEST)
+        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
+            await cluster[0].put(LONGEST)
             await trio.sleep(1)
             assert peer.stores(PUBLISH) == [LONGEST]
-            assert await peer.find_value(place.inhabitants[1].endpoint, key_of(LONGEST)) == LONGEST
+            assert await peer.find_value(cluster.machines[1].endpoint, key_of(LONGEST)) == LONGEST
             other = b"z" * 1000
-            peer.store(place.inhabitants[2].endpoint, other)
+            peer.store(cluster.machines[2].endpoint, other)
             await trio.sleep(1)
-            assert (await place[0].get(Key.of(other))).value == other
+            assert (await cluster[0].get(Key.of(other))).value == other
 
     async def test_a_named_network_does_not_speak_to_it(self, autojump_clock: trio.testing.MockClock) -> None:
-        config = attrs.evolve(small(), network="orchard")
-        async with village(2, config=config) as place, classic_peers(place.network, 2) as (peer, other):
-            assert not await peer.ping(place.inhabitants[0].endpoint)
-            assert await peer.find_node(place.inhabitants[1].endpoint, peer.node_id) is None
+        config = attrs.evolve(config_with(), network="orchard")
+        async with open_cluster(2, config=config) as cluster, classic_peers(cluster.network, 2) as (peer, other):
+            assert not await peer.ping(cluster.machines[0].endpoint)
+            assert await peer.find_node(cluster.machines[1].endpoint, peer.node_id) is None
             assert peer.received == []
             assert await peer.ping(other.endpoint)
 
@@ -112,133 +112,136 @@ class TestItsValues:
     async def test_they_are_kept_once_it_has_answered_us_and_read_everywhere(
         self, kind: int, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(6, config=small(k=3)) as place, classic_peers(place.network, 1) as (peer,):
+        async with open_cluster(6, config=config_with(k=3)) as cluster, classic_peers(cluster.network, 1) as (peer,):
             key = Key.of(TEXT)
             peer.is_silent = True
-            for inhabitant in place.inhabitants:
-                peer.store(inhabitant.endpoint, TEXT, kind)
+            for machine in cluster.machines:
+                peer.store(machine.endpoint, TEXT, kind)
             await trio.sleep(5)
-            assert held(place, TEXT) == 0, "anybody could have forged its address"
+            assert held(cluster, TEXT) == 0, "anybody could have forged its address"
             peer.is_silent = False
             await trio.sleep(60)
             peer.forgets = True
-            for inhabitant in place.inhabitants:
-                await peer.find_node(inhabitant.endpoint, key)
+            for machine in cluster.machines:
+                await peer.find_node(machine.endpoint, key)
             await trio.sleep(1)
-            nearest = sorted(place.inhabitants, key=lambda each: distance(each.node.id, key))
+            nearest = sorted(cluster.machines, key=lambda each: distance(each.node.id, key))
             heard = len(peer.received)
-            for inhabitant in nearest[:3]:
-                peer.store(inhabitant.endpoint, TEXT, kind)
+            for machine in nearest[:3]:
+                peer.store(machine.endpoint, TEXT, kind)
             await trio.sleep(1)
-            assert held(place, TEXT) == 3
+            assert held(cluster, TEXT) == 3
             answers = [each for each in peer.received[heard:] if each.kind not in ANSWER_TO]
             assert answers == [], "a classic STORE is not answered"
-            for node in place.nodes:
+            for node in cluster.nodes:
                 found = await node.get(key)
                 assert (found.value, found.live) == (TEXT, False)
 
     async def test_replicating_never_prolongs_them_and_after_a_day_they_are_gone(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
             key = Key.of(TEXT)
-            for inhabitant in place.inhabitants:
-                peer.store(inhabitant.endpoint, TEXT)
+            for machine in cluster.machines:
+                peer.store(machine.endpoint, TEXT)
             for hour in range(1, 31):
                 await trio.sleep(HOUR)
-                for inhabitant in place.inhabitants:
-                    peer.store(inhabitant.endpoint, TEXT, REPLICATE)
+                for machine in cluster.machines:
+                    peer.store(machine.endpoint, TEXT, REPLICATE)
                 await trio.sleep(1)
                 if hour < 24:
-                    assert (await place[hour % 3].get(key)).value == TEXT
+                    assert (await cluster[hour % 3].get(key)).value == TEXT
                 else:
-                    assert held(place, TEXT) == 0
+                    assert held(cluster, TEXT) == 0
                     with pytest.raises(NotFound):
-                        await place[hour % 3].get(key)
+                        await cluster[hour % 3].get(key)
             with pytest.raises(NotFound):
-                await place[0].forget(key)
+                await cluster[0].forget(key)
             # A user of a classic node puts it anew.
-            peer.store(place.inhabitants[1].endpoint, TEXT)
+            peer.store(cluster.machines[1].endpoint, TEXT)
             await trio.sleep(1)
-            assert (await place[2].get(key)).value == TEXT
+            assert (await cluster[2].get(key)).value == TEXT
 
     async def test_nobody_forgets_them(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
-            peer.store(place.inhabitants[1].endpoint, TEXT)
+            peer.store(cluster.machines[1].endpoint, TEXT)
             await trio.sleep(1)
-            for node in place.nodes:
+            for node in cluster.nodes:
                 with pytest.raises(NotPublisher):
                     await node.forget(Key.of(TEXT))
-            assert (await place[0].get(Key.of(TEXT))).value == TEXT
+            assert (await cluster[0].get(Key.of(TEXT))).value == TEXT
 
     async def test_1400_bytes_are_kept(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             value = b"w" * 1400
-            peer.store(place.inhabitants[0].endpoint, value)
+            peer.store(cluster.machines[0].endpoint, value)
             await trio.sleep(1)
-            assert (await place[2].get(Key.of(value))).value == value
-            assert isinstance(await peer.find_value(place.inhabitants[0].endpoint, key_of(value)), list)
+            assert (await cluster[2].get(Key.of(value))).value == value
+            assert isinstance(await peer.find_value(cluster.machines[0].endpoint, key_of(value)), list)
 
     async def test_they_fill_a_tenth_of_the_space_at_most(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(0) as place, classic_peers(place.network, 1) as (peer,):
-            await place.open(storage=MemoryStorage(max_bytes=100_000))
-            door = place.inhabitants[0].endpoint
-            await greet(door, [peer])
+        async with open_cluster(0) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await cluster.start(storage=MemoryStorage(max_bytes=100_000))
+            door = cluster.machines[0].endpoint
+            await join_classic(door, [peer])
             peer.forgets = True
             values = [bytes([letter]) * 1000 for letter in range(65, 90)]
             for value in values:
                 peer.store(door, value)
             await trio.sleep(1)
-            assert [held(place, value) for value in values] == [1] * 10 + [0] * 15
+            assert [held(cluster, value) for value in values] == [1] * 10 + [0] * 15
             await trio.sleep(25 * HOUR)
             peer.store(door, values[-1])
             await trio.sleep(1)
-            assert held(place, values[-1]) == 1, "those that ended have made room"
+            assert held(cluster, values[-1]) == 1, "those that ended have made room"
 
     async def test_a_value_that_was_forgotten_does_not_come_back_by_replicating(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        config = small(cache_life=0)
-        async with village(5, config=config) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        config = config_with(cache_life=0)
+        async with open_cluster(5, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
-            key = (await place[0].put(TEXT)).key
-            await place[1].forget(key)
+            key = (await cluster[0].put(TEXT)).key
+            await cluster[1].forget(key)
             for _ in range(5):
-                for inhabitant in place.inhabitants:
-                    peer.store(inhabitant.endpoint, TEXT, REPLICATE)
+                for machine in cluster.machines:
+                    peer.store(machine.endpoint, TEXT, REPLICATE)
                 await trio.sleep(HOUR)
-            assert held(place, TEXT) == 0
+            assert held(cluster, TEXT) == 0
 
     async def test_a_classic_user_brings_a_forgotten_value_back(self, autojump_clock: trio.testing.MockClock) -> None:
         """Everybody reads it then: those that keep it, and those that have to ask."""
-        async with village(8, config=small(k=3, cache_life=0)) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        async with (
+            open_cluster(8, config=config_with(k=3, cache_life=0)) as cluster,
+            classic_peers(cluster.network, 1) as (peer,),
+        ):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
-            key = (await place[0].put(TEXT)).key
-            await place[1].forget(key)
-            for inhabitant in place.inhabitants:
-                await peer.find_node(inhabitant.endpoint, key)
+            key = (await cluster[0].put(TEXT)).key
+            await cluster[1].forget(key)
+            for machine in cluster.machines:
+                await peer.find_node(machine.endpoint, key)
             await trio.sleep(1)
-            for inhabitant in place.inhabitants:
-                peer.store(inhabitant.endpoint, TEXT)
+            for machine in cluster.machines:
+                peer.store(machine.endpoint, TEXT)
             await trio.sleep(1)
-            for node in place.nodes:
+            for node in cluster.nodes:
                 found = await node.get(key)
                 assert (found.value, found.live) == (TEXT, False)
 
     async def test_a_classic_store_by_stream_is_not_taken(self, autojump_clock: trio.testing.MockClock) -> None:
         """Classic nodes know no streams: this is somebody else, who would get around the proof of an endpoint."""
-        async with village(1) as place, place.network.open(Endpoint.parse("10.9.0.9:8118")) as transport:
+        async with open_cluster(1) as cluster, cluster.network.open(Endpoint.parse("10.9.0.9:8118")) as transport:
             message = field(1, PUBLISH) + field(3, TEXT)
             packet = field(SESSION, bytes(32)) + field(SENDER, b"s" * 32) + field(Kind.STORE, message)
             began = trio.current_time()
             with pytest.raises(TransportError):
-                await transport.exchange(packet, place.inhabitants[0].endpoint, max_answer=10_000)
+                await transport.exchange(packet, cluster.machines[0].endpoint, max_answer=10_000)
             assert trio.current_time() - began < 1, "and it is not kept waiting"
-            assert held(place, TEXT) == 0
+            assert held(cluster, TEXT) == 0

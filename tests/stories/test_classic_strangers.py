@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import attrs
 import pytest
 import trio
 import trio.testing
 
 from camomile_trio.config import Config, Requests
+from camomile_trio.errors import NotFound, Unreachable
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.classic_peer import ClassicPeer
 from camomile_trio.simulation.raw_packets import PUBLISH, Kind, field, key_of
-from tests.stories.classic_peer import classic_peers
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
+from tests.fixtures.peers import classic_peers
 
 LONGEST = b"x" * 1000
 BUDGET = 4096
 
 
 def with_budget(budget: int) -> Config:
-    return attrs.evolve(small(), requests=Requests(classic_budget=budget))
+    return attrs.evolve(config_with(), requests=Requests(classic_budget=budget))
 
 
 def weight(peer: ClassicPeer) -> int:
@@ -41,12 +44,12 @@ async def test_one_packet_costs_at_most_three_times_its_bytes(
     name: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Whatever goes there on its account: the answer, our ping, and the ping's retransmission."""
-    async with village(8, config=with_budget(0)) as place, classic_peers(place.network, 1) as (peer,):
-        await place[0].put(LONGEST)
+    async with open_cluster(8, config=with_budget(0)) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        await cluster[0].put(LONGEST)
         await trio.sleep(1)
         peer.is_silent = True
         before = peer.transport.statistics.bytes_out
-        peer.send(place.inhabitants[0].endpoint, *REQUESTS[name])
+        peer.send(cluster.machines[0].endpoint, *REQUESTS[name])
         await trio.sleep(30)
         sent = peer.transport.statistics.bytes_out - before
         assert 0 < weight(peer) <= 3 * sent
@@ -55,10 +58,10 @@ async def test_one_packet_costs_at_most_three_times_its_bytes(
 async def test_a_flood_costs_three_times_its_bytes_and_the_budget(autojump_clock: trio.testing.MockClock) -> None:
     """The budget is that of all strangers together."""
     async with (
-        village(8, config=with_budget(BUDGET)) as place,
-        classic_peers(place.network, 3) as peers,
+        open_cluster(8, config=with_budget(BUDGET)) as cluster,
+        classic_peers(cluster.network, 3) as peers,
     ):
-        await place[0].put(LONGEST)
+        await cluster[0].put(LONGEST)
         await trio.sleep(1)
         began = trio.current_time()
         for peer in peers:
@@ -66,7 +69,7 @@ async def test_a_flood_costs_three_times_its_bytes_and_the_budget(autojump_clock
         for _ in range(40):
             for peer in peers:
                 for kind, message in REQUESTS.values():
-                    peer.send(place.inhabitants[0].endpoint, kind, message)
+                    peer.send(cluster.machines[0].endpoint, kind, message)
             await trio.sleep(0.05)
         elapsed = trio.current_time() - began
         sent = sum(peer.transport.statistics.bytes_out for peer in peers)
@@ -77,30 +80,31 @@ async def test_a_flood_costs_three_times_its_bytes_and_the_budget(autojump_clock
 
 
 async def test_the_budget_gives_a_newcomer_a_full_list(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(25) as place, classic_peers(place.network, 1) as (peer,):
-        contacts = await peer.find_node(place.inhabitants[0].endpoint, bytes(32))
+    async with open_cluster(25) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        contacts = await peer.find_node(cluster.machines[0].endpoint, bytes(32))
         assert contacts is not None
         assert len(contacts) == 20
 
 
 async def test_a_stranger_is_asked_twice_a_minute_at_most(autojump_clock: trio.testing.MockClock) -> None:
     """However often it is named by others, and however often it calls."""
-    async with village(3) as place, classic_peers(place.network, 2) as (peer, victim):
-        await peer.join(place.inhabitants[0].endpoint)
+    async with open_cluster(3) as cluster, classic_peers(cluster.network, 2) as (peer, victim):
+        await peer.join(cluster.machines[0].endpoint)
         victim.is_silent = True
         peer.learn(victim.node_id, victim.endpoint)
         await trio.sleep(5)
-        node = place[1]
+        node = cluster[1]
         for number in range(30):
-            await node._core.find_node(number.to_bytes(32, "big"))
-            victim.send(place.inhabitants[1].endpoint, *REQUESTS["store"])
+            with contextlib.suppress(NotFound, Unreachable):
+                await node.get(number.to_bytes(32, "big"))
+            victim.send(cluster.machines[1].endpoint, *REQUESTS["store"])
             await trio.sleep(1)
-        sessions = {each.fields[0] for each in victim.received if each.source == place.inhabitants[1].endpoint}
+        sessions = {each.fields[0] for each in victim.received if each.source == cluster.machines[1].endpoint}
         assert 1 <= len(sessions) <= 2
 
 
 async def test_a_senseless_source_is_not_answered(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(1) as place, place.network.open(Endpoint.parse("224.0.0.5:8118")) as transport:
-        transport.send(bytes(104), place.inhabitants[0].endpoint)
+    async with open_cluster(1) as cluster, cluster.network.open(Endpoint.parse("224.0.0.5:8118")) as transport:
+        transport.send(bytes(104), cluster.machines[0].endpoint)
         await trio.sleep(1)
         assert transport.statistics.datagrams_in == 0

@@ -28,8 +28,8 @@ from camomile_trio.simulation.raw_packets import (
     fields_of,
     key_of,
 )
-from tests.stories.classic_peer import classic_peers, greet
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
+from tests.fixtures.peers import classic_peers, join_classic
 
 TEXT = "ABC, du är mina tankar".encode()
 NO_TEXT = b"\xff\xfe not UTF-8"
@@ -47,21 +47,21 @@ class TestPuts:
             return field(SESSION, session) + field(SENDER, sender) + field(Kind.STORE, store)
 
         assert as_classic(content(fields_of(recorded), SESSION), content(fields_of(recorded), SENDER)) == recorded
-        async with village(4) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
-            await place[2].put(TEXT)
+        async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
+            await cluster[2].put(TEXT)
             await trio.sleep(1)
             (packet,) = [each for each in peer.received if each.kind is Kind.STORE]
             session = content(packet.fields, SESSION)
-            assert packet.datagram == as_classic(session, place[2].id) + field(VERSION, 1)
-            assert packet.source == place.inhabitants[2].endpoint
-            assert await peer.find_value(place.inhabitants[1].endpoint, key_of(TEXT)) == TEXT
+            assert packet.datagram == as_classic(session, cluster[2].id) + field(VERSION, 1)
+            assert packet.source == cluster.machines[2].endpoint
+            assert await peer.find_value(cluster.machines[1].endpoint, key_of(TEXT)) == TEXT
 
     async def test_our_holders_replicate_to_it_every_hour(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(4) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
-            await place[2].put(TEXT)
-            await place[1].put(NO_TEXT)
+        async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
+            await cluster[2].put(TEXT)
+            await cluster[1].put(NO_TEXT)
             await trio.sleep(6 * HOUR)
             assert peer.stores(PUBLISH) == [TEXT]
             assert set(peer.stores(REPLICATE)) == {TEXT}
@@ -73,67 +73,56 @@ class TestPuts:
     async def test_a_newcomer_is_given_what_is_there_at_the_pace_of_repairs(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        config = small(repair_rate=10_000)
-        async with village(1, config=config) as place, classic_peers(place.network, 1) as (peer,):
+        config = config_with(repair_rate=10_000)
+        async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
             values = [number.to_bytes(2, "big").hex().encode() * 250 for number in range(40)]
             for value in values:
-                await place[0].put(value)
-            await peer.join(place.inhabitants[0].endpoint)
+                await cluster[0].put(value)
+            await peer.join(cluster.machines[0].endpoint)
             await trio.sleep(2)
             assert 0 < len(peer.stores(REPLICATE)) <= 3 * 10
             await trio.sleep(10)
             assert sorted(peer.stores(REPLICATE)) == sorted(values)
 
-    async def test_one_of_ours_whose_version_was_forgotten_is_given_the_lease(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
-        """It would keep a value without a lease as a classic one, which nobody could forget."""
-        async with village(1) as place:
-            key = (await place[0].put(TEXT)).key
-            newcomer = await place.open()
-            (contact,) = place[0].contacts()
-            assert newcomer.node._core.holdings.state(key).size is None
-            # As if thousands of others had been met since.
-            place[0]._core.rpc.peers._proven.clear()
-            assert await place[0]._maintenance.repair.offer(contact, [key])
-            state = newcomer.node._core.holdings.state(key)
-            assert (state.size, len(state.registers), state.classic_until) == (len(TEXT), 1, 0)
-
     @pytest.mark.parametrize("k", [3, 20], ids=["beyond the k closest", "among them"])
     async def test_a_put_among_classic_nodes_only_counts_its_own_copy(
         self, k: int, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(1, config=small(k=k, cache_life=0)) as place, classic_peers(place.network, 12) as peers:
-            await greet(place.inhabitants[0].endpoint, peers)
+        async with (
+            open_cluster(1, config=config_with(k=k, cache_life=0)) as cluster,
+            classic_peers(cluster.network, 12) as peers,
+        ):
+            await join_classic(cluster.machines[0].endpoint, peers)
             # A value for which our node is not among the three closest.
             values = (f"value {number}".encode() for number in range(100))
             value = next(
                 each
                 for each in values
-                if sum(distance(peer.node_id, key_of(each)) < distance(place[0].id, key_of(each)) for peer in peers) > 4
+                if sum(distance(peer.node_id, key_of(each)) < distance(cluster[0].id, key_of(each)) for peer in peers)
+                > 4
             )
-            stored = await place[0].put(value)
+            stored = await cluster[0].put(value)
             assert stored.replicas == 1
             await trio.sleep(1)
             assert sum(value in peer.stores(PUBLISH) for peer in peers) == min(k, 12)
             for peer in peers:
                 peer.values.clear()
-            found = await place[0].get(stored.key)
-            assert (found.value, found.live, found.origin) == (value, True, place[0].id)
-            await place[0].forget(stored.key)
+            found = await cluster[0].get(stored.key)
+            assert (found.value, found.live, found.origin) == (value, True, cluster[0].id)
+            await cluster[0].forget(stored.key)
             with pytest.raises(Forgotten):
-                await place[0].get(stored.key)
+                await cluster[0].get(stored.key)
 
 
 class TestFinds:
     async def test_a_value_that_only_it_has_is_found_and_forgotten_by_nobody(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(4) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             peer.values[key_of(TEXT)] = TEXT
             key = Key.of(TEXT)
-            for node in place.nodes:
+            for node in cluster.nodes:
                 found = await node.get(key)
                 assert (found.value, found.live, found.origin) == (TEXT, False, peer.node_id)
                 with pytest.raises(NotPublisher):
@@ -142,10 +131,10 @@ class TestFinds:
     async def test_it_is_not_believed_what_does_not_hash_to_the_key(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(3) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
+        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
             peer.values[key_of(TEXT)] = b"something else"
-            for node in place.nodes:
+            for node in cluster.nodes:
                 with pytest.raises(NotFound):
                     await node.get(Key.of(TEXT))
                 with pytest.raises(NotFound):
@@ -154,13 +143,16 @@ class TestFinds:
     async def test_what_was_forgotten_stays_so_though_it_goes_on_serving_it(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(4, config=small(cache_life=0)) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
-            key = (await place[1].put(TEXT)).key
-            await place[2].forget(key)
+        async with (
+            open_cluster(4, config=config_with(cache_life=0)) as cluster,
+            classic_peers(cluster.network, 1) as (peer,),
+        ):
+            await join_classic(cluster.machines[0].endpoint, [peer])
+            key = (await cluster[1].put(TEXT)).key
+            await cluster[2].forget(key)
             await trio.sleep(1)
             assert peer.values[key] == TEXT
-            for node in place.nodes:
+            for node in cluster.nodes:
                 with pytest.raises(Forgotten):
                     await node.get(key)
 
@@ -168,33 +160,33 @@ class TestFinds:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         """Those of ours that remember the ended lease say the same as a newcomer that never saw it."""
-        config = small(lease=600.0, cache_life=0)
-        async with village(3, config=config) as place, classic_peers(place.network, 1) as (peer,):
-            await greet(place.inhabitants[0].endpoint, [peer])
-            publisher = await place.open(publisher=KeyPair.new(place.rng))
+        config = config_with(lease=600.0, cache_life=0)
+        async with open_cluster(3, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await join_classic(cluster.machines[0].endpoint, [peer])
+            publisher = await cluster.start(publisher=KeyPair.new(cluster.rng))
             key = (await publisher.node.put(TEXT)).key
             await trio.sleep(1)
-            await place.lose(publisher)
+            await cluster.lose(publisher)
             await trio.sleep(700)
-            await place.open()
+            await cluster.start()
             remembering = 0
-            for node in place.nodes:
-                remembering += bool(node._core.holdings.state(key).registers)
-                found = await node.get(key)
+            for machine in cluster.machines:
+                remembering += bool(machine.state(key).registers)
+                found = await machine.node.get(key)
                 assert (found.live, found.origin) == (False, peer.node_id)
             assert remembering == 3
 
     async def test_an_ended_lease_of_our_own_is_no_classic_value(self, autojump_clock: trio.testing.MockClock) -> None:
         """The publisher that was cut off keeps the value, but nobody stands behind it any more."""
-        config = small(lease=600.0, cache_life=0)
-        async with village(3, config=config) as place:
-            publisher = await place.open(publisher=KeyPair.new(place.rng))
+        config = config_with(lease=600.0, cache_life=0)
+        async with open_cluster(3, config=config) as cluster:
+            publisher = await cluster.start(publisher=KeyPair.new(cluster.rng))
             key = (await publisher.node.put(TEXT)).key
-            others = [each.endpoint for each in place.inhabitants if each is not publisher]
-            place.network.partition([others, [publisher.endpoint]])
+            others = [each.endpoint for each in cluster.machines if each is not publisher]
+            cluster.network.partition([others, [publisher.endpoint]])
             await trio.sleep(700)
-            place.network.heal_all()
-            assert publisher.node._core.holdings.state(key).size == len(TEXT)
+            cluster.network.heal_all()
+            assert publisher.state(key).size == len(TEXT)
             with pytest.raises(NotFound):
                 await publisher.node.get(key)
 
@@ -202,13 +194,13 @@ class TestFinds:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         """Our node joins through a classic one that names 31 others and itself without an ip."""
-        async with village(0) as place, classic_peers(place.network, 34) as peers:
+        async with open_cluster(0) as cluster, classic_peers(cluster.network, 34) as peers:
             for peer in peers:
                 for other in peers:
                     if other is not peer:
                         peer.learn(other.node_id, other.endpoint)
             door = peers[0]
-            joining = attrs.evolve(small(), join=(str(door.endpoint),))
+            joining = attrs.evolve(config_with(), join=(str(door.endpoint),))
             identity_target = door.node_id
             listed = await peers[1].find_node(door.endpoint, identity_target)
             assert listed is not None
@@ -217,7 +209,7 @@ class TestFinds:
             assert any(each.ip.startswith(MAPPED) for each in listed)
             sizes = [len(each.datagram) for each in peers[1].received]
             assert max(sizes) > 1232
-            node = (await place.open(config=joining)).node
+            node = (await cluster.start(config=joining)).node
             await trio.sleep(60)
             by_id = {peer.node_id: peer.endpoint for peer in peers}
             assert len(node.contacts()) > 20

@@ -17,14 +17,15 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.clocks import WARN_EVERY
 from camomile_trio.node.core import KEPT_TIME
 from camomile_trio.storage.memory import MemoryStorage
-from tests.stories.village import EPOCH, Village, small, village
+from tests.fixtures.cluster import Cluster, config_with, open_cluster
+from tests.fixtures.records import EPOCH
 
 VALUE = b"still here"
 DAY = 24 * 3_600_000
 
 
-def values(place: Village) -> list[int]:
-    return [node.status().values for node in place.nodes]
+def values(cluster: Cluster) -> list[int]:
+    return [node.status().values for node in cluster.nodes]
 
 
 def events(logs: Sequence[MutableMapping[str, Any]], node_says: str) -> list[MutableMapping[str, Any]]:
@@ -33,48 +34,48 @@ def events(logs: Sequence[MutableMapping[str, Any]], node_says: str) -> list[Mut
 
 @pytest.mark.parametrize("moved", [30 * DAY, -30 * DAY, 3_600_000])
 async def test_a_jump_is_noticed_and_the_records_outlast_it(autojump_clock: trio.testing.MockClock, moved: int) -> None:
-    async with village(5, config=small(cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(5)
         with structlog.testing.capture_logs() as logs:
-            place.inhabitants[3].wall_clock.error = moved
+            cluster.machines[3].wall_clock.error = moved
             await trio.sleep(2 * 3600)
         (said,) = events(logs, "the wall clock was set")
         assert said["seconds"] == pytest.approx(moved / 1000, abs=1)
-        assert place[3].statistics().counters["clock_jumps_total", ()] == 1
-        assert place[3].statistics().gauges["clock_ahead", ()] == (moved > 0)
-        assert values(place) == [1, 1, 1, 1, 1]
-        place.inhabitants[3].wall_clock.error = 0
+        assert cluster[3].statistics().counters["clock_jumps_total", ()] == 1
+        assert cluster[3].statistics().gauges["clock_ahead", ()] == (moved > 0)
+        assert values(cluster) == [1, 1, 1, 1, 1]
+        cluster.machines[3].wall_clock.error = 0
         await trio.sleep(120)
-        assert place[3].statistics().gauges["clock_ahead", ()] == 0
-        for node in place.nodes:
+        assert cluster[3].statistics().gauges["clock_ahead", ()] == 0
+        for node in cluster.nodes:
             assert (await node.get(key)).value == VALUE
         # What it signs from now on is what everybody takes.
-        await place[3].put(b"another")
+        await cluster[3].put(b"another")
         await trio.sleep(5)
-        assert values(place) == [2, 2, 2, 2, 2]
+        assert values(cluster) == [2, 2, 2, 2, 2]
 
 
 async def test_what_was_signed_under_a_clock_that_is_ahead_does_not_stay_behind(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """The others refuse it. Once the clock is right the same put succeeds there at once, and so does a forget."""
-    async with village(5, config=small(cache_life=0)) as place:
-        kept = (await place[1].put(b"kept before")).key
-        place.inhabitants[3].wall_clock.error = 2 * DAY
+    async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
+        kept = (await cluster[1].put(b"kept before")).key
+        cluster.machines[3].wall_clock.error = 2 * DAY
         # At once, before anybody has looked, and later, when the peers have said what they think.
         for _ in range(2):
             with pytest.raises(NoMajority, match="most of the holders think that this node's clock is ahead"):
-                await place[3].put(VALUE)
+                await cluster[3].put(VALUE)
             with pytest.raises(NoMajority, match="most of the holders think that this node's clock is ahead"):
-                await place[3].forget(kept)
+                await cluster[3].forget(kept)
             await trio.sleep(300)
-        place.inhabitants[3].wall_clock.error = 0
-        await place[3].put(VALUE)
-        assert (await place[3].get(kept)).value == b"kept before"
-        await place[3].forget(kept)
+        cluster.machines[3].wall_clock.error = 0
+        await cluster[3].put(VALUE)
+        assert (await cluster[3].get(kept)).value == b"kept before"
+        await cluster[3].forget(kept)
         await trio.sleep(5)
-        for node in place.nodes:
+        for node in cluster.nodes:
             assert (await node.get(Key.of(VALUE))).value == VALUE
             with pytest.raises(Forgotten):
                 await node.get(kept)
@@ -85,14 +86,14 @@ async def test_a_put_that_comes_to_nothing_leaves_what_was_signed_under_a_clock_
     autojump_clock: trio.testing.MockClock, ttl: float | None, patience: float
 ) -> None:
     """Whether nobody answers it in time, or its caller gives up before that."""
-    async with village(1, config=small(cache_life=0)) as place:
-        alone = place.inhabitants[0]
+    async with open_cluster(1, config=config_with(cache_life=0)) as cluster:
+        alone = cluster.machines[0]
         alone.wall_clock.error = 2 * DAY
         await alone.node.put(VALUE)
         alone.wall_clock.error = 0
-        other = await place.open()
+        other = await cluster.start()
         await trio.sleep(200)
-        place.network.partition([[alone.endpoint], [other.endpoint]])
+        cluster.network.partition([[alone.endpoint], [other.endpoint]])
         with trio.move_on_after(patience), pytest.raises((Unavailable, trio.Cancelled)):
             await alone.node.put(VALUE, ttl=ttl)
         assert alone.node.status().values == 1
@@ -102,8 +103,8 @@ async def test_a_renewal_under_a_clock_that_is_ahead_does_not_end_the_life_of_a_
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """The only node that may renew it signs too early for half an hour; then its clock is put right."""
-    async with village(5, config=small(lease=7200.0, replicate=86400.0, cache_life=0)) as place:
-        alone = await place.open(publisher=KeyPair.new(random.Random("alone")))
+    async with open_cluster(5, config=config_with(lease=7200.0, replicate=86400.0, cache_life=0)) as cluster:
+        alone = await cluster.start(publisher=KeyPair.new(random.Random("alone")))
         key = (await alone.node.put(VALUE)).key
         await trio.sleep(1000)
         # By this clock it is time to renew, and for the next time the lease of the others is over.
@@ -111,7 +112,7 @@ async def test_a_renewal_under_a_clock_that_is_ahead_does_not_end_the_life_of_a_
         await trio.sleep(2000)
         alone.wall_clock.error = 0
         await trio.sleep(4000)  # the first lease has not ended yet, and was renewed in time
-        for node in place.nodes:
+        for node in cluster.nodes:
             assert (await node.get(key)).value == VALUE
             assert [record.expires > EPOCH + 7_300_000 for record in node.records().records] == [True]
 
@@ -121,10 +122,10 @@ async def test_a_node_two_days_ahead_denies_nothing_that_others_hold(
     autojump_clock: trio.testing.MockClock, count: int
 ) -> None:
     """Whether it holds the value itself (all of 5 do) or not."""
-    async with village(count, config=small(k=8, cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(count, config=config_with(k=8, cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(5)
-        far = place.inhabitants[-1]
+        far = cluster.machines[-1]
         far.wall_clock.error = 2 * DAY
         for _ in range(2):
             with pytest.raises(WrongClock):
@@ -140,18 +141,18 @@ async def test_a_node_twelve_hours_behind_serves_nothing_that_was_forgotten(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """It has to refuse the tombstone, and cannot deny it: it serves its copy neither to users nor to nodes."""
-    async with village(5, config=small(cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(13 * 3600)
-        behind = place.inhabitants[3]
+        behind = cluster.machines[3]
         behind.wall_clock.error = -DAY // 2
-        await place[1].forget(key)
-        for node in place.nodes:
+        await cluster[1].forget(key)
+        for node in cluster.nodes:
             with pytest.raises(WrongClock if node is behind.node else Forgotten):
                 await node.get(key)
         behind.wall_clock.error = 0
         await trio.sleep(60)
-        for node in place.nodes:
+        for node in cluster.nodes:
             with pytest.raises(Forgotten):
                 await node.get(key)
 
@@ -159,22 +160,22 @@ async def test_a_node_twelve_hours_behind_serves_nothing_that_was_forgotten(
 async def test_a_node_behind_a_time_that_its_data_directory_has_seen_signs_nothing_and_says_why(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(4) as place:
+    async with open_cluster(4) as cluster:
         storage = MemoryStorage(max_bytes=2**20)
-        node = await place.open(storage=storage)
+        node = await cluster.start(storage=storage)
         await trio.sleep(900)  # its peers confirm its clock, and it keeps the time
         kept = {name: storage.note(name) for name in (KEPT_TIME,)}
-        await place.lose(node)
+        await cluster.lose(node)
         again = MemoryStorage(max_bytes=2**20)
         again.set_note(KEPT_TIME, kept[KEPT_TIME])
         with structlog.testing.capture_logs() as logs:
-            behind = await place.open(storage=again, clock_error=-DAY // 2)
+            behind = await cluster.start(storage=again, clock_error=-DAY // 2)
             with pytest.raises(WrongClock, match="behind a time that it has seen"):
                 await behind.node.put(VALUE)
         assert not behind.node.ready
         assert "behind a time that it has seen" in behind.node.not_ready_because
         assert events(logs, "the wall clock is wrong")
-        assert (await place[1].put(VALUE)).replicas >= 3  # nobody else is stopped
+        assert (await cluster[1].put(VALUE)).replicas >= 3  # nobody else is stopped
         behind.wall_clock.error = 0
         await behind.node.put(b"another")
         assert behind.node.ready
@@ -184,14 +185,14 @@ async def test_one_of_three_nodes_with_a_wrong_clock_makes_the_others_withhold_n
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """It puts a value again, two days ahead. They refuse that, and know that it is not their clocks that are wrong."""
-    async with village(3, config=small(cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(3, config=config_with(cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(120)
-        place.inhabitants[2].wall_clock.error = 2 * DAY
+        cluster.machines[2].wall_clock.error = 2 * DAY
         with pytest.raises(NoMajority):
-            await place[2].put(VALUE)
+            await cluster[2].put(VALUE)
         await trio.sleep(120)
-        for node in place.nodes[:2]:
+        for node in cluster.nodes[:2]:
             assert (await node.get(key)).value == VALUE
 
 
@@ -199,13 +200,13 @@ async def test_nor_does_a_newcomer_with_a_wrong_clock_in_a_network_of_some_secon
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """No node has asked another for its clock yet: a record that is refused for its time makes it ask at once."""
-    async with village(4, config=small(cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
-        wrong = await place.open(clock_error=2 * DAY)
+    async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
+        wrong = await cluster.start(clock_error=2 * DAY)
         with pytest.raises(NoMajority):
             await wrong.node.put(VALUE)
         await trio.sleep(1)
-        for node in place.nodes[:4]:
+        for node in cluster.nodes[:4]:
             assert (await node.get(key)).value == VALUE
 
 
@@ -213,38 +214,38 @@ async def test_after_the_clocks_of_all_nodes_were_ahead_nothing_is_lost(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """They share a host. A put of what was put meanwhile is refused until that time has come, and harms no copy."""
-    async with village(0, config=small(cache_life=0)) as place:
+    async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         for _ in range(4):
-            await place.open(clock_error=2 * DAY)
+            await cluster.start(clock_error=2 * DAY)
         await trio.sleep(1000)
-        key = (await place[1].put(VALUE)).key
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(5)
-        for each in place.inhabitants:
+        for each in cluster.machines:
             each.wall_clock.error = 0
         await trio.sleep(300)  # they confirm each other's clocks
         with pytest.raises(NoMajority, match="stale"):
-            await place[2].put(VALUE)
-        assert (await place[2].put(b"another")).replicas >= 3
+            await cluster[2].put(VALUE)
+        assert (await cluster[2].put(b"another")).replicas >= 3
         await trio.sleep(5)
-        assert values(place) == [2, 2, 2, 2]
-        for node in place.nodes:
+        assert values(cluster) == [2, 2, 2, 2]
+        for node in cluster.nodes:
             assert node.ready
             assert (await node.get(key)).value == VALUE
 
 
 async def test_peers_whose_clocks_are_behind_stop_no_put(autojump_clock: trio.testing.MockClock) -> None:
     """Most of the nodes are an hour behind, and say so; the value goes to those that take it, or is refused by name."""
-    async with village(3, config=small(cache_life=0)) as place:
+    async with open_cluster(3, config=config_with(cache_life=0)) as cluster:
         for _ in range(2):
-            await place.open(clock_error=-3_600_000)
+            await cluster.start(clock_error=-3_600_000)
         await trio.sleep(600)
-        assert (await place[1].put(VALUE)).replicas == 3
+        assert (await cluster[1].put(VALUE)).replicas == 3
 
 
 async def test_peers_whose_clocks_disagree_are_named(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4) as place:
+    async with open_cluster(4) as cluster:
         with structlog.testing.capture_logs() as logs:
-            wrong = await place.open(clock_error=-3_600_000)
+            wrong = await cluster.start(clock_error=-3_600_000)
             await trio.sleep(4 * 3600)
         warnings = events(logs, "clocks of peers differ")
         named = {name: seconds for each in warnings for name, seconds in each["seconds_ahead"].items()}
@@ -252,15 +253,15 @@ async def test_peers_whose_clocks_disagree_are_named(autojump_clock: trio.testin
         # It hears of it too; and each says so at most every WARN_EVERY seconds, however often peers are pinged.
         assert len(named) > 1
         assert 5 <= len(warnings) <= 5 * 4 * 3600 / WARN_EVERY
-        assert place[0].statistics().counters["clock_disagreements_total", ()] > 0
+        assert cluster[0].statistics().counters["clock_disagreements_total", ()] > 0
 
 
 async def test_clocks_that_differ_by_minutes_are_nobodys_business(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4) as place:
+    async with open_cluster(4) as cluster:
         with structlog.testing.capture_logs() as logs:
             for error in (-300_000, 300_000):
-                await place.open(clock_error=error)
-            await place[5].put(VALUE)
+                await cluster.start(clock_error=error)
+            await cluster[5].put(VALUE)
             await trio.sleep(4 * 3600)
         assert not events(logs, "clocks of peers differ")
-        assert values(place) == [1] * 6
+        assert values(cluster) == [1] * 6

@@ -11,7 +11,7 @@ from camomile_trio.errors import NoMajority, Unavailable
 from camomile_trio.node.streams import LOGGED_AGAIN_AFTER
 from camomile_trio.simulation.links import LinkConditions, StreamConditions
 from camomile_trio.simulation.network import MemoryNetwork
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
 
 LINE = "a peer answers by UDP but not by TCP"
 LARGE = bytes(100_000)
@@ -26,14 +26,14 @@ async def test_a_put_that_fails_for_want_of_tcp_says_so(
 ) -> None:
     network = MemoryNetwork(seed=1, conditions=closed)
     with structlog.testing.capture_logs() as logs:
-        async with village(5, config=small(cache_life=0), network=network) as place:
-            assert (await place[0].put(b"small")).replicas >= 3
+        async with open_cluster(5, config=config_with(cache_life=0), network=network) as cluster:
+            assert (await cluster[0].put(b"small")).replicas >= 3
             with pytest.raises(NoMajority, match="TCP failed to 4 nodes that answer by UDP") as caught:
-                await place[0].put(LARGE)
+                await cluster[0].put(LARGE)
             assert "TCP" in caught.value.remedy
             for number in range(5):
                 with pytest.raises(NoMajority, match="TCP"):
-                    await place[0].put(LARGE + bytes(number + 1))
+                    await cluster[0].put(LARGE + bytes(number + 1))
             await trio.sleep(60)
     lines = [each for each in logs if each["event"] == LINE]
     assert 1 <= len(lines) <= 5  # at most once at each node
@@ -41,22 +41,22 @@ async def test_a_put_that_fails_for_want_of_tcp_says_so(
 
 
 async def test_a_get_that_fails_for_want_of_tcp_says_so(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(5, config=small(k=3, cache_life=0)) as place:
-        key = (await place[0].put(LARGE)).key
-        reader = next(node for node in place.nodes if not node.core.holdings.state(key).size)
-        place.network.set_conditions(None, None, REFUSED)
+    async with open_cluster(5, config=config_with(k=3, cache_life=0)) as cluster:
+        key = (await cluster[0].put(LARGE)).key
+        reader = next(each for each in cluster.machines if not each.holds(key)).node
+        cluster.network.set_conditions(None, None, REFUSED)
         with pytest.raises(Unavailable, match="TCP failed to"):
             await reader.get(key)
-        place.network.set_conditions(None, None, OPEN)
+        cluster.network.set_conditions(None, None, OPEN)
         assert (await reader.get(key)).value == LARGE
 
 
 async def test_a_node_that_has_died_is_not_called_closed(autojump_clock: trio.testing.MockClock) -> None:
     """Its stream fails as well, but it answers no ping."""
     with structlog.testing.capture_logs() as logs:
-        async with village(5, config=small(cache_life=0)) as place:
-            await place.lose(place.inhabitants[4])
-            await place[0].put(LARGE)
+        async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
+            await cluster.lose(cluster.machines[4])
+            await cluster[0].put(LARGE)
             await trio.sleep(LOGGED_AGAIN_AFTER)
     assert LINE not in [each["event"] for each in logs]
 
@@ -65,8 +65,8 @@ async def test_once_tcp_is_open_the_same_put_succeeds_and_nothing_is_said_of_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryNetwork(seed=1, conditions=REFUSED)
-    async with village(3, config=small(cache_life=0), network=network) as place:
+    async with open_cluster(3, config=config_with(cache_life=0), network=network) as cluster:
         with pytest.raises(NoMajority, match="TCP"):
-            await place[0].put(LARGE)
+            await cluster[0].put(LARGE)
         network.set_conditions(None, None, OPEN)
-        assert (await place[0].put(LARGE)).replicas >= 2
+        assert (await cluster[0].put(LARGE)).replicas >= 2

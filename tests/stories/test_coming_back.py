@@ -5,73 +5,72 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from camomile_trio.kademlia.ids import distance
-from tests.stories.village import Inhabitant, small, village
+from camomile_trio.kademlia.ids import Key, distance
+from tests.fixtures.cluster import Machine, config_with, open_cluster
 
 VALUE = b"worth keeping"
 
 
-def has_tombstone(inhabitant: Inhabitant, key: bytes) -> bool:
-    state = inhabitant.node._core.holdings.state(key)  # type: ignore[arg-type]
-    return any(each.record.is_tombstone for each in state.registers)
+def has_tombstone(machine: Machine, key: Key) -> bool:
+    return any(each.record.is_tombstone for each in machine.state(key).registers)
 
 
 async def test_a_holder_that_could_not_be_reached_is_told_soon_after_it_can(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Long before the next round of replication, which comes within the hour."""
-    async with village(8, config=small(k=4, cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(8, config=config_with(k=4, cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(5)
-        deaf = min(place.inhabitants[2:], key=lambda each: distance(each.node.id, key))
-        assert deaf.node._core.holdings.state(key).size
-        others = [each.endpoint for each in place.inhabitants if each is not deaf]
-        place.network.partition([others, [deaf.endpoint]])
-        await place[1].forget(key)
-        assert place[1].statistics().gauges["reminders_waiting", ()] >= 1
+        deaf = min(cluster.machines[2:], key=lambda each: distance(each.node.id, key))
+        assert deaf.holds(key)
+        others = [each.endpoint for each in cluster.machines if each is not deaf]
+        cluster.network.partition([others, [deaf.endpoint]])
+        await cluster[1].forget(key)
+        assert cluster[1].statistics().gauges["reminders_waiting", ()] >= 1
         await trio.sleep(20)
         assert not has_tombstone(deaf, key)
-        place.network.heal_all()
+        cluster.network.heal_all()
         await trio.sleep(60)
         assert has_tombstone(deaf, key)
-        assert place[1].statistics().gauges["reminders_waiting", ()] == 0
+        assert cluster[1].statistics().gauges["reminders_waiting", ()] == 0
 
 
 async def test_a_former_holder_is_told_of_a_forget(autojump_clock: trio.testing.MockClock) -> None:
     """Newcomers have pushed it out of the k closest, and its copy is still there."""
-    async with village(5, config=small(k=4, cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(5, config=config_with(k=4, cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(5)
-        await place.settle(3)
+        await cluster.grow(3)
         await trio.sleep(10)
-        ranked = sorted(place.inhabitants, key=lambda each: distance(each.node.id, key))
-        former = [each for each in ranked[4:] if each.node._core.holdings.state(key).size]
+        ranked = sorted(cluster.machines, key=lambda each: distance(each.node.id, key))
+        former = [each for each in ranked[4:] if each.holds(key)]
         assert former
-        await place[1].forget(key)
+        await cluster[1].forget(key)
         await trio.sleep(5)
         assert all(has_tombstone(each, key) for each in former)
 
 
 async def test_a_publisher_far_from_its_key_finds_the_holders(autojump_clock: trio.testing.MockClock) -> None:
     """A small bucket knows only some of the far nodes. What is far off is looked up before it is offered."""
-    async with village(24, config=small(k=2, replicate=300.0, refresh=300.0, cache_life=0)) as place:
-        key = (await place[1].put(VALUE)).key
+    async with open_cluster(24, config=config_with(k=2, replicate=300.0, refresh=300.0, cache_life=0)) as cluster:
+        key = (await cluster[1].put(VALUE)).key
         await trio.sleep(1000)
-        ranked = sorted(place.inhabitants, key=lambda each: distance(each.node.id, key))
+        ranked = sorted(cluster.machines, key=lambda each: distance(each.node.id, key))
         for holder in ranked[:2]:
-            if holder.node is not place[1]:
-                holder.node._core.holdings.drop_copy(key)
+            if holder.node is not cluster[1]:
+                holder.storage.remove(key)
         for other in ranked[2:]:
-            if other.node is not place[1]:
-                other.node._core.storage.remove(key)
+            if other.node is not cluster[1]:
+                other.storage.remove(key)
         await trio.sleep(1000)
-        assert all(each.node._core.holdings.state(key).size for each in ranked[:2])
+        assert all(each.holds(key) for each in ranked[:2])
 
 
 async def test_two_puts_of_one_value_do_not_undo_each_other(autojump_clock: trio.testing.MockClock) -> None:
     """One is given up while the other is accepted: the value stays published."""
-    async with village(4, config=small(cache_life=0)) as place:
-        node = place[1]
+    async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
+        node = cluster[1]
         given_up = trio.CancelScope()
 
         async def give_up() -> None:
@@ -84,4 +83,4 @@ async def test_two_puts_of_one_value_do_not_undo_each_other(autojump_clock: trio
             key = (await node.put(VALUE)).key
             given_up.cancel()
         await trio.sleep(5)
-        assert node._core.holdings.state(key).published
+        assert cluster.machines[1].state(key).published

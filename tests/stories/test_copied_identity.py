@@ -13,7 +13,7 @@ import trio.testing
 
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
 
 LINE = "another node has the identity of this one"
 ALICE, COPY = Endpoint.parse("10.0.0.1:8118"), Endpoint.parse("10.0.0.2:8118")
@@ -28,9 +28,9 @@ async def test_a_copy_that_joins_its_original_says_why_it_does_not_get_in(
 ) -> None:
     key = KeyPair.new(random.Random(1))
     with structlog.testing.capture_logs() as logs:
-        async with village(0) as place:
-            original = (await place.open(identity=key, endpoint=ALICE)).node
-            copy = (await place.open(identity=key, endpoint=COPY, wait=False)).node
+        async with open_cluster(0) as cluster:
+            original = (await cluster.start(identity=key, endpoint=ALICE)).node
+            copy = (await cluster.start(identity=key, endpoint=COPY, wait=False)).node
             await trio.sleep(5)
             assert not copy.ready
             assert str(ALICE) in copy.not_ready_because
@@ -39,19 +39,19 @@ async def test_a_copy_that_joins_its_original_says_why_it_does_not_get_in(
             assert original.ready
             await trio.sleep(500)
             assert len(told_of(logs)) == 2  # it is tried every half minute, and said every ten minutes
-            await place.lose(place.inhabitants[0])
-            await place.open(endpoint=ALICE, config=attrs.evolve(small(), join=("10.0.0.9:8118",), first=True))
+            await cluster.lose(cluster.machines[0])
+            await cluster.start(endpoint=ALICE, config=attrs.evolve(config_with(), join=("10.0.0.9:8118",), first=True))
             await copy.wait_ready()  # another node is there now
 
 
 async def test_a_copy_that_joins_through_others_is_found_by_them(autojump_clock: trio.testing.MockClock) -> None:
     key = KeyPair.new(random.Random(1))
     with structlog.testing.capture_logs() as logs:
-        async with village(4) as place:
+        async with open_cluster(4) as cluster:
             original, copy = Endpoint.parse("10.0.0.7:8118"), Endpoint.parse("10.0.0.8:8118")
-            await place.open(identity=key, endpoint=original)
+            await cluster.start(identity=key, endpoint=original)
             await trio.sleep(60)
-            await place.open(identity=key, endpoint=copy)
+            await cluster.start(identity=key, endpoint=copy)
             await trio.sleep(60)
     assert set(told_of(logs)) == {str(original), str(copy)}
 
@@ -59,10 +59,10 @@ async def test_a_copy_that_joins_through_others_is_found_by_them(autojump_clock:
 async def test_a_node_that_moved_is_no_copy_of_itself(autojump_clock: trio.testing.MockClock) -> None:
     key = KeyPair.new(random.Random(1))
     with structlog.testing.capture_logs() as logs:
-        async with village(4) as place:
-            before = await place.open(identity=key, endpoint=Endpoint.parse("10.0.0.7:8118"))
+        async with open_cluster(4) as cluster:
+            before = await cluster.start(identity=key, endpoint=Endpoint.parse("10.0.0.7:8118"))
             await trio.sleep(60)
-            await place.lose(before)
-            await place.open(identity=key, endpoint=Endpoint.parse("10.0.0.8:8118"))
+            await cluster.lose(before)
+            await cluster.start(identity=key, endpoint=Endpoint.parse("10.0.0.8:8118"))
             await trio.sleep(60)
     assert told_of(logs) == []

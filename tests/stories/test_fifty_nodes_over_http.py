@@ -62,9 +62,9 @@ async def test_the_readme_of_classic_camomile() -> None:
             assert stored.text == TEXT
             assert int(stored.headers["Camomile-Replicas"]) >= 11
 
-            ids = {place.node.id.hex() for place in places}
-            for place in places:
-                found = await client.get(f"{place.url}/{KEY}")
+            ids = {cluster.node.id.hex() for cluster in places}
+            for cluster in places:
+                found = await client.get(f"{cluster.url}/{KEY}")
                 assert found.status_code == 200
                 assert found.text == TEXT
                 assert found.headers["Origin"] in ids
@@ -73,7 +73,7 @@ async def test_the_readme_of_classic_camomile() -> None:
             assert gone.status_code == 204
             assert gone.content == b""
 
-            statuses = [(await client.get(f"{place.url}/{KEY}")).status_code for place in places]
+            statuses = [(await client.get(f"{cluster.url}/{KEY}")).status_code for cluster in places]
             assert set(statuses) == {410}
 
             again = await client.delete(f"{places[12].url}/{KEY}")
@@ -86,8 +86,8 @@ async def test_two_clients_put_the_same_value_at_once() -> None:
         async with fifty_nodes() as places, httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
             answers: list[httpx.Response] = []
 
-            async def put(place: Served) -> None:
-                answers.append(await client.post(place.url + "/", content=b"the same value"))
+            async def put(cluster: Served) -> None:
+                answers.append(await client.post(cluster.url + "/", content=b"the same value"))
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(put, places[3])

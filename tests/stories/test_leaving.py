@@ -15,15 +15,16 @@ import trio.testing
 from camomile_trio.config import Config
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, distance
-from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.node.node import Node, open_node
-from camomile_trio.node.storing import Storing
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.memory import MemoryStorage
-from tests.stories.village import Inhabitant, Village, WallClock, small, village
+from tests.fixtures.cluster import Cluster, Machine, WallClock, config_with, open_cluster
+from tests.fixtures.peers import network_peer
+from tests.fixtures.records import ALICE, lease_of
 
-HASTY = small(cache_life=0, hand_over_deadline=1.0)
+HASTY = config_with(cache_life=0, hand_over_deadline=1.0)
 LEFT = "left without handing all records over"
 
 
@@ -48,126 +49,99 @@ async def put_many(node: Node, count: int, word: str = "value", size: int = 0) -
     return sorted(keys)
 
 
-def has(node: Node, key: Key) -> bool:
-    return node.core.holdings.state(key).size is not None
-
-
-def take_away(place: Village, keys: Sequence[Key], *, but_from: Sequence[Inhabitant]) -> None:
-    for each in place.inhabitants:
+def take_away(cluster: Cluster, keys: Sequence[Key], *, but_from: Sequence[Machine]) -> None:
+    for each in cluster.machines:
         if each not in but_from:
             for key in keys:
-                each.node.core.storage.remove(key)
+                each.storage.remove(key)
 
 
-def holders(place: Village, key: Key) -> list[Inhabitant]:
-    return [each for each in place.inhabitants if has(each.node, key)]
+def holders(cluster: Cluster, key: Key) -> list[Machine]:
+    return [each for each in cluster.machines if each.holds(key)]
 
 
-async def leave(place: Village, *leavers: Inhabitant) -> None:
+async def leave(cluster: Cluster, *leavers: Machine) -> None:
     """All at once."""
     async with trio.open_nursery() as nursery:
         for each in leavers:
-            place.inhabitants.remove(each)
+            cluster.machines.remove(each)
             nursery.start_soon(each.leave)
 
 
 async def test_there_is_time_for_every_key(autojump_clock: trio.testing.MockClock) -> None:
     """One question after another would take twice the time that there is, and the last key is nowhere else."""
-    async with village(6, config=HASTY, network=far_apart()) as place:
-        keys = await put_many(place[0], 240)
-        leaver = place.inhabitants[3]
-        take_away(place, keys[-1:], but_from=[leaver])
-        await leave(place, leaver)
-        assert len(holders(place, keys[-1])) >= 3
+    async with open_cluster(6, config=HASTY, network=far_apart()) as cluster:
+        keys = await put_many(cluster[0], 240)
+        leaver = cluster.machines[3]
+        take_away(cluster, keys[-1:], but_from=[leaver])
+        await leave(cluster, leaver)
+        assert len(holders(cluster, keys[-1])) >= 3
 
 
 async def test_what_is_nowhere_else_goes_first(autojump_clock: trio.testing.MockClock) -> None:
     """Most keys lack a copy, and there is time to send a few."""
-    config = small(cache_life=0, repair_rate=1024, hand_over_deadline=5.0)
-    async with village(6, config=config) as place:
-        keys = await put_many(place[0], 40, size=1000)
-        leaver, poor = place.inhabitants[3], place.inhabitants[1]
+    config = config_with(cache_life=0, repair_rate=1024, hand_over_deadline=5.0)
+    async with open_cluster(6, config=config) as cluster:
+        keys = await put_many(cluster[0], 40, size=1000)
+        leaver, poor = cluster.machines[3], cluster.machines[1]
         alone = keys[-3:]
-        take_away(place, keys, but_from=[each for each in place.inhabitants if each is not poor])
-        take_away(place, alone, but_from=[leaver])
+        take_away(cluster, keys, but_from=[each for each in cluster.machines if each is not poor])
+        take_away(cluster, alone, but_from=[leaver])
         with structlog.testing.capture_logs() as logs:
-            await leave(place, leaver)
-        assert all(holders(place, key) for key in alone)
-        assert sum(has(poor.node, key) for key in keys) < len(keys) / 2
+            await leave(cluster, leaver)
+        assert all(holders(cluster, key) for key in alone)
+        assert sum(poor.holds(key) for key in keys) < len(keys) / 2
         assert LEFT not in [each["event"] for each in logs]  # what poor lacks the others have
 
 
 async def test_an_heir_that_refuses_is_none(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(3, config=small(k=3, cache_life=0)) as place:
-        full = await place.open(storage=MemoryStorage(max_bytes=1))
-        key = next(key for key in await put_many(place[1], 20) if farthest(place, key, but=1) is full)
-        leaver = place.inhabitants[1]
-        take_away(place, [key], but_from=[leaver])
-        await leave(place, leaver)
-        assert len(holders(place, key)) == 2
+    async with open_cluster(3, config=config_with(k=3, cache_life=0)) as cluster:
+        full = await cluster.start(storage=MemoryStorage(max_bytes=1))
+        key = next(key for key in await put_many(cluster[1], 20) if farthest(cluster, key, but=1) is full)
+        leaver = cluster.machines[1]
+        take_away(cluster, [key], but_from=[leaver])
+        await leave(cluster, leaver)
+        assert len(holders(cluster, key)) == 2
 
 
 async def test_two_that_leave_together_do_not_rely_on_each_other(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(3, config=small(k=3, cache_life=0), network=far_apart()) as place:
-        stays, *leavers = place.inhabitants
+    async with open_cluster(3, config=config_with(k=3, cache_life=0), network=far_apart()) as cluster:
+        stays, *leavers = cluster.machines
         keys = await put_many(stays.node, 20)
-        nearest = [key for key in keys if min(place.inhabitants, key=lambda each: away(each, key)) is stays]
+        nearest = [key for key in keys if min(cluster.machines, key=lambda each: away(each, key)) is stays]
         assert nearest
-        take_away(place, nearest, but_from=leavers)
-        await leave(place, *leavers)
-        assert all(has(stays.node, key) for key in nearest)
+        take_away(cluster, nearest, but_from=leavers)
+        await leave(cluster, *leavers)
+        assert all(stays.holds(key) for key in nearest)
 
 
 async def test_what_comes_in_meanwhile_is_handed_over_too(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4, config=HASTY, network=far_apart()) as place:
-        await put_many(place[0], 60)
-        leaver, sender = place.inhabitants[2], place[1]
-        late = await sender.put(b"at one node only")
-        row = sender.core.holdings.state(late.key).registers[0].record.row()
-        await trio.sleep(5)
-        take_away(place, [late.key], but_from=[])
-        results: list[StoreResult | None] = []
-
-        def send() -> None:
-            Storing(
-                sender.core.rpc,
-                sender.core.table.get(leaver.node.id) or sender.contacts()[0],
-                late.key,
-                b"at one node only",
-                (row,),
-                StoreKind.REPLICATE,
-                lambda contact, result: results.append(result),
-            ).start()
-
+    async with open_cluster(4, config=HASTY, network=far_apart()) as cluster:
+        value = b"at one node only"
+        key = Key.of(value)
+        sender = network_peer("sender", 1)
+        await sender.join(cluster)
+        await put_many(cluster[0], 60)
+        leaver = cluster.machines[2]
+        late = Store(StoreKind.REPLICATE, key, value, (lease_of(ALICE, key).row(),))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(leave, place, leaver)
+            nursery.start_soon(leave, cluster, leaver)
             await trio.sleep(0.030)
-            send()
-        assert [each.status for each in results if each] == [StoreStatus.STORED]
-        assert len(holders(place, late.key)) == 3
-
-
-async def test_who_is_as_good_as_gone_takes_nothing_and_nobody_is_refused_for_it(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with village(4, config=small(cache_life=0)) as place:
-        going = place[2].core.holdings
-        going.begin_to_leave()
-        assert going.take_nothing_more() == []
-        key = (await place[1].put(b"meanwhile")).key
-        assert not has(place[2], key)
-        assert going.refused == {"busy": 1}
-        assert (await place[2].get(key)).value == b"meanwhile"
+            assert not holders(cluster, key)
+            answer = await sender.answer_to(late, leaver.endpoint)
+        assert isinstance(answer, StoreResult)
+        assert answer.status is StoreStatus.STORED
+        assert len(holders(cluster, key)) >= 2  # and perhaps the sender
 
 
 async def test_what_nobody_takes_is_told(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(1, config=small(cache_life=0)) as place:
-        leaver = place.inhabitants[0]
+    async with open_cluster(1, config=config_with(cache_life=0)) as cluster:
+        leaver = cluster.machines[0]
         keys = await put_many(leaver.node, 30)
         for _ in range(3):
-            await place.open(storage=MemoryStorage(max_bytes=1))
+            await cluster.start(storage=MemoryStorage(max_bytes=1))
         await trio.sleep(5)
-        place.inhabitants.remove(leaver)
+        cluster.machines.remove(leaver)
         with structlog.testing.capture_logs() as logs:
             await leaver.leave()
         (told,) = [each for each in logs if each["event"] == LEFT]
@@ -179,55 +153,55 @@ async def test_what_nobody_takes_is_told(autojump_clock: trio.testing.MockClock)
 
 
 async def test_the_end_of_a_whole_network_is_no_news(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4, config=small(cache_life=0)) as place:
-        await put_many(place[0], 10)
+    async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
+        await put_many(cluster[0], 10)
         with structlog.testing.capture_logs() as logs:
-            await leave(place, *place.inhabitants[:2])
-            for each in list(place.inhabitants):
-                await leave(place, each)
+            await leave(cluster, *cluster.machines[:2])
+            for each in list(cluster.machines):
+                await leave(cluster, each)
         assert LEFT not in [each["event"] for each in logs]
 
 
 async def test_nobody_who_answers_is_news(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(3, config=small(cache_life=0)) as place:
-        await put_many(place[0], 10)
-        leaver = place.inhabitants[2]
-        place.network.partition([[leaver.endpoint]])
+    async with open_cluster(3, config=config_with(cache_life=0)) as cluster:
+        await put_many(cluster[0], 10)
+        leaver = cluster.machines[2]
+        cluster.network.partition([[leaver.endpoint]])
         with structlog.testing.capture_logs() as logs:
-            await leave(place, leaver)
+            await leave(cluster, leaver)
         assert LEFT in [each["event"] for each in logs]
 
 
 async def test_what_there_was_no_time_for_is_told(autojump_clock: trio.testing.MockClock) -> None:
-    config: Config = small(cache_life=0, hand_over_deadline=0.03)
-    async with village(4, config=config, network=far_apart()) as place:
-        await put_many(place[0], 30)
+    config: Config = config_with(cache_life=0, hand_over_deadline=0.03)
+    async with open_cluster(4, config=config, network=far_apart()) as cluster:
+        await put_many(cluster[0], 30)
         with structlog.testing.capture_logs() as logs:
-            await leave(place, place.inhabitants[2])
+            await leave(cluster, cluster.machines[2])
         (told,) = [each for each in logs if each["event"] == LEFT]
         assert told["unplaced"] + told["not_asked_about"] == 30
         assert "0.03 s" in told["because"]
 
 
 async def test_the_next_holder_is_asked_where_the_first_is_silent(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(8, config=small(k=3, cache_life=0)) as place:
-        leaver = place.inhabitants[4]
-        keys = [key for key in await put_many(place[1], 30) if has(leaver.node, key)]
-        take_away(place, keys, but_from=[leaver])
-        for dead in {farthest(place, key, but=4).endpoint for key in keys[:2]}:
-            place.network.crash(dead)
-        await leave(place, leaver)
+    async with open_cluster(8, config=config_with(k=3, cache_life=0)) as cluster:
+        leaver = cluster.machines[4]
+        keys = [key for key in await put_many(cluster[1], 30) if leaver.holds(key)]
+        take_away(cluster, keys, but_from=[leaver])
+        for dead in {farthest(cluster, key, but=4).endpoint for key in keys[:2]}:
+            cluster.network.crash(dead)
+        await leave(cluster, leaver)
         for key in keys:
-            assert holders(place, key)
+            assert holders(cluster, key)
 
 
-def away(inhabitant: Inhabitant, key: Key) -> int:
-    return distance(inhabitant.node.id, key)
+def away(machine: Machine, key: Key) -> int:
+    return distance(machine.node.id, key)
 
 
-def farthest(place: Village, key: Key, *, but: int, k: int = 3) -> Inhabitant:
+def farthest(cluster: Cluster, key: Key, *, but: int, k: int = 3) -> Machine:
     """The last of the k closest to the key, when the one with this number has gone."""
-    others = [each for number, each in enumerate(place.inhabitants) if number != but]
+    others = [each for number, each in enumerate(cluster.machines) if number != but]
     return sorted(others, key=lambda each: away(each, key))[:k][-1]
 
 
@@ -237,15 +211,15 @@ class TroubleError(Exception):
 
 @pytest.mark.parametrize("way", ["its end", "an exception", "a cancellation"])
 async def test_however_the_block_is_left_the_node_hands_over(autojump_clock: trio.testing.MockClock, way: str) -> None:
-    async with village(3, config=small(cache_life=0), network=far_apart()) as place:
+    async with open_cluster(3, config=config_with(cache_life=0), network=far_apart()) as cluster:
         storage = MemoryStorage(max_bytes=2**20)
         caught = trio.CancelScope()
         with pytest.raises(TroubleError) if way == "an exception" else contextlib.nullcontext(), caught:
-            async with a_node_of_a_program(place, storage) as node:
+            async with a_node_of_a_program(cluster, storage) as node:
                 key = (await node.put(b"nowhere else")).key
                 await trio.sleep(5)
-                take_away(place, [key], but_from=[])
-                assert not holders(place, key)
+                take_away(cluster, [key], but_from=[])
+                assert not holders(cluster, key)
                 began = trio.current_time()
                 if way == "an exception":
                     raise TroubleError
@@ -253,16 +227,16 @@ async def test_however_the_block_is_left_the_node_hands_over(autojump_clock: tri
                     caught.cancel()
                     await trio.sleep_forever()
         assert caught.cancelled_caught == (way == "a cancellation")
-        assert len(holders(place, key)) == 3
-        assert trio.current_time() - began <= place.config.records.hand_over_deadline
+        assert len(holders(cluster, key)) == 3
+        assert trio.current_time() - began <= cluster.config.records.hand_over_deadline
 
 
 async def test_a_hand_over_after_a_cancellation_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(3, config=HASTY, network=far_apart()) as place:
+    async with open_cluster(3, config=HASTY, network=far_apart()) as cluster:
         with trio.CancelScope() as scope:
-            async with a_node_of_a_program(place, MemoryStorage(max_bytes=2**20)) as node:
+            async with a_node_of_a_program(cluster, MemoryStorage(max_bytes=2**20)) as node:
                 await put_many(node, 20)
-                place.network.partition([[node.endpoint]])
+                cluster.network.partition([[node.endpoint]])
                 began = trio.current_time()
                 scope.cancel()
                 await trio.sleep_forever()
@@ -271,28 +245,28 @@ async def test_a_hand_over_after_a_cancellation_is_bounded(autojump_clock: trio.
 
 
 async def test_who_crashes_hands_nothing_over(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(4, config=small(cache_life=0), network=far_apart()) as place:
-        key = (await place[0].put(b"nowhere else")).key
+    async with open_cluster(4, config=config_with(cache_life=0), network=far_apart()) as cluster:
+        key = (await cluster[0].put(b"nowhere else")).key
         await trio.sleep(5)
-        leaver = place.inhabitants[3]
-        take_away(place, [key], but_from=[leaver])
+        leaver = cluster.machines[3]
+        take_away(cluster, [key], but_from=[leaver])
         began = trio.current_time()
-        await place.lose(leaver)
+        await cluster.lose(leaver)
         assert trio.current_time() == began
         await trio.sleep(5)
-        assert not holders(place, key)
+        assert not holders(cluster, key)
 
 
 @contextlib.asynccontextmanager
-async def a_node_of_a_program(place: Village, storage: MemoryStorage) -> AsyncIterator[Node]:
-    """A member of the village whose block is the caller's, joined."""
+async def a_node_of_a_program(cluster: Cluster, storage: MemoryStorage) -> AsyncIterator[Node]:
+    """A node of the cluster whose block is the caller's, joined."""
     async with open_node(
-        attrs.evolve(place.config, join=(str(place.inhabitants[0].endpoint),)),
-        transport=place.network.open(Endpoint.parse("10.9.0.1:8118")),
+        attrs.evolve(cluster.config, join=(str(cluster.machines[0].endpoint),)),
+        transport=cluster.network.open(Endpoint.parse("10.9.0.1:8118")),
         storage=storage,
         wall_clock=WallClock(),
         rng=random.Random(5),
-        publisher=place.publisher,
+        publisher=cluster.publisher,
     ) as node:
         await node.wait_ready()
         yield node

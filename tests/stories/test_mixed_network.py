@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import attrs
 import pytest
 import trio
 import trio.testing
 
-from camomile_trio.errors import Forgotten
+from camomile_trio.errors import Forgotten, NotFound, Unreachable
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
 from camomile_trio.simulation.classic_peer import ClassicPeer
 from camomile_trio.simulation.raw_packets import PUBLISH, REPLICATE, Kind, key_of
-from tests.stories.classic_peer import classic_peers, greet
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
+from tests.fixtures.peers import classic_peers, join_classic
 
 TEXT = "ABC, du är mina tankar".encode()
 NO_TEXT = b"\xff\xfe not UTF-8"
@@ -26,23 +28,26 @@ class TestMovingOn:
     async def test_a_newcomer_is_given_a_value_though_classic_nodes_are_nearer(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(1, config=small(cache_life=0)) as place, classic_peers(place.network, 8) as peers:
-            await greet(place.inhabitants[0].endpoint, peers)
-            key = (await place[0].put(_value_near(peers, place[0].id))).key
-            newcomer = await place.open()
+        async with (
+            open_cluster(1, config=config_with(cache_life=0)) as cluster,
+            classic_peers(cluster.network, 8) as peers,
+        ):
+            await join_classic(cluster.machines[0].endpoint, peers)
+            key = (await cluster[0].put(_value_near(peers, cluster[0].id))).key
+            newcomer = await cluster.start()
             await trio.sleep(10)
-            assert len(newcomer.node._core.holdings.state(key).registers) == 1
+            assert len(newcomer.state(key).registers) == 1
 
     async def test_who_leaves_hands_over_to_one_of_ours(self, autojump_clock: trio.testing.MockClock) -> None:
-        config = small(k=6, cache_life=0)
-        async with village(1, config=config) as place, classic_peers(place.network, 5) as peers:
-            await greet(place.inhabitants[0].endpoint, peers)
-            key = (await place[0].put(TEXT)).key
-            heir = await place.open()
-            await greet(heir.endpoint, peers)
-            heir.node._core.storage.remove(key)
-            await place.inhabitants.pop(0).leave()
-            assert len(heir.node._core.holdings.state(key).registers) == 1
+        config = config_with(k=6, cache_life=0)
+        async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 5) as peers:
+            await join_classic(cluster.machines[0].endpoint, peers)
+            key = (await cluster[0].put(TEXT)).key
+            heir = await cluster.start()
+            await join_classic(heir.endpoint, peers)
+            heir.storage.remove(key)
+            await cluster.machines.pop(0).leave()
+            assert len(heir.state(key).registers) == 1
 
 
 def _value_near(peers: list[ClassicPeer], node_id: bytes) -> bytes:
@@ -57,45 +62,48 @@ def _value_near(peers: list[ClassicPeer], node_id: bytes) -> bytes:
 
 class TestMixedNetworks:
     async def test_20_of_ours_and_10_classic_ones(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with village(20, config=small(cache_life=0)) as place, classic_peers(place.network, 10) as peers:
-            await greet(place.inhabitants[0].endpoint, peers)
-            keys = [(await node.put(f"from {number}".encode())).key for number, node in enumerate(place.nodes)]
+        async with (
+            open_cluster(20, config=config_with(cache_life=0)) as cluster,
+            classic_peers(cluster.network, 10) as peers,
+        ):
+            await join_classic(cluster.machines[0].endpoint, peers)
+            keys = [(await node.put(f"from {number}".encode())).key for number, node in enumerate(cluster.nodes)]
             await trio.sleep(1)
-            for number, node in enumerate(place.nodes):
+            for number, node in enumerate(cluster.nodes):
                 for step in (0, 1, 7):
                     wanted = (number + step) % 20
                     found = await node.get(keys[wanted])
                     assert (found.value, found.live) == (f"from {wanted}".encode(), True)
-            doors = [each.endpoint for each in place.inhabitants]
+            doors = [each.endpoint for each in cluster.machines]
             for number, peer in enumerate(peers):
                 found_there = await _lookup(peer, doors[number], keys[number])
                 assert found_there == f"from {number}".encode()
 
     async def test_hours_of_everything_tell_it_nothing_of_ours(self, autojump_clock: trio.testing.MockClock) -> None:
         """Puts, gets, forgets, replication, renewals, a crash, a newcomer, one that leaves: `check` reads it all."""
-        config = small(k=8, lease=2 * HOUR, cache_life=30.0)
+        config = config_with(k=8, lease=2 * HOUR, cache_life=30.0)
         advertising = attrs.evolve(config, advertise=Endpoint.parse("10.0.0.3:8118"))
-        async with village(2, config=config) as place, classic_peers(place.network, 3) as peers:
-            await place.open(config=advertising)
-            await place.settle(4)
-            await greet(place.inhabitants[0].endpoint, peers)
-            kept = (await place[1].put(TEXT)).key
-            binary = (await place[2].put(NO_TEXT)).key
-            gone = (await place[3].put(b"to be forgotten")).key
-            for node in place.nodes:
+        async with open_cluster(2, config=config) as cluster, classic_peers(cluster.network, 3) as peers:
+            await cluster.start(config=advertising)
+            await cluster.grow(4)
+            await join_classic(cluster.machines[0].endpoint, peers)
+            kept = (await cluster[1].put(TEXT)).key
+            binary = (await cluster[2].put(NO_TEXT)).key
+            gone = (await cluster[3].put(b"to be forgotten")).key
+            for node in cluster.nodes:
                 await node.get(kept)
                 await node.get(gone)
-            await place[5].forget(gone)
+            await cluster[5].forget(gone)
             forgotten_at = trio.current_time()
-            peers[0].store(place.inhabitants[0].endpoint, b"from a classic user")
+            peers[0].store(cluster.machines[0].endpoint, b"from a classic user")
             await trio.sleep(2 * HOUR)
-            await place.lose(place.inhabitants[4])
+            await cluster.lose(cluster.machines[4])
             await trio.sleep(HOUR)
-            leaving = place.inhabitants.pop(3)
+            leaving = cluster.machines.pop(3)
             await leaving.leave()
-            await place.open()
+            await cluster.start()
             await trio.sleep(5 * HOUR)
-            for node in place.nodes:
+            for node in cluster.nodes:
                 assert (await node.get(kept)).live
                 assert (await node.get(binary)).live
                 with pytest.raises(Forgotten):
@@ -112,19 +120,20 @@ class TestMixedNetworks:
     async def test_one_that_takes_over_an_address_of_ours_is_written_to_as_a_classic_node(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with village(5) as place:
-            await place[1].put(b"before")
-            lost = place.inhabitants[4]
-            await place.lose(lost)
-            async with classic_peers(place.network, 1, first=str(lost.endpoint)) as (peer,):
-                await greet(place.inhabitants[0].endpoint, [peer])
-                for node in place.nodes:
-                    await node._core.find_node(lost.node.id)
+        async with open_cluster(5) as cluster:
+            await cluster[1].put(b"before")
+            lost = cluster.machines[4]
+            await cluster.lose(lost)
+            async with classic_peers(cluster.network, 1, first=str(lost.endpoint)) as (peer,):
+                await join_classic(cluster.machines[0].endpoint, [peer])
+                for node in cluster.nodes:
+                    with contextlib.suppress(NotFound, Unreachable):
+                        await node.ping(lost.node.id)
                 # What came so far was meant for who lived there before. From now on everybody knows better.
                 peer.received.clear()
                 await trio.sleep(120)
-                await greet(place.inhabitants[0].endpoint, [peer])
-                await place[1].put(TEXT)
+                await join_classic(cluster.machines[0].endpoint, [peer])
+                await cluster[1].put(TEXT)
                 await trio.sleep(3 * HOUR)
                 assert peer.stores(PUBLISH) == [TEXT]
 

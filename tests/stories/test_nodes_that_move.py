@@ -10,29 +10,29 @@ import trio.testing
 
 from camomile_trio.errors import Forgotten
 from camomile_trio.simulation.disk import SimulatedDisk
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
 
 
 async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(10, config=small(cache_life=0)) as place:
-        keys = [(await place[1].put(b"value %d" % number)).key for number in range(20)]
-        movers = place.inhabitants[4], place.inhabitants[7]
+    async with open_cluster(10, config=config_with(cache_life=0)) as cluster:
+        keys = [(await cluster[1].put(b"value %d" % number)).key for number in range(20)]
+        movers = cluster.machines[4], cluster.machines[7]
         endpoints = [mover.endpoint for mover in movers]
-        identities = [mover.node._core.identity for mover in movers]
+        identities = [mover.identity for mover in movers]
         for mover in movers:
-            await place.lose(mover)
+            await cluster.lose(mover)
         moved = [
-            await place.open(identity=identity, endpoint=endpoint)
+            await cluster.start(identity=identity, endpoint=endpoint)
             for identity, endpoint in zip(identities, reversed(endpoints), strict=True)
         ]
         await trio.sleep(2 * 3600)  # they are given their records anew, by replication at the latest
-        assert all(each.node._core.holdings.state(key).size is not None for each in moved for key in keys)
+        assert all(each.holds(key) for each in moved for key in keys)
         for number, key in enumerate(keys):
-            await place[number % len(place.nodes)].forget(key)
+            await cluster[number % len(cluster.nodes)].forget(key)
         await trio.sleep(5)
         for each in moved:
             for key in keys:
-                assert each.node._core.holdings.state(key).size is None
+                assert each.state(key).size is None
                 with pytest.raises(Forgotten):
                     await each.node.get(key)
 
@@ -42,47 +42,47 @@ async def test_a_put_that_meets_them_at_their_old_places_goes_on_at_the_new_ones
 ) -> None:
     """Both endpoints are known to take STOREs, so each of the two is asked by one where it was; somebody else says
     where it is now, and that endpoint is as good."""
-    async with village(10, config=small(cache_life=0)) as place:
+    async with open_cluster(10, config=config_with(cache_life=0)) as cluster:
         await trio.sleep(120)
-        putter, *movers = (place.inhabitants[index] for index in (2, 4, 7))
+        putter, *movers = (cluster.machines[index] for index in (2, 4, 7))
         endpoints = [mover.endpoint for mover in movers]
-        identities = [mover.node._core.identity for mover in movers]
+        identities = [mover.identity for mover in movers]
         for mover in movers:
-            await place.lose(mover)
+            await cluster.lose(mover)
         for endpoint in endpoints:
-            place.network.cut(putter.endpoint, endpoint)
+            cluster.network.cut(putter.endpoint, endpoint)
         moved = [
-            await place.open(identity=identity, endpoint=endpoint)
+            await cluster.start(identity=identity, endpoint=endpoint)
             for identity, endpoint in zip(identities, reversed(endpoints), strict=True)
         ]
         await trio.sleep(5)
-        place.network.heal_all()
+        cluster.network.heal_all()
         began = trio.current_time()
         key = (await putter.node.put(b"worth keeping")).key
-        assert trio.current_time() - began < putter.node.core.config.requests.deadline
+        assert trio.current_time() - began < putter.node.config.requests.deadline
         await trio.sleep(5)
-        assert all(each.node._core.holdings.state(key).size is not None for each in moved)
+        assert all(each.holds(key) for each in moved)
 
 
 async def test_they_are_told_from_the_first_seconds_on(autojump_clock: trio.testing.MockClock) -> None:
-    """Their own questions show where they are now: nobody waits for a lookup that fails at the old place."""
+    """Their own questions show where they are now: nobody waits for a lookup that fails at the old cluster."""
     disks = [SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(number)) for number in range(2)]
-    async with village(8, config=small(cache_life=0)) as place:
-        movers = [await place.open(storage=disk.open()) for disk in disks]
-        keys = [(await place[1].put(b"value %d" % number)).key for number in range(20)]
+    async with open_cluster(8, config=config_with(cache_life=0)) as cluster:
+        movers = [await cluster.start(storage=disk.open()) for disk in disks]
+        keys = [(await cluster[1].put(b"value %d" % number)).key for number in range(20)]
         await trio.sleep(60)
         endpoints = [mover.endpoint for mover in movers]
-        identities = [mover.node._core.identity for mover in movers]
+        identities = [mover.identity for mover in movers]
         for mover, disk in zip(movers, disks, strict=True):
-            await place.lose(mover)
+            await cluster.lose(mover)
             disk.crash()
         moved = [
-            await place.open(identity=identity, endpoint=endpoint, storage=disk.open())
+            await cluster.start(identity=identity, endpoint=endpoint, storage=disk.open())
             for identity, endpoint, disk in zip(identities, reversed(endpoints), disks, strict=True)
         ]
         await trio.sleep(5)
         for number, key in enumerate(keys):
-            await place[number % 8].forget(key)
+            await cluster[number % 8].forget(key)
         await trio.sleep(5)
         for each in moved:
-            assert [key for key in keys if each.node._core.holdings.state(key).size is not None] == []
+            assert [key for key in keys if each.holds(key)] == []

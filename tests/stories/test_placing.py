@@ -9,51 +9,51 @@ import trio.testing
 
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindNode, Message, Packet, Store
+from camomile_trio.kademlia.records import Record
 from camomile_trio.node.node import Node
-from camomile_trio.node.spread import Spread
-from tests.stories.measuring import FIRST_RTO, KEY, VALUE, rpc_of, timed_put
-from tests.stories.strangers import Stranger, a_stranger, truthful
-from tests.stories.village import Village, small, village
+from tests.fixtures.cluster import FIRST_RTO, KEY, VALUE, Cluster, config_with, open_cluster, timed_put
+from tests.fixtures.counts import counts
+from tests.fixtures.peers import NetworkPeer, accepting, network_peer
 
 K = 8
 
 
 def requests_of(node: Node) -> Counter[str]:
-    return Counter(rpc_of(node).statistics.requests)
+    return counts(node, "rpc_requests_total", "kind")
 
 
-def holders(place: Village, key: Key) -> set[bytes]:
-    return {node.id for node in place.nodes if node._core.holdings.state(key).size is not None}
+def holders(cluster: Cluster, key: Key) -> set[bytes]:
+    return {each.node.id for each in cluster.machines if each.holds(key)}
 
 
-def nearest(place: Village, key: Key, putter: Node) -> set[bytes]:
+def nearest(cluster: Cluster, key: Key, putter: Node) -> set[bytes]:
     """The k closest beside the node that puts, and that one."""
-    others = sorted((node.id for node in place.nodes if node is not putter), key=lambda each: distance(key, each))
+    others = sorted((node.id for node in cluster.nodes if node is not putter), key=lambda each: distance(key, each))
     return {*others[:K], putter.id}
 
 
 async def test_a_put_costs_one_request_for_each_holder_and_a_handful_of_finds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(40, config=small(k=K)) as place:
+    async with open_cluster(40, config=config_with(k=K)) as cluster:
         await trio.sleep(120)
         cost: Counter[str] = Counter()
         for number in range(20):
-            node, value = place.nodes[2 * number], b"value %d" % number
+            node, value = cluster.nodes[2 * number], b"value %d" % number
             before = requests_of(node)
             await node.put(value)
             await trio.sleep(3)
             cost += requests_of(node) - before
-            assert holders(place, Key.of(value)) == nearest(place, Key.of(value), node)
+            assert holders(cluster, Key.of(value)) == nearest(cluster, Key.of(value), node)
         assert cost["store"] == 20 * K
         assert cost["find_node"] < 20 * K * 3 / 4  # a lookup by finds alone asks each of the k closest
 
 
 async def test_a_large_value_goes_only_to_who_has_answered_a_find(autojump_clock: trio.testing.MockClock) -> None:
     """Over a stream it takes seconds to find out that somebody is gone."""
-    async with village(12, config=small(k=K)) as place:
+    async with open_cluster(12, config=config_with(k=K)) as cluster:
         await trio.sleep(120)
-        node = place[3]
+        node = cluster[3]
         for value, most_finds, least_finds in ((VALUE, K // 2, 0), (bytes(5000), 2 * K, K)):
             before = requests_of(node)
             await node.put(value)
@@ -64,26 +64,26 @@ async def test_a_large_value_goes_only_to_who_has_answered_a_find(autojump_clock
 
 
 async def test_a_dead_holder_delays_no_put_that_has_its_majority(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(24, config=small(k=K)) as place:
+    async with open_cluster(24, config=config_with(k=K)) as cluster:
         await trio.sleep(120)
-        node = place[0]
-        dead = [each for each in place.inhabitants if each.node.id in nearest(place, KEY, node) - {node.id}][:2]
+        node = cluster[0]
+        dead = [each for each in cluster.machines if each.node.id in nearest(cluster, KEY, node) - {node.id}][:2]
         for each in dead:
-            await place.lose(each)
+            await cluster.lose(each)
         assert await timed_put(node) < FIRST_RTO
         await trio.sleep(5)
-        assert holders(place, KEY) == nearest(place, KEY, node)
+        assert holders(cluster, KEY) == nearest(cluster, KEY, node)
 
 
 async def test_who_answers_finds_and_no_store_is_asked_both_and_counts_as_one_that_did_not_store(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(3, config=small(k=K)) as place:
-        stranger = a_stranger("mallory", 1, near=KEY, behave=storing_nothing)
-        await stranger.settle(place)
+    async with open_cluster(3, config=config_with(k=K)) as cluster:
+        stranger = network_peer("mallory", 1, near=KEY, behave=storing_nothing)
+        await stranger.join(cluster)
         await trio.sleep(120)
         stranger.received.clear()
-        stored = await place[1].put(VALUE)
+        stored = await cluster[1].put(VALUE)
         assert stored.replicas == 3  # most of four
         await trio.sleep(3)
         kinds = [type(packet.message) for packet in stranger.received]
@@ -91,26 +91,25 @@ async def test_who_answers_finds_and_no_store_is_asked_both_and_counts_as_one_th
         assert kinds.index(FindNode) > kinds.index(Store)
 
 
-def storing_nothing(stranger: Stranger, packet: Packet) -> Message | None:
-    return None if isinstance(packet.message, Store) else truthful(stranger, packet)
+def storing_nothing(stranger: NetworkPeer, packet: Packet) -> Message | None:
+    return None if isinstance(packet.message, Store) else accepting(stranger, packet)
 
 
 async def test_what_goes_on_after_a_put_stops_when_its_node_has_forgotten_the_value(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with village(12, config=small(k=K)) as place:
-        node = place[3]
-        await node.put(VALUE)
-        core = node._core
-        register = core.holdings.state(KEY).register(core.publisher.public)
-        assert register is not None
-        *some, late, later = core.table.closest(KEY, K)
-        spread = Spread(core, register.record, VALUE, with_value=True)
-        await spread.run(some)
-        spread.store_at(late)
-        await node.forget(KEY)
-        before = requests_of(node)
-        spread.store_at(later)
-        assert requests_of(node) == before
-        assert late.id in spread.told
-        assert later.id not in spread.told
+    """A large value goes to a holder once that has answered. This one answers when the value is forgotten again."""
+    large = bytes(5000)
+    async with open_cluster(12, config=config_with(k=K)) as cluster:
+        slow = network_peer("slow", 1, near=Key.of(large))
+        slow.delay = 0.2
+        await slow.join(cluster)
+        slow.received.clear()
+        await cluster[3].put(large)
+        assert [type(packet.message) for packet in slow.received].count(FindNode) == 1
+        slow.delay = 0.0
+        await cluster[3].forget(Key.of(large))
+        await trio.sleep(10)
+        stored = [packet.message for packet in slow.received if isinstance(packet.message, Store)]
+        assert stored
+        assert all(Record.from_row(row, Key.of(large)).is_tombstone for store in stored for row in store.records)

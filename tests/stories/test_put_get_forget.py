@@ -10,49 +10,49 @@ import trio.testing
 from camomile_trio.config import Requests
 from camomile_trio.errors import Forgotten, NotFound, Overloaded
 from camomile_trio.kademlia.ids import Key
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
 
 VALUE = "ABC, du är mina tankar".encode()
 KEY = Key.parse("bde0e9f6e9d3fabd5bf6849e179f0aee485630f6d5c1c4398517cc1543fb9386")
 
 
 async def test_a_value_is_read_at_every_node_and_forgotten_at_all(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(50) as place:
-        stored = await place[3].put(VALUE)
+    async with open_cluster(50) as cluster:
+        stored = await cluster[3].put(VALUE)
         assert stored.key == KEY
         assert stored.replicas >= 11
-        for node in place.nodes:
+        for node in cluster.nodes:
             found = await node.get(KEY)
             assert found.value == VALUE
             assert found.live
-        gone = await place[7].forget(KEY)
+        gone = await cluster[7].forget(KEY)
         assert gone.other_publishers == 0
         await trio.sleep(61)  # copies that were looked up may be served for a minute
-        for node in place.nodes:
+        for node in cluster.nodes:
             with pytest.raises(Forgotten):
                 await node.get(KEY)
 
 
 async def test_what_nobody_put_is_not_found(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(5) as place:
+    async with open_cluster(5) as cluster:
         with pytest.raises(NotFound):
-            await place[2].get(Key.of(b"nobody put this"))
+            await cluster[2].get(Key.of(b"nobody put this"))
         with pytest.raises(NotFound):
-            await place[2].forget(Key.of(b"nobody put this"))
+            await cluster[2].forget(Key.of(b"nobody put this"))
 
 
 async def test_a_node_that_is_asked_too_much_says_so_at_once_and_does_what_it_took_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    busy = attrs.evolve(small(), requests=Requests(max_puts=1, max_operations=4))
+    busy = attrs.evolve(config_with(), requests=Requests(max_puts=1, max_operations=4))
     stored: list[Key] = []
     refused: list[float] = []
-    async with village(5, config=busy) as place:
+    async with open_cluster(5, config=busy) as cluster:
 
         async def put(number: int) -> None:
             began = trio.current_time()
             try:
-                stored.append((await place[1].put(b"value %d" % number)).key)
+                stored.append((await cluster[1].put(b"value %d" % number)).key)
             except Overloaded:
                 refused.append(trio.current_time() - began)
 
@@ -61,6 +61,6 @@ async def test_a_node_that_is_asked_too_much_says_so_at_once_and_does_what_it_to
                 nursery.start_soon(put, number)
         assert (len(stored), refused) == (3, [0.0] * 5)
         for key in stored:
-            assert (await place[4].get(key)).live
+            assert (await cluster[4].get(key)).live
         await put(99)  # and then all is as before
         assert len(stored) == 4

@@ -15,7 +15,8 @@ from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.tokens import TOKEN_BYTES
 from camomile_trio.transport.base import MAX_DATAGRAM, MAX_SENT_DATAGRAM
 from camomile_trio.wire.codec import encode
-from tests.stories.village import Village, small, village
+from tests.fixtures.cluster import Cluster, config_with, open_cluster
+from tests.fixtures.counts import count
 
 ANY_ID = NodeId(Key.of(b"any id will do"))
 
@@ -29,9 +30,9 @@ def weight(size: int) -> int:
 EDGE = max(size for size in range(900, MAX_SENT_DATAGRAM) if weight(size) <= MAX_SENT_DATAGRAM)
 
 
-def streams(place: Village) -> int:
+def streams(cluster: Cluster) -> float:
     """How many messages have travelled by stream."""
-    return sum(each.node._core.rpc.transport.statistics.streams_out for each in place.inhabitants)
+    return sum(count(node, "streams_opened_total") for node in cluster.nodes)
 
 
 def value_of(size: int) -> bytes:
@@ -42,40 +43,40 @@ def value_of(size: int) -> bytes:
 async def test_a_store_goes_by_stream_where_one_datagram_does_not_hold_it(
     autojump_clock: trio.testing.MockClock, size: int, by_stream: int
 ) -> None:
-    async with village(5, config=small(cache_life=0)) as place:
+    async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
         value = value_of(size)
-        stored = await place[0].put(value)
+        stored = await cluster[0].put(value)
         await trio.sleep(5)
-        assert streams(place) == by_stream * 4
-        for node in place.nodes:
+        assert streams(cluster) == by_stream * 4
+        for node in cluster.nodes:
             assert (await node.get(stored.key)).value == value
 
 
 @pytest.mark.parametrize("size", [MIB - 1, MIB])
 async def test_the_largest_values_are_kept_by_all(autojump_clock: trio.testing.MockClock, size: int) -> None:
-    async with village(4, config=small(cache_life=0)) as place:
+    async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
         value = value_of(size)
-        stored = await place[1].put(value)
+        stored = await cluster[1].put(value)
         await trio.sleep(5)
-        for each in place.inhabitants:
-            assert each.node._core.holdings.state(stored.key).size == size
-        newcomer = await place.open()
+        for each in cluster.machines:
+            assert each.state(stored.key).size == size
+        newcomer = await cluster.start()
         assert (await newcomer.node.get(stored.key)).value == value
 
 
 async def test_one_byte_too_many_is_refused_and_nothing_is_stored(autojump_clock: trio.testing.MockClock) -> None:
-    async with village(3) as place:
+    async with open_cluster(3) as cluster:
         with pytest.raises(ValueTooLarge):
-            await place[1].put(value_of(MIB + 1))
-        assert all(node.status().keys == 0 for node in place.nodes)
+            await cluster[1].put(value_of(MIB + 1))
+        assert all(node.status().keys == 0 for node in cluster.nodes)
 
 
 async def test_where_most_holders_take_less_the_caller_hears_it(autojump_clock: trio.testing.MockClock) -> None:
-    modest = attrs.evolve(small(cache_life=0), records=Records(max_value_size=2000))
-    async with village(1, config=small(cache_life=0)) as place:
-        await place.settle(4, config=modest)
+    modest = attrs.evolve(config_with(cache_life=0), records=Records(max_value_size=2000))
+    async with open_cluster(1, config=config_with(cache_life=0)) as cluster:
+        await cluster.grow(4, config=modest)
         with pytest.raises(ValueTooLarge):
-            await place[0].put(value_of(5000))
+            await cluster[0].put(value_of(5000))
         await trio.sleep(5)
-        assert all(node.status().values == 0 for node in place.nodes)
-        assert (await place[0].put(value_of(2000))).replicas >= 3
+        assert all(node.status().values == 0 for node in cluster.nodes)
+        assert (await cluster[0].put(value_of(2000))).replicas >= 3

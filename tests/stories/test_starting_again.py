@@ -10,12 +10,14 @@ import trio
 import trio.testing
 
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import FindValue, Value
 from camomile_trio.node.clocks import PATIENCE
 from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
 from camomile_trio.node.renewing import Renewing
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 from camomile_trio.simulation.disk import SimulatedDisk
-from tests.stories.village import small, village
+from tests.fixtures.cluster import config_with, open_cluster
+from tests.fixtures.peers import network_peer
 
 DAY = 86400.0
 
@@ -37,16 +39,16 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def test_a_start_after_a_short_while_walks_over_nothing(
     autojump_clock: trio.testing.MockClock, walks: list[float]
 ) -> None:
-    async with village(4, config=small()) as place:
+    async with open_cluster(4, config=config_with()) as cluster:
         disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
-        node = await place.open(storage=disk.open())
+        node = await cluster.start(storage=disk.open())
         await node.node.put(b"stays")
         await trio.sleep(60)
-        assert node.node.core.storage.note(SLEEPERS) == NOBODY_SLEEPS
-        await place.lose(node)
+        assert node.storage.note(SLEEPERS) == NOBODY_SLEEPS
+        await cluster.lose(node)
         disk.crash()
         walks.clear()
-        again = await place.open(storage=disk.open())
+        again = await cluster.start(storage=disk.open())
         await trio.sleep(120)
         assert walks == []
         assert (await again.node.get(Key.of(b"stays"))).live
@@ -55,42 +57,49 @@ async def test_a_start_after_a_short_while_walks_over_nothing(
 async def test_a_lease_that_ended_meanwhile_is_found_and_woken_once_the_clock_is_believed(
     autojump_clock: trio.testing.MockClock, walks: list[float]
 ) -> None:
-    async with village(1, config=small()) as place:
+    async with open_cluster(1, config=config_with()) as cluster:
         disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
-        node = await place.open(storage=disk.open())
+        node = await cluster.start(storage=disk.open())
         await node.node.put(b"sleeps")
         await trio.sleep(60)
-        await place.lose(node)
-        await place.lose(place.inhabitants[0])  # and with it the network
+        await cluster.lose(node)
+        await cluster.lose(cluster.machines[0])  # and with it the network
         disk.crash()
         await trio.sleep(30 * DAY)
         walks.clear()
         began = trio.current_time()
-        again = await place.open(storage=disk.open(), config=attrs.evolve(small(), expect=1))
+        again = await cluster.start(storage=disk.open(), config=attrs.evolve(config_with(), expect=1))
         await trio.sleep(PATIENCE + 60)
         assert walks
         # Nobody is there to say whether so long a time has really passed.
         assert PATIENCE <= walks[0] - began < PATIENCE + 2 * CHECKED_AGAIN_AFTER
-        assert again.node.core.storage.note(SLEEPERS) == SOMEBODY_SLEEPS
-        assert again.node.core.holdings.state(Key.of(b"sleeps")).published
+        assert again.storage.note(SLEEPERS) == SOMEBODY_SLEEPS
+        assert again.state(Key.of(b"sleeps")).published
 
 
 async def test_what_somebody_asks_for_is_compared_before_all_the_rest(autojump_clock: trio.testing.MockClock) -> None:
-    slow = small(cache_life=0, repair_rate=1024)
-    async with village(4, config=slow) as place:
+    slow = config_with(cache_life=0, repair_rate=1024)
+    async with open_cluster(4, config=slow) as cluster:
         disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
-        node = await place.open(storage=disk.open())
+        node = await cluster.start(storage=disk.open())
         keys = sorted([(await node.node.put(b"one of many %d" % number)).key for number in range(200)])
         await trio.sleep(60)
-        await place.lose(node)
+        await cluster.lose(node)
         disk.crash()
-        again = await place.open(storage=disk.open())
-        holdings = again.node.core.holdings
+        again = await cluster.start(storage=disk.open())
+        asking = network_peer("asking", 1)
+        await asking.join(cluster)
+
+        async def serves(key: Key) -> bool:
+            answer = await asking.answer_to(FindValue(key), again.endpoint)
+            assert isinstance(answer, Value)
+            return answer.value is not None
+
         last, beside_it = keys[-1], keys[-2]
-        assert holdings.served(last) is None  # for it may have been forgotten meanwhile
+        assert not await serves(last)  # for it may have been forgotten meanwhile
         assert (await again.node.get(last)).value
         await trio.sleep(2)
-        assert holdings.served(last) is not None
-        assert holdings.served(beside_it) is None
+        assert await serves(last)
+        assert not await serves(beside_it)
         await trio.sleep(3600)
-        assert holdings.served(beside_it) is not None
+        assert await serves(beside_it)
