@@ -1,14 +1,18 @@
-"""What the tests of storages keep: numbered keys, their values and states, and who listens for the outcome.
+"""What the tests of storages keep: numbered keys, their values and states, and a listener for the outcome.
 
 Rules of this file: builders and one listener, no assertions.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from unittest import mock
 
+import attrs
 import trio
 
 from camomile_trio.errors import StorageError
@@ -16,7 +20,13 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.records import RENEWABLE, Kind, PublisherKey, Record
 from camomile_trio.kademlia.registers import KeyState, Register
+from camomile_trio.storage import database as database_module
 from camomile_trio.storage.base import Storage
+from camomile_trio.storage.data_directory import DataDirectory
+from camomile_trio.storage.database import Database
+from camomile_trio.storage.health import OnFailing, nobody_listens
+from camomile_trio.storage.schema import DATABASE_FILE, SyncMode, connect, open_database
+from camomile_trio.storage.sqlite import SqliteStorage
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
@@ -51,6 +61,43 @@ def tombstone(number: int, publisher: int = 1, *, ended_at: int | None = None) -
 
 def state(number: int, size: int | None = None, *registers: Register) -> KeyState:
     return KeyState(key(number), size, registers or (lease(number),))
+
+
+@attrs.frozen
+class Opened:
+    """A storage in SQLite and its parts, for tests that break one of them or look at what SQLite does."""
+
+    storage: SqliteStorage
+    directory: DataDirectory
+    database: Database
+    writer: sqlite3.Connection
+    reader: sqlite3.Connection
+    checkpointer: sqlite3.Connection
+
+
+def open_parts(
+    directory: Path, sync: SyncMode = "os", *, max_bytes: int = 100 * MIB, on_failing: OnFailing = nobody_listens
+) -> Opened:
+    """As `open_sqlite` opens it, where nothing is damaged."""
+    connections: list[sqlite3.Connection] = []
+
+    def noted(path: Path) -> sqlite3.Connection:
+        connections.append(connect(path))
+        return connections[-1]
+
+    def noted_writer(path: Path, sync: SyncMode) -> sqlite3.Connection:
+        connections.append(open_database(path, sync))
+        return connections[-1]
+
+    data_directory = DataDirectory.open(directory)
+    with (
+        mock.patch.object(database_module, "connect", noted),
+        mock.patch.object(database_module, "open_database", noted_writer),
+    ):
+        database = Database(directory / DATABASE_FILE, sync)
+    storage = SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes, on_failing=on_failing)
+    writer, reader, _, checkpointer = connections
+    return Opened(storage, data_directory, database, writer, reader, checkpointer)
 
 
 class Outcomes:

@@ -21,7 +21,7 @@ from camomile_trio.storage.damage import is_marked
 from camomile_trio.storage.health import MAX_FAILED_READS
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
-from tests.storage.kept import MIB, Outcomes, commit, key, state, until, writer_of
+from tests.storage.kept import MIB, Opened, Outcomes, commit, key, open_parts, state, until, writer_of
 
 pytestmark = pytest.mark.real_time
 
@@ -50,11 +50,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def storage(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStorage]:
+def opened(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
-    opened = open_sqlite(disk / "data", sync="os", max_bytes=100 * MIB)
+    opened = open_parts(disk / "data")
     yield opened
-    opened.close()
+    opened.storage.close()
+
+
+@pytest.fixture
+def storage(opened: Opened) -> SqliteStorage:
+    return opened.storage
 
 
 async def write(storage: SqliteStorage, number: int, value: bytes) -> Durability | StorageError:
@@ -91,16 +96,17 @@ async def test_a_small_write_that_fits_does_not_make_a_full_disk_well_and_both_c
 ) -> None:
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
     told: list[str] = []
-    storage = open_sqlite(disk / "data", sync="os", max_bytes=100 * MIB, on_failing=told.append)
+    opened = open_parts(disk / "data", max_bytes=100 * MIB, on_failing=told.append)
+    storage = opened.storage
     tries = 0
-    try_to_write = storage._directory.try_to_write
+    try_to_write = opened.directory.try_to_write
 
     def counted(size: int) -> None:
         nonlocal tries
         tries += 1
         try_to_write(size)
 
-    monkeypatch.setattr(storage._directory, "try_to_write", counted)
+    monkeypatch.setattr(opened.directory, "try_to_write", counted)
     async with writer_of(storage):
         # There is room for a MiB, and not for a value of three.
         (disk / "somebody-elses").write_bytes(bytes(5 * MIB + MIB // 2))
@@ -235,37 +241,40 @@ async def test_the_database_that_took_the_place_of_this_one_stays_as_it_is(tmp_p
 def test_damage_that_shows_after_the_directory_was_replaced_is_not_that_of_its_successor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    opened = open_parts(tmp_path / "data", max_bytes=MIB)
+    storage = opened.storage
     replaced(tmp_path / "data")
 
     def read(wanted: bytes) -> object:
         raise StorageDamaged("a page makes no sense")
 
-    monkeypatch.setattr(storage._database, "read", read)
+    monkeypatch.setattr(opened.database, "read", read)
     with pytest.raises(StorageDamaged):
         storage.read(key(1))
     assert not is_marked(tmp_path / "data")
     storage.close()
 
 
-async def test_a_disk_that_has_room_for_little_only_is_not_well(storage: SqliteStorage, disk: Path) -> None:
+async def test_a_disk_that_has_room_for_little_only_is_not_well(opened: Opened, disk: Path) -> None:
+    storage = opened.storage
     async with writer_of(storage):
         (disk / "somebody-elses").write_bytes(bytes(7 * MIB))
         assert isinstance(await write(storage, 2, bytes(3 * MIB)), StorageError)
         with pytest.raises(StorageError, match="No space left"):
-            storage._directory.try_to_write(sqlite.ROOM)
+            opened.directory.try_to_write(sqlite.ROOM)
         assert not (disk / "data" / "scratch").exists()
         assert storage.failing
 
 
 async def test_a_disk_that_became_read_only_is_read_and_written_again_when_it_may_be(
-    storage: SqliteStorage, disk: Path
+    opened: Opened, disk: Path
 ) -> None:
+    storage = opened.storage
     async with writer_of(storage):
         await write(storage, 1, b"there")
         # The kernel does not turn a file system read-only while a file of it is open for writing, so SQLite is told to
         # say what it would say then.
-        database = storage._database._writer
+        database = opened.writer
         database.execute("PRAGMA query_only = ON")
         refused = await write(storage, 2, b"refused")
         assert isinstance(refused, StorageError)
@@ -287,11 +296,12 @@ def test_a_disk_that_is_read_only_from_the_start_is_a_clear_error(disk: Path) ->
 
 async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
-    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    opened = open_parts(tmp_path, max_bytes=MIB)
+    storage = opened.storage
     storage.write(state(1, 5), NEVER, value=b"there")
     storage.write(state(2, 5), NEVER, value=b"other")
     await commit(storage)
-    works = storage._database.read
+    works = opened.database.read
     is_broken = True
 
     def read(wanted: bytes) -> object:
@@ -299,7 +309,7 @@ async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeyp
             raise StorageError("disk I/O error")
         return works(wanted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(storage._database, "read", read)
+    monkeypatch.setattr(opened.database, "read", read)
     async with writer_of(storage):
         with pytest.raises(StorageError, match="I/O"):
             storage.read(key(1))
@@ -316,8 +326,9 @@ async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
-    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
-    commits, reads = storage._database.commit, storage._database.note
+    opened = open_parts(tmp_path, max_bytes=MIB)
+    storage = opened.storage
+    commits, reads = opened.database.commit, opened.database.note
     tries = 0
 
     def fail(group: object) -> None:
@@ -330,12 +341,12 @@ async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
             raise StorageError("disk I/O error")
         return reads(name)
 
-    monkeypatch.setattr(storage._database, "commit", fail)
-    monkeypatch.setattr(storage._database, "note", read)
+    monkeypatch.setattr(opened.database, "commit", fail)
+    monkeypatch.setattr(opened.database, "note", read)
     async with writer_of(storage):
         storage.write(state(1, 5), NEVER, value=b"there")
         await until(lambda: storage.failing)
-        monkeypatch.setattr(storage._database, "commit", commits)
+        monkeypatch.setattr(opened.database, "commit", commits)
         await until(lambda: not storage.failing)
     storage.close()
 
@@ -344,8 +355,9 @@ async def test_of_several_reads_that_fail_all_have_to_work_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
-    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
-    works = storage._database.read
+    opened = open_parts(tmp_path, max_bytes=MIB)
+    storage = opened.storage
+    works = opened.database.read
     broken = {key(number) for number in range(2 * MAX_FAILED_READS)}
 
     def read(wanted: bytes) -> object:
@@ -353,7 +365,7 @@ async def test_of_several_reads_that_fail_all_have_to_work_again(
             raise StorageError("disk I/O error")
         return works(wanted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(storage._database, "read", read)
+    monkeypatch.setattr(opened.database, "read", read)
     async with writer_of(storage):
         for wanted in sorted(broken):
             with pytest.raises(StorageError, match="I/O"):
@@ -374,7 +386,7 @@ async def test_what_a_killed_process_left_in_the_log_is_brought_to_the_disk_with
     monkeypatch.setattr(log, "SYNC_AFTER", 0.01)
     killed = open_sqlite(tmp_path / "killed", sync="os", max_bytes=MIB)
     killed.write(state(1, 5), NEVER, value=b"there")
-    killed._commit(killed._waiting.cut())
+    await commit(killed)
     # A copy of the files at this moment is what a kill leaves.
     (tmp_path / "left").mkdir()
     for part in ("", "-wal"):
@@ -382,15 +394,16 @@ async def test_what_a_killed_process_left_in_the_log_is_brought_to_the_disk_with
             (tmp_path / "killed" / f"camomile.db{part}").read_bytes()
         )
     killed.close()
-    storage = open_sqlite(tmp_path / "left", sync="os", max_bytes=MIB)
+    opened = open_parts(tmp_path / "left", max_bytes=MIB)
+    storage = opened.storage
     reached: list[int] = []
-    works = storage._database.sync_log
+    works = opened.database.sync_log
 
     def sync_log() -> None:
         works()
         reached.append((tmp_path / "left" / "camomile.db-wal").stat().st_size)
 
-    monkeypatch.setattr(storage._database, "sync_log", sync_log)
+    monkeypatch.setattr(opened.database, "sync_log", sync_log)
     async with writer_of(storage):
         await until(lambda: reached)
     assert reached[0] > 0

@@ -20,28 +20,38 @@ from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage import log, sqlite, tally
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.group import Group
-from camomile_trio.storage.log import SYNC_AFTER
+from camomile_trio.storage.log import SYNC_AFTER, Log
 from camomile_trio.storage.schema import DATABASE_FILE, INLINE_BYTES, SyncMode, pragma
-from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
-from tests.storage.kept import MIB, Outcomes, commit, key, lease, state, until, writer_of
+from camomile_trio.storage.sqlite import SqliteStorage
+from camomile_trio.storage.uncommitted import Uncommitted
+from tests.storage.kept import MIB, Opened, Outcomes, commit, key, lease, open_parts, state, until, writer_of
 
 NEVER = Timetable()
 
 
-@pytest.fixture
-async def open_storage(tmp_path: Path) -> AsyncIterator[Callable[[SyncMode], SqliteStorage]]:
-    opened: list[SqliteStorage] = []
+Open = Callable[..., SqliteStorage]
+OpenParts = Callable[..., Opened]
 
-    def open_one(sync: SyncMode = "os") -> SqliteStorage:
-        opened.append(open_sqlite(tmp_path, sync=sync, max_bytes=100 * MIB))
+
+@pytest.fixture
+async def opening(tmp_path: Path) -> AsyncIterator[OpenParts]:
+    """Opens the storage with its parts; all are closed at the end."""
+    opened: list[Opened] = []
+
+    def open_one(sync: SyncMode = "os") -> Opened:
+        opened.append(open_parts(tmp_path, sync))
         return opened[-1]
 
     yield open_one
-    for storage in opened:
-        storage.close()
+    for each in opened:
+        each.storage.close()
 
 
-Open = Callable[..., SqliteStorage]
+@pytest.fixture
+def open_storage(opening: OpenParts) -> Open:
+    return lambda sync="os": opening(sync).storage
+
+
 BOTH = pytest.mark.parametrize("sync", ["os", pytest.param("full", marks=pytest.mark.real_time)])
 
 
@@ -74,13 +84,13 @@ async def test_when_it_is_acknowledged_it_is_committed_and_not_before(
 
 
 @BOTH
-async def test_the_connections_are_what_the_acknowledgement_promises(open_storage: Open, sync: SyncMode) -> None:
-    database = open_storage(sync)._database
+async def test_the_connections_are_what_the_acknowledgement_promises(opening: OpenParts, sync: SyncMode) -> None:
+    opened = opening(sync)
     settings = {"os": (1, 0), "full": (2, 1000)}  # 1 is NORMAL, 2 is FULL
-    assert pragma(database._writer, "journal_mode") == "wal"
-    assert (pragma(database._writer, "synchronous"), pragma(database._writer, "wal_autocheckpoint")) == settings[sync]
-    assert pragma(database._checkpointer, "synchronous") == 1
-    assert pragma(database._reader, "query_only") == 1
+    assert pragma(opened.writer, "journal_mode") == "wal"
+    assert (pragma(opened.writer, "synchronous"), pragma(opened.writer, "wal_autocheckpoint")) == settings[sync]
+    assert pragma(opened.checkpointer, "synchronous") == 1
+    assert pragma(opened.reader, "query_only") == 1
 
 
 async def test_everything_is_there_after_a_restart(open_storage: Open) -> None:
@@ -128,9 +138,10 @@ async def test_renewing_a_lease_does_not_write_its_value_again(open_storage: Ope
 
 
 @pytest.mark.parametrize("size", [INLINE_BYTES, INLINE_BYTES + 1])
-async def test_a_value_stays_with_its_key_when_it_is_short_and_apart_when_not(open_storage: Open, size: int) -> None:
-    storage = open_storage()
-    apart = functools.partial(storage._database._reader.execute, "SELECT length(value) FROM contents")
+async def test_a_value_stays_with_its_key_when_it_is_short_and_apart_when_not(opening: OpenParts, size: int) -> None:
+    opened = opening()
+    storage = opened.storage
+    apart = functools.partial(opened.reader.execute, "SELECT length(value) FROM contents")
     storage.write(state(1, size), NEVER, value=bytes(size))
     await commit(storage)
     assert apart().fetchall() == ([] if size <= INLINE_BYTES else [(size,)])
@@ -176,12 +187,13 @@ async def test_it_is_locked_until_it_is_closed(open_storage: Open) -> None:
 
 
 @BOTH
-async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(open_storage: Open, sync: SyncMode) -> None:
-    storage = open_storage(sync)
+async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: OpenParts, sync: SyncMode) -> None:
+    opened = opening(sync)
+    storage = opened.storage
     storage.write(state(1, 5), Timetable(due=1), value=b"there")
     await commit(storage)
     before = storage.statistics
-    connection = storage._database._writer
+    connection = opened.writer
     pages = pragma(connection, "page_count")
     pragma(connection, f"max_page_count = {pages}")
     outcomes = Outcomes()
@@ -211,10 +223,11 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(open_storag
     assert storage.value(key(2)) == bytes(MIB)
 
 
-async def test_a_commit_that_fails_in_the_middle_is_undone(open_storage: Open, tmp_path: Path) -> None:
-    storage = open_storage()
+async def test_a_commit_that_fails_in_the_middle_is_undone(opening: OpenParts, tmp_path: Path) -> None:
+    opened = opening()
+    storage = opened.storage
     outcomes = Outcomes()
-    connection = storage._database._writer
+    connection = opened.writer
     connection.execute("ALTER TABLE notes RENAME TO hidden")
     async with writer_of(storage):
         storage.write(state(1), NEVER, done=outcomes)
@@ -228,15 +241,30 @@ async def test_a_commit_that_fails_in_the_middle_is_undone(open_storage: Open, t
     assert on_disk(tmp_path) == {key(2)}
 
 
-async def test_a_commit_that_fails_while_closing_is_heard(open_storage: Open, tmp_path: Path) -> None:
-    storage = open_storage()
-    pages = pragma(storage._database._writer, "page_count")
-    pragma(storage._database._writer, f"max_page_count = {pages}")
+async def test_a_commit_that_fails_while_closing_is_heard(opening: OpenParts, tmp_path: Path) -> None:
+    opened = opening()
+    storage = opened.storage
+    pages = pragma(opened.writer, "page_count")
+    pragma(opened.writer, f"max_page_count = {pages}")
     outcomes = Outcomes()
     storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
     storage.close()
     assert [type(outcome) for outcome in outcomes.heard] == [DiskFull]
     assert on_disk(tmp_path) == set()
+
+
+@pytest.fixture
+def checkpoints(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the log was brought into the tables, in virtual seconds."""
+    ended: list[float] = []
+    checkpoint = Log.checkpoint
+
+    async def noted(log: Log) -> None:
+        await checkpoint(log)
+        ended.append(trio.current_time())
+
+    monkeypatch.setattr(Log, "checkpoint", noted)
+    return ended
 
 
 class Gate:
@@ -257,11 +285,12 @@ class Gate:
 
 
 @pytest.mark.real_time
-async def test_reads_and_writes_go_on_while_a_group_is_committed_in_a_thread(open_storage: Open) -> None:
-    storage = open_storage("full")
+async def test_reads_and_writes_go_on_while_a_group_is_committed_in_a_thread(opening: OpenParts) -> None:
+    opened = opening("full")
+    storage = opened.storage
     storage.write(state(1, 3), Timetable(due=30), value=b"one")
     await commit(storage)
-    storage._database.commit = gate = Gate(storage._database.commit)  # type: ignore[method-assign, assignment]
+    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
     order: list[str] = []
     last = Outcomes()
 
@@ -293,11 +322,11 @@ async def test_reads_and_writes_go_on_while_a_group_is_committed_in_a_thread(ope
 
 
 @pytest.mark.real_time
-async def test_what_was_built_on_a_failed_group_fails_with_it(open_storage: Open) -> None:
-    storage = open_storage("full")
-    database = storage._database
-    works = database.commit
-    database.commit = gate = Gate(works)  # type: ignore[method-assign, assignment]
+async def test_what_was_built_on_a_failed_group_fails_with_it(opening: OpenParts) -> None:
+    opened = opening("full")
+    storage = opened.storage
+    works = opened.database.commit
+    opened.database.commit = gate = Gate(works)  # type: ignore[method-assign, assignment]
     gate.error = StorageError("the disk went away")
     outcomes = Outcomes()
     async with writer_of(storage):
@@ -312,16 +341,17 @@ async def test_what_was_built_on_a_failed_group_fails_with_it(open_storage: Open
         # Nothing is left to commit, so nothing more can fail.
         await wait_all_tasks_blocked()
         assert storage.statistics.failures == 1
-        database.commit = works  # type: ignore[method-assign]
+        opened.database.commit = works  # type: ignore[method-assign]
         storage.write(state(2), NEVER, done=outcomes)
         await outcomes.until(3)
     assert storage.keys(None, 10) == [key(2)]
 
 
 @pytest.mark.real_time
-async def test_a_cancelled_writer_finishes_the_commit_that_it_is_in(open_storage: Open, tmp_path: Path) -> None:
-    storage = open_storage("full")
-    storage._database.commit = gate = Gate(storage._database.commit)  # type: ignore[method-assign, assignment]
+async def test_a_cancelled_writer_finishes_the_commit_that_it_is_in(opening: OpenParts, tmp_path: Path) -> None:
+    opened = opening("full")
+    storage = opened.storage
+    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
     outcomes = Outcomes()
     with trio.CancelScope() as scope:
         async with writer_of(storage):
@@ -340,14 +370,14 @@ async def test_a_writer_that_is_cancelled_before_the_thread_starts_commits_all_t
 ) -> None:
     storage = open_storage("full")
     outcomes = Outcomes()
-    cut = storage._waiting.cut
+    cut = Uncommitted.cut
     with trio.CancelScope() as scope:
 
-        def cut_and_cancel() -> Group:
+        def cut_and_cancel(waiting: Uncommitted) -> Group:
             scope.cancel()
-            return cut()
+            return cut(waiting)
 
-        monkeypatch.setattr(storage._waiting, "cut", cut_and_cancel)
+        monkeypatch.setattr(Uncommitted, "cut", cut_and_cancel)
         async with writer_of(storage):
             storage.write(state(1), NEVER, done=outcomes)
             await trio.sleep_forever()
@@ -357,11 +387,12 @@ async def test_a_writer_that_is_cancelled_before_the_thread_starts_commits_all_t
 
 @pytest.mark.real_time
 async def test_within_a_second_the_disk_has_what_the_system_had(
-    open_storage: Open, tmp_path: Path, mock_clock: MockClock
+    opening: OpenParts, tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    storage = open_storage()
+    opened = opening()
+    storage = opened.storage
     finished = trio.Event()
-    sync_log = storage._database.sync_log
+    sync_log = opened.database.sync_log
     synced: list[bytes] = []
 
     def told() -> None:
@@ -369,7 +400,7 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
         sync_log()
         trio.from_thread.run_sync(finished.set)
 
-    storage._database.sync_log = told  # type: ignore[method-assign]
+    opened.database.sync_log = told  # type: ignore[method-assign]
     async with writer_of(storage):
         storage.write(state(1), NEVER)
         await wait_all_tasks_blocked()
@@ -391,9 +422,10 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
 
 @pytest.mark.real_time
 async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_a_checkpoint_has_written_all_again(
-    open_storage: Open, tmp_path: Path, mock_clock: MockClock
+    opening: OpenParts, tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    storage = open_storage()
+    opened = opening()
+    storage = opened.storage
     syncs = 0
 
     def broken() -> None:
@@ -402,9 +434,9 @@ async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_a_checkp
         # What the system says once: it may take the pages for written from then on.
         raise StorageError("no disk")
 
-    checkpoint = storage._database.checkpoint
-    storage._database.sync_log = broken  # type: ignore[method-assign]
-    storage._database.checkpoint = gate = Gate(checkpoint)  # type: ignore[method-assign, assignment]
+    checkpoint = opened.database.checkpoint
+    opened.database.sync_log = broken  # type: ignore[method-assign]
+    opened.database.checkpoint = gate = Gate(checkpoint)  # type: ignore[method-assign, assignment]
     gate.error = StorageError("still no disk")
     gate.open.set()
     async with writer_of(storage):
@@ -430,12 +462,13 @@ async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_a_checkp
 
 @pytest.mark.real_time
 async def test_a_log_that_commits_keep_ahead_of_starts_over(
-    open_storage: Open, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    opening: OpenParts, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, checkpoints: list[float]
 ) -> None:
     monkeypatch.setattr(log, "LONG_LOG_FRAMES", 8)
     monkeypatch.setattr(log, "CHECKPOINT_BYTES", MIB)
-    storage = open_storage()
-    checkpoint = storage._database.checkpoint
+    opened = opening()
+    storage = opened.storage
+    checkpoint = opened.database.checkpoint
     calls: list[tuple[int, int]] = []
 
     def outrun() -> tuple[int, int]:
@@ -444,14 +477,14 @@ async def test_a_log_that_commits_keep_ahead_of_starts_over(
         calls.append((in_log, done - 1 if not calls else done))
         return calls[-1]
 
-    storage._database.checkpoint = outrun  # type: ignore[method-assign]
+    opened.database.checkpoint = outrun  # type: ignore[method-assign]
     outcomes = Outcomes()
     async with writer_of(storage):
         storage.write(state(1, MIB), NEVER, value=bytes(MIB), done=outcomes)
         await outcomes.until(1)
         await wait_all_tasks_blocked()
         mock_clock.jump(SYNC_AFTER)
-        await until(lambda: storage._log.is_long)
+        await until(lambda: checkpoints)
         for number in (2, 3):
             storage.write(state(number), NEVER, done=outcomes)
             await outcomes.until(number)
@@ -462,13 +495,14 @@ async def test_a_log_that_commits_keep_ahead_of_starts_over(
 
 @pytest.mark.real_time
 async def test_a_commit_that_begins_the_log_anew_does_not_hold_up_the_event_loop(
-    open_storage: Open, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    opening: OpenParts, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, checkpoints: list[float]
 ) -> None:
     """SQLite waits for the disk there: it syncs the header, which is new then, and no other time."""
     monkeypatch.setattr(log, "CHECKPOINT_BYTES", 1)
-    open_storage().close()
-    storage = open_storage()
-    loop, commit_one = threading.get_ident(), storage._database.commit
+    opening().storage.close()
+    opened = opening()
+    storage = opened.storage
+    loop, commit_one = threading.get_ident(), opened.database.commit
     began: list[bool] = []  # whether it was on the event loop, of each commit that has begun the log anew
     commits_on_loop = 0
 
@@ -481,7 +515,7 @@ async def test_a_commit_that_begins_the_log_anew_does_not_hold_up_the_event_loop
         if log_header(tmp_path) != before:
             began.append(on_loop)
 
-    storage._database.commit = watched  # type: ignore[method-assign]
+    opened.database.commit = watched  # type: ignore[method-assign]
     outcomes = Outcomes()
     async with writer_of(storage):
         for round_ in range(1, 6):
@@ -491,7 +525,7 @@ async def test_a_commit_that_begins_the_log_anew_does_not_hold_up_the_event_loop
                 await outcomes.until(number)
             await wait_all_tasks_blocked()
             mock_clock.jump(SYNC_AFTER)
-            await until(lambda: storage._log._is_spent)
+            await until(lambda: len(checkpoints) == len(began))
             assert len(began) == round_
     assert not any(began)
     assert commits_on_loop == 5 * 3
@@ -514,12 +548,13 @@ async def test_what_waits_is_bounded_in_bytes_too(open_storage: Open, monkeypatc
     assert storage.statistics.busy == 1
 
 
-async def test_a_write_does_not_read_again_what_was_just_read(open_storage: Open) -> None:
-    storage = open_storage()
+async def test_a_write_does_not_read_again_what_was_just_read(opening: OpenParts) -> None:
+    opened = opening()
+    storage = opened.storage
     storage.write(state(1), NEVER)
     await commit(storage)
     read: list[bytes] = []
-    storage._database._reader.set_trace_callback(lambda statement: read.append(statement.encode()))
+    opened.reader.set_trace_callback(lambda statement: read.append(statement.encode()))
     assert storage.read(key(1)) == state(1)
     storage.write(state(1, 1), NEVER, value=b"a")
     assert len(read) == 1
@@ -527,10 +562,11 @@ async def test_a_write_does_not_read_again_what_was_just_read(open_storage: Open
     assert storage.read(key(1)) == state(1, 1)
 
 
-async def test_the_lists_are_read_from_their_indexes(open_storage: Open) -> None:
-    storage = open_storage()
+async def test_the_lists_are_read_from_their_indexes(opening: OpenParts) -> None:
+    opened = opening()
+    storage = opened.storage
     plans: list[str] = []
-    reader = storage._database._reader
+    reader = opened.reader
     asked: list[str] = []
     reader.set_trace_callback(asked.append)
     storage.due(5, 5)

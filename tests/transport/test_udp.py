@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
 import sys
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -17,8 +19,10 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport import packet_info, shares, udp
 from camomile_trio.transport.packet_info import Departure
+from camomile_trio.transport.sockaddr import SocketAddress, from_sockaddr, to_sockaddr
+from camomile_trio.transport.stream import DEFAULT_LIMITS
 from camomile_trio.transport.udp import UdpTransport, open_udp
-from tests.transport.peers import ANY_PORT, Recorder, World, open_world
+from tests.transport.peers import ANY_PORT, Peer, Recorder, World, open_world
 
 pytestmark = pytest.mark.real_time
 
@@ -73,17 +77,18 @@ async def test_other_troubles_with_a_port_are_not_tried_again(monkeypatch: pytes
     assert len(taken) == 1
 
 
-def _fail_tcp(monkeypatch: pytest.MonkeyPatch, *, times: int, error: int) -> list[Endpoint]:
-    bound = udp._bound
-    taken: list[Endpoint] = []
+def _fail_tcp(monkeypatch: pytest.MonkeyPatch, *, times: int, error: int) -> list[object]:
+    """The addresses at which so many TCP sockets could not be bound."""
+    taken: list[object] = []
 
-    def bound_unless_taken(kind: socket.SocketKind, listen: Endpoint) -> socket.socket:
-        if kind == socket.SOCK_STREAM and len(taken) < times:
-            taken.append(listen)
-            raise OSError(error, "as the test wants it")
-        return bound(kind, listen)
+    class Socket(socket.socket):
+        def bind(self, address: Any) -> None:
+            if self.type == socket.SOCK_STREAM and len(taken) < times:
+                taken.append(address)
+                raise OSError(error, "as the test wants it")
+            super().bind(address)
 
-    monkeypatch.setattr(udp, "_bound", bound_unless_taken)
+    monkeypatch.setattr(socket, "socket", Socket)
     return taken
 
 
@@ -230,11 +235,27 @@ async def test_the_memory_of_addresses_that_were_written_to_is_bounded(
     assert [peer.inbound.datagrams[0][1].host for peer in peers] == ["127.0.0.1", "127.0.0.2", "127.0.0.2"]
 
 
+async def serving(world: World, udp: socket.socket, inbound: Recorder | None = None) -> Peer:
+    """A transport with a UDP socket of the test's, on loopback; it ends with the world."""
+    udp.setblocking(False)
+    udp.bind(("127.0.0.1", 0))
+    transport = UdpTransport(udp, socket.create_server(("127.0.0.1", 0)), DEFAULT_LIMITS)
+    world.stack.callback(transport.close)
+    peer = Peer(transport, inbound or Recorder(), trio.CancelScope(), contextlib.AsyncExitStack())
+
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+        with peer.serving:
+            await transport.serve(peer.inbound, task_status=task_status)
+
+    await world.nursery.start(serve)
+    return peer
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for what other systems report by themselves")
 async def test_a_report_that_nobody_listens_does_not_end_receiving(world: World) -> None:
-    alice, bob = await world.join(), await world.join()
-    assert isinstance(alice.transport, UdpTransport)
-    alice.transport._udp.setsockopt(socket.IPPROTO_IP, _RECEIVE_ERRORS, 1)
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.setsockopt(socket.IPPROTO_IP, _RECEIVE_ERRORS, 1)
+    alice, bob = await serving(world, udp), await world.join()
     alice.transport.send(b"hello?", Endpoint.parse("127.0.0.1:1"))
     while not alice.transport.statistics.send_errors:
         await trio.lowlevel.checkpoint()
@@ -244,48 +265,52 @@ async def test_a_report_that_nobody_listens_does_not_end_receiving(world: World)
 
 
 async def test_a_full_buffer_drops_and_counts(world: World) -> None:
-    class Full:
-        family = socket.AF_INET
-
-        def sendto(self, _datagram: bytes, _address: object) -> int:
+    class Full(socket.socket):
+        def sendto(self, *_arguments: Any) -> int:
             raise BlockingIOError
 
-    alice, bob = await world.join(), await world.join()
-    assert isinstance(alice.transport, UdpTransport)
-    real = alice.transport._udp
-    alice.transport._udp = Full()  # type: ignore[assignment]
+    alice, bob = await serving(world, Full(socket.AF_INET, socket.SOCK_DGRAM)), await world.join()
     assert not alice.send(b"no room", bob)
-    alice.transport._udp = real
     assert (alice.transport.statistics.dropped_out, alice.transport.statistics.send_errors) == (1, 0)
 
 
-async def test_a_broken_socket_is_not_hidden(world: World) -> None:
-    class Broken:
-        def recvfrom(self, _size: int) -> tuple[bytes, object]:
+async def test_a_broken_socket_is_not_hidden() -> None:
+    class Broken(socket.socket):
+        def recvfrom(self, *_arguments: Any) -> tuple[bytes, Any]:
             raise OSError(errno.EBADF, "as the test wants it")
 
-    alice = await world.join()
-    assert isinstance(alice.transport, UdpTransport)
-    real = alice.transport._udp
-    alice.transport._udp = Broken()  # type: ignore[assignment]
-    with pytest.raises(OSError, match="as the test wants it"):
-        alice.transport._drain(alice.inbound)
-    alice.transport._udp = real
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="as the test wants it"), flatten_subgroups=True):
+        async with open_world("udp") as world:
+            alice, bob = await serving(world, Broken(socket.AF_INET, socket.SOCK_DGRAM)), await world.join()
+            bob.send(b"hello", alice)
+            await trio.sleep_forever()
 
 
 async def test_the_memory_of_addresses_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was forgotten is looked up again, and one that was not is remembered."""
     monkeypatch.setattr(udp, "_MAX_ADDRESSES", 3)
+    sent_to: list[Endpoint] = []
+    heard_from: list[Endpoint] = []
+
+    def noted_to(to: Endpoint, family: socket.AddressFamily) -> tuple[str, int] | None:
+        sent_to.append(to)
+        return to_sockaddr(to, family)
+
+    def noted_from(address: SocketAddress) -> Endpoint:
+        heard_from.append(from_sockaddr(address))
+        return heard_from[-1]
+
     alice = await world.join()
-    assert isinstance(alice.transport, UdpTransport)
     peers = [await world.join() for _ in range(8)]
-    for peer in peers:
+    monkeypatch.setattr(udp, "to_sockaddr", noted_to)
+    monkeypatch.setattr(udp, "from_sockaddr", noted_from)
+    for peer in (*peers, peers[-1], peers[0]):
         peer.send(b"hello", alice)
         alice.send(b"hello", peer)
-        await peer.inbound.until(datagrams=1)
-    await alice.inbound.until(datagrams=8)
+        await alice.inbound.until(datagrams=len(alice.inbound.datagrams) + 1)
     assert {source for _datagram, source in alice.inbound.datagrams} == {peer.endpoint for peer in peers}
-    assert len(alice.transport._sources) <= 3
-    assert len(alice.transport._sockaddrs) <= 3
+    for looked_up in (sent_to, heard_from):
+        assert [looked_up.count(peer.endpoint) for peer in peers] == [2, 1, 1, 1, 1, 1, 1, 1]
 
 
 async def test_a_flood_is_dropped_unseen_once_it_has_spent_its_share_and_others_come_through(
@@ -296,28 +321,29 @@ async def test_a_flood_is_dropped_unseen_once_it_has_spent_its_share_and_others_
     held_back: list[list[bytes]] = []
     processor = 0.0
 
-    class Flooded:
-        def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+    class Flooded(socket.socket):
+        def recvfrom(self, *_arguments: Any) -> tuple[bytes, Any]:
             if not arrived:
                 raise BlockingIOError
             return arrived.pop(0)
 
+    turns = 1
+
     def costs_a_millisecond(_datagram: bytes, _source: Endpoint) -> None:
         nonlocal processor
         processor += 0.001
+        # The other tasks have had their turns.
+        assert len(flooded.datagrams) <= 16 * turns
 
     monkeypatch.setattr(time, "thread_time", lambda: processor)
     monkeypatch.setattr(udp, "hold_back", lambda _socket, prefixes: held_back.append(prefixes))
-    alice = await world.join()
-    assert isinstance(alice.transport, UdpTransport)
-    real = alice.transport._udp
-    alice.transport._udp = Flooded()  # type: ignore[assignment]
-    alice.inbound.react = costs_a_millisecond
-    turns = 1
-    while not alice.transport._drain(alice.inbound):
+    flooded = Recorder(react=costs_a_millisecond)
+    alice = await serving(world, Flooded(socket.AF_INET, socket.SOCK_DGRAM), flooded)
+    (await world.join()).send(b"it is readable", alice)
+    while arrived:
+        await trio.lowlevel.checkpoint()
         turns += 1
-        assert len(alice.inbound.datagrams) <= 16 * turns
-    alice.transport._udp = real
+    alice.serving.cancel()
     assert alice.inbound.payloads.count(b"please") == 1
     seen = alice.inbound.payloads.count(b"flood")
     assert 50 <= seen < 500

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Mapping
+from types import FrameType
 
 import betterproto2
 import pytest
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.messages import MAX_CONTACTS
+from camomile_trio.kademlia.messages import MAX_CONTACTS, MAX_RECORDS
 from camomile_trio.wire import shape
 from camomile_trio.wire.codec import decode_untrusted
 from camomile_trio.wire.generated import camomile as schema
@@ -142,29 +144,35 @@ def test_few_unknown_fields_are_room_enough_for_later_versions() -> None:
     ids=["known", "unknown", "empty", "contacts", "nested", "records", "spread"],
 )
 def test_hundreds_of_tiny_fields_cost_little(packet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers_read = 0
-    read_number = shape._Look._varint
+    calls = 0
 
-    def counted(self: shape._Look, at: int, end: int) -> tuple[int, int]:
-        nonlocal numbers_read
-        numbers_read += 1
-        return read_number(self, at, end)
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename == shape.__file__
 
     def not_reached(data: bytes) -> schema.Packet:
         raise AssertionError("the library saw it")
 
-    monkeypatch.setattr(shape._Look, "_varint", counted)
     monkeypatch.setattr(schema.Packet, "parse", not_reached)
-    with pytest.raises(MalformedPacket):
-        decode_untrusted(packet)
-    # A tag and a length or a number for each field.
-    assert numbers_read <= 2 * (MAX_FIELDS + 1)
+    sys.setprofile(count)
+    try:
+        with pytest.raises(MalformedPacket):
+            decode_untrusted(packet)
+    finally:
+        sys.setprofile(None)
+    # For each field its tag, its content, perhaps a number in that, and the message in it.
+    assert 0 < calls <= 4 * (MAX_FIELDS + 1)
 
 
 def test_fields_are_counted_over_all_messages_together() -> None:
-    node = in_field(1, in_field(1, b"n" * 32) + in_field(2, b"\x0a\0\0\1") + b"\x18\xb6\x3f")
-    packet = HEAD + in_field(9, node * 3)
-    enough = 3 + 3 * 4
-    shape._Look(packet, enough).message(0, len(packet), PACKET)
-    with pytest.raises(MalformedPacket, match="too_many_fields"):
-        shape._Look(packet, enough - 1).message(0, len(packet), PACKET)
+    """All that a packet may have at most, at each level, and then unknown fields, of which there are few."""
+    node = in_field(1, in_field(1, b"") + in_field(2, b"") + b"\x18\x01")
+    nodes = node * MAX_CONTACTS + in_field(10, b"") + in_field(11, b"") + in_field(12, b"")
+    value = in_field(1, b"") + in_field(2, b"") + in_field(3, nodes) + in_field(10, b"") * MAX_RECORDS
+    value += b"\x58\x01" + in_field(12, b"")
+    packet = HEAD + in_field(6, value) + b"\x50\x01" + in_field(11, b"") + in_field(12, b"") + b"\x68\x01"
+    packet += in_field(14, b"")
+    fields = 2 + (1 + 5 + MAX_RECORDS) + (4 * MAX_CONTACTS + 3) + 5
+    check_shape(packet + b"\x78\x01" * (MAX_FIELDS - fields))
+    assert MAX_FIELDS - fields < MAX_UNKNOWN
+    assert refused(packet + b"\x78\x01" * (MAX_FIELDS - fields + 1)) == "too_many_fields"
