@@ -108,11 +108,6 @@ class Node:
         return self._core.config
 
     @property
-    def core(self) -> Core:
-        """Its parts, for whoever judges a simulation. No part of the public interface: all of it may change."""
-        return self._core
-
-    @property
     def events(self) -> Events:
         return self._core.events
 
