@@ -39,7 +39,7 @@ NOT_BUILT_YET = frozenset({"holding", "operations", "upkeep"})
 # Rooms that may not see all that is to their left. The package itself, "", is its public API, which no room imports.
 MAY_SEE = {
     "": frozenset({"errors", "kademlia", "config", "node"}),
-    "transport": frozenset({"errors", "alarm", "accepting", "kademlia.contacts"}),
+    "transport": frozenset({"errors", "alarm", "accepting", "kademlia.contacts", "kademlia.networks"}),
     "peer": frozenset({"errors", "kademlia", "config", "identity", "wire"}),
     "holding": frozenset({"errors", "alarm", "kademlia", "config", "identity", "storage"}),
     "http": frozenset(

@@ -111,17 +111,6 @@ def is_sensible(endpoint: Endpoint, *, told_by: Endpoint | None = None) -> bool:
     return told_by is None or _NOWHERE < _scope(told_by.ip) <= scope
 
 
-def source_network(ip: bytes) -> bytes:
-    """Of whom the address is: its /24 (IPv4) or /48 (IPv6), as 7 bytes; empty if it is not a public address.
-
-    So much is easily had by one party: a subscriber is given a /48 or less, and addresses of a /24 seldom belong to
-    many. What is not public, loopback and containers' networks included, is the operator's own.
-    """
-    if _scope(ip) != _PUBLIC:
-        return b""
-    return b"\x04" + ip[:3] + bytes(3) if len(ip) == 4 else b"\x06" + ip[:6]
-
-
 # Scopes, widest last. Whoever is in one scope may tell of addresses in its own and in wider ones.
 _NOWHERE, _LOOPBACK, _PRIVATE, _PUBLIC = -1, 0, 1, 2
 

@@ -14,6 +14,8 @@ _SIX_TO_FOUR = bytes.fromhex("2002")  # 2002::/16, RFC 3056
 _TEREDO = bytes.fromhex("20010000")  # 2001::/32, RFC 4380
 _LOOPBACK_6 = bytes(15) + b"\x01"
 
+LONGEST_NETWORK = 8  # bytes
+
 
 @functools.lru_cache(maxsize=4096)
 def source_network(ip: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature, KeyPair, sign_pong
 from camomile_trio.kademlia import registers
-from camomile_trio.kademlia.contacts import Contact, source_network
+from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import (
     Durability,
@@ -29,6 +29,7 @@ from camomile_trio.kademlia.messages import (
     StoreStatus,
     Value,
 )
+from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.classic import is_for_classic
 from camomile_trio.node.confirmations import Confirmations

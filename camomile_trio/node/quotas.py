@@ -3,7 +3,7 @@
 Rules of this file: it judges one record that would be stored, and writes nothing; what is held is counted by the
 storage (`storage/accounts.py`). Nobody may hold more than what is left for all others: one alone gets half of the
 store, and less as others come, but always a small share (dynamic thresholds; Choudhury and Hahne, IEEE/ACM ToN 1998).
-This node's own publisher has no quota, nor have addresses that are not public. Another holder brings everybody's
+This node's own publisher has no quota, nor has loopback. Another holder brings everybody's
 records, in any order, and they were judged where they were published: what it replicates meets fixed and generous
 bounds, which only keep a part of the store out of its reach, should it be pretending. Source: docs/protocol.md, Quotas.
 """
@@ -36,7 +36,7 @@ _REASONS = {
 class Bringer:
     """Who brings a record."""
 
-    network: bytes = b""  # its source network, empty if its address is not public
+    network: bytes = b""  # its source network, empty for loopback
     is_fellow_holder: bool = False  # it replicates, and this node knows it as another of the key's holders
 
     @property
@@ -71,12 +71,12 @@ class Quotas:
             return ""
         register = after.register(record.publisher)
         network = register.brought_by if register is not None else b""
-        judged = {of_publisher(record.publisher), Sort.UNSEEN_OF_PUBLISHER.value + record.publisher}
+        judged = [of_publisher(record.publisher), Sort.UNSEEN_OF_PUBLISHER.value + record.publisher]
         if network:
-            judged |= {network, Sort.UNSEEN_OF_NETWORK.value + network[1:]}
+            judged += [network, Sort.UNSEEN_OF_NETWORK.value + network[1:]]
         was, now = charges(before), charges(after)
-        for account in sorted(judged & now.keys()):
-            growth = now[account] - was.get(account, 0)
+        for account in judged:
+            growth = now.get(account, 0) - was.get(account, 0)
             if growth > 0 and self._storage.held(account) + growth > self._limit(account, growth, bringer):
                 return _REASONS[Sort(account[:1])]
         return ""

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable
 
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.networks import LONGEST_NETWORK
 from camomile_trio.kademlia.records import ROW_BYTES, Record
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.storage.group import Write
@@ -24,9 +25,9 @@ assert _REGISTER.size == REGISTER_BYTES
 
 KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool, bytes, bytes | None]
 StateRow = tuple[int | None, bytes, int, int, bytes]
-# Who brought a register; nobody is all zeros, and a key of which nobody brought any has an empty column.
-_BROUGHT_BYTES = 8
-_NOBODY = bytes(_BROUGHT_BYTES)
+# Who brought a register: the length of an account's name, and the name. The length is 0 for nobody, and a key of which
+# nobody brought any has an empty column.
+_BROUGHT_BYTES = 1 + 1 + LONGEST_NETWORK
 
 
 def pack_registers(registers: Iterable[Register]) -> bytes:
@@ -41,7 +42,9 @@ def pack_registers(registers: Iterable[Register]) -> bytes:
 def pack_brought(registers: tuple[Register, ...]) -> bytes:
     """Who brought each of the registers."""
     brought = [register.brought_by for register in registers]
-    return b"".join([each or _NOBODY for each in brought]) if any(brought) else b""
+    if not any(brought):
+        return b""
+    return b"".join([bytes((len(each),)) + each.ljust(_BROUGHT_BYTES - 1, b"\0") for each in brought])
 
 
 def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Register, ...]:
@@ -49,7 +52,7 @@ def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Regist
     if len(packed) % REGISTER_BYTES:
         raise ValueError(f"{len(packed)} bytes are no row of registers")
     count = len(packed) // REGISTER_BYTES
-    brought_by = brought_by or _NOBODY * count
+    brought_by = brought_by or bytes(_BROUGHT_BYTES * count)
     if len(brought_by) != _BROUGHT_BYTES * count:
         raise ValueError(f"{len(brought_by)} bytes are not who brought {count} registers")
     bringers = (brought_by[start : start + _BROUGHT_BYTES] for start in range(0, len(brought_by), _BROUGHT_BYTES))
@@ -59,7 +62,7 @@ def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Regist
             remembered_until,
             None if ended_at < 0 else ended_at,
             had_lease=had_lease,
-            brought_by=b"" if bringer == _NOBODY else bringer,
+            brought_by=bringer[1 : 1 + bringer[0]],
         )
         for (row, remembered_until, ended_at, had_lease), bringer in zip(
             _REGISTER.iter_unpack(packed), bringers, strict=True

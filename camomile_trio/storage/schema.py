@@ -43,7 +43,7 @@ _TABLES = (
         due INTEGER NOT NULL,
         renew INTEGER NOT NULL,
         evictable INTEGER NOT NULL,
-        brought_by BLOB NOT NULL,         -- 8 bytes for each register, or none at all, see rows.py
+        brought_by BLOB NOT NULL,         -- 10 bytes for each register, or none at all, see rows.py
         value BLOB                        -- a short one; a longer one is in contents
     ) WITHOUT ROWID""",
     "CREATE INDEX keys_due ON keys (due, key) WHERE due > 0",

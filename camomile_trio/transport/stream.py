@@ -18,7 +18,8 @@ import trio
 
 from camomile_trio.accepting import accept
 from camomile_trio.errors import ConfigError
-from camomile_trio.kademlia.contacts import Endpoint, source_network
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.networks import source_network
 from camomile_trio.transport.base import Inbound, TransportStatistics
 from camomile_trio.transport.sockaddr import from_sockaddr
 
@@ -49,7 +50,7 @@ class StreamLimits:
     # Connections from one ip (one /64 of IPv6), and exchanges at once with one peer. Small: nodes that share an address
     # are in each other's way. Large: one peer can take all places.
     per_peer: int = attrs.field(default=8)
-    # Inbound connections from one public source network, a /24 of IPv4 or a /48 of IPv6. Small: nodes of one data
+    # Inbound connections from one source network (kademlia/networks.py). Small: nodes of one data
     # centre are in each other's way. As large as `total`: one network can take all places.
     per_network: int = attrs.field(default=32)
     # Inbound connections in all.
@@ -115,7 +116,7 @@ class _Connection:
     source: Endpoint
     limits: StreamLimits
     peer: bytes  # what counts as one address
-    network: bytes  # its source network; empty if it is not a public one
+    network: bytes  # its source network; empty for loopback
     idle_since: float | None = None  # set while it waits for a further message
     # The time until which the bytes so far keep the least rate; no end while the message waits for this node.
     _kept_until: float = math.inf

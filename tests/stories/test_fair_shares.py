@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
@@ -64,16 +65,20 @@ async def test_a_stranger_fills_his_share_and_no_more(autojump_clock: trio.testi
         nursery.cancel_scope.cancel()
 
 
-async def test_one_machine_and_containers_know_no_source_networks(autojump_clock: trio.testing.MockClock) -> None:
-    """Each node has a publisher of its own here, and all are on private addresses."""
+@pytest.mark.parametrize(("place", "counts_for_networks"), [("127.0.0", False), ("10.0.0", True)])
+async def test_six_publishers_on_private_addresses_share_a_store_and_loopback_is_no_source_network(
+    place: str, counts_for_networks: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each node has a publisher of its own here. A private address is a source network by itself."""
     network = MemoryNetwork(seed=4)
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
         cluster = Cluster(nursery, network, CONFIG, seed=4)
         for number in range(6):
-            await cluster.start(publisher=KeyPair.new(random.Random(number)))
+            endpoint = Endpoint.parse(f"{place}.{number + 1}:8118")
+            await cluster.start(endpoint=endpoint, publisher=KeyPair.new(random.Random(number)))
         stored, _ = await put_until_refused(cluster.nodes)
         # Six that want the same get six sevenths of it together.
         assert stored * (1000 + 396) > 0.8 * 128 * 1024
-        assert cluster[0].statistics().gauges["largest_network_bytes", ()] == 0
+        assert (cluster[0].statistics().gauges["largest_network_bytes", ()] > 0) == counts_for_networks
         nursery.cancel_scope.cancel()
