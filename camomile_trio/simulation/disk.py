@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 
 import attrs
 import trio
 
-from camomile_trio.alarm import Alarm
 from camomile_trio.errors import ConfigError, DataDirectoryInUse, DiskFull, StorageError
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.storage.accounts import Account, Sort
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.entries import Entries, Entry
+from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.tally import (
     MAX_CONTACTS,
@@ -205,32 +203,27 @@ class Medium:
         return trio.current_time() + (SYNC_WITHIN if self.is_in_use else WRITE_BACK_WITHIN)
 
 
-@attrs.define(eq=False)
-class SimulatedStorage:
-    """A `Storage`. Made by `SimulatedDisk.open`."""
+class SimulatedStorage(MemoryStorage):
+    """One life on a disk: what is read is read as in memory, and what is written has to be committed.
 
-    _medium: Medium
-    _statistics: StorageStatistics = attrs.field(init=False, factory=StorageStatistics)
-    # What was handed over and not committed: what still gathers, and before it what is being committed.
-    _filling: Changes | None = attrs.field(init=False, default=None)
-    _committing: Changes | None = attrs.field(init=False, default=None)
-    _alarm: Alarm = attrs.field(init=False, factory=Alarm)
-    _commit_failure: str = attrs.field(init=False, default="")
-    _is_closed: bool = attrs.field(init=False, default=False)
-    _is_cut_off: bool = attrs.field(init=False, default=False)
+    Made by `SimulatedDisk.open`.
+    """
+
+    def __init__(self, medium: Medium) -> None:
+        super().__init__(max_bytes=medium.max_bytes)
+        self._entries = medium.entries
+        self._medium = medium
+        # What was handed over and not committed: what still gathers, and before it what is being committed.
+        self._filling: Changes | None = None
+        self._committing: Changes | None = None
+        self._commit_failure = ""
+        self._is_cut_off = False
 
     @property
     def statistics(self) -> StorageStatistics:
-        entries = self._medium.entries
         waiting = (self._filling, self._committing)
-        return attrs.evolve(
-            self._statistics,
-            keys=len(entries),
-            values=entries.values,
-            bytes=entries.bytes,
-            max_bytes=self._medium.max_bytes,
-            pending=sum(changes.count for changes in waiting if changes is not None),
-        )
+        pending = sum(changes.count for changes in waiting if changes is not None)
+        return attrs.evolve(super().statistics, pending=pending)
 
     @property
     def durability(self) -> Durability:
@@ -246,21 +239,6 @@ class SimulatedStorage:
         # SQLite's storage tries again by itself; here a look at the faults says how that would end.
         return self._commit_failure if faults.fails_writes or faults.is_full else ""
 
-    def read(self, key: Key) -> KeyState | None:
-        entry = self._readable().get(key)
-        return None if entry is None else entry.state
-
-    def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
-        found = map(self._readable().get, keys)
-        return {key: entry.state for key, entry in zip(keys, found, strict=True) if entry is not None}
-
-    def value(self, key: Key) -> bytes | None:
-        entry = self._readable().get(key)
-        return None if entry is None else entry.value
-
-    async def fetch(self, key: Key) -> bytes | None:
-        return self.value(key)
-
     def write(
         self,
         state: KeyState,
@@ -271,7 +249,8 @@ class SimulatedStorage:
         evictable: bool = False,
         done: Done | None = None,
     ) -> None:
-        entries = self._readable()
+        self._check_open()
+        entries = self._entries
         entry = entries.get(state.key)
         check_value(None if entry is None else entry.state, state, value)
         if self._filling is not None and not self._filling.has_room(value):
@@ -281,7 +260,7 @@ class SimulatedStorage:
         if growth > 0 and entries.bytes + growth > self._medium.max_bytes and not even_if_full:
             self._statistics.refused += 1
             raise full(self._medium.max_bytes)
-        changes = self._hand_over()
+        changes = self._hand_over_to_commit()
         changes.value_bytes += len(value or b"")
         if value is None and entry is not None and state.size is not None:
             value = entry.value
@@ -290,48 +269,21 @@ class SimulatedStorage:
             changes.dones.append(done)
 
     def remove(self, key: Key) -> None:
-        entries = self._readable()
-        if entries.get(key) is not None:
-            self._hand_over().replace(entries, key, None)
+        self._check_open()
+        if self._entries.get(key) is not None:
+            self._hand_over_to_commit().replace(self._entries, key, None)
 
     def confirm(self) -> Durability:
-        self._check_open()
+        self._check_alive()
         return self.durability
 
-    def keys(self, after: Key | None, limit: int) -> list[Key]:
-        return self._readable().keys(after, limit)
-
-    def due(self, now: int, limit: int) -> list[Key]:
-        return self._readable().due(now, limit)
-
-    def renewable(self, now: int, limit: int) -> list[Key]:
-        return self._readable().renewable(now, limit)
-
-    def evictable(self, limit: int) -> list[Key]:
-        return self._readable().evictable(limit)
-
-    def held(self, account: Account) -> int:
-        return self._readable().accounts.get(account, 0)
-
-    def largest(self, sort: Sort) -> int:
-        return self._readable().largest(sort)
-
-    def next_due(self) -> int | None:
-        return self._readable().next_due()
-
-    def contacts(self) -> list[Contact]:
-        return list(self._readable().contacts)
-
     def save_contacts(self, contacts: list[Contact]) -> None:
-        self._check_open()
-        self._hand_over().set_contacts(self._medium.entries, contacts[:MAX_CONTACTS])
-
-    def note(self, name: str) -> int:
-        return self._readable().notes.get(name, 0)
+        self._check_alive()
+        self._hand_over_to_commit().set_contacts(self._entries, contacts[:MAX_CONTACTS])
 
     def set_note(self, name: str, number: int) -> None:
-        self._check_open()
-        self._hand_over().set_note(self._medium.entries, name, number)
+        self._check_alive()
+        self._hand_over_to_commit().set_note(self._entries, name, number)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -360,13 +312,13 @@ class SimulatedStorage:
         """For the disk alone: the process is gone. `makes_commit`: a commit that was under way is still made."""
         self._is_cut_off = True
         if self._filling is not None:
-            self._filling.take_back(self._medium.entries)
+            self._filling.take_back(self._entries)
         if self._committing is not None and not (makes_commit and self._medium.commit(self._committing) is None):
-            self._committing.take_back(self._medium.entries)
+            self._committing.take_back(self._entries)
         self._filling = self._committing = None
         self._medium.end_use(in_good_order=False)
 
-    def _hand_over(self) -> Changes:
+    def _hand_over_to_commit(self) -> Changes:
         """What the change that is about to be made belongs to."""
         if self._filling is None:
             self._filling = Changes()
@@ -396,8 +348,8 @@ class SimulatedStorage:
     def _fail(self, changes: Changes, error: StorageError) -> None:
         """Later writes build on earlier ones, so what has gathered meanwhile goes as well."""
         later, self._filling = self._filling or Changes(), None
-        later.take_back(self._medium.entries)
-        changes.take_back(self._medium.entries)
+        later.take_back(self._entries)
+        changes.take_back(self._entries)
         self._commit_failure = str(error)
         self._statistics.failures += 1
         self._tell(changes, error)
@@ -411,13 +363,12 @@ class SimulatedStorage:
                 return
             done(outcome)
 
-    def _readable(self) -> Entries:
-        self._check_open()
+    def _check_open(self) -> None:
+        self._check_alive()
         if self._medium.faults.fails_reads:
             raise unreadable()
-        return self._medium.entries
 
-    def _check_open(self) -> None:
+    def _check_alive(self) -> None:
         if self._is_cut_off:
             raise StorageError("the storage is gone: its node has crashed")
         if self._is_closed:
