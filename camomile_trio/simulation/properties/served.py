@@ -66,6 +66,8 @@ class Served:
         except MalformedPacket:
             return
         if isinstance(packet.message, FindValue):
+            if packet.version == 0:
+                return  # from a classic node, which is told nothing of leases
             self._asked[packet.session] = packet.message.key
             if len(self._asked) > MOST_ASKED:
                 del self._asked[next(iter(self._asked))]

@@ -18,6 +18,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.holdings import Holdings, Served
 from camomile_trio.node.node import Node
 from camomile_trio.node.results import Found
+from camomile_trio.simulation.classic_peer import open_classic_peers
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.served import Forgotten, LeaseEnds, RightBytes, forgotten_bound
 from camomile_trio.simulation.world import World
@@ -174,6 +175,16 @@ def test_a_copy_that_a_classic_node_stored_has_an_end_of_its_own_where_there_are
             await machine.ask(get)
 
     assert broken_rules(run_world(story, LeaseEnds)) == ([] if has_strangers else [LeaseEnds.name])
+
+
+def test_a_classic_node_is_told_nothing_of_leases_which_is_no_fault() -> None:
+    async def story(world: World, machines: list[Machine]) -> None:
+        world.has_strangers = True
+        key = await put(world)
+        async with open_classic_peers(world.network, 1, first="10.200.0.1:8118", seed=1) as (peer,):
+            assert await peer.find_value(world.holders(key)[0].endpoint, key) == b"a plum"
+
+    assert not broken_rules(run_world(story, LeaseEnds))
 
 
 # Right bytes ---------------------------------------------------------------------------------------------------------
