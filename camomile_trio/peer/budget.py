@@ -74,6 +74,10 @@ class SharedBudget:
         self._each_network = each_network
         self._networks: OrderedDict[bytes, Bucket] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many source networks are remembered."""
+        return len(self._networks)
+
     def take(self, network: bytes, now: float) -> bool:
         """Whether both had a token; neither has lost one otherwise."""
         if not network:

@@ -184,6 +184,14 @@ class Initiator:
         del self._hellos[untrusted.asked]
         return Introduced(public, source)
 
+    def counts(self) -> dict[str, int]:
+        """How full its tables are, which all have a bound."""
+        return {
+            "handshakes": len(self._to),  # begun here, and not answered
+            "initiations": len(self._by_index),  # of these handshakes; a cookie adds one
+            "hellos": len(self._hellos),
+        }
+
     def end_other_keys(self, accepted: frozenset[bytes], now: float) -> None:
         """Give up what was begun under no network key of these."""
         for started in list(self._to.values()):

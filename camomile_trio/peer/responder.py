@@ -24,6 +24,7 @@ from camomile_trio.peer.handshake import (
     cookie_for,
     is_for,
     is_under,
+    keyed_hash,
     mac2_of,
     read_initiation,
     write_cookie_reply,
@@ -40,6 +41,7 @@ from camomile_trio.peer.packets import (
     room_for_answer,
 )
 from camomile_trio.peer.session import Session
+from camomile_trio.peer.suite import KEY_BYTES
 from camomile_trio.peer.table import Peer, SessionTable
 
 COOKIE_LIFE: Final = 120.0  # seconds until the secret behind the cookies changes; the one before is good for as long
@@ -58,6 +60,39 @@ class _Answered:
     repeated: int = 0
 
 
+@attrs.frozen(repr=False)
+class CookieSecrets:
+    """The secrets behind a node's cookies, each derived from one random key and the secret's generation.
+
+    Generations count from 1, so 0 stands for no cookie. Nothing in here changes, and the text form shows no key.
+    """
+
+    _key: bytes
+    _begun_at: float  # seconds
+
+    def generation(self, now: float) -> int:
+        """That of the present secret."""
+        return 1 + int((now - self._begun_at) // COOKIE_LIFE)
+
+    def cookie(self, source: Endpoint, generation: int) -> bytes:
+        """The cookie of a source address under the secret of this generation."""
+        return cookie_for(keyed_hash(self._key, generation.to_bytes(8, "big"), KEY_BYTES), source)
+
+    def made_with(self, untrusted: Initiation, source: Endpoint, now: float) -> tuple[bytes, int] | None:
+        """The cookie that an initiation was made with, and its generation.
+
+        NO_COOKIE and 0 if there is no mac2; None if mac2 is wrong, or its cookie too old.
+        """
+        if untrusted.mac2 == NO_COOKIE:
+            return NO_COOKIE, 0
+        present = self.generation(now)
+        for generation in (present, present - 1):
+            cookie = self.cookie(source, generation)
+            if hmac.compare_digest(mac2_of(cookie, untrusted.before_mac2), untrusted.mac2):
+                return cookie, generation
+        return None
+
+
 class Responder:
     """The responses of one node."""
 
@@ -68,9 +103,7 @@ class Responder:
         self._unproven = SharedBudget(rates.unproven, rates.unproven_of_network, now)
         self._proven = SharedBudget(rates.proven, rates.proven_of_network, now)
         self._replies = Bucket.full(rates.replies, now)
-        self._secrets = (local.rng.randbytes(32), local.rng.randbytes(32))  # behind cookies: the present one, the last
-        self._generation = 1  # of the present one
-        self._secret_at = now
+        self._cookies = CookieSecrets(local.rng.randbytes(KEY_BYTES), now)
 
     def on_initiation(self, untrusted: Initiation, size: int, source: Endpoint, now: float) -> Decision:
         local = self._local
@@ -81,9 +114,10 @@ class Responder:
         answered = self._answered.get(where)
         if answered is not None and now < answered.until:
             return self._repeat(answered, now)
-        cookie, generation = self._proven_cookie(untrusted, source, now)
-        if cookie is None:
+        made_with = self._cookies.made_with(untrusted, source, now)
+        if made_with is None:
             return self._send_cookie(network, untrusted, source, now)
+        cookie, generation = made_with
         budget = self._proven if generation else self._unproven
         if not budget.take(source_network(source.ip), now):
             if generation:
@@ -93,7 +127,7 @@ class Responder:
         if noise.rs == local.static.public:
             raise NotForUs("own_key")
         known = self._table.peers.get(noise.rs)
-        if known is not None and not self._is_fresh(known, payload, generation):
+        if known is not None and not self._is_fresh(known, payload, generation, now):
             if generation:
                 raise NotForUs("replayed")
             return self._send_cookie(network, untrusted, source, now)
@@ -157,6 +191,13 @@ class Responder:
         """Repeat no response that was made until now."""
         self._answered.clear()
 
+    def counts(self) -> dict[str, int]:
+        """How full its tables are, which all have a bound."""
+        return {
+            "responses": len(self._answered),  # kept, to be repeated
+            "networks": len(self._unproven) + len(self._proven),  # source networks whose budgets are remembered
+        }
+
     def _repeat(self, answered: _Answered, now: float) -> Decision:
         if not answered.datagram:
             raise NotForUs("being_answered")
@@ -166,20 +207,7 @@ class Responder:
         answered.repeated += 1
         return Reply(answered.datagram, "repeated")
 
-    def _proven_cookie(self, untrusted: Initiation, source: Endpoint, now: float) -> tuple[bytes | None, int]:
-        """The cookie that mac2 was made with, and the generation of its secret.
-
-        NO_COOKIE and 0 if there is no mac2; None if it is wrong, or its cookie old.
-        """
-        if untrusted.mac2 == NO_COOKIE:
-            return NO_COOKIE, 0
-        for age, secret in enumerate(self._present_secrets(now)):
-            cookie = cookie_for(secret, source)
-            if hmac.compare_digest(mac2_of(cookie, untrusted.before_mac2), untrusted.mac2):
-                return cookie, self._generation - age
-        return None, 0
-
-    def _is_fresh(self, peer: Peer, payload: InitiationPayload, generation: int) -> bool:
+    def _is_fresh(self, peer: Peer, payload: InitiationPayload, generation: int, now: float) -> bool:
         """Whether an initiation was made after all that were accepted: its time says so, or its cookie does.
 
         A recorded initiation is good for as long as its cookie. So under one cookie the times of one run have to grow.
@@ -187,26 +215,17 @@ class Responder:
         """
         if not generation:
             return payload.time > peer.last_time
-        for each in [each for each in peer.proven if each[0] < self._generation - 1]:
+        for each in [each for each in peer.proven if each[0] < self._cookies.generation(now) - 1]:
             del peer.proven[each]
         before = peer.proven.get((generation, payload.about.run))
         return len(peer.proven) < MOST_RUNS if before is None else payload.time > before
 
     def _send_cookie(self, network: NetworkKey, untrusted: Initiation, source: Endpoint, now: float) -> Decision:
         self._pay_for_a_reply(now)
-        cookie = cookie_for(self._present_secrets(now)[0], source)
+        cookie = self._cookies.cookie(source, self._cookies.generation(now))
         local = self._local
         reply = write_cookie_reply(network, local.suite, local.static.public, untrusted, cookie, local.rng)
         return Reply(reply.encode(), "cookie")
-
-    def _present_secrets(self, now: float) -> tuple[bytes, bytes]:
-        age = now - self._secret_at
-        if age >= COOKIE_LIFE:
-            # After a long rest the present one is too old to be the last one.
-            last = self._secrets[0] if age < 2 * COOKIE_LIFE else self._local.rng.randbytes(32)
-            self._secrets, self._secret_at = (self._local.rng.randbytes(32), last), now
-            self._generation += 1 if age < 2 * COOKIE_LIFE else 2
-        return self._secrets
 
     def _pay_for_a_reply(self, now: float) -> None:
         if not self._replies.take(now):

@@ -126,6 +126,10 @@ class Sessions:
         self.initiator.end_other_keys(accepted, now)
         self.responder.forget_answers()
 
+    def counts(self) -> dict[str, int]:
+        """How full each table of this node is, by name; all have a bound. What is beyond it is dropped or forgotten."""
+        return {**self.table.counts(), **self.initiator.counts(), **self.responder.counts()}
+
     def _rekey_due(self, peer: Peer, session: Session, now: float) -> bool:
         assert session.confirmed_at is not None
         is_old = (

@@ -199,6 +199,17 @@ class SessionTable:
             if peer.current is None and not peer.is_member:
                 self.remove(peer.public, now)
 
+    def counts(self) -> dict[str, int]:
+        """How full the table is; all of it has a bound."""
+        return {
+            "members": self._members,  # these three are all peers
+            "strangers": len(self._confirmed),
+            "unconfirmed_strangers": len(self._unconfirmed),
+            "sessions": len(self.by_index),
+            "indexes": len(self._indexes),  # of sessions, of initiations under way, and at rest
+            "resting_indexes": len(self._resting),
+        }
+
     def _forget(self, public: bytes | None, now: float) -> None:
         if public is not None:
             self.forgotten += 1

@@ -165,17 +165,22 @@ def two(line: Line, suite: CipherSuite | None = None) -> tuple[Node, Node]:
 
 
 def whole(sessions: Sessions) -> bool:
-    """Whether every session is some peer's, and every index in use, at rest or free, as the table has it."""
-    table = sessions.table
+    """Whether the counts add up: every peer is a member or a stranger, every session is some peer's, and every index is
+    in use or at rest."""
+    table, counts = sessions.table, sessions.counts()
     of_peers = [
         session.own_index
         for peer in table.peers.values()
         for session in (peer.current, peer.unconfirmed, *peer.older)
         if session is not None
     ]
-    in_use = [*of_peers, *sessions.initiator._by_index]
-    at_rest = [index for _, index in table._resting]
-    return sorted(of_peers) == sorted(table.by_index) and sorted(in_use + at_rest) == sorted(table._indexes)
+    members = sum(peer.is_member for peer in table.peers.values())
+    return (
+        sorted(of_peers) == sorted(table.by_index)
+        and counts["members"] == members
+        and counts["strangers"] + counts["unconfirmed_strangers"] == len(table.peers) - members
+        and counts["sessions"] + counts["initiations"] + counts["resting_indexes"] == counts["indexes"]
+    )
 
 
 def met(line: Line, first: Node, second: Node) -> None:

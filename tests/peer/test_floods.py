@@ -183,7 +183,37 @@ def test_responses_that_are_kept_are_bounded(line: Line) -> None:
         line.tick(0.001)
         a.initiate(b)
     line.deliver_all(5000)
-    assert len(b.sessions.responder._answered) == MOST_ANSWERED
+    assert b.sessions.counts()["responses"] == MOST_ANSWERED
+
+
+def test_a_node_says_how_full_each_of_its_tables_is(line: Line) -> None:
+    b = Node(line, b"b", B)
+    member, friend, loner, silent = (Node(line, bytes([number]), f"198.18.{number}.9") for number in range(10, 14))
+    met(line, member, b)
+    assert b.sessions.table.keep(member.public)
+    met(line, friend, b)
+    line.tick(1)
+    met(line, friend, b)  # the session before is kept, too
+    loner.initiate(b)
+    line.deliver(line.flying.pop(0))
+    line.take()  # so it confirms nothing
+    b.initiate(silent)
+    b.initiate(silent)
+    b.sessions.initiator.hello(silent.endpoint, line.now)
+    assert b.sessions.counts() == {
+        "members": 1,
+        "strangers": 1,
+        "unconfirmed_strangers": 1,
+        "sessions": 4,
+        "indexes": 6,
+        "resting_indexes": 1,
+        "handshakes": 1,
+        "initiations": 1,
+        "hellos": 1,
+        "responses": 4,
+        "networks": 3,
+    }
+    assert whole(b.sessions)
 
 
 def test_members_are_bounded_and_one_that_leaves_makes_room(line: Line) -> None:
@@ -230,7 +260,7 @@ def test_networks_that_are_remembered_are_bounded() -> None:
     for number in range(MOST_NETWORKS + 5):
         assert budget.take(b"%d" % number, 0.0)
         assert number == 0 or not budget.take(b"0", 0.0)  # the first is used all the time, and so stays
-    assert len(budget._networks) == MOST_NETWORKS
+    assert len(budget) == MOST_NETWORKS
     assert not budget.take(b"%d" % MOST_NETWORKS, 0.0)
 
 

@@ -12,7 +12,6 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, Opened, Reply
 from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.initiator import MOST_HELLOS, MOST_INITIATING
-from camomile_trio.peer.responder import COOKIE_LIFE
 from camomile_trio.peer.table import MOST_RESTING
 from tests.peer.nodes import NETWORK, A, B, C, Flying, Line, Node, met, two, whole
 
@@ -47,7 +46,7 @@ def test_hellos_under_way_are_bounded(line: Line) -> None:
     a, b = two(line)
     for _ in range(MOST_HELLOS + 5):
         a.sessions.initiator.hello(b.endpoint, line.now)
-    assert len(a.sessions.initiator._hellos) == MOST_HELLOS
+    assert a.sessions.counts()["hellos"] == MOST_HELLOS
 
 
 def network(letter: bytes, network_id: bytes = NETWORK) -> NetworkKey:
@@ -156,7 +155,7 @@ def test_indexes_at_rest_are_bounded(line: Line) -> None:
     for number in range(MOST_RESTING + 10):
         table.rest(number.to_bytes(4, "big"), line.now)
     table.new_index(line.now)
-    assert len(table._resting) == MOST_RESTING
+    assert table.counts()["resting_indexes"] == MOST_RESTING
 
 
 def test_two_runs_of_one_key_that_alternate_are_a_copied_data_directory(line: Line) -> None:
@@ -192,17 +191,5 @@ def test_initiations_under_way_are_bounded(line: Line) -> None:
         a.sessions.initiator.initiate(
             b.public, Endpoint.of(bytes([10, 0, number // 256, number % 256]), 1), b"", line.now, line.wall_ms
         )
-    assert len(a.sessions.initiator._by_index) == len(a.sessions.initiator._to) == MOST_INITIATING
-
-
-def test_a_cookie_is_good_for_two_lives_of_its_secret_at_most(line: Line) -> None:
-    _, b = two(line)
-    responder = b.sessions.responder
-    first = responder._present_secrets(line.now)[0]
-    line.tick(COOKIE_LIFE)
-    assert responder._present_secrets(line.now)[1] == first
-    line.tick(COOKIE_LIFE)
-    assert first not in responder._present_secrets(line.now)
-    second = responder._present_secrets(line.now)[0]
-    line.tick(10 * COOKIE_LIFE)
-    assert second not in responder._present_secrets(line.now)
+    counts = a.sessions.counts()
+    assert counts["initiations"] == counts["handshakes"] == MOST_INITIATING

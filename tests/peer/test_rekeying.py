@@ -5,8 +5,11 @@ Rules of this file: one story a test; time moves when the test moves it.
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from camomile_trio.kademlia.ids import ID_BYTES, NodeId
 from camomile_trio.peer.decisions import Dropped, Opened
 from camomile_trio.peer.packets import (
     SEALED,
@@ -14,6 +17,7 @@ from camomile_trio.peer.packets import (
 )
 from camomile_trio.peer.session import MOST_PACKETS, REKEY_AFTER_PACKETS
 from camomile_trio.peer.sessions import REKEY_AFTER
+from camomile_trio.peer.table import SessionTable
 from tests.peer.nodes import Handled, Line, Node, met, two
 
 
@@ -135,18 +139,16 @@ def test_sessions_of_one_peer_are_bounded(line: Line) -> None:
         assert len(node.sessions.table.peers[other.public].older) == 2
 
 
-def test_an_index_is_not_used_again_for_three_minutes(line: Line) -> None:
-    a, _ = two(line)
-    table = a.sessions.table
+def test_an_index_is_not_used_again_for_three_minutes() -> None:
     indexes = [b"1111", b"1111", b"2222", b"1111", b"2222", b"3333", b"1111"]
 
-    class Scripted:
-        def randbytes(self, count: int) -> bytes:
+    class Scripted(random.Random):
+        def randbytes(self, n: int) -> bytes:
             return indexes.pop(0)
 
-    table._rng = Scripted()  # type: ignore[assignment]
-    assert table.new_index(line.now) == b"1111"
-    assert table.new_index(line.now) == b"2222"
-    table.rest(b"1111", line.now)
-    assert table.new_index(line.now + 179.9) == b"3333"
-    assert table.new_index(line.now + 180.1) == b"1111"
+    table = SessionTable(NodeId(bytes(ID_BYTES)), 64, Scripted())
+    assert table.new_index(0.0) == b"1111"
+    assert table.new_index(0.0) == b"2222"
+    table.rest(b"1111", 0.0)
+    assert table.new_index(179.9) == b"3333"
+    assert table.new_index(180.1) == b"1111"

@@ -11,11 +11,12 @@ import pytest
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.decisions import Dropped, Opened, Reply, Responded
-from camomile_trio.peer.handshake import cookie_for, mac2_of, write_cookie_reply, write_initiation
+from camomile_trio.peer.handshake import mac2_of, read_cookie_reply, write_cookie_reply, write_initiation
 from camomile_trio.peer.initiator import MOST_COOKIES, MOST_FAILURES
 from camomile_trio.peer.packets import (
     INITIATION,
     RESPONSE,
+    CookieReply,
     Initiation,
     InitiationPayload,
     Response,
@@ -24,7 +25,8 @@ from camomile_trio.peer.packets import (
 from camomile_trio.peer.responder import COOKIE_LIFE, MOST_RUNS, REPEATED_FOR
 from camomile_trio.peer.session import WINDOW
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
-from tests.peer.nodes import A, B, C, Flying, Line, Node, met, two
+from camomile_trio.peer.table import INDEX_RESTS
+from tests.peer.nodes import OPEN, A, B, C, Flying, Line, Node, met, two, whole
 from tests.peer.test_noise import flipped
 from tests.peer.toy_suite import ToySuite
 
@@ -51,11 +53,12 @@ def test_a_recorded_initiation_cannot_be_given_the_cookie_of_another_address(lin
     b.handled.clear()
     reply = b.sessions.on_datagram(recorded, thief.endpoint, line.now, line.wall_ms)
     assert isinstance(reply, Reply)
-    for secret in b.sessions.responder._secrets:
-        initiation = Initiation.decode_untrusted(unframe_untrusted(recorded)[1])
-        cookie = cookie_for(secret, thief.endpoint)
-        forged = attrs.evolve(initiation, mac2=mac2_of(cookie, initiation.before_mac2)).encode()
-        assert b.sessions.on_datagram(forged, thief.endpoint, line.now, line.wall_ms) == Dropped("wrong_tag")
+    initiation = Initiation.decode_untrusted(unframe_untrusted(recorded)[1])
+    cookie = read_cookie_reply(
+        OPEN, b.suite, b.public, initiation.mac1, CookieReply.decode_untrusted(unframe_untrusted(reply.datagram)[1])
+    )
+    forged = attrs.evolve(initiation, mac2=mac2_of(cookie, initiation.before_mac2)).encode()
+    assert b.sessions.on_datagram(forged, thief.endpoint, line.now, line.wall_ms) == Dropped("wrong_tag")
     assert not b.handled
 
 
@@ -248,21 +251,26 @@ def test_forged_responses_use_an_initiation_up_only_with_a_right_mac1(line: Line
 
 
 def test_only_a_few_cookies_are_taken_for_one_initiation(line: Line) -> None:
-    a, b = two(line)
+    """As for a node whose address changes with each datagram: the cookie of another address never fits."""
+    a, b = Node(line, b"a", A), Node(line, b"b", B, rates=HandshakeRates(unproven=Rate(0, 0)))
     a.initiate(b)
-    initiation, decisions = line.flying[0], []
-    for _ in range(MOST_COOKIES + 1):
-        initiation = line.flying.pop() if line.flying else initiation
-        other = Endpoint.parse(f"{C}:8118")  # the cookie of another address never fits
-        reply = b.sessions.responder._send_cookie(
-            b.sessions.local.network_keys[0],
-            Initiation.decode_untrusted(unframe_untrusted(initiation.datagram)[1]),
-            other,
-            line.now,
-        )
+    decisions = []
+    for number in range(MOST_COOKIES + 1):
+        elsewhere = Endpoint.of(bytes([203, 0, 113, number]), 8118)
+        reply = b.sessions.on_datagram(line.flying[-1].datagram, elsewhere, line.now, line.wall_ms)
         assert isinstance(reply, Reply)
+        assert reply.why == "cookie"
         decisions.append(line.deliver(Flying(reply.datagram, b.endpoint, a.endpoint)))
     assert [type(each) for each in decisions] == [Reply] * MOST_COOKIES + [Dropped]
+    assert decisions[-1] == Dropped("too_many_cookies")
+    # Each of them made another initiation; given up together, they leave no index behind after three minutes.
+    assert a.sessions.counts()["initiations"] == 1 + MOST_COOKIES
+    a.initiate(b)
+    assert a.sessions.counts()["resting_indexes"] == 1 + MOST_COOKIES
+    line.tick(INDEX_RESTS)
+    a.initiate(b)
+    assert a.sessions.counts()["indexes"] == 2
+    assert whole(a.sessions)
 
 
 def test_a_forged_cookie_does_not_spoil_the_response_that_is_under_way(line: Line) -> None:
@@ -284,7 +292,7 @@ def test_a_forged_cookie_does_not_spoil_the_response_that_is_under_way(line: Lin
     assert isinstance(line.deliver(response), Responded)
     line.deliver_all()
     assert b.has_session_with(a)
-    assert not a.sessions.initiator._by_index
+    assert a.sessions.counts()["initiations"] == 0
 
 
 def test_a_node_has_no_session_with_its_own_key(line: Line) -> None:
