@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from unittest import mock
 
 import attrs
 import pytest
 import trio
 
 from camomile_trio.config import Config, Kademlia
+from camomile_trio.errors import ValueTooLarge
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.core import Core
 from camomile_trio.simulation.disk import DiskFaults
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.run import simulate
 from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
-from tests.simulation.worlds import put, run_world
+from tests.simulation.worlds import QUICK, put, run_world
 
 
 async def keep_for(world: World, only: Machine) -> Key:
@@ -93,36 +91,28 @@ def test_a_disk_that_cannot_be_read_during_the_comparison_is_tried_again() -> No
 
 
 def test_a_disk_that_fails_under_what_goes_on_after_its_caller_has_left_ends_no_node() -> None:
-    """Swarm, seed 320."""
+    """Swarm, seed 320. Here the node withdraws a value that most holders refused, after it has answered the put."""
 
     async def story(world: World, machines: list[Machine]) -> None:
-        machine, cores = machines[1], []
-        go_on = Core.background
-
-        def background(self: Core, task: Callable[[], Awaitable[None]]) -> None:
-            cores.append(self)
-            go_on(self, task)
-
-        key = await put(world)
+        machine = machines[1]
         await world.crash(machine)
-        with mock.patch.object(Core, "background", background):
-            await world.start(machine)  # whose node resolves names in this way
-            await world.wait_ready([machine], 60)
-        node, core = machine.node, cores[0]
+        machine.config = attrs.evolve(machine.config, records=QUICK.records)  # it takes what the others refuse
+        await world.start(machine)
+        await world.wait_ready([machine], 60)
+        node = machine.node
+        assert node is not None
         assert machine.disk is not None
-
-        async def later() -> None:
-            await trio.sleep(1)
-            core.holdings.state(key)
-
-        core.background(later)
+        with pytest.raises(ValueTooLarge):
+            await node.put(bytes(2000))
         machine.disk.set_faults(DiskFaults(fails_reads=True))
-        await trio.sleep(5)
+        await trio.sleep(0.001)  # so that nothing else of the node reads
         machine.disk.set_faults()
+        await trio.sleep(5)
         assert machine.node is node
-        assert core.background_failures == 1
+        assert node.statistics().counters["maintenance_failures_total", ()] == 1
 
-    outcome = run_world(story)
+    modest = attrs.evolve(QUICK, records=attrs.evolve(QUICK.records, max_value_size=1000))
+    outcome = run_world(story, config=modest)
     assert not outcome.violations
 
 
