@@ -13,6 +13,7 @@ import trio.testing
 from camomile_trio.errors import CamomileError, NotFound
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node, open_node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
@@ -65,9 +66,7 @@ async def ping(cluster: Cluster, node: Node, number: int) -> object:
 
 
 @pytest.mark.parametrize("operation", [put, put_large, get, get_large, get_nothing, forget, ping])
-async def test_leaving_at_any_moment_leaves_nothing_behind(
-    autojump_clock: trio.testing.MockClock, operation: Operation
-) -> None:
+async def test_leaving_at_any_moment_leaves_nothing_behind(virtual_clock: VirtualClock, operation: Operation) -> None:
     async with open_cluster(10, config=attrs.evolve(CONFIG), network=slow_network()) as cluster:
         for value in (b"kept", b"kept" + bytes(20_000), *(b"to be forgotten %d" % n for n in range(4))):
             await cluster[1].put(value)
@@ -100,7 +99,7 @@ async def test_leaving_at_any_moment_leaves_nothing_behind(
         assert (await cluster[2].get(key)).value == b"afterwards"
 
 
-async def test_a_put_that_was_left_publishes_nothing_here(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_put_that_was_left_publishes_nothing_here(virtual_clock: VirtualClock) -> None:
     """Whoever left was promised nothing, so nothing is to be renewed for it for ever."""
     async with open_cluster(10, config=CONFIG, network=slow_network()) as cluster:
         node = cluster[6]
@@ -118,7 +117,7 @@ async def test_a_put_that_was_left_publishes_nothing_here(autojump_clock: trio.t
             assert state.published == (number not in left)
 
 
-async def test_the_block_is_left_in_the_middle_of_operations(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_block_is_left_in_the_middle_of_operations(virtual_clock: VirtualClock) -> None:
     async with open_cluster(8, config=CONFIG, network=slow_network()) as cluster:
         await trio.sleep(60)
         before = tasks()
@@ -146,7 +145,7 @@ async def test_the_block_is_left_in_the_middle_of_operations(autojump_clock: tri
             assert tasks() == before
 
 
-async def test_operations_of_others_end_when_the_node_is_gone(autojump_clock: trio.testing.MockClock) -> None:
+async def test_operations_of_others_end_when_the_node_is_gone(virtual_clock: VirtualClock) -> None:
     """Their callers live outside of the block: each gets an error, within the operation's deadline."""
     async with open_cluster(8, config=CONFIG, network=slow_network()) as cluster:
         await trio.sleep(60)
@@ -172,7 +171,7 @@ async def test_operations_of_others_end_when_the_node_is_gone(autojump_clock: tr
         assert any(error is not None for _, error in ended)
 
 
-async def test_leaving_in_good_order_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
+async def test_leaving_in_good_order_is_bounded(virtual_clock: VirtualClock) -> None:
     """Also when those who should take the records over are silent."""
     async with open_cluster(8, config=CONFIG, network=slow_network()) as cluster:
         leaver = cluster.machines[5]

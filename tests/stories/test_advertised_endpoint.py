@@ -12,6 +12,7 @@ import trio.testing
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.node.node import open_node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.transport.base import Inbound, Transport, TransportStatistics
 from tests.fixtures.cluster import VALUE, config_with, open_cluster
@@ -67,7 +68,7 @@ class Side:
         return await self.inbound.on_stream_message(message_untrusted, source)
 
 
-async def test_a_node_behind_another_address_is_reached_there(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_behind_another_address_is_reached_there(virtual_clock: VirtualClock) -> None:
     async with open_cluster(6, config=config_with(cache_life=0)) as cluster:
         passing, mapped = Endpoint.parse("10.50.0.1:40000"), Endpoint.parse("10.50.0.2:8118")
         config = attrs.evolve(cluster.config, join=(str(cluster.machines[0].endpoint),), advertise=mapped)

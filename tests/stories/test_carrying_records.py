@@ -13,6 +13,7 @@ from camomile_trio.kademlia.ids import Key, as_int
 from camomile_trio.node import archive
 from camomile_trio.node.node import Node
 from camomile_trio.node.rounds import OWN_ROUND
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 from tests.fixtures.counts import count
@@ -39,16 +40,16 @@ def held(node: Node, key: Key) -> list[int]:
 
 
 async def test_an_export_is_taken_in_by_another_network_and_lives_no_longer(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
-    async with open_cluster(12, config=config_with(k=5)) as old:
-        keys = [(await old[0].put(b"value %d" % number, ttl=7200)).key for number in range(150)]
+    async with open_cluster(8, config=config_with(k=5)) as old:
+        keys = [(await old[0].put(b"value %d" % number, ttl=7200)).key for number in range(70)]
         lines = exported(old[0])
         # It published them all, so it has them all, wherever they belong.
         assert {entry.key for line in lines if isinstance(entry := read(line), archive.Entry)} == set(keys)
         ends = {key: held(old[0], key) for key in keys[:3]}
         await trio.sleep(3600)
-    async with open_cluster(12, config=config_with(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
+    async with open_cluster(8, config=config_with(k=5), network=MemoryNetwork(seed=2), seed=2) as new:
         await trio.sleep_until(4000)
         outcomes = [outcome for each in batches(lines) for outcome in await new[3].take_in(each)]
         assert {(outcome.stored, outcome.refused) for outcome in outcomes} == {(1, ())}
@@ -71,7 +72,7 @@ def batches(lines: list[bytes]) -> list[list[bytes]]:
     return [lines[start : start + 16] for start in range(0, len(lines), 16)]
 
 
-async def test_what_was_forgotten_meanwhile_does_not_come_back(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_was_forgotten_meanwhile_does_not_come_back(virtual_clock: VirtualClock) -> None:
     async with open_cluster(8, config=config_with(k=5)) as cluster:
         key = (await cluster[0].put(b"soon forgotten")).key
         lines = exported(cluster[0])
@@ -84,7 +85,7 @@ async def test_what_was_forgotten_meanwhile_does_not_come_back(autojump_clock: t
                 await node.get(key)
 
 
-async def test_a_tombstone_is_carried_too(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_tombstone_is_carried_too(virtual_clock: VirtualClock) -> None:
     async with open_cluster(4, config=config_with(k=5)) as cluster:
         key = (await cluster[0].put(b"forgotten for good")).key
         before = exported(cluster[0])
@@ -96,7 +97,7 @@ async def test_a_tombstone_is_carried_too(autojump_clock: trio.testing.MockClock
         assert (outcome.stored, outcome.refused) == (0, ("forgotten since",))
 
 
-async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(virtual_clock: VirtualClock) -> None:
     async with open_cluster(4, config=config_with(k=5)) as cluster:
         await cluster[0].put(b"good")
         (line,) = exported(cluster[0])
@@ -123,14 +124,14 @@ async def test_bad_entries_are_refused_one_by_one_and_leave_nothing(autojump_clo
         assert all(not held(node, other.key) for node in cluster.nodes)
 
 
-async def test_a_node_that_has_not_joined_takes_nothing_in(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_that_has_not_joined_takes_nothing_in(virtual_clock: VirtualClock) -> None:
     async with open_cluster(1) as cluster:
         lonely = await cluster.start(config=attrs.evolve(cluster.config, join=("10.9.9.9:8118",)), wait=False)
         with pytest.raises(NotJoined):
             await lonely.node.take_in([b"{}"])
 
 
-async def test_an_import_that_is_broken_off_leaves_nothing_waiting(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_import_that_is_broken_off_leaves_nothing_waiting(virtual_clock: VirtualClock) -> None:
     async with open_cluster(8, config=config_with(k=5)) as cluster:
         for number in range(16):
             await cluster[0].put(b"value %d" % number)
@@ -143,7 +144,7 @@ async def test_an_import_that_is_broken_off_leaves_nothing_waiting(autojump_cloc
 
 
 async def test_the_list_says_whose_a_record_is_and_what_is_known_of_other_copies(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(4, config=config_with(k=5)) as cluster:
         other = KeyPair.new(cluster.rng)
@@ -165,7 +166,7 @@ async def test_the_list_says_whose_a_record_is_and_what_is_known_of_other_copies
 
 
 async def test_copies_are_known_by_asking_and_forgotten_when_nobody_answers(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(4, config=config_with(k=5, replicate=600)) as cluster:
         await cluster[0].put(b"kept")

@@ -13,6 +13,7 @@ from camomile_trio.config import Config, Requests
 from camomile_trio.errors import NotFound, Unreachable
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.raw_packets import PUBLISH, Kind, field, key_of
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import classic_peers
@@ -40,9 +41,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_one_packet_costs_at_most_three_times_its_bytes(
-    name: str, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_one_packet_costs_at_most_three_times_its_bytes(name: str, virtual_clock: VirtualClock) -> None:
     """Whatever goes there on its account: the answer, our ping, and the ping's retransmission."""
     async with open_cluster(8, config=with_budget(0)) as cluster, classic_peers(cluster.network, 1) as (peer,):
         await cluster[0].put(LONGEST)
@@ -55,7 +54,7 @@ async def test_one_packet_costs_at_most_three_times_its_bytes(
         assert 0 < weight(peer) <= 3 * sent
 
 
-async def test_a_flood_costs_three_times_its_bytes_and_the_budget(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_flood_costs_three_times_its_bytes_and_the_budget(virtual_clock: VirtualClock) -> None:
     """The budget is that of all strangers together."""
     async with (
         open_cluster(8, config=with_budget(BUDGET)) as cluster,
@@ -79,14 +78,14 @@ async def test_a_flood_costs_three_times_its_bytes_and_the_budget(autojump_clock
         assert 1 <= len(hits) <= BUDGET * (1 + elapsed) / (1000 - 3 * 104)
 
 
-async def test_the_budget_gives_a_newcomer_a_full_list(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_budget_gives_a_newcomer_a_full_list(virtual_clock: VirtualClock) -> None:
     async with open_cluster(25) as cluster, classic_peers(cluster.network, 1) as (peer,):
         contacts = await peer.find_node(cluster.machines[0].endpoint, bytes(32))
         assert contacts is not None
         assert len(contacts) == 20
 
 
-async def test_a_stranger_is_asked_twice_a_minute_at_most(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_stranger_is_asked_twice_a_minute_at_most(virtual_clock: VirtualClock) -> None:
     """However often it is named by others, and however often it calls."""
     async with open_cluster(3) as cluster, classic_peers(cluster.network, 2) as (peer, victim):
         await peer.join(cluster.machines[0].endpoint)
@@ -103,7 +102,7 @@ async def test_a_stranger_is_asked_twice_a_minute_at_most(autojump_clock: trio.t
         assert 1 <= len(sessions) <= 2
 
 
-async def test_a_senseless_source_is_not_answered(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_senseless_source_is_not_answered(virtual_clock: VirtualClock) -> None:
     async with open_cluster(1) as cluster, cluster.network.open(Endpoint.parse("224.0.0.5:8118")) as transport:
         transport.send(bytes(104), cluster.machines[0].endpoint)
         await trio.sleep(1)

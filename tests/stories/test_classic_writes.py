@@ -15,6 +15,7 @@ from camomile_trio.errors import Forgotten, NotFound, NotPublisher
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.simulation.classic_peer import K
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.raw_packets import (
     MAPPED,
     PUBLISH,
@@ -38,7 +39,7 @@ VECTORS = Path(__file__).parent.parent / "vectors" / "classic_packets.json"
 
 
 class TestPuts:
-    async def test_a_put_sends_it_what_a_classic_node_would_send(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_a_put_sends_it_what_a_classic_node_would_send(self, virtual_clock: VirtualClock) -> None:
         packets = json.loads(VECTORS.read_text("utf-8"))["packets"]
         recorded = next(bytes.fromhex(each["datagram"]) for each in packets if each["kind"] == "store_1")
         store = content(fields_of(recorded), Kind.STORE)
@@ -57,7 +58,7 @@ class TestPuts:
             assert packet.source == cluster.machines[2].endpoint
             assert await peer.find_value(cluster.machines[1].endpoint, key_of(TEXT)) == TEXT
 
-    async def test_our_holders_replicate_to_it_every_hour(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_our_holders_replicate_to_it_every_hour(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             await cluster[2].put(TEXT)
@@ -70,9 +71,7 @@ class TestPuts:
             assert len(replicated) <= 4 * 8
             assert all(later - earlier < 2 * HOUR for earlier, later in itertools.pairwise(replicated))
 
-    async def test_a_newcomer_is_given_what_is_there_at_the_pace_of_repairs(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
+    async def test_a_newcomer_is_given_what_is_there_at_the_pace_of_repairs(self, virtual_clock: VirtualClock) -> None:
         config = config_with(repair_rate=10_000)
         async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
             values = [number.to_bytes(2, "big").hex().encode() * 250 for number in range(40)]
@@ -86,7 +85,7 @@ class TestPuts:
 
     @pytest.mark.parametrize("k", [3, 20], ids=["beyond the k closest", "among them"])
     async def test_a_put_among_classic_nodes_only_counts_its_own_copy(
-        self, k: int, autojump_clock: trio.testing.MockClock
+        self, k: int, virtual_clock: VirtualClock
     ) -> None:
         async with (
             open_cluster(1, config=config_with(k=k, cache_life=0)) as cluster,
@@ -115,9 +114,7 @@ class TestPuts:
 
 
 class TestFinds:
-    async def test_a_value_that_only_it_has_is_found_and_forgotten_by_nobody(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
+    async def test_a_value_that_only_it_has_is_found_and_forgotten_by_nobody(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.values[key_of(TEXT)] = TEXT
@@ -128,9 +125,7 @@ class TestFinds:
                 with pytest.raises(NotPublisher):
                     await node.forget(key)
 
-    async def test_it_is_not_believed_what_does_not_hash_to_the_key(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
+    async def test_it_is_not_believed_what_does_not_hash_to_the_key(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.values[key_of(TEXT)] = b"something else"
@@ -140,9 +135,7 @@ class TestFinds:
                 with pytest.raises(NotFound):
                     await node.forget(Key.of(TEXT))
 
-    async def test_what_was_forgotten_stays_so_though_it_goes_on_serving_it(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
+    async def test_what_was_forgotten_stays_so_though_it_goes_on_serving_it(self, virtual_clock: VirtualClock) -> None:
         async with (
             open_cluster(4, config=config_with(cache_life=0)) as cluster,
             classic_peers(cluster.network, 1) as (peer,),
@@ -156,9 +149,7 @@ class TestFinds:
                 with pytest.raises(Forgotten):
                     await node.get(key)
 
-    async def test_a_lease_that_ended_leaves_what_classic_nodes_have(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
+    async def test_a_lease_that_ended_leaves_what_classic_nodes_have(self, virtual_clock: VirtualClock) -> None:
         """Those of ours that remember the ended lease say the same as a newcomer that never saw it."""
         config = config_with(lease=600.0, cache_life=0)
         async with open_cluster(3, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
@@ -176,7 +167,7 @@ class TestFinds:
                 assert (found.live, found.origin) == (False, peer.node_id)
             assert remembering == 3
 
-    async def test_an_ended_lease_of_our_own_is_no_classic_value(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_an_ended_lease_of_our_own_is_no_classic_value(self, virtual_clock: VirtualClock) -> None:
         """The publisher that was cut off keeps the value, but nobody stands behind it any more."""
         config = config_with(lease=600.0, cache_life=0)
         async with open_cluster(3, config=config) as cluster:
@@ -190,9 +181,7 @@ class TestFinds:
             with pytest.raises(NotFound):
                 await publisher.node.get(key)
 
-    async def test_lists_of_32_in_both_forms_and_an_empty_ip_are_understood(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
+    async def test_lists_of_32_in_both_forms_and_an_empty_ip_are_understood(self, virtual_clock: VirtualClock) -> None:
         """Our node joins through a classic one that names 31 others and itself without an ip."""
         async with open_cluster(0) as cluster, classic_peers(cluster.network, 34) as peers:
             for peer in peers:

@@ -9,6 +9,7 @@ import trio.testing
 
 from camomile_trio.errors import NoMajority, Unavailable
 from camomile_trio.node.streams import LOGGED_AGAIN_AFTER
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions, StreamConditions
 from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import config_with, open_cluster
@@ -21,9 +22,7 @@ DROPPED = LinkConditions(streams=StreamConditions(stall=1.0))
 
 
 @pytest.mark.parametrize("closed", [REFUSED, DROPPED])
-async def test_a_put_that_fails_for_want_of_tcp_says_so(
-    autojump_clock: trio.testing.MockClock, closed: LinkConditions
-) -> None:
+async def test_a_put_that_fails_for_want_of_tcp_says_so(virtual_clock: VirtualClock, closed: LinkConditions) -> None:
     network = MemoryNetwork(seed=1, conditions=closed)
     with structlog.testing.capture_logs() as logs:
         async with open_cluster(5, config=config_with(cache_life=0), network=network) as cluster:
@@ -40,7 +39,7 @@ async def test_a_put_that_fails_for_want_of_tcp_says_so(
     assert all(each["because"] for each in lines)
 
 
-async def test_a_get_that_fails_for_want_of_tcp_says_so(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_get_that_fails_for_want_of_tcp_says_so(virtual_clock: VirtualClock) -> None:
     async with open_cluster(5, config=config_with(k=3, cache_life=0)) as cluster:
         key = (await cluster[0].put(LARGE)).key
         reader = next(each for each in cluster.machines if not each.holds(key)).node
@@ -51,7 +50,7 @@ async def test_a_get_that_fails_for_want_of_tcp_says_so(autojump_clock: trio.tes
         assert (await reader.get(key)).value == LARGE
 
 
-async def test_a_node_that_has_died_is_not_called_closed(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_that_has_died_is_not_called_closed(virtual_clock: VirtualClock) -> None:
     """Its stream fails as well, but it answers no ping."""
     with structlog.testing.capture_logs() as logs:
         async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
@@ -62,7 +61,7 @@ async def test_a_node_that_has_died_is_not_called_closed(autojump_clock: trio.te
 
 
 async def test_once_tcp_is_open_the_same_put_succeeds_and_nothing_is_said_of_it(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     network = MemoryNetwork(seed=1, conditions=REFUSED)
     async with open_cluster(3, config=config_with(cache_life=0), network=network) as cluster:

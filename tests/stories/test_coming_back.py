@@ -6,6 +6,7 @@ import trio
 import trio.testing
 
 from camomile_trio.kademlia.ids import Key, distance
+from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import Machine, config_with, open_cluster
 
 VALUE = b"worth keeping"
@@ -16,7 +17,7 @@ def has_tombstone(machine: Machine, key: Key) -> bool:
 
 
 async def test_a_holder_that_could_not_be_reached_is_told_soon_after_it_can(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """Long before the next round of replication, which comes within the hour."""
     async with open_cluster(8, config=config_with(k=4, cache_life=0)) as cluster:
@@ -36,7 +37,7 @@ async def test_a_holder_that_could_not_be_reached_is_told_soon_after_it_can(
         assert cluster[1].statistics().gauges["reminders_waiting", ()] == 0
 
 
-async def test_a_former_holder_is_told_of_a_forget(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_former_holder_is_told_of_a_forget(virtual_clock: VirtualClock) -> None:
     """Newcomers have pushed it out of the k closest, and its copy is still there."""
     async with open_cluster(5, config=config_with(k=4, cache_life=0)) as cluster:
         key = (await cluster[1].put(VALUE)).key
@@ -51,7 +52,7 @@ async def test_a_former_holder_is_told_of_a_forget(autojump_clock: trio.testing.
         assert all(has_tombstone(each, key) for each in former)
 
 
-async def test_a_publisher_far_from_its_key_finds_the_holders(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_publisher_far_from_its_key_finds_the_holders(virtual_clock: VirtualClock) -> None:
     """A small bucket knows only some of the far nodes. What is far off is looked up before it is offered."""
     async with open_cluster(24, config=config_with(k=2, replicate=300.0, refresh=300.0, cache_life=0)) as cluster:
         key = (await cluster[1].put(VALUE)).key
@@ -67,7 +68,7 @@ async def test_a_publisher_far_from_its_key_finds_the_holders(autojump_clock: tr
         assert all(each.holds(key) for each in ranked[:2])
 
 
-async def test_two_puts_of_one_value_do_not_undo_each_other(autojump_clock: trio.testing.MockClock) -> None:
+async def test_two_puts_of_one_value_do_not_undo_each_other(virtual_clock: VirtualClock) -> None:
     """One is given up while the other is accepted: the value stays published."""
     async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
         node = cluster[1]
@@ -79,7 +80,7 @@ async def test_two_puts_of_one_value_do_not_undo_each_other(autojump_clock: trio
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(give_up)
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(0.0005)
             key = (await node.put(VALUE)).key
             given_up.cancel()
         await trio.sleep(5)

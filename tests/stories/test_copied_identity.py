@@ -13,6 +13,7 @@ import trio.testing
 
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import config_with, open_cluster
 
 LINE = "another node has the identity of this one"
@@ -24,7 +25,7 @@ def told_of(logs: Sequence[Any]) -> list[str]:
 
 
 async def test_a_copy_that_joins_its_original_says_why_it_does_not_get_in(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     key = KeyPair.new(random.Random(1))
     with structlog.testing.capture_logs() as logs:
@@ -44,7 +45,7 @@ async def test_a_copy_that_joins_its_original_says_why_it_does_not_get_in(
             await copy.wait_ready()  # another node is there now
 
 
-async def test_a_copy_that_joins_through_others_is_found_by_them(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_copy_that_joins_through_others_is_found_by_them(virtual_clock: VirtualClock) -> None:
     key = KeyPair.new(random.Random(1))
     with structlog.testing.capture_logs() as logs:
         async with open_cluster(4) as cluster:
@@ -56,7 +57,7 @@ async def test_a_copy_that_joins_through_others_is_found_by_them(autojump_clock:
     assert set(told_of(logs)) == {str(original), str(copy)}
 
 
-async def test_a_node_that_moved_is_no_copy_of_itself(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_that_moved_is_no_copy_of_itself(virtual_clock: VirtualClock) -> None:
     key = KeyPair.new(random.Random(1))
     with structlog.testing.capture_logs() as logs:
         async with open_cluster(4) as cluster:

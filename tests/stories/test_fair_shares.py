@@ -14,6 +14,7 @@ from camomile_trio.errors import StorageFull
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.node.node import Node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import Cluster, config_with
 from tests.fixtures.counts import counts
@@ -35,7 +36,7 @@ async def put_until_refused(nodes: list[Node]) -> tuple[int, str]:
     raise AssertionError("there was no end to it")
 
 
-async def test_a_stranger_fills_his_share_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_stranger_fills_his_share_and_no_more(virtual_clock: VirtualClock) -> None:
     network = MemoryNetwork(seed=3)
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
@@ -67,7 +68,7 @@ async def test_a_stranger_fills_his_share_and_no_more(autojump_clock: trio.testi
 
 @pytest.mark.parametrize(("place", "counts_for_networks"), [("127.0.0", False), ("10.0.0", True)])
 async def test_six_publishers_on_private_addresses_share_a_store_and_loopback_is_no_source_network(
-    place: str, counts_for_networks: bool, autojump_clock: trio.testing.MockClock
+    place: str, counts_for_networks: bool, virtual_clock: VirtualClock
 ) -> None:
     """Each node has a publisher of its own here. A private address is a source network by itself."""
     network = MemoryNetwork(seed=4)

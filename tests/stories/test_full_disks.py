@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-import trio
-import trio.testing
 
 from camomile_trio.errors import DiskFull, NoMajority, StorageFull
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import DiskFaults, SimulatedDisk
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 
@@ -22,7 +21,7 @@ async def settle_with_disks(cluster: Cluster, count: int) -> list[SimulatedDisk]
     return disks
 
 
-async def test_when_most_disks_are_full_the_caller_hears_that(autojump_clock: trio.testing.MockClock) -> None:
+async def test_when_most_disks_are_full_the_caller_hears_that(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         disks = await settle_with_disks(cluster, 5)
         for disk in disks[:3]:
@@ -37,7 +36,7 @@ async def test_when_most_disks_are_full_the_caller_hears_that(autojump_clock: tr
 
 
 async def test_storages_that_hold_as_much_as_they_may_name_the_setting_and_not_the_disk(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         for number in range(3):
@@ -49,7 +48,7 @@ async def test_storages_that_hold_as_much_as_they_may_name_the_setting_and_not_t
 
 
 async def test_full_disks_and_full_storages_are_one_reason_and_both_remedies_are_named(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         disks = await settle_with_disks(cluster, 2)
@@ -62,7 +61,7 @@ async def test_full_disks_and_full_storages_are_one_reason_and_both_remedies_are
         assert "make room on the disks, raise --max-storage" in refused.value.remedy
 
 
-async def test_reasons_of_fewer_than_most_are_said_too(autojump_clock: trio.testing.MockClock) -> None:
+async def test_reasons_of_fewer_than_most_are_said_too(virtual_clock: VirtualClock) -> None:
     """Half is enough to leave no majority, and not enough to speak for all."""
     async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         disks = await settle_with_disks(cluster, 4)
@@ -72,7 +71,7 @@ async def test_reasons_of_fewer_than_most_are_said_too(autojump_clock: trio.test
             await cluster[3].put(VALUE)
 
 
-async def test_disks_that_fail_are_not_called_full(autojump_clock: trio.testing.MockClock) -> None:
+async def test_disks_that_fail_are_not_called_full(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         for disk in await settle_with_disks(cluster, 4):
             disk.set_faults(DiskFaults(fails_writes=True))

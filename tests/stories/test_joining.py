@@ -9,6 +9,7 @@ import trio.testing
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId, bucket_index, closest
 from camomile_trio.node.node import Node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import Machine, config_with, open_cluster
 from tests.fixtures.counts import count
@@ -23,7 +24,7 @@ def unknown_neighbours(machine: Machine, others: list[Node], k: int) -> list[byt
 
 
 async def test_a_crowd_that_comes_at_once_ends_with_the_right_neighbours(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """While it looks for its neighbours nobody can find them all: they look for theirs at the same time."""
     async with open_cluster(1, config=config_with(k=8)) as cluster:
@@ -37,7 +38,7 @@ async def test_a_crowd_that_comes_at_once_ends_with_the_right_neighbours(
             assert unknown_neighbours(machine, cluster.nodes, 8) == []
 
 
-async def test_who_joins_a_grown_network_knows_some_of_every_distance(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_joins_a_grown_network_knows_some_of_every_distance(virtual_clock: VirtualClock) -> None:
     async with open_cluster(60, config=config_with(k=4)) as cluster:
         await trio.sleep(120)
         before = cluster.network.statistics.sent
@@ -53,7 +54,7 @@ async def test_who_joins_a_grown_network_knows_some_of_every_distance(autojump_c
             assert known.count(index) >= min(there.count(index), 3)
 
 
-async def test_a_bucket_is_looked_at_once_in_an_interval(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_bucket_is_looked_at_once_in_an_interval(virtual_clock: VirtualClock) -> None:
     """Not all of them when the node has joined: that would cost a newcomer as much as a day of its life."""
     async with open_cluster(30, config=config_with(k=2, refresh=600.0)) as cluster:
         machine = cluster.machines[29]
@@ -64,7 +65,7 @@ async def test_a_bucket_is_looked_at_once_in_an_interval(autojump_clock: trio.te
         assert count(machine.node, "rpc_outcomes_total", kind="find_node", outcome="answered") > after_joining
 
 
-async def test_all_remembered_contacts_are_tried_in_turns(autojump_clock: trio.testing.MockClock) -> None:
+async def test_all_remembered_contacts_are_tried_in_turns(virtual_clock: VirtualClock) -> None:
     """Of 24 the first 17 are gone, and the name that the node was told of with them. A third node runs."""
     async with open_cluster(7) as cluster:
         gone = [
@@ -81,7 +82,7 @@ async def test_all_remembered_contacts_are_tried_in_turns(autojump_clock: trio.t
 
 
 async def test_a_silent_name_server_delays_neither_other_names_nor_what_is_remembered(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async def resolve(host: str, port: int) -> list[Endpoint]:
         if host != "there":
@@ -99,7 +100,7 @@ async def test_a_silent_name_server_delays_neither_other_names_nor_what_is_remem
 
 
 async def test_a_node_that_may_stand_alone_does_so_in_time_where_no_name_server_answers(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async def resolve(host: str, port: int) -> list[Endpoint]:
         await trio.sleep_forever()

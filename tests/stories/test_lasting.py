@@ -9,6 +9,7 @@ import trio.testing
 
 from camomile_trio.errors import Forgotten, NotFound
 from camomile_trio.kademlia.ids import distance
+from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 
 VALUE = b"worth keeping"
@@ -19,7 +20,7 @@ def holders(cluster: Cluster, key: bytes) -> int:
     return sum(each.holds(key) for each in cluster.machines)  # type: ignore[arg-type]
 
 
-async def test_a_value_outlives_all_of_its_first_holders(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_value_outlives_all_of_its_first_holders(virtual_clock: VirtualClock) -> None:
     config = config_with(k=4, replicate=300.0, refresh=300.0, cache_life=0)
     async with open_cluster(20, config=config) as cluster:
         key = (await cluster[1].put(VALUE)).key
@@ -33,7 +34,7 @@ async def test_a_value_outlives_all_of_its_first_holders(autojump_clock: trio.te
         assert holders(cluster, key) >= 4
 
 
-async def test_a_newcomer_is_given_what_it_should_hold(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_newcomer_is_given_what_it_should_hold(virtual_clock: VirtualClock) -> None:
     async with open_cluster(6, config=config_with(cache_life=0)) as cluster:
         key = (await cluster[0].put(VALUE)).key
         newcomer = await cluster.start()
@@ -41,7 +42,7 @@ async def test_a_newcomer_is_given_what_it_should_hold(autojump_clock: trio.test
         assert newcomer.state(key).size == len(VALUE)
 
 
-async def test_who_leaves_hands_over(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_leaves_hands_over(virtual_clock: VirtualClock) -> None:
     config = config_with(k=3, cache_life=0)
     async with open_cluster(12, config=config) as cluster:
         key = (await cluster[0].put(VALUE)).key
@@ -53,7 +54,7 @@ async def test_who_leaves_hands_over(autojump_clock: trio.testing.MockClock) -> 
         assert (await cluster[1].get(key)).value == VALUE
 
 
-async def test_a_lease_is_renewed_while_its_publisher_lives(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_lease_is_renewed_while_its_publisher_lives(virtual_clock: VirtualClock) -> None:
     config = config_with(lease=3600.0, cache_life=0)
     async with open_cluster(6, config=config) as cluster:
         key = (await cluster[2].put(VALUE)).key
@@ -61,7 +62,7 @@ async def test_a_lease_is_renewed_while_its_publisher_lives(autojump_clock: trio
         assert (await cluster[4].get(key)).value == VALUE
 
 
-async def test_the_shortest_leases_are_renewed_in_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_shortest_leases_are_renewed_in_time(virtual_clock: VirtualClock) -> None:
     """Values are put while the task that renews sleeps: the least lease ends before it would wake by itself."""
     async with open_cluster(4, config=config_with(lease=60.0, cache_life=0)) as cluster:
         await trio.sleep(300)
@@ -75,7 +76,7 @@ async def test_the_shortest_leases_are_renewed_in_time(autojump_clock: trio.test
                 await cluster[3].get(key)
 
 
-async def test_a_lease_that_is_not_renewed_ends_everywhere(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_lease_that_is_not_renewed_ends_everywhere(virtual_clock: VirtualClock) -> None:
     async with open_cluster(6, config=config_with(cache_life=0)) as cluster:
         key = (await cluster[2].put(VALUE, ttl=600.0)).key
         await trio.sleep(590)
@@ -87,7 +88,7 @@ async def test_a_lease_that_is_not_renewed_ends_everywhere(autojump_clock: trio.
         assert holders(cluster, key) == 0
 
 
-async def test_what_was_forgotten_does_not_come_back(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_was_forgotten_does_not_come_back(virtual_clock: VirtualClock) -> None:
     """A holder that slept through the forget brings its stale lease, and is given the tombstone."""
     config = config_with(k=4, replicate=300.0, refresh=300.0, cache_life=0)
     async with open_cluster(8, config=config) as cluster:
@@ -106,7 +107,7 @@ async def test_what_was_forgotten_does_not_come_back(autojump_clock: trio.testin
                 await node.get(key)
 
 
-async def test_a_put_after_a_forget_brings_the_value_back(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_put_after_a_forget_brings_the_value_back(virtual_clock: VirtualClock) -> None:
     async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
         key = (await cluster[1].put(VALUE)).key
         await cluster[2].forget(key)
@@ -117,7 +118,7 @@ async def test_a_put_after_a_forget_brings_the_value_back(autojump_clock: trio.t
             await cluster[4].get(key)
 
 
-async def test_the_dead_cost_a_put_no_more_than_their_timeouts(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_dead_cost_a_put_no_more_than_their_timeouts(virtual_clock: VirtualClock) -> None:
     async with open_cluster(50) as cluster:
         await cluster[1].put(b"warm up")
         for machine in cluster.machines[10:20]:

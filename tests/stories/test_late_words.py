@@ -9,13 +9,14 @@ import trio.testing
 from camomile_trio.errors import NoMajority, NotFound
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Message, Packet, Store
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from tests.fixtures.cluster import KEY, VALUE, config_with, open_cluster
 from tests.fixtures.counts import count
 from tests.fixtures.peers import NetworkPeer, accepting, network_peer
 
 
-async def test_a_forget_empties_the_cache_of_the_node_that_forgets(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_forget_empties_the_cache_of_the_node_that_forgets(virtual_clock: VirtualClock) -> None:
     async with open_cluster(12, config=config_with(k=3)) as cluster:
         await cluster[1].put(VALUE)
         await trio.sleep(3)
@@ -28,7 +29,7 @@ async def test_a_forget_empties_the_cache_of_the_node_that_forgets(autojump_cloc
             await far.get(KEY)
 
 
-async def test_cached_copies_end_within_their_life(autojump_clock: trio.testing.MockClock) -> None:
+async def test_cached_copies_end_within_their_life(virtual_clock: VirtualClock) -> None:
     async with open_cluster(12, config=config_with(k=3)) as cluster:
         await cluster[1].put(VALUE)
         await trio.sleep(3)
@@ -47,7 +48,7 @@ async def test_cached_copies_end_within_their_life(autojump_clock: trio.testing.
 SLOW_LINK = LinkConditions(latency=0.04)
 
 
-async def test_a_store_that_comes_late_does_not_undo_a_forget(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_store_that_comes_late_does_not_undo_a_forget(virtual_clock: VirtualClock) -> None:
     """One holder's link is slow: it hears of the forget before it hears of the put. Whoever put is told of the
     tombstone then, and must not take it for an old one that the put has overruled."""
     async with open_cluster(8, config=config_with(cache_life=0)) as cluster:
@@ -63,7 +64,7 @@ async def test_a_store_that_comes_late_does_not_undo_a_forget(autojump_clock: tr
                 await node.get(KEY)
 
 
-async def test_a_forget_that_comes_late_does_not_undo_a_put(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_forget_that_comes_late_does_not_undo_a_put(virtual_clock: VirtualClock) -> None:
     async with open_cluster(8, config=config_with(cache_life=0)) as cluster:
         await cluster[2].put(VALUE)
         await trio.sleep(3)
@@ -77,7 +78,7 @@ async def test_a_forget_that_comes_late_does_not_undo_a_put(autojump_clock: trio
             assert (await node.get(KEY)).value == VALUE
 
 
-async def test_a_put_that_failed_publishes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_put_that_failed_publishes_nothing(virtual_clock: VirtualClock) -> None:
     """And takes nothing from one that succeeded before."""
     async with open_cluster(2, config=config_with(cache_life=0)) as cluster:
         node, earlier = cluster[1], b"an earlier value"

@@ -17,6 +17,7 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.node.node import Node, open_node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.memory import MemoryStorage
@@ -68,7 +69,7 @@ async def leave(cluster: Cluster, *leavers: Machine) -> None:
             nursery.start_soon(each.leave)
 
 
-async def test_there_is_time_for_every_key(autojump_clock: trio.testing.MockClock) -> None:
+async def test_there_is_time_for_every_key(virtual_clock: VirtualClock) -> None:
     """One question after another would take twice the time that there is, and the last key is nowhere else."""
     async with open_cluster(6, config=HASTY, network=far_apart()) as cluster:
         keys = await put_many(cluster[0], 240)
@@ -78,7 +79,7 @@ async def test_there_is_time_for_every_key(autojump_clock: trio.testing.MockCloc
         assert len(holders(cluster, keys[-1])) >= 3
 
 
-async def test_what_is_nowhere_else_goes_first(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_is_nowhere_else_goes_first(virtual_clock: VirtualClock) -> None:
     """Most keys lack a copy, and there is time to send a few."""
     config = config_with(cache_life=0, repair_rate=1024, hand_over_deadline=5.0)
     async with open_cluster(6, config=config) as cluster:
@@ -94,7 +95,7 @@ async def test_what_is_nowhere_else_goes_first(autojump_clock: trio.testing.Mock
         assert LEFT not in [each["event"] for each in logs]  # what poor lacks the others have
 
 
-async def test_an_heir_that_refuses_is_none(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_heir_that_refuses_is_none(virtual_clock: VirtualClock) -> None:
     async with open_cluster(3, config=config_with(k=3, cache_life=0)) as cluster:
         full = await cluster.start(storage=MemoryStorage(max_bytes=1))
         key = next(key for key in await put_many(cluster[1], 20) if farthest(cluster, key, but=1) is full)
@@ -104,7 +105,7 @@ async def test_an_heir_that_refuses_is_none(autojump_clock: trio.testing.MockClo
         assert len(holders(cluster, key)) == 2
 
 
-async def test_two_that_leave_together_do_not_rely_on_each_other(autojump_clock: trio.testing.MockClock) -> None:
+async def test_two_that_leave_together_do_not_rely_on_each_other(virtual_clock: VirtualClock) -> None:
     async with open_cluster(3, config=config_with(k=3, cache_life=0), network=far_apart()) as cluster:
         stays, *leavers = cluster.machines
         keys = await put_many(stays.node, 20)
@@ -115,7 +116,7 @@ async def test_two_that_leave_together_do_not_rely_on_each_other(autojump_clock:
         assert all(stays.holds(key) for key in nearest)
 
 
-async def test_what_comes_in_meanwhile_is_handed_over_too(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_comes_in_meanwhile_is_handed_over_too(virtual_clock: VirtualClock) -> None:
     async with open_cluster(4, config=HASTY, network=far_apart()) as cluster:
         value = b"at one node only"
         key = Key.of(value)
@@ -134,7 +135,7 @@ async def test_what_comes_in_meanwhile_is_handed_over_too(autojump_clock: trio.t
         assert len(holders(cluster, key)) >= 2  # and perhaps the sender
 
 
-async def test_what_nobody_takes_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_nobody_takes_is_told(virtual_clock: VirtualClock) -> None:
     async with open_cluster(1, config=config_with(cache_life=0)) as cluster:
         leaver = cluster.machines[0]
         keys = await put_many(leaver.node, 30)
@@ -152,7 +153,7 @@ async def test_what_nobody_takes_is_told(autojump_clock: trio.testing.MockClock)
         assert set(told["some"]) <= {key.hex() for key in keys}
 
 
-async def test_the_end_of_a_whole_network_is_no_news(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_end_of_a_whole_network_is_no_news(virtual_clock: VirtualClock) -> None:
     async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
         await put_many(cluster[0], 10)
         with structlog.testing.capture_logs() as logs:
@@ -162,7 +163,7 @@ async def test_the_end_of_a_whole_network_is_no_news(autojump_clock: trio.testin
         assert LEFT not in [each["event"] for each in logs]
 
 
-async def test_nobody_who_answers_is_news(autojump_clock: trio.testing.MockClock) -> None:
+async def test_nobody_who_answers_is_news(virtual_clock: VirtualClock) -> None:
     async with open_cluster(3, config=config_with(cache_life=0)) as cluster:
         await put_many(cluster[0], 10)
         leaver = cluster.machines[2]
@@ -172,7 +173,7 @@ async def test_nobody_who_answers_is_news(autojump_clock: trio.testing.MockClock
         assert LEFT in [each["event"] for each in logs]
 
 
-async def test_what_there_was_no_time_for_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_there_was_no_time_for_is_told(virtual_clock: VirtualClock) -> None:
     config: Config = config_with(cache_life=0, hand_over_deadline=0.03)
     async with open_cluster(4, config=config, network=far_apart()) as cluster:
         await put_many(cluster[0], 30)
@@ -183,7 +184,7 @@ async def test_what_there_was_no_time_for_is_told(autojump_clock: trio.testing.M
         assert "0.03 s" in told["because"]
 
 
-async def test_the_next_holder_is_asked_where_the_first_is_silent(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_next_holder_is_asked_where_the_first_is_silent(virtual_clock: VirtualClock) -> None:
     async with open_cluster(8, config=config_with(k=3, cache_life=0)) as cluster:
         leaver = cluster.machines[4]
         keys = [key for key in await put_many(cluster[1], 30) if leaver.holds(key)]
@@ -210,7 +211,7 @@ class TroubleError(Exception):
 
 
 @pytest.mark.parametrize("way", ["its end", "an exception", "a cancellation"])
-async def test_however_the_block_is_left_the_node_hands_over(autojump_clock: trio.testing.MockClock, way: str) -> None:
+async def test_however_the_block_is_left_the_node_hands_over(virtual_clock: VirtualClock, way: str) -> None:
     async with open_cluster(3, config=config_with(cache_life=0), network=far_apart()) as cluster:
         storage = MemoryStorage(max_bytes=2**20)
         caught = trio.CancelScope()
@@ -231,7 +232,7 @@ async def test_however_the_block_is_left_the_node_hands_over(autojump_clock: tri
         assert trio.current_time() - began <= cluster.config.records.hand_over_deadline
 
 
-async def test_a_hand_over_after_a_cancellation_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_hand_over_after_a_cancellation_is_bounded(virtual_clock: VirtualClock) -> None:
     async with open_cluster(3, config=HASTY, network=far_apart()) as cluster:
         with trio.CancelScope() as scope:
             async with a_node_of_a_program(cluster, MemoryStorage(max_bytes=2**20)) as node:
@@ -244,7 +245,7 @@ async def test_a_hand_over_after_a_cancellation_is_bounded(autojump_clock: trio.
         assert trio.current_time() - began <= HASTY.records.hand_over_deadline + 0.1
 
 
-async def test_who_crashes_hands_nothing_over(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_crashes_hands_nothing_over(virtual_clock: VirtualClock) -> None:
     async with open_cluster(4, config=config_with(cache_life=0), network=far_apart()) as cluster:
         key = (await cluster[0].put(b"nowhere else")).key
         await trio.sleep(5)

@@ -13,6 +13,7 @@ import trio.testing
 from camomile_trio.errors import NoMajority, NotFound, NotJoined, Unavailable, Unreachable
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import Cluster, Machine, config_with, open_cluster
 
@@ -50,7 +51,7 @@ async def bootstrap_back_without_a_network(cluster: Cluster, disk: SimulatedDisk
 
 
 async def test_a_first_node_that_comes_back_and_finds_nobody_is_unready_and_answers_neither_404_nor_202(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(0) as cluster:
         back = await bootstrap_back_without_a_network(cluster, new_disk())
@@ -65,7 +66,7 @@ async def test_a_first_node_that_comes_back_and_finds_nobody_is_unready_and_answ
         assert (await back.node.get(Key.of(VALUE))).value == VALUE
 
 
-async def test_an_explicit_expect_of_one_lets_it_go_on_alone(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_explicit_expect_of_one_lets_it_go_on_alone(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0) as cluster:
         disk = new_disk()
         back = await bootstrap_back_without_a_network(cluster, disk)
@@ -80,7 +81,7 @@ async def test_an_explicit_expect_of_one_lets_it_go_on_alone(autojump_clock: tri
         assert is_ready(alone.node)
 
 
-async def test_the_first_contact_is_noted_at_once(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_first_contact_is_noted_at_once(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0) as cluster:
         disk = new_disk()
         first = await cluster.start(config=FIRST, storage=disk.open())
@@ -95,7 +96,7 @@ async def test_the_first_contact_is_noted_at_once(autojump_clock: trio.testing.M
 
 
 async def test_a_first_node_that_has_met_nobody_stands_alone_at_each_start(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(0) as cluster:
         disk = new_disk()
@@ -108,7 +109,7 @@ async def test_a_first_node_that_has_met_nobody_stands_alone_at_each_start(
             await cluster.lose(first)
 
 
-async def test_a_node_in_memory_counts_alone_until_its_first_contact(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_in_memory_counts_alone_until_its_first_contact(virtual_clock: VirtualClock) -> None:
     async with open_cluster(1, config=config_with(cache_life=0)) as cluster:
         await cluster[0].put(b"before anybody came")
         other = await cluster.start()
@@ -123,7 +124,7 @@ async def test_a_node_in_memory_counts_alone_until_its_first_contact(autojump_cl
 
 
 async def test_one_that_was_forgotten_here_may_have_been_put_again_elsewhere(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(3, config=config_with(cache_life=0)) as cluster:
         key = (await cluster[0].put(VALUE)).key
@@ -147,7 +148,7 @@ async def deployment(cluster: Cluster, count: int, *, expect: int, disks: list[S
 
 
 async def test_a_deployment_is_ready_once_all_have_met_and_its_first_put_has_a_quorum(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(0) as cluster:
         await deployment(cluster, 2, expect=3)
@@ -168,7 +169,7 @@ async def test_a_deployment_is_ready_once_all_have_met_and_its_first_put_has_a_q
         assert all(node.ready for node in cluster.nodes)
 
 
-async def test_two_of_three_killed_and_the_last_one_takes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_two_of_three_killed_and_the_last_one_takes_nothing(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0) as cluster:
         await deployment(cluster, 3, expect=3)
         for node in cluster.nodes:
@@ -179,7 +180,7 @@ async def test_two_of_three_killed_and_the_last_one_takes_nothing(autojump_clock
             await cluster[0].put(VALUE)
 
 
-async def test_fewer_answer_than_a_majority_of_those_that_are_expected(autojump_clock: trio.testing.MockClock) -> None:
+async def test_fewer_answer_than_a_majority_of_those_that_are_expected(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0) as cluster:
         await deployment(cluster, 5, expect=5)
         for node in cluster.nodes:
@@ -193,7 +194,7 @@ async def test_fewer_answer_than_a_majority_of_those_that_are_expected(autojump_
         assert all(node.ready for node in cluster.nodes)
 
 
-async def test_a_deployment_waits_for_all_its_nodes_only_once(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_deployment_waits_for_all_its_nodes_only_once(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0) as cluster:
         disks = [new_disk() for _ in range(3)]
         await deployment(cluster, 3, expect=3, disks=disks)
@@ -215,7 +216,7 @@ async def test_a_deployment_waits_for_all_its_nodes_only_once(autojump_clock: tr
 
 
 async def test_a_node_whose_contacts_have_all_died_says_so_within_half_a_minute(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(5) as cluster:
         await trio.sleep(300)
@@ -237,7 +238,7 @@ async def test_a_node_whose_contacts_have_all_died_says_so_within_half_a_minute(
         assert left.statistics().gauges["peers_answering", ()] == 1
 
 
-async def test_one_that_answers_is_enough(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_that_answers_is_enough(virtual_clock: VirtualClock) -> None:
     async with open_cluster(20) as cluster:
         await trio.sleep(300)
         for machine in cluster.machines[2:]:
@@ -249,7 +250,7 @@ async def test_one_that_answers_is_enough(autojump_clock: trio.testing.MockClock
 
 
 async def test_a_node_that_is_cut_off_keeps_its_contacts_and_is_ready_again_at_the_first_answer(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(12) as cluster:
         await trio.sleep(300)
@@ -267,7 +268,7 @@ async def test_a_node_that_is_cut_off_keeps_its_contacts_and_is_ready_again_at_t
 
 
 async def test_at_rest_a_node_asks_for_a_sign_of_life_three_or_four_times_a_minute(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(5) as cluster:
         await trio.sleep(300)

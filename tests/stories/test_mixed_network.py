@@ -13,6 +13,7 @@ from camomile_trio.errors import Forgotten, NotFound, Unreachable
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
 from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.raw_packets import PUBLISH, REPLICATE, Kind, key_of
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import classic_peers, join_classic
@@ -26,7 +27,7 @@ class TestMovingOn:
     """Classic nodes keep no lease and hand nothing over: ours do it for each other, wherever those stand."""
 
     async def test_a_newcomer_is_given_a_value_though_classic_nodes_are_nearer(
-        self, autojump_clock: trio.testing.MockClock
+        self, virtual_clock: VirtualClock
     ) -> None:
         async with (
             open_cluster(1, config=config_with(cache_life=0)) as cluster,
@@ -38,7 +39,7 @@ class TestMovingOn:
             await trio.sleep(10)
             assert len(newcomer.state(key).registers) == 1
 
-    async def test_who_leaves_hands_over_to_one_of_ours(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_who_leaves_hands_over_to_one_of_ours(self, virtual_clock: VirtualClock) -> None:
         config = config_with(k=6, cache_life=0)
         async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 5) as peers:
             await join_classic(cluster.machines[0].endpoint, peers)
@@ -61,7 +62,7 @@ def _value_near(peers: list[ClassicPeer], node_id: bytes) -> bytes:
 
 
 class TestMixedNetworks:
-    async def test_20_of_ours_and_10_classic_ones(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_20_of_ours_and_10_classic_ones(self, virtual_clock: VirtualClock) -> None:
         async with (
             open_cluster(20, config=config_with(cache_life=0)) as cluster,
             classic_peers(cluster.network, 10) as peers,
@@ -79,7 +80,7 @@ class TestMixedNetworks:
                 found_there = await _lookup(peer, doors[number], keys[number])
                 assert found_there == f"from {number}".encode()
 
-    async def test_hours_of_everything_tell_it_nothing_of_ours(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_hours_of_everything_tell_it_nothing_of_ours(self, virtual_clock: VirtualClock) -> None:
         """Puts, gets, forgets, replication, renewals, a crash, a newcomer, one that leaves: `check` reads it all."""
         config = config_with(k=8, lease=2 * HOUR, cache_life=30.0)
         advertising = attrs.evolve(config, advertise=Endpoint.parse("10.0.0.3:8118"))
@@ -118,7 +119,7 @@ class TestMixedNetworks:
                 assert not any(each.kind is Kind.STORE and each.value == b"to be forgotten" for each in late)
 
     async def test_one_that_takes_over_an_address_of_ours_is_written_to_as_a_classic_node(
-        self, autojump_clock: trio.testing.MockClock
+        self, virtual_clock: VirtualClock
     ) -> None:
         async with open_cluster(5) as cluster:
             await cluster[1].put(b"before")

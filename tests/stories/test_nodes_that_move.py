@@ -9,11 +9,12 @@ import trio
 import trio.testing
 
 from camomile_trio.errors import Forgotten
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
 
 
-async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_clock: trio.testing.MockClock) -> None:
+async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(virtual_clock: VirtualClock) -> None:
     async with open_cluster(10, config=config_with(cache_life=0)) as cluster:
         keys = [(await cluster[1].put(b"value %d" % number)).key for number in range(20)]
         movers = cluster.machines[4], cluster.machines[7]
@@ -38,7 +39,7 @@ async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(autojump_cl
 
 
 async def test_a_put_that_meets_them_at_their_old_places_goes_on_at_the_new_ones(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """Both endpoints are known to take STOREs, so each of the two is asked by one where it was; somebody else says
     where it is now, and that endpoint is as good."""
@@ -64,7 +65,7 @@ async def test_a_put_that_meets_them_at_their_old_places_goes_on_at_the_new_ones
         assert all(each.holds(key) for each in moved)
 
 
-async def test_they_are_told_from_the_first_seconds_on(autojump_clock: trio.testing.MockClock) -> None:
+async def test_they_are_told_from_the_first_seconds_on(virtual_clock: VirtualClock) -> None:
     """Their own questions show where they are now: nobody waits for a lookup that fails at the old cluster."""
     disks = [SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(number)) for number in range(2)]
     async with open_cluster(8, config=config_with(cache_life=0)) as cluster:

@@ -15,6 +15,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, Value
 from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from tests.fixtures.cluster import (
     DEADLINE,
@@ -34,7 +35,7 @@ from tests.fixtures.records import EPOCH, NETWORK
 # Silent and slow ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_silent_peer_costs_a_timeout_once_and_nothing_after(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_silent_peer_costs_a_timeout_once_and_nothing_after(virtual_clock: VirtualClock) -> None:
     async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         silent = network_peer("silent", 1, near=KEY, behave=only_pongs)
         await silent.join(cluster)
@@ -47,7 +48,7 @@ async def test_a_silent_peer_costs_a_timeout_once_and_nothing_after(autojump_clo
         assert any(isinstance(packet.message, FindNode) for packet in silent.received)
 
 
-async def test_a_slow_peer_costs_a_timeout_and_its_late_answer_counts(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_slow_peer_costs_a_timeout_and_its_late_answer_counts(virtual_clock: VirtualClock) -> None:
     async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         slow = network_peer("slow", 1, near=KEY)
         await slow.join(cluster)
@@ -67,7 +68,7 @@ async def test_a_slow_peer_costs_a_timeout_and_its_late_answer_counts(autojump_c
         assert count(cluster[3], "rpc_retransmissions_total") == before
 
 
-async def test_somebody_slow_is_better_than_nobody(autojump_clock: trio.testing.MockClock) -> None:
+async def test_somebody_slow_is_better_than_nobody(virtual_clock: VirtualClock) -> None:
     async with open_cluster(2, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(VALUE)
         cluster.network.set_conditions(cluster.machines[1].endpoint, None, LinkConditions(latency=0.8))
@@ -77,7 +78,7 @@ async def test_somebody_slow_is_better_than_nobody(autojump_clock: trio.testing.
 # Dead --------------------------------------------------------------------------------------------------------------
 
 
-async def test_one_dead_peer_costs_a_lookup_one_timeout_at_most(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_dead_peer_costs_a_lookup_one_timeout_at_most(virtual_clock: VirtualClock) -> None:
     async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(VALUE)
         await trio.sleep(5)
@@ -90,7 +91,7 @@ async def test_one_dead_peer_costs_a_lookup_one_timeout_at_most(autojump_clock: 
         assert all(dead.node.id not in each.table for each in cluster.machines[1:])
 
 
-async def test_a_node_tells_which_of_its_peers_answers(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_tells_which_of_its_peers_answers(virtual_clock: VirtualClock) -> None:
     async with open_cluster(4) as cluster:
         asking, dead = cluster[1], cluster.machines[2]
         await asking.put(VALUE)
@@ -117,7 +118,7 @@ async def test_a_node_tells_which_of_its_peers_answers(autojump_clock: trio.test
         assert f"NodeId({dead.node.id.hex()})" in repr(after[dead.node.id])
 
 
-async def test_many_dead_cost_their_timeouts_side_by_side(autojump_clock: trio.testing.MockClock) -> None:
+async def test_many_dead_cost_their_timeouts_side_by_side(virtual_clock: VirtualClock) -> None:
     """Three are asked at a time, so a third of their timeouts, and of the twenty closest only."""
     async with open_cluster(30, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(VALUE)
@@ -129,7 +130,7 @@ async def test_many_dead_cost_their_timeouts_side_by_side(autojump_clock: trio.t
 
 
 async def test_who_puts_while_peers_die_waits_no_longer_for_each_put_that_met_them(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """Until the first requests to the dead have failed, every put finds them silent anew: it waits for the STOREs that
     it sends at once, then for three FIND_NODEs at a time."""
@@ -148,7 +149,7 @@ async def test_who_puts_while_peers_die_waits_no_longer_for_each_put_that_met_th
         assert max(took) <= (1 + 9 / 3) * rto + HEALTHY
 
 
-async def test_all_are_dead_but_one(autojump_clock: trio.testing.MockClock) -> None:
+async def test_all_are_dead_but_one(virtual_clock: VirtualClock) -> None:
     async with open_cluster(15, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(VALUE)
         await trio.sleep(1)
@@ -159,7 +160,7 @@ async def test_all_are_dead_but_one(autojump_clock: trio.testing.MockClock) -> N
         assert (await cluster[0].get(KEY)).value == VALUE
 
 
-async def test_everybody_is_dead(autojump_clock: trio.testing.MockClock) -> None:
+async def test_everybody_is_dead(virtual_clock: VirtualClock) -> None:
     async with open_cluster(8, config=config_with(cache_life=0)) as cluster:
         survivor = cluster[3]
         await survivor.put(VALUE)
@@ -203,7 +204,7 @@ def inventing(count: int) -> NetworkBehaviour:
     return behave
 
 
-async def test_inventions_of_a_liar_cost_their_timeouts_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
+async def test_inventions_of_a_liar_cost_their_timeouts_and_no_more(virtual_clock: VirtualClock) -> None:
     """Of 100 that it names, the k closest are tried, three at a time."""
     async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(VALUE)
@@ -218,7 +219,7 @@ async def test_inventions_of_a_liar_cost_their_timeouts_and_no_more(autojump_clo
             assert {contact.id for contact in node.contacts()} <= {liar.id, *(each.id for each in cluster.nodes)}
 
 
-async def test_sybils_of_a_liar_do_not_hide_a_value(autojump_clock: trio.testing.MockClock) -> None:
+async def test_sybils_of_a_liar_do_not_hide_a_value(virtual_clock: VirtualClock) -> None:
     """Nine ids, all closest to the key, that know only each other, acknowledge everything and keep nothing."""
     async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         sybils = [network_peer(f"sybil {number}", number, near=KEY) for number in range(1, 10)]
@@ -253,7 +254,7 @@ def serving(value: bytes, *rows: RecordRow) -> NetworkBehaviour:
 
 
 @pytest.mark.parametrize("lie", ["wrong bytes", "forged signature", "an expired lease", "another network's lease"])
-async def test_nobody_is_given_what_a_liar_serves(autojump_clock: trio.testing.MockClock, lie: str) -> None:
+async def test_nobody_is_given_what_a_liar_serves(virtual_clock: VirtualClock, lie: str) -> None:
     """The liar is the closest of all to the key, and is asked first by everybody."""
     async with open_cluster(10, config=config_with(k=4, cache_life=0)) as cluster:
         key = cluster.publisher

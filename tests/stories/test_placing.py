@@ -11,6 +11,7 @@ from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindNode, Message, Packet, Store
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.node import Node
+from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import FIRST_RTO, KEY, VALUE, Cluster, config_with, open_cluster, timed_put
 from tests.fixtures.counts import counts
 from tests.fixtures.peers import NetworkPeer, accepting, network_peer
@@ -33,7 +34,7 @@ def nearest(cluster: Cluster, key: Key, putter: Node) -> set[bytes]:
 
 
 async def test_a_put_costs_one_request_for_each_holder_and_a_handful_of_finds(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(40, config=config_with(k=K)) as cluster:
         await trio.sleep(120)
@@ -49,7 +50,7 @@ async def test_a_put_costs_one_request_for_each_holder_and_a_handful_of_finds(
         assert cost["find_node"] < 20 * K * 3 / 4  # a lookup by finds alone asks each of the k closest
 
 
-async def test_a_large_value_goes_only_to_who_has_answered_a_find(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_large_value_goes_only_to_who_has_answered_a_find(virtual_clock: VirtualClock) -> None:
     """Over a stream it takes seconds to find out that somebody is gone."""
     async with open_cluster(12, config=config_with(k=K)) as cluster:
         await trio.sleep(120)
@@ -63,7 +64,7 @@ async def test_a_large_value_goes_only_to_who_has_answered_a_find(autojump_clock
             assert least_finds <= cost["find_node"] <= most_finds
 
 
-async def test_a_dead_holder_delays_no_put_that_has_its_majority(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_dead_holder_delays_no_put_that_has_its_majority(virtual_clock: VirtualClock) -> None:
     async with open_cluster(24, config=config_with(k=K)) as cluster:
         await trio.sleep(120)
         node = cluster[0]
@@ -76,7 +77,7 @@ async def test_a_dead_holder_delays_no_put_that_has_its_majority(autojump_clock:
 
 
 async def test_who_answers_finds_and_no_store_is_asked_both_and_counts_as_one_that_did_not_store(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     async with open_cluster(3, config=config_with(k=K)) as cluster:
         stranger = network_peer("mallory", 1, near=KEY, behave=storing_nothing)
@@ -96,7 +97,7 @@ def storing_nothing(stranger: NetworkPeer, packet: Packet) -> Message | None:
 
 
 async def test_what_goes_on_after_a_put_stops_when_its_node_has_forgotten_the_value(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """A large value goes to a holder once that has answered. This one answers when the value is forgotten again."""
     large = bytes(5000)

@@ -10,13 +10,14 @@ import trio.testing
 from camomile_trio.config import Requests
 from camomile_trio.errors import Forgotten, NotFound, Overloaded
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import config_with, open_cluster
 
 VALUE = "ABC, du är mina tankar".encode()
 KEY = Key.parse("bde0e9f6e9d3fabd5bf6849e179f0aee485630f6d5c1c4398517cc1543fb9386")
 
 
-async def test_a_value_is_read_at_every_node_and_forgotten_at_all(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_value_is_read_at_every_node_and_forgotten_at_all(virtual_clock: VirtualClock) -> None:
     async with open_cluster(50) as cluster:
         stored = await cluster[3].put(VALUE)
         assert stored.key == KEY
@@ -33,7 +34,7 @@ async def test_a_value_is_read_at_every_node_and_forgotten_at_all(autojump_clock
                 await node.get(KEY)
 
 
-async def test_what_nobody_put_is_not_found(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_nobody_put_is_not_found(virtual_clock: VirtualClock) -> None:
     async with open_cluster(5) as cluster:
         with pytest.raises(NotFound):
             await cluster[2].get(Key.of(b"nobody put this"))
@@ -42,7 +43,7 @@ async def test_what_nobody_put_is_not_found(autojump_clock: trio.testing.MockClo
 
 
 async def test_a_node_that_is_asked_too_much_says_so_at_once_and_does_what_it_took_on(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     busy = attrs.evolve(config_with(), requests=Requests(max_puts=1, max_operations=4))
     stored: list[Key] = []

@@ -10,6 +10,7 @@ import trio.testing
 from camomile_trio.errors import Forgotten, StorageFull, ValueTooLarge
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 
@@ -32,7 +33,7 @@ async def settle_with_small_values(cluster: Cluster, count: int) -> list[Node]:
     return [(await cluster.start(config=modest)).node for _ in range(count)]
 
 
-async def test_puts_that_a_full_store_refused_leave_it_as_it_was(autojump_clock: trio.testing.MockClock) -> None:
+async def test_puts_that_a_full_store_refused_leave_it_as_it_was(virtual_clock: VirtualClock) -> None:
     async with open_cluster(0, config=config_with(cache_life=0)) as cluster:
         for _ in range(4):
             await cluster.start(storage=MemoryStorage(max_bytes=100_000))
@@ -48,7 +49,7 @@ async def test_puts_that_a_full_store_refused_leave_it_as_it_was(autojump_clock:
         assert (await cluster[1].put(b"6bytes")).replicas >= 3
 
 
-async def test_a_refused_put_is_withdrawn_only_where_it_was_taken(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_refused_put_is_withdrawn_only_where_it_was_taken(virtual_clock: VirtualClock) -> None:
     async with open_cluster(2, config=config_with(cache_life=0)) as cluster:
         refusing = await settle_with_small_values(cluster, 5)
         with pytest.raises(ValueTooLarge):
@@ -62,7 +63,7 @@ async def test_a_refused_put_is_withdrawn_only_where_it_was_taken(autojump_clock
                 await node.get(KEY)
 
 
-async def test_a_refused_put_does_not_forget_what_an_earlier_put_keeps(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_refused_put_does_not_forget_what_an_earlier_put_keeps(virtual_clock: VirtualClock) -> None:
     async with open_cluster(3, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(LARGE)
         await settle_with_small_values(cluster, 8)

@@ -13,13 +13,14 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.messages import FindValue, Value
 from camomile_trio.node.rounds import Rounds
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import network_peer
 
 
 async def test_nodes_that_start_at_the_same_second_do_not_make_their_rounds_together(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: dict[Rounds, float] = {}
     next_part = Rounds.next_part
@@ -48,7 +49,7 @@ async def test_nodes_that_start_at_the_same_second_do_not_make_their_rounds_toge
 
 
 async def test_after_a_restart_of_all_users_are_served_before_anything_is_repaired(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """At so low a rate comparing the old records takes longer than all of the reads."""
     config = config_with(k=8, replicate=600.0, cache_life=0.0, repair_rate=1024)

@@ -13,6 +13,7 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Packet, Store, StoreKind
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.tokens import TOKEN_BYTES
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.transport.base import MAX_DATAGRAM, MAX_SENT_DATAGRAM
 from camomile_trio.wire.codec import encode
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
@@ -41,7 +42,7 @@ def value_of(size: int) -> bytes:
 
 @pytest.mark.parametrize(("size", "by_stream"), [(1, 0), (EDGE - 1, 0), (EDGE, 0), (EDGE + 1, 1), (MAX_DATAGRAM, 1)])
 async def test_a_store_goes_by_stream_where_one_datagram_does_not_hold_it(
-    autojump_clock: trio.testing.MockClock, size: int, by_stream: int
+    virtual_clock: VirtualClock, size: int, by_stream: int
 ) -> None:
     async with open_cluster(5, config=config_with(cache_life=0)) as cluster:
         value = value_of(size)
@@ -53,7 +54,7 @@ async def test_a_store_goes_by_stream_where_one_datagram_does_not_hold_it(
 
 
 @pytest.mark.parametrize("size", [MIB - 1, MIB])
-async def test_the_largest_values_are_kept_by_all(autojump_clock: trio.testing.MockClock, size: int) -> None:
+async def test_the_largest_values_are_kept_by_all(virtual_clock: VirtualClock, size: int) -> None:
     async with open_cluster(4, config=config_with(cache_life=0)) as cluster:
         value = value_of(size)
         stored = await cluster[1].put(value)
@@ -64,14 +65,14 @@ async def test_the_largest_values_are_kept_by_all(autojump_clock: trio.testing.M
         assert (await newcomer.node.get(stored.key)).value == value
 
 
-async def test_one_byte_too_many_is_refused_and_nothing_is_stored(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_byte_too_many_is_refused_and_nothing_is_stored(virtual_clock: VirtualClock) -> None:
     async with open_cluster(3) as cluster:
         with pytest.raises(ValueTooLarge):
             await cluster[1].put(value_of(MIB + 1))
         assert all(node.status().keys == 0 for node in cluster.nodes)
 
 
-async def test_where_most_holders_take_less_the_caller_hears_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_where_most_holders_take_less_the_caller_hears_it(virtual_clock: VirtualClock) -> None:
     modest = attrs.evolve(config_with(cache_life=0), records=Records(max_value_size=2000))
     async with open_cluster(1, config=config_with(cache_life=0)) as cluster:
         await cluster.grow(4, config=modest)

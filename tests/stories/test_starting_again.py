@@ -15,6 +15,7 @@ from camomile_trio.node.clocks import PATIENCE
 from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
 from camomile_trio.node.renewing import Renewing
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import network_peer
@@ -36,9 +37,7 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
-async def test_a_start_after_a_short_while_walks_over_nothing(
-    autojump_clock: trio.testing.MockClock, walks: list[float]
-) -> None:
+async def test_a_start_after_a_short_while_walks_over_nothing(virtual_clock: VirtualClock, walks: list[float]) -> None:
     async with open_cluster(4, config=config_with()) as cluster:
         disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
         node = await cluster.start(storage=disk.open())
@@ -55,7 +54,7 @@ async def test_a_start_after_a_short_while_walks_over_nothing(
 
 
 async def test_a_lease_that_ended_meanwhile_is_found_and_woken_once_the_clock_is_believed(
-    autojump_clock: trio.testing.MockClock, walks: list[float]
+    virtual_clock: VirtualClock, walks: list[float]
 ) -> None:
     async with open_cluster(1, config=config_with()) as cluster:
         disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))
@@ -77,7 +76,7 @@ async def test_a_lease_that_ended_meanwhile_is_found_and_woken_once_the_clock_is
         assert again.state(Key.of(b"sleeps")).published
 
 
-async def test_what_somebody_asks_for_is_compared_before_all_the_rest(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_somebody_asks_for_is_compared_before_all_the_rest(virtual_clock: VirtualClock) -> None:
     slow = config_with(cache_life=0, repair_rate=1024)
     async with open_cluster(4, config=slow) as cluster:
         disk = SimulatedDisk(sync="os", max_bytes=2**20, rng=random.Random(1))

@@ -15,6 +15,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, Message, NodeList, Packet, Ping
 from camomile_trio.node.join import LOOK_AGAIN
+from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import HEALTHY, VALUE, Cluster, Machine, config_with, open_cluster, timed_get, timed_put
 from tests.fixtures.peers import NetworkPeer, accepting, network_peer, silent
 
@@ -26,7 +27,7 @@ def full_buckets(machine: Machine) -> dict[int, set[Contact]]:
     return {bucket.index: set(bucket.contacts) for bucket in table.buckets() if len(bucket.contacts) == table.k}
 
 
-async def test_a_full_bucket_keeps_its_living_members(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_full_bucket_keeps_its_living_members(virtual_clock: VirtualClock) -> None:
     """However many newcomers come: members are pinged, answer, and stay."""
     config = config_with(k=2, refresh=120.0, cache_life=0)
     async with open_cluster(12, config=config) as cluster:
@@ -42,7 +43,7 @@ async def test_a_full_bucket_keeps_its_living_members(autojump_clock: trio.testi
                 assert after[index] == members
 
 
-async def test_a_dead_member_gives_its_place_to_who_waits_for_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_dead_member_gives_its_place_to_who_waits_for_it(virtual_clock: VirtualClock) -> None:
     config = config_with(k=2, refresh=120.0, cache_life=0)
     async with open_cluster(14, config=config) as cluster:
         await trio.sleep(120)
@@ -62,7 +63,7 @@ async def test_a_dead_member_gives_its_place_to_who_waits_for_it(autojump_clock:
         assert any(refilled)
 
 
-async def test_a_node_that_is_offline_evicts_nobody_and_recovers(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_that_is_offline_evicts_nobody_and_recovers(virtual_clock: VirtualClock) -> None:
     config = config_with(refresh=120.0, cache_life=0)
     async with open_cluster(12, config=config) as cluster:
         await cluster[1].put(VALUE)
@@ -83,7 +84,7 @@ async def test_a_node_that_is_offline_evicts_nobody_and_recovers(autojump_clock:
         assert await timed_get(hermit.node) <= HEALTHY
 
 
-async def test_who_died_while_we_were_offline_is_gone_in_the_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_died_while_we_were_offline_is_gone_in_the_end(virtual_clock: VirtualClock) -> None:
     config = config_with(refresh=120.0, cache_life=0)
     async with open_cluster(12, config=config) as cluster:
         await trio.sleep(30)
@@ -100,7 +101,7 @@ async def test_who_died_while_we_were_offline_is_gone_in_the_end(autojump_clock:
 
 
 async def test_nodes_without_a_place_for_each_other_do_not_ping_for_ever(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """k is 1, so nearly everybody is a stranger to nearly everybody. A ping is a request of a stranger, too."""
     async with open_cluster(8, config=config_with(k=1, refresh=7 * 86400.0, replicate=7 * 86400.0)) as cluster:
@@ -145,7 +146,7 @@ async def grow_apart(cluster: Cluster, names: tuple[str, ...]) -> list[list[Mach
 
 
 async def test_two_halves_of_one_neighbourhood_find_each_other_through_those_outside(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """They meet at one seam: of those outside one that the first half knows knows the other. As in the swarm's seed
     1388."""
@@ -163,7 +164,7 @@ async def test_two_halves_of_one_neighbourhood_find_each_other_through_those_out
 
 
 async def test_they_find_each_other_through_whom_the_operator_has_named(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """Long before anybody refreshes anything, and without a seam. As in the swarm's seed 1837."""
     async with open_cluster(0, config=config_with(k=2, cache_life=0)) as cluster:
@@ -173,7 +174,7 @@ async def test_they_find_each_other_through_whom_the_operator_has_named(
 
 
 async def test_a_liar_that_names_many_neighbours_has_few_of_them_contacted(
-    autojump_clock: trio.testing.MockClock,
+    virtual_clock: VirtualClock,
 ) -> None:
     """Those that it names first are pinged, and the closest are asked in a lookup: of each no more than k."""
     k = 2
