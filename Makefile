@@ -27,7 +27,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check house proto check-proto test-mutants test-kills test-cluster test-browser test-faults \
+.PHONY: help run test test-fast check house proto check-proto test-mutants test-kills test-cluster test-browser test-faults \
     simulate simulate-mutants bench bench-quick bench-full bench-pair bench-check bench-overload bench-growth \
     lock clean
 
@@ -36,6 +36,9 @@ help:  ## say what can be made
 
 run: $(VENV)/run.stamp  ## 10 nodes in one process on loopback; the first one's HTTP on 127.0.0.1:8080
 	@exec $(BIN)/camomile cluster -n 10 --http 127.0.0.1:8080
+
+test-fast: $(VENV)/dev.stamp  ## the tests in virtual time that take little, within a minute
+	$(BIN)/python -m pytest -q -m "not real_time and not long"
 
 test: $(VENV)/dev.stamp  ## every test that needs no container engine
 	$(BIN)/python -m pytest -q

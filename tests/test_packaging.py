@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 import camomile_trio
 from camomile_trio.cli import camomile
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).resolve().parent.parent
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 OFFLINE = ("--quiet", "--no-index", "--no-deps")

@@ -28,6 +28,7 @@ def counted_with(hash_seed: str) -> str:
     return run.stdout
 
 
+@pytest.mark.real_time
 def test_counts_are_the_same_in_every_process_whatever_the_hash_seed() -> None:
     first = counted_with("0")
     assert "join of 8: calls" in first

@@ -18,6 +18,8 @@ from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 from tests.fixtures.counts import count
 
+pytestmark = pytest.mark.long
+
 
 def exported(node: Node) -> list[bytes]:
     """All lines of a node's export, page by page."""

@@ -17,6 +17,8 @@ from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 from tests.fixtures.peers import classic_peers, join_classic
 
+pytestmark = pytest.mark.long
+
 TEXT = "ABC, du är mina tankar".encode()
 LONGEST = b"x" * 1000
 NO_TEXT = b"\xff\xfe not UTF-8"

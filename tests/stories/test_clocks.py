@@ -21,6 +21,8 @@ from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 from tests.fixtures.records import EPOCH
 
+pytestmark = pytest.mark.long
+
 VALUE = b"still here"
 DAY = 24 * 3_600_000
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import Machine, config_with, open_cluster
+
+pytestmark = pytest.mark.long
 
 VALUE = b"worth keeping"
 

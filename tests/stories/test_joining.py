@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
@@ -13,6 +14,8 @@ from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import Machine, config_with, open_cluster
 from tests.fixtures.counts import count
+
+pytestmark = pytest.mark.long
 
 
 def unknown_neighbours(machine: Machine, others: list[Node], k: int) -> list[bytes]:

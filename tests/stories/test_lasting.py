@@ -12,6 +12,8 @@ from camomile_trio.kademlia.ids import distance
 from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 
+pytestmark = pytest.mark.long
+
 VALUE = b"worth keeping"
 
 

@@ -15,6 +15,8 @@ from camomile_trio.simulation.links import LinkConditions
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 from tests.fixtures.records import EPOCH
 
+pytestmark = pytest.mark.long
+
 VALUE = b"worth keeping"
 KEY = Key.of(VALUE)
 MINUTES = 60_000

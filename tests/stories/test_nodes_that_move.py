@@ -13,6 +13,8 @@ from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
 
+pytestmark = pytest.mark.long
+
 
 async def test_two_nodes_that_swapped_addresses_hear_of_every_forget(virtual_clock: VirtualClock) -> None:
     async with open_cluster(10, config=config_with(cache_life=0)) as cluster:

@@ -14,6 +14,8 @@ from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
 
+pytestmark = pytest.mark.long
+
 LARGE = bytes(2000)
 KEY = Key.of(LARGE)
 

@@ -18,6 +18,8 @@ from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import network_peer
 
+pytestmark = pytest.mark.long
+
 
 async def test_nodes_that_start_at_the_same_second_do_not_make_their_rounds_together(
     virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch

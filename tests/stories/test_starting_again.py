@@ -20,6 +20,8 @@ from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import network_peer
 
+pytestmark = pytest.mark.long
+
 DAY = 86400.0
 
 

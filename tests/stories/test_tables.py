@@ -19,6 +19,8 @@ from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import HEALTHY, VALUE, Cluster, Machine, config_with, open_cluster, timed_get, timed_put
 from tests.fixtures.peers import NetworkPeer, accepting, network_peer, silent
 
+pytestmark = pytest.mark.long
+
 DOORS = ("10.8.0.1:8118", "10.8.1.1:8118")  # of two networks
 
 

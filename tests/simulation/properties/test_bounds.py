@@ -17,6 +17,8 @@ from camomile_trio.simulation.properties.bounds import Bounds, LeftBehind
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import QUICK, broken_rules, run_world
 
+pytestmark = pytest.mark.long
+
 
 async def busy(world: World, machines: list[Machine]) -> None:
     await world.users.keep_busy(60, puts=2, gets=5, forgets=0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
+import pytest
 import trio
 
 from camomile_trio.errors import NotFound
@@ -24,6 +25,8 @@ from camomile_trio.simulation.properties.promises import (
 from camomile_trio.simulation.trace import Happening
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import Story, broken_rules, put, run_world
+
+pytestmark = pytest.mark.long
 
 
 async def find_nothing(self: Node, key: Key) -> Found:

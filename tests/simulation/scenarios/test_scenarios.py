@@ -14,6 +14,8 @@ from camomile_trio.simulation.run import simulate
 from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.scenarios import SCENARIOS
 
+pytestmark = pytest.mark.long
+
 SMALL = {
     "steady": 8,
     "literature": 5,

@@ -20,6 +20,8 @@ from camomile_trio.simulation.scenarios.swarm import Conditions, Swarm
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import QUICK, put, run_world
 
+pytestmark = pytest.mark.long
+
 LEASE = QUICK.records.lease
 AHEAD = 120.0  # the last machine's clock, in s
 
