@@ -14,6 +14,7 @@ import attrs
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Packet, StoreResult, Value
 from camomile_trio.wire.reading import decode_reference
+from camomile_trio.wire.shape import is_classic
 from camomile_trio.wire.shaped_reading import decode_shaped
 from camomile_trio.wire.shaped_writing import encode_shaped, padding_field
 from camomile_trio.wire.writing import encode_reference
@@ -74,14 +75,19 @@ def encode_within(packet: Packet, limit: int) -> bytes | None:
     return best
 
 
-def decode_untrusted(datagram_untrusted: bytes) -> Packet:
+def decode_untrusted(datagram_untrusted: bytes, *, classic: bool = True) -> Packet:
     """The packet in a datagram or a message from a stream, every length, count, enum and range of it checked.
 
     Unknown fields are skipped; contacts that make no sense in themselves are left out and counted (`dropped`); rows of
     records have the right form, but nobody has checked their signatures. MalformedPacket for everything else,
-    and for anything of more than `LARGEST_PACKET` bytes.
+    and for anything of more than `LARGEST_PACKET` bytes. Without `classic` that is a classic packet, too, and it is
+    refused by the packet's own fields: nothing reads its message.
     """
     if len(datagram_untrusted) > LARGEST_PACKET:
         raise MalformedPacket("too_large")
     shaped = decode_shaped(datagram_untrusted)
-    return decode_reference(datagram_untrusted) if shaped is None else shaped
+    if shaped is not None:
+        return shaped
+    if not classic and is_classic(datagram_untrusted):
+        raise MalformedPacket("classic")
+    return decode_reference(datagram_untrusted)

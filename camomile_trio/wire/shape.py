@@ -27,6 +27,9 @@ FIXED64: Final = 1
 LENGTH: Final = 2
 FIXED32: Final = 5
 
+_VERSION_TAG: Final = 10 << 3 | VARINT
+_UINT32: Final = 2**32 - 1  # the library cuts a longer number
+
 
 @attrs.frozen
 class Field:
@@ -57,6 +60,7 @@ HOLDING: Final[_Fields] = {1: _BYTES, 2: _NUMBER, 3: _RECORDS, 4: _NUMBER}
 HAVE_RESULT: Final[_Fields] = {1: Field(LENGTH, HOLDING, most=MAX_KEYS), 2: _NUMBER}
 TOO_LARGE: Final[_Fields] = {1: _NUMBER}
 LEAVE: Final[_Fields] = {}
+CLASSIC_MESSAGES: Final = range(3, 10)
 
 PACKET: Final[_Fields] = {
     1: _BYTES,
@@ -85,6 +89,13 @@ PACKET: Final[_Fields] = {
 def check_shape(packet_untrusted: bytes) -> None:
     """Returns if the protobuf library may look at the packet; MalformedPacket otherwise."""
     _Look(packet_untrusted).message(0, len(packet_untrusted), PACKET)
+
+
+def is_classic(packet_untrusted: bytes) -> bool:
+    """Whether it has a message that classic nodes know, and no version. It looks at the packet's own fields and not
+    into its message. MalformedPacket where those have no form.
+    """
+    return _Look(packet_untrusted).is_classic()
 
 
 @attrs.define
@@ -125,6 +136,20 @@ class _Look:
                 has_message = True
             if field.inner is not None:
                 self.message(start, at, field.inner)
+
+    def is_classic(self) -> bool:
+        has_classic_message = False
+        at, end = 0, len(self._data)
+        while at < end:
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise MalformedPacket("too_many_fields")
+            tag, at = self._varint(at, end)
+            start, at = self._content(tag & 7, at, end)
+            if tag == _VERSION_TAG and self._varint(start, at)[0] & _UINT32:
+                return False
+            has_classic_message |= tag >> 3 in CLASSIC_MESSAGES
+        return has_classic_message
 
     def _content(self, wire_type: int, at: int, end: int) -> tuple[int, int]:
         """Where the content of a field starts and ends, `at` being behind its tag."""

@@ -26,9 +26,11 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import ROW_BYTES, Kind, PublisherKey, Record
+from camomile_trio.wire import reading
 from camomile_trio.wire.codec import LARGEST_PACKET, decode_untrusted, encode
 from camomile_trio.wire.generated import camomile as schema
-from tests.wire.classic import RECORDED
+from camomile_trio.wire.shape import MAX_FIELDS
+from tests.wire.classic import RECORDED, Recorded
 from tests.wire.mutations import mutated
 from tests.wire.strategies import classic_packets, packets
 
@@ -133,6 +135,75 @@ def test_damaged_packets_of_classic_nodes(datagram: bytes) -> None:
 @given(mutated(st.one_of(packets, classic_packets).map(encode)))
 def test_damaged_packets_of_ours(datagram: bytes) -> None:
     decoded_or_refused(datagram)
+
+
+# Without classic packets -------------------------------------------------------------------------------------------
+
+
+def of_ours_or_refused(datagram: bytes) -> None:
+    """The same as with classic packets, but that these are refused."""
+    try:
+        packet = decode_untrusted(datagram)
+    except MalformedPacket:
+        packet = None
+    if packet is None:
+        with pytest.raises(MalformedPacket):
+            decode_untrusted(datagram, classic=False)
+    elif packet.version == 0:
+        assert refusal_of_classic(datagram) == "classic"
+    else:
+        assert decode_untrusted(datagram, classic=False) == packet
+
+
+def refusal_of_classic(datagram: bytes) -> str:
+    with pytest.raises(MalformedPacket) as caught:
+        decode_untrusted(datagram, classic=False)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.name)
+def test_what_classic_nodes_send_is_refused_by_one_word(recorded: Recorded) -> None:
+    assert refusal_of_classic(recorded.datagram) == "classic"
+
+
+@settings(max_examples=150)
+@given(st.one_of(packets, classic_packets).map(encode))
+def test_packets_of_ours_pass_where_classic_ones_do_not(datagram: bytes) -> None:
+    of_ours_or_refused(datagram)
+
+
+@settings(max_examples=200)
+@given(mutated(st.one_of(packets, classic_packets).map(encode)))
+def test_no_damage_lets_a_classic_packet_pass(datagram: bytes) -> None:
+    of_ours_or_refused(datagram)
+
+
+@pytest.mark.parametrize(
+    "version", [b"\x50\x00", b"\x50\x80\x00", b"\x50\x80\x80\x80\x80\x10"], ids=["0", "0, longer", "2**32"]
+)
+def test_no_way_to_write_version_0_passes(version: bytes) -> None:
+    ping = raw_packet(0, ping=schema.Ping(b"c" * 32))
+    assert decode_untrusted(ping + version).version == decode_untrusted(version + ping).version == 0
+    assert refusal_of_classic(ping + version) == refusal_of_classic(version + ping) == "classic"
+
+
+def test_a_classic_packet_is_refused_before_the_library_or_anything_reads_its_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def parse(data: bytes) -> schema.Packet:
+        raise AssertionError
+
+    monkeypatch.setattr(schema.Packet, "parse", parse)
+    monkeypatch.setattr(reading, "check_shape", parse)
+    node_list = schema.NodeList([schema.NodeInfo(ALICE, b"\x0a\x00\x00\x01", 8118)] * MAX_CONTACTS)
+    assert refusal_of_classic(raw_packet(0, node_list=node_list)) == "classic"
+    assert refusal_of_classic(b"\xc0\x06\x01" * (MAX_FIELDS + 1)) == "too_many_fields"
+
+
+def test_what_has_no_classic_message_is_refused_for_its_own_reason() -> None:
+    assert refusal_of_classic(raw_packet(0)) == "no_message"
+    assert refusal_of_classic(raw_packet(0, sealed=b"secret")) == "unsupported"
+    assert refusal_of_classic(raw_packet(0, leave=schema.Leave())) == "extension_without_version"
 
 
 @pytest.mark.parametrize(
