@@ -247,6 +247,11 @@ class Config:
     # first contact, so the first puts of a deployment may have one copy.
     expect: int | None = attrs.field(default=None, validator=_number_of_nodes)
     network: str = attrs.field(default=DEFAULT_NETWORK, validator=_good_name)
+    # Speak with classic nodes (Go, 2019), which are in the default network only. False: their packets are dropped, and
+    # no node becomes a contact by them. True: they are contacts like others, though they prove nothing, serve what was
+    # forgotten, and store values that nobody can forget. In a network in which some nodes say True and others False,
+    # only the former read these values.
+    classic: bool = attrs.field(default=False, validator=_is(bool, "True or False"))
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
     kademlia: Kademlia = attrs.field(default=Kademlia(), validator=_is(Kademlia, "a Kademlia"))
@@ -255,6 +260,11 @@ class Config:
     storage: StorageConfig = attrs.field(default=StorageConfig(), validator=_is(StorageConfig, "a StorageConfig"))
 
     def __attrs_post_init__(self) -> None:
+        if self.classic and self.network != DEFAULT_NETWORK:
+            raise ConfigError(
+                f"classic nodes know no networks by name, and this one is {self.network!r}",
+                remedy="give the node --classic or a --network, not both",
+            )
         for name in self.join:
             host, _, port = name.rpartition(":")
             # Without brackets nobody knows where an IPv6 address ends.

@@ -136,6 +136,7 @@ def test_what_is_no_address_is_none_in_the_settings_either(name: str) -> None:
         (Config, "join", b"node:8118", "join .*not bytes"),
         (Config, "join", [("node", 8118)], "join .*not tuple"),
         (Config, "network", b"mine", "network has to be text, not bytes"),
+        (Config, "classic", "no", "classic has to be True or False, not str"),
         (Config, "first", "no", "first has to be True or False, not str"),
         (Config, "publisher_key", 7, "a path has to be text or a pathlib.Path, not int"),
         (Config, "records", {"lease": 60}, "records has to be a Records, not dict"),
@@ -191,6 +192,14 @@ def test_a_name_that_only_looks_like_a_networks_is_refused(name: str, flaw: str)
     with pytest.raises(ConfigError, match=flaw) as caught:
         Config(network=name)
     assert "write the plain name" in caught.value.remedy
+
+
+def test_classic_nodes_are_spoken_with_on_demand_and_in_the_default_network_only() -> None:
+    assert not Config().classic
+    assert Config(classic=True).classic
+    with pytest.raises(ConfigError, match="classic nodes know no networks by name") as caught:
+        Config(classic=True, network="mine")
+    assert "--network" in (caught.value.remedy or "")
 
 
 @pytest.mark.parametrize("name", ["prod", "my network", "caf\u00e9", "сеть", "it's mine", "a" * 500])

@@ -35,6 +35,7 @@ MOST_NODES = 250
     default=0,
     help="Where peers reach node 1, on 127.0.0.1; node i is at this port + i - 1. 0 takes free ones.",
 )
+@option("--classic", is_flag=True, help="Speak with classic nodes (Go, 2019), too, which prove nothing.")
 @option(
     "--socket",
     type=FILE,
@@ -48,6 +49,7 @@ def cluster(
     nodes: int,
     http: Endpoint,
     udp_port: int,
+    classic: bool,
     socket: Path | None,
     log_level: LogLevel,
     log_format: LogFormat | None,
@@ -73,4 +75,4 @@ def cluster(
     descriptors = raise_limit()
     with logging_events(log_level, log_format) as log_lines:
         process = Process(context.ensure_object(StopSignals), log_lines)
-        trio.run(run_cluster, nodes, Places(http, udp_port, control), descriptors, process)
+        trio.run(run_cluster, nodes, classic, Places(http, udp_port, control), descriptors, process)

@@ -55,12 +55,14 @@ class Places:
     control: SocketPlace  # of node 1
 
 
-async def run_cluster(count: int, places: Places, descriptors: int, process: Process) -> None:
+async def run_cluster(count: int, classic: bool, places: Places, descriptors: int, process: Process) -> None:
     """Runs `count` nodes until a signal asks for their end, and says on standard output where they are.
 
-    They share so many `descriptors`. TransportError if an address of theirs is taken.
+    They share so many `descriptors`, and speak with classic nodes if `classic`. TransportError if an address of theirs
+    is taken.
     """
     config = Config(
+        classic=classic,
         # They all leave together: there is nobody to hand anything over to.
         records=Records(hand_over_deadline=0),
     )

@@ -115,6 +115,11 @@ RECORDS = Records()
     help="The network's name. Nodes of different names do not talk to each other.",
 )
 @option(
+    "--classic",
+    is_flag=True,
+    help="Speak with classic nodes (Go, 2019), too, which prove nothing; in the default network only.",
+)
+@option(
     "--data-dir",
     type=DIRECTORY,
     show_default="$XDG_DATA_HOME/camomile or ~/.local/share/camomile",
@@ -210,6 +215,7 @@ def node(
     first: bool,
     expect: int | None,
     network: str,
+    classic: bool,
     data_dir: Path | None,
     ephemeral: bool,
     socket: Path | None,
@@ -239,6 +245,7 @@ def node(
         first=first,
         expect=expect,
         network=network,
+        classic=classic,
         publisher_key=publisher_key,
         kademlia=Kademlia(refresh_interval=refresh_interval),
         records=Records(

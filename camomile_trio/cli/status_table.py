@@ -45,6 +45,8 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
     ]
     ready = "yes" if found.get("ready") is True else f"no: {found.get('not_ready_because', '')}"
     rows.insert(1, ("ready", ready))
+    if isinstance(classic := found.get("classic"), bool):
+        rows.append(("classic", "spoken with" if classic else "not spoken with"))
     if (uptime := number_in(found, "uptime")) is not None:
         rows.append(("uptime", duration_text(uptime)))
     if (contacts := number_in(found, "contacts")) is not None:

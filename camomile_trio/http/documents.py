@@ -24,6 +24,7 @@ def node_document(status: NodeStatus) -> dict[str, Json]:
         "advertised": None if status.advertised is None else str(status.advertised),
         "observed": None if status.observed is None else str(status.observed),
         "network": status.network,
+        "classic": status.classic,
         "version": status.version,
         "ready": status.ready,
         "not_ready_because": status.not_ready_because,

@@ -271,6 +271,7 @@ def _schemas() -> _Object:
                 "advertised": maybe_text,
                 "observed": maybe_text,
                 "network": text,
+                "classic": {"type": "boolean", "description": "Whether it speaks with classic nodes."},
                 "version": text,
                 "ready": {"type": "boolean"},
                 "not_ready_because": text,

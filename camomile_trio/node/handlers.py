@@ -148,6 +148,9 @@ class Handlers:
         if key is None or (value is None and not message.records):
             self._refuse(request, StoreStatus.VALUE_NEEDED)
             return
+        if not (message.records or self._rpc.classic):
+            self._refuse(request, StoreStatus.BAD_SIGNATURE)
+            return
 
         def done(result: StoreResult) -> None:
             if result.status is StoreStatus.STORED and message.records and message.kind is StoreKind.REPLICATE:

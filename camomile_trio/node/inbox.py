@@ -67,10 +67,16 @@ class Inbox:
         self._budget_at = rpc.clock()
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
-        packet = self._open(datagram_untrusted)
+        rpc = self._rpc
+        try:
+            packet = self._of_this_network(decode_untrusted(datagram_untrusted, classic=rpc.classic))
+        except MalformedPacket as error:
+            rpc.statistics.dropped[error.reason] += 1
+            if error.reason == "classic":
+                rpc.on_classic(source)
+            return
         if packet is None:
             return
-        rpc = self._rpc
         if isinstance(packet.message, ANSWER_TYPES):
             rpc.on_answer(packet, source, len(datagram_untrusted))
             return
@@ -144,10 +150,6 @@ class Inbox:
         if packet.sender == self._rpc.own:
             self._rpc.statistics.dropped["from_ourselves"] += 1
             return None
-        if packet.version == 0:
-            # Classic nodes have no streams, and nothing else may store without a record or a token.
-            self._rpc.statistics.dropped["classic_by_stream"] += 1
-            return None
         answers: list[bytes] = []
         answered = trio.Event()
 
@@ -159,14 +161,6 @@ class Inbox:
         with trio.move_on_after(self._rpc.settings.stream_deadline):
             await answered.wait()
         return answers[0] if answers else None
-
-    def _open(self, message_untrusted: bytes) -> Packet | None:
-        try:
-            packet = decode_untrusted(message_untrusted)
-        except MalformedPacket as error:
-            self._rpc.statistics.dropped[error.reason] += 1
-            return None
-        return self._of_this_network(packet)
 
     def _of_this_network(self, packet: Packet) -> Packet | None:
         rpc = self._rpc

@@ -28,7 +28,7 @@ from camomile_trio.node.neighbours import meet_named
 ASKED_AT_ONCE = 16
 # Seconds that a try waits for names that are still being resolved. What comes later is for the next try.
 NAMES_PATIENCE = 5.0
-COPIED_KEY_LOGGED_AGAIN = 600.0  # seconds
+LOGGED_AGAIN = 600.0  # seconds until a copied key, or a classic node at an address to join, is logged again
 LEAST_BACKOFF, MOST_BACKOFF = 0.5, 30.0
 # Seconds between the looks at our neighbourhood that go before readiness, and those after it.
 SETTLING = (0.1, 0.3, 1.0, 2.0)
@@ -56,8 +56,10 @@ class Join:
         self._named: set[NodeId] = set()  # by others, while we settle, as nodes of our neighbourhood
         self._saved = self._load_saved()
         self.attempts = 0
-        self._copied_key_logged_at = -math.inf
+        self._copied_key_logged_at = self._classic_logged_at = -math.inf
+        self._try = _Try()  # the latest one
         core.rpc.on_copied_key = self.on_copied_key
+        core.rpc.on_classic = self.on_classic
 
     @property
     def is_first(self) -> bool:
@@ -140,7 +142,7 @@ class Join:
     def on_copied_key(self, endpoint: Endpoint) -> None:
         """The node at `endpoint` has signed a pong with our own key."""
         core = self._core
-        if core.clock() - self._copied_key_logged_at >= COPIED_KEY_LOGGED_AGAIN:
+        if core.clock() - self._copied_key_logged_at >= LOGGED_AGAIN:
             self._copied_key_logged_at = core.clock()
             log.error(
                 "another node has the identity of this one",
@@ -153,6 +155,25 @@ class Join:
             core.readiness.set(
                 f"the node at {endpoint} has the same identity (a copied data directory): stop one of the two, delete "
                 "its node.key, and start it again"
+            )
+
+    def on_classic(self, source: Endpoint) -> None:
+        """A classic packet was dropped that seems to come from `source`. Anybody can forge that: it is said, and
+        changes nothing else."""
+        core = self._core
+        if core.readiness.is_joined or source not in self._try.asked:
+            return
+        core.readiness.set(
+            f"a classic node answers at {source}, where this node is to join; a node speaks with classic nodes only if "
+            "it is started with --classic, in the default network"
+        )
+        if core.clock() - self._classic_logged_at >= LOGGED_AGAIN:
+            self._classic_logged_at = core.clock()
+            log.warning(
+                "a classic node answers where this node is to join",
+                at=str(source),
+                meaning="its answers are dropped",
+                remedy="start this node with --classic, or join through a node that is no classic one",
             )
 
     async def _look_again(self, found: tuple[Contact, ...]) -> tuple[Contact, ...]:
@@ -192,7 +213,7 @@ class Join:
         turn, self.attempts = self.attempts, self.attempts + 1
         known = {contact.endpoint for contact in core.table}
         avoided = known | core.rpc.own_endpoints
-        current = _Try()
+        current = self._try = _Try()
         if not known:
             self._ask(_in_turn([each.endpoint for each in self._saved if each.endpoint not in avoided], turn), current)
         self._names.look_up()

@@ -137,6 +137,7 @@ class NodeStatus:
     endpoint: Endpoint  # where it is bound
     advertised: Endpoint | None
     network: str
+    classic: bool  # whether it speaks with classic nodes
     version: str  # of the package
     ready: bool
     not_ready_because: str  # empty when ready

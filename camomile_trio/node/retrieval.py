@@ -44,7 +44,8 @@ class Retrieval:
         self._origin: NodeId = core.id
         self._from_holder = False
         # Somebody has the value without a lease, from a classic node; and somebody who does knows of a tombstone, and
-        # keeps it all the same: it was put by a classic user, and nobody can forget it early (rule 10).
+        # keeps it all the same: it was put by a classic user, and nobody can forget it early (rule 10). Without
+        # `--classic` that is believed of this node's own copy alone.
         self._has_classic = False
         self._outlasts_tombstone = False
         self._lacking: Contact | None = None
@@ -158,7 +159,7 @@ class Retrieval:
             return False
         records = [self._checked[row] for row in message.records]
         is_good = any(record is not None for record in records)
-        if all(record is not None and record.is_tombstone for record in records):
+        if self._core.rpc.classic and all(record is not None and record.is_tombstone for record in records):
             self._has_classic = True
             self._outlasts_tombstone |= is_good
         if self._value is None or (is_good and not self._from_holder and not message.cached):

@@ -100,6 +100,7 @@ class Rpc:
         own: NodeId,
         network: bytes,
         is_named: bool,
+        classic: bool,
         transport: Transport,
         table: RoutingTable,
         peers: Peers,
@@ -114,6 +115,7 @@ class Rpc:
         self.network = network
         # A named network says so in every packet; the default one is silent, as classic nodes are.
         self.network_prefix = network[:8] if is_named else b""
+        self.classic = classic  # whether classic nodes are spoken with
         self.transport = transport
         self.table = table
         self.peers = peers
@@ -130,6 +132,8 @@ class Rpc:
         self.listeners: list[Callable[[Contact], None]] = []
         # Told of the wall clock (ms) that a peer's true pong shows.
         self.on_pong: Callable[[NodeId, int], None] = lambda node, wall: None
+        # Told where a classic packet that was dropped seems to come from.
+        self.on_classic: Callable[[Endpoint], None] = lambda source: None
         # Told of the endpoint of another node that has shown to have our own key.
         self.on_copied_key: Callable[[Endpoint], None] = lambda endpoint: None
         self.observed: Endpoint | None = None  # where the last pong of ours says that we are seen

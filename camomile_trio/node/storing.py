@@ -129,8 +129,9 @@ class Storing:
 
 
 def store_at_classic(rpc: Rpc, contact: Contact, value: bytes, kind: StoreKind) -> bool:
-    """Sends a classic STORE, which nobody answers, if a classic node would take the value as it is."""
-    if not is_for_classic(value):
+    """Sends a classic STORE, which no node answers. False if classic nodes are not spoken with, or would not take the
+    value as it is."""
+    if not (rpc.classic and is_for_classic(value)):
         return False
     rpc.tell(contact.endpoint, Store(kind, None, value))
     return True

@@ -6,6 +6,7 @@ does not wait for threads.
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import trio
@@ -31,7 +32,6 @@ async def encoded(packet: Packet) -> bytes:
 
 
 async def decoded_untrusted(message_untrusted: bytes) -> Packet:
-    """As `decode_untrusted`. MalformedPacket."""
-    if len(message_untrusted) <= VERY_LARGE:
-        return decode_untrusted(message_untrusted)
-    return await trio.to_thread.run_sync(decode_untrusted, message_untrusted)
+    """As `decode_untrusted`, of a message from a stream, which classic nodes do not have. MalformedPacket."""
+    decode = functools.partial(decode_untrusted, message_untrusted, classic=False)
+    return decode() if len(message_untrusted) <= VERY_LARGE else await trio.to_thread.run_sync(decode)

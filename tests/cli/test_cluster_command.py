@@ -6,6 +6,7 @@ import socket
 import sys
 
 import pytest
+import trio
 
 from camomile_trio.cli.local_cluster import Member, announcement
 from camomile_trio.kademlia.contacts import Endpoint
@@ -37,6 +38,14 @@ def test_a_row_of_ports_that_cannot_be_is_misuse(run: Run, words: list[str], say
     result = run("cluster", *words)
     assert says in complaint(result)
     assert result.exit_code == 2
+
+
+def test_its_nodes_speak_with_classic_ones_on_demand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(trio, "run", lambda *call: started.append(call[2]))
+    for words in ([], ["--classic"]):
+        assert run("cluster", *words).exit_code == 0
+    assert started == [False, True]
 
 
 @pytest.mark.real_time

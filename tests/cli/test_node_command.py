@@ -114,6 +114,18 @@ def test_every_option_can_come_from_the_environment(run: Run, started: Started, 
     assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret-and-random")
 
 
+def test_classic_nodes_are_spoken_with_on_demand(run: Run, started: Started) -> None:
+    """Which no named network does, so it is none of the options above."""
+    for words, environment, expected in (
+        ([], {}, False),
+        (["--classic"], {}, True),
+        ([], {"CAMOMILE_CLASSIC": "1"}, True),
+    ):
+        assert run("node", *words, environment=environment).exit_code == 0
+        assert started.config is not None
+        assert started.config.classic is expected
+
+
 @pytest.mark.parametrize("command", ["node", "cluster", "put", "get", "forget", "status", "ping", "stop"])
 def test_every_option_has_help_and_a_variable(run: Run, command: str) -> None:
     text = run(command, "--help").stdout
@@ -181,6 +193,7 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--join", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--listen", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--network", " "], "--network: ' ' is no name: it is empty"),
+        (["--classic", "--network", "mine"], "classic nodes know no networks by name, and this one is 'mine'"),
         (["--sync", "never"], "--sync: 'never' is not one of 'os', 'full'"),
         (["--log-level", "loud"], "--log-level: 'loud' is not one of"),
         (["--what"], "no such option '--what'"),

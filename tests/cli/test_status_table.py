@@ -11,6 +11,7 @@ READY: dict[str, object] = {
     "endpoint": "127.0.0.1:8118",
     "advertised": None,
     "network": "camomile",
+    "classic": False,
     "version": "0.1.0",
     "ready": True,
     "not_ready_because": "",
@@ -36,12 +37,17 @@ def test_a_ready_node_is_shown_row_by_row() -> None:
         ("peers at", "127.0.0.1:8118"),
         ("seen at", "127.0.0.1:8118"),
         ("publisher", "cd" * 32),
+        ("classic", "not spoken with"),
         ("uptime", "1 h 2 min"),
         ("contacts", "9 in 2 buckets"),
         ("records", "12 keys, 11 values"),
         ("storage", "1.5 KiB of 1.0 GiB"),
         ("cached", "2"),
     ]
+
+
+def test_a_node_that_speaks_with_classic_ones_says_so() -> None:
+    assert dict(status_rows({**READY, "classic": True}))["classic"] == "spoken with"
 
 
 def test_a_node_that_is_not_ready_says_why() -> None:

@@ -130,6 +130,7 @@ class FakeNode:
             endpoint=Endpoint.parse("127.0.0.1:8118"),
             advertised=Endpoint.parse("[::1]:9"),
             network="camomile",
+            classic=False,
             version="0.1.0",
             ready=self.ready,
             not_ready_because=self.not_ready_because,

@@ -64,6 +64,7 @@ async def test_the_node_describes_itself(client: Client) -> None:
         "advertised": "[::1]:9",
         "observed": None,
         "network": "camomile",
+        "classic": False,
         "version": "0.1.0",
         "ready": True,
         "not_ready_because": "",

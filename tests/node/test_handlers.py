@@ -87,7 +87,7 @@ async def test_a_pong_is_signed_and_says_what_was_seen(autojump_clock: trio.test
 
 
 async def test_a_classic_ping_gets_a_classic_pong(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (_, line):
+    async with open_parts(Config(classic=True)) as (_, line):
         assert await told(Peer.at(line, "bob", "10.9.0.2:8118"), Ping(b"c" * 32), version=0) == Pong(b"c" * 32)
 
 
@@ -181,7 +181,7 @@ def _nearer(key: Key, one: NodeId, other: NodeId) -> bool:
 
 
 async def test_a_classic_peer_gets_a_miss_for_what_it_could_not_read(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (_, line):
+    async with open_parts(Config(classic=True)) as (_, line):
         bob = a_peer(line)
         for value, readable in ((b"text", True), (b"\xff\xfe", False), (b"x" * 1000, True), (b"x" * 1001, False)):
             key = Key.of(value)
@@ -299,7 +299,7 @@ async def test_a_find_value_gives_a_token_too(autojump_clock: trio.testing.MockC
 async def test_a_classic_store_counts_from_who_has_answered_and_gets_no_answer(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_parts() as (parts, line):
+    async with open_parts(Config(classic=True)) as (parts, line):
         mallory, bob = Peer.at(line, "mallory", "10.9.0.9:8118"), a_peer(line)
         mallory.ask(Store(StoreKind.PUBLISH, None, VALUE), version=0)
         assert state_size(parts) is None
@@ -311,8 +311,19 @@ async def test_a_classic_store_counts_from_who_has_answered_and_gets_no_answer(
         assert not bob.heard()
 
 
+async def test_without_the_option_nothing_is_stored_without_a_record(autojump_clock: trio.testing.MockClock) -> None:
+    """Not even what one of ours sends: nobody could forget it."""
+    async with open_parts() as (parts, line):
+        bob = a_peer(line)
+        assert await status(bob, Store(StoreKind.PUBLISH, None, VALUE)) is StoreStatus.BAD_SIGNATURE
+        assert await status(bob, Store(StoreKind.REPLICATE, None, VALUE, names_contacts=True)) is (
+            StoreStatus.BAD_SIGNATURE
+        )
+        assert state_size(parts) is None
+
+
 async def test_classic_values_fill_only_their_share(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts(Config(storage=StorageConfig(max_storage=65_536))) as (parts, line):
+    async with open_parts(Config(classic=True, storage=StorageConfig(max_storage=65_536))) as (parts, line):
         bob = a_peer(line)
         for number in range(30):
             bob.ask(Store(StoreKind.PUBLISH, None, b"%03d" % number * 300), version=0)
@@ -458,7 +469,7 @@ async def test_a_tombstone_ends_the_cached_copy(autojump_clock: trio.testing.Moc
 
 
 async def test_have_tells_what_is_here_of_each_key(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (_, line):
+    async with open_parts(Config(classic=True)) as (_, line):
         bob = a_peer(line)
         classic, unknown = b"a classic value", Key.of(b"unknown")
         bob.ask(Store(StoreKind.PUBLISH, None, classic), version=0)

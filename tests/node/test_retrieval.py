@@ -263,7 +263,7 @@ async def test_a_lease_above_the_tombstone_is_live_again(autojump_clock: trio.te
 
 async def test_a_classic_value_is_found_when_all_were_asked(autojump_clock: trio.testing.MockClock) -> None:
     """It has no lease, so only the k closest together can say that nobody has forgotten it."""
-    async with one_node() as (node, line):
+    async with one_node(Config(classic=True)) as (node, line):
         near, *rest, last = neighbours(line, 6)
         behaviours = dict.fromkeys(rest, Witness(truthful))
         found = await get(node, {near: having(VALUE), **behaviours, last: truthful})
@@ -271,6 +271,21 @@ async def test_a_classic_value_is_found_when_all_were_asked(autojump_clock: trio
         assert behaviours[rest[0]].finds == 4
         with pytest.raises(Forgotten):
             await get(node, {near: having(VALUE), **dict.fromkeys(rest, truthful), last: having(None, TOMBSTONE)})
+
+
+async def test_without_the_option_a_value_without_a_lease_is_not_believed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A node that says it has such a value, and knows the tombstone, may only be lying."""
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 6)
+        with pytest.raises(NotFound):
+            await get(node, {near: having(VALUE), **dict.fromkeys(rest, truthful)})
+        with pytest.raises(Forgotten):
+            await get(node, {near: having(VALUE, TOMBSTONE), **dict.fromkeys(rest, truthful)})
+        # The value itself is good where another node shows its lease.
+        found = await get(node, {near: having(VALUE), **dict.fromkeys(rest, having(None, LEASE))})
+        assert found.live
 
 
 async def test_nobody_answers(autojump_clock: trio.testing.MockClock) -> None:
@@ -330,7 +345,7 @@ async def test_the_closest_that_lacked_it_is_given_a_copy(autojump_clock: trio.t
 
 
 async def test_a_classic_value_is_not_cached(autojump_clock: trio.testing.MockClock) -> None:
-    async with one_node() as (node, line):
+    async with one_node(Config(classic=True)) as (node, line):
         near, *rest = neighbours(line, 5)
         others = Witness(truthful)
         await get(node, {near: having(VALUE), **dict.fromkeys(rest, others)})

@@ -223,7 +223,7 @@ async def test_one_of_ours_whose_version_was_forgotten_is_not_written_to_as_a_cl
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """It would keep a value without a lease as a classic one, which nobody could forget."""
-    async with open_parts(Config(requests=Requests(max_peers=64))) as (parts, line):
+    async with open_parts(Config(classic=True, requests=Requests(max_peers=64))) as (parts, line):
         kept_by(parts)
         (bob,) = peers_on(line, 1)
         for number in range(64):

@@ -125,7 +125,7 @@ async def test_a_pong_has_to_be_signed_by_its_sender(autojump_clock: trio.testin
 
 
 async def test_a_classic_pong_is_not_signed(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (parts, line):
+    async with open_parts(Config(classic=True)) as (parts, line):
         rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         asked = ask(rpc, bob, rpc.new_ping())
         (request,) = bob.heard()
@@ -338,7 +338,7 @@ async def test_a_find_is_padded_for_a_peer_that_does_not_know_us(autojump_clock:
 
 
 async def test_a_classic_peer_is_not_padded_for(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (parts, line):
+    async with open_parts(Config(classic=True)) as (parts, line):
         rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         ask(rpc, bob, FindNode(TARGET))
         bob.answer(bob.heard()[0], NodeList(), version=0)

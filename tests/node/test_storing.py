@@ -8,6 +8,7 @@ import attrs
 import trio
 import trio.testing
 
+from camomile_trio.config import Config
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
@@ -111,7 +112,7 @@ async def test_silence_is_no_result(autojump_clock: trio.testing.MockClock) -> N
 async def test_a_classic_peer_is_told_what_it_can_read_and_nothing_else(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_parts() as (parts, line):
+    async with open_parts(Config(classic=True)) as (parts, line):
         rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
         assert store_at_classic(rpc, bob.contact, "lätt".encode(), StoreKind.PUBLISH)
         for unreadable in (b"", b"\xff", bytes(1001)):
@@ -119,3 +120,10 @@ async def test_a_classic_peer_is_told_what_it_can_read_and_nothing_else(
         (told,) = bob.heard()
         assert told.message == Store(StoreKind.PUBLISH, None, "lätt".encode())
         assert rpc.pending == 0
+
+
+async def test_without_the_option_no_classic_peer_is_told_anything(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_parts() as (parts, line):
+        bob = Peer.at(line, "bob", "10.9.0.2:8118")
+        assert not store_at_classic(parts.rpc, bob.contact, "lätt".encode(), StoreKind.PUBLISH)
+        assert not bob.heard()

@@ -24,6 +24,8 @@ LONGEST = b"x" * 1000
 NO_TEXT = b"\xff\xfe not UTF-8"
 TOO_LONG = b"y" * 1001
 HOUR = 3600.0
+# Nodes that speak with classic ones.
+CLASSIC = config_with(classic=True)
 
 
 def held(cluster: Cluster, value: bytes) -> int:
@@ -38,14 +40,14 @@ def knows(cluster: Cluster, peer: ClassicPeer) -> int:
 
 class TestItsRequests:
     async def test_a_ping_is_answered_with_the_echo_and_nothing_else(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(1) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(1, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             assert await peer.ping(cluster.machines[0].endpoint)
             await trio.sleep(1)
             assert knows(cluster, peer) == 1, "our own ping has proven it meanwhile"
             assert [each.kind for each in peer.received] == [Kind.PONG, Kind.PING]
 
     async def test_find_node_names_the_closest_in_four_bytes(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(30) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(30, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             target = bytes(32)
             contacts = await peer.find_node(cluster.machines[0].endpoint, target)
             assert contacts is not None
@@ -57,7 +59,7 @@ class TestItsRequests:
     async def test_find_value_is_answered_with_contacts_on_a_miss_and_an_empty_list_on_a_hit(
         self, virtual_clock: VirtualClock
     ) -> None:
-        async with open_cluster(5) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(5, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await cluster[1].put(TEXT)
             await trio.sleep(1)
             door = cluster.machines[0].endpoint
@@ -68,7 +70,10 @@ class TestItsRequests:
 
     async def test_an_answer_is_cut_to_one_datagram(self, virtual_clock: VirtualClock) -> None:
         """Where k is larger than usual. A stranger gets as many contacts as a friend."""
-        async with open_cluster(36, config=config_with(k=32)) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with (
+            open_cluster(36, config=config_with(classic=True, k=32)) as cluster,
+            classic_peers(cluster.network, 1) as (peer,),
+        ):
             door = cluster.machines[0].endpoint
             before = await peer.find_node(door, bytes(32)) or []
             await trio.sleep(1)
@@ -77,7 +82,7 @@ class TestItsRequests:
 
     @pytest.mark.parametrize("value", [NO_TEXT, TOO_LONG], ids=["not UTF-8", "1001 bytes"])
     async def test_what_it_cannot_take_is_a_miss(self, value: bytes, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             await cluster[0].put(value)
             await trio.sleep(1)
@@ -88,7 +93,7 @@ class TestItsRequests:
             assert peer.stores(PUBLISH) == []
 
     async def test_1000_bytes_go_both_ways(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             await cluster[0].put(LONGEST)
             await trio.sleep(1)
@@ -113,7 +118,10 @@ class TestItsValues:
     async def test_they_are_kept_once_it_has_answered_us_and_read_everywhere(
         self, kind: int, virtual_clock: VirtualClock
     ) -> None:
-        async with open_cluster(6, config=config_with(k=3)) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with (
+            open_cluster(6, config=config_with(classic=True, k=3)) as cluster,
+            classic_peers(cluster.network, 1) as (peer,),
+        ):
             key = Key.of(TEXT)
             peer.is_silent = True
             for machine in cluster.machines:
@@ -141,7 +149,7 @@ class TestItsValues:
     async def test_replicating_never_prolongs_them_and_after_a_day_they_are_gone(
         self, virtual_clock: VirtualClock
     ) -> None:
-        async with open_cluster(2) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(2, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
             key = Key.of(TEXT)
@@ -166,7 +174,7 @@ class TestItsValues:
             assert (await cluster[0].get(key)).value == TEXT
 
     async def test_nobody_forgets_them(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
             peer.store(cluster.machines[1].endpoint, TEXT)
@@ -177,7 +185,7 @@ class TestItsValues:
             assert (await cluster[0].get(Key.of(TEXT))).value == TEXT
 
     async def test_1400_bytes_are_kept(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             value = b"w" * 1400
             peer.store(cluster.machines[0].endpoint, value)
@@ -186,7 +194,7 @@ class TestItsValues:
             assert isinstance(await peer.find_value(cluster.machines[0].endpoint, key_of(value)), list)
 
     async def test_they_fill_a_tenth_of_the_space_at_most(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(0) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(0, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await cluster.start(storage=MemoryStorage(max_bytes=100_000))
             door = cluster.machines[0].endpoint
             await join_classic(door, [peer])
@@ -204,7 +212,7 @@ class TestItsValues:
     async def test_a_value_that_was_forgotten_does_not_come_back_by_replicating(
         self, virtual_clock: VirtualClock
     ) -> None:
-        config = config_with(cache_life=0)
+        config = config_with(classic=True, cache_life=0)
         async with open_cluster(5, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.forgets = True
@@ -219,7 +227,7 @@ class TestItsValues:
     async def test_a_classic_user_brings_a_forgotten_value_back(self, virtual_clock: VirtualClock) -> None:
         """Everybody reads it then: those that keep it, and those that have to ask."""
         async with (
-            open_cluster(8, config=config_with(k=3, cache_life=0)) as cluster,
+            open_cluster(8, config=config_with(classic=True, k=3, cache_life=0)) as cluster,
             classic_peers(cluster.network, 1) as (peer,),
         ):
             await join_classic(cluster.machines[0].endpoint, [peer])
@@ -238,7 +246,10 @@ class TestItsValues:
 
     async def test_a_classic_store_by_stream_is_not_taken(self, virtual_clock: VirtualClock) -> None:
         """Classic nodes know no streams: this is somebody else, who would get around the proof of an endpoint."""
-        async with open_cluster(1) as cluster, cluster.network.open(Endpoint.parse("10.9.0.9:8118")) as transport:
+        async with (
+            open_cluster(1, config=CLASSIC) as cluster,
+            cluster.network.open(Endpoint.parse("10.9.0.9:8118")) as transport,
+        ):
             message = field(1, PUBLISH) + field(3, TEXT)
             packet = field(SESSION, bytes(32)) + field(SENDER, b"s" * 32) + field(Kind.STORE, message)
             began = trio.current_time()

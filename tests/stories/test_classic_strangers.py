@@ -20,10 +20,12 @@ from tests.fixtures.peers import classic_peers
 
 LONGEST = b"x" * 1000
 BUDGET = 4096
+# Nodes that speak with classic ones.
+CLASSIC = config_with(classic=True)
 
 
 def with_budget(budget: int) -> Config:
-    return attrs.evolve(config_with(), requests=Requests(classic_budget=budget))
+    return attrs.evolve(CLASSIC, requests=Requests(classic_budget=budget))
 
 
 def weight(peer: ClassicPeer) -> int:
@@ -79,7 +81,7 @@ async def test_a_flood_costs_three_times_its_bytes_and_the_budget(virtual_clock:
 
 
 async def test_the_budget_gives_a_newcomer_a_full_list(virtual_clock: VirtualClock) -> None:
-    async with open_cluster(25) as cluster, classic_peers(cluster.network, 1) as (peer,):
+    async with open_cluster(25, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
         contacts = await peer.find_node(cluster.machines[0].endpoint, bytes(32))
         assert contacts is not None
         assert len(contacts) == 20
@@ -87,7 +89,7 @@ async def test_the_budget_gives_a_newcomer_a_full_list(virtual_clock: VirtualClo
 
 async def test_a_stranger_is_asked_twice_a_minute_at_most(virtual_clock: VirtualClock) -> None:
     """However often it is named by others, and however often it calls."""
-    async with open_cluster(3) as cluster, classic_peers(cluster.network, 2) as (peer, victim):
+    async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 2) as (peer, victim):
         await peer.join(cluster.machines[0].endpoint)
         victim.is_silent = True
         peer.learn(victim.node_id, victim.endpoint)
@@ -103,7 +105,10 @@ async def test_a_stranger_is_asked_twice_a_minute_at_most(virtual_clock: Virtual
 
 
 async def test_a_senseless_source_is_not_answered(virtual_clock: VirtualClock) -> None:
-    async with open_cluster(1) as cluster, cluster.network.open(Endpoint.parse("224.0.0.5:8118")) as transport:
+    async with (
+        open_cluster(1, config=CLASSIC) as cluster,
+        cluster.network.open(Endpoint.parse("224.0.0.5:8118")) as transport,
+    ):
         transport.send(bytes(104), cluster.machines[0].endpoint)
         await trio.sleep(1)
         assert transport.statistics.datagrams_in == 0

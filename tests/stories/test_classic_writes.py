@@ -35,6 +35,8 @@ from tests.fixtures.peers import classic_peers, join_classic
 TEXT = "ABC, du är mina tankar".encode()
 NO_TEXT = b"\xff\xfe not UTF-8"
 HOUR = 3600.0
+# Nodes that speak with classic ones.
+CLASSIC = config_with(classic=True)
 VECTORS = Path(__file__).parent.parent / "vectors" / "classic_packets.json"
 
 
@@ -48,7 +50,7 @@ class TestPuts:
             return field(SESSION, session) + field(SENDER, sender) + field(Kind.STORE, store)
 
         assert as_classic(content(fields_of(recorded), SESSION), content(fields_of(recorded), SENDER)) == recorded
-        async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(4, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             await cluster[2].put(TEXT)
             await trio.sleep(1)
@@ -59,7 +61,7 @@ class TestPuts:
             assert await peer.find_value(cluster.machines[1].endpoint, key_of(TEXT)) == TEXT
 
     async def test_our_holders_replicate_to_it_every_hour(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(4, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             await cluster[2].put(TEXT)
             await cluster[1].put(NO_TEXT)
@@ -72,7 +74,7 @@ class TestPuts:
             assert all(later - earlier < 2 * HOUR for earlier, later in itertools.pairwise(replicated))
 
     async def test_a_newcomer_is_given_what_is_there_at_the_pace_of_repairs(self, virtual_clock: VirtualClock) -> None:
-        config = config_with(repair_rate=10_000)
+        config = config_with(classic=True, repair_rate=10_000)
         async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
             values = [number.to_bytes(2, "big").hex().encode() * 250 for number in range(40)]
             for value in values:
@@ -88,7 +90,7 @@ class TestPuts:
         self, k: int, virtual_clock: VirtualClock
     ) -> None:
         async with (
-            open_cluster(1, config=config_with(k=k, cache_life=0)) as cluster,
+            open_cluster(1, config=config_with(classic=True, k=k, cache_life=0)) as cluster,
             classic_peers(cluster.network, 12) as peers,
         ):
             await join_classic(cluster.machines[0].endpoint, peers)
@@ -115,7 +117,7 @@ class TestPuts:
 
 class TestFinds:
     async def test_a_value_that_only_it_has_is_found_and_forgotten_by_nobody(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(4) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(4, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.values[key_of(TEXT)] = TEXT
             key = Key.of(TEXT)
@@ -126,7 +128,7 @@ class TestFinds:
                     await node.forget(key)
 
     async def test_it_is_not_believed_what_does_not_hash_to_the_key(self, virtual_clock: VirtualClock) -> None:
-        async with open_cluster(3) as cluster, classic_peers(cluster.network, 1) as (peer,):
+        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             peer.values[key_of(TEXT)] = b"something else"
             for node in cluster.nodes:
@@ -137,7 +139,7 @@ class TestFinds:
 
     async def test_what_was_forgotten_stays_so_though_it_goes_on_serving_it(self, virtual_clock: VirtualClock) -> None:
         async with (
-            open_cluster(4, config=config_with(cache_life=0)) as cluster,
+            open_cluster(4, config=config_with(classic=True, cache_life=0)) as cluster,
             classic_peers(cluster.network, 1) as (peer,),
         ):
             await join_classic(cluster.machines[0].endpoint, [peer])
@@ -151,7 +153,7 @@ class TestFinds:
 
     async def test_a_lease_that_ended_leaves_what_classic_nodes_have(self, virtual_clock: VirtualClock) -> None:
         """Those of ours that remember the ended lease say the same as a newcomer that never saw it."""
-        config = config_with(lease=600.0, cache_life=0)
+        config = config_with(classic=True, lease=600.0, cache_life=0)
         async with open_cluster(3, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await join_classic(cluster.machines[0].endpoint, [peer])
             publisher = await cluster.start(publisher=KeyPair.new(cluster.rng))
@@ -169,7 +171,7 @@ class TestFinds:
 
     async def test_an_ended_lease_of_our_own_is_no_classic_value(self, virtual_clock: VirtualClock) -> None:
         """The publisher that was cut off keeps the value, but nobody stands behind it any more."""
-        config = config_with(lease=600.0, cache_life=0)
+        config = config_with(classic=True, lease=600.0, cache_life=0)
         async with open_cluster(3, config=config) as cluster:
             publisher = await cluster.start(publisher=KeyPair.new(cluster.rng))
             key = (await publisher.node.put(TEXT)).key
@@ -183,13 +185,13 @@ class TestFinds:
 
     async def test_lists_of_32_in_both_forms_and_an_empty_ip_are_understood(self, virtual_clock: VirtualClock) -> None:
         """Our node joins through a classic one that names 31 others and itself without an ip."""
-        async with open_cluster(0) as cluster, classic_peers(cluster.network, 34) as peers:
+        async with open_cluster(0, config=CLASSIC) as cluster, classic_peers(cluster.network, 34) as peers:
             for peer in peers:
                 for other in peers:
                     if other is not peer:
                         peer.learn(other.node_id, other.endpoint)
             door = peers[0]
-            joining = attrs.evolve(config_with(), join=(str(door.endpoint),))
+            joining = attrs.evolve(CLASSIC, join=(str(door.endpoint),))
             identity_target = door.node_id
             listed = await peers[1].find_node(door.endpoint, identity_target)
             assert listed is not None

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.long
 TEXT = "ABC, du är mina tankar".encode()
 NO_TEXT = b"\xff\xfe not UTF-8"
 HOUR = 3600.0
+# Nodes that speak with classic ones.
+CLASSIC = config_with(classic=True)
 
 
 class TestMovingOn:
@@ -32,7 +34,7 @@ class TestMovingOn:
         self, virtual_clock: VirtualClock
     ) -> None:
         async with (
-            open_cluster(1, config=config_with(cache_life=0)) as cluster,
+            open_cluster(1, config=config_with(classic=True, cache_life=0)) as cluster,
             classic_peers(cluster.network, 8) as peers,
         ):
             await join_classic(cluster.machines[0].endpoint, peers)
@@ -42,7 +44,7 @@ class TestMovingOn:
             assert len(newcomer.state(key).registers) == 1
 
     async def test_who_leaves_hands_over_to_one_of_ours(self, virtual_clock: VirtualClock) -> None:
-        config = config_with(k=6, cache_life=0)
+        config = config_with(classic=True, k=6, cache_life=0)
         async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 5) as peers:
             await join_classic(cluster.machines[0].endpoint, peers)
             key = (await cluster[0].put(TEXT)).key
@@ -66,7 +68,7 @@ def _value_near(peers: list[ClassicPeer], node_id: bytes) -> bytes:
 class TestMixedNetworks:
     async def test_20_of_ours_and_10_classic_ones(self, virtual_clock: VirtualClock) -> None:
         async with (
-            open_cluster(20, config=config_with(cache_life=0)) as cluster,
+            open_cluster(20, config=config_with(classic=True, cache_life=0)) as cluster,
             classic_peers(cluster.network, 10) as peers,
         ):
             await join_classic(cluster.machines[0].endpoint, peers)
@@ -84,7 +86,7 @@ class TestMixedNetworks:
 
     async def test_hours_of_everything_tell_it_nothing_of_ours(self, virtual_clock: VirtualClock) -> None:
         """Puts, gets, forgets, replication, renewals, a crash, a newcomer, one that leaves: `check` reads it all."""
-        config = config_with(k=8, lease=2 * HOUR, cache_life=30.0)
+        config = config_with(classic=True, k=8, lease=2 * HOUR, cache_life=30.0)
         advertising = attrs.evolve(config, advertise=Endpoint.parse("10.0.0.3:8118"))
         async with open_cluster(2, config=config) as cluster, classic_peers(cluster.network, 3) as peers:
             await cluster.start(config=advertising)
@@ -123,7 +125,7 @@ class TestMixedNetworks:
     async def test_one_that_takes_over_an_address_of_ours_is_written_to_as_a_classic_node(
         self, virtual_clock: VirtualClock
     ) -> None:
-        async with open_cluster(5) as cluster:
+        async with open_cluster(5, config=CLASSIC) as cluster:
             await cluster[1].put(b"before")
             lost = cluster.machines[4]
             await cluster.lose(lost)

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 import attrs
 import trio
 
+from camomile_trio.config import Config
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.identity import KeyPair, network_id, sign_pong, sign_record
 from camomile_trio.kademlia import leases
@@ -21,6 +22,7 @@ from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peer
 from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.promises import leases_of
+from camomile_trio.simulation.raw_packets import Kind, field
 from camomile_trio.simulation.scenario import Scenario, claim_all_read, claim_none_read, claim_share
 from camomile_trio.simulation.strangers import Stranger, open_stranger
 from camomile_trio.simulation.world import World
@@ -104,6 +106,7 @@ _CLASSIC_MIXED = (
         passes="each kind reads what the other's users put; ours forget; classic nodes can read all they are sent",
         run=_classic_mixed,
         nodes=36,
+        config=Config(classic=True),
         tick=0.001,
     ),
 )
@@ -158,7 +161,8 @@ def _open(world: World, at: Endpoint, *, mouth: Endpoint | None) -> AbstractAsyn
 
 
 async def _strangers(world: World, nodes: int) -> None:
-    """Strangers send what they may not: questions from forged addresses, answers from others, forged and old words.
+    """Strangers send what they may not: questions from forged addresses, answers from others, forged and old words. So
+    does a classic node, since no node here was started with `--classic`.
 
     Meanwhile nobody else does anything, so whatever happens is their doing.
     """
@@ -171,6 +175,9 @@ async def _strangers(world: World, nodes: int) -> None:
         _open(world, SILENT, mouth=None) as silent,
         _open(world, TWO_FACED, mouth=ELSEWHERE) as two_faced,
         _open(world, LIAR, mouth=LIAR) as liar,
+        open_classic_peers(world.network, 1, first=FIRST_CLASSIC, seed=world.generator("classic").getrandbits(32)) as (
+            classic,
+        ),
     ):
         lease = leases.new_lease(Key.of(value), silent.pair.public, seen=0, now=wall, life_ms=3_600_000)
         row = sign_record(lease, silent.pair, silent.network).row()
@@ -179,7 +186,11 @@ async def _strangers(world: World, nodes: int) -> None:
                 for stranger in (silent, two_faced, liar):
                     stranger.ask(machine.endpoint)
                 silent.store(Key.of(value), value, row, machine.endpoint)
+                classic.send(machine.endpoint, Kind.FIND_NODE, field(1, classic.node_id))
+                classic.store(machine.endpoint, value)
             await trio.sleep(PAUSE)
+        heard = [packet.source for packet in classic.received]
+        world.claim("no classic node is spoken with", not heard, heard or "nothing was sent to it")
         for key in keys:
             # The right publisher's word, but for the signature.
             forged = leases.new_tombstone(key, world.publisher.public, seen=0, now=wall)
