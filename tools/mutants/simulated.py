@@ -223,6 +223,13 @@ MUTANTS = (
         seeds=2,
     ),
     Mutant(
+        what="A node takes classic packets though it was not started with --classic.",
+        edits=(Edit("Inbox.on_datagram", "rpc.classic", "True"),),
+        caught_by=("no classic node is spoken with",),
+        scenario="strangers",
+        seeds=2,
+    ),
+    Mutant(
         what="A node answers a stranger with thirty times its bytes.",
         edits=(Edit("AMPLIFICATION", "3", "30"),),
         caught_by=(AMPLIFICATION,),
