@@ -47,7 +47,7 @@ MAY_SEE = {
     ),
     "simulation": frozenset(
         {"errors", "kademlia", "alarm", "config", "identity", "wire", "transport", "storage"}
-        | {"node.node", "node.results", "node.events"}
+        | {"peer.suite", "node.node", "node.results", "node.events"}
     ),
 }
 
@@ -55,6 +55,8 @@ MAY_SEE = {
 GENERATED = "wire.generated"
 # The one module that may use what is private to Trio.
 KNOWS_TRIO_INSIDE = "simulation.scheduling"
+# A cipher suite that hides nothing: only its own room may import it.
+TOY_SUITE = "simulation.suite"
 
 # What pure code may import from outside. `random` only to say that it is given a Random.
 PURE = frozenset(
@@ -110,6 +112,8 @@ def _inward(room: str, path: str) -> Iterator[str]:
     other = room_of(path)
     if other == room != "":
         return
+    if is_under(path, frozenset({TOY_SUITE})):
+        yield f"imports {TOY_SUITE}, which hides nothing and is for simulations only"
     allowed = MAY_SEE.get(room)
     if allowed and not is_under(path, allowed):
         yield f"{room or 'the public API'} imports {path or PACKAGE}: it may see only {', '.join(sorted(allowed))}"
@@ -213,6 +217,8 @@ def test_every_room_that_has_rules_exists() -> None:
         ("holding.store", "from camomile_trio.peer.sessions import Sessions", "holding imports peer.sessions.Sessions"),
         ("operations.put", "from camomile_trio.upkeep.join import Join", "not to its left"),
         ("simulation.commands", "import httpx", "known to cli only"),
+        ("cli.node", "from camomile_trio.simulation.suite import ToySuite", "for simulations only"),
+        ("cli.node", "from camomile_trio.simulation import suite", "for simulations only"),
         (
             "http.app",
             "from camomile_trio.storage.base import Storage",
@@ -261,6 +267,7 @@ def test_a_bad_example_is_caught(module: str, source: str, complaint: str) -> No
         ("http.app", "from camomile_trio.node.node import Node\nfrom camomile_trio.node.results import Found"),
         ("peer.sessions", "import trio\nfrom camomile_trio.wire.codec import encode"),
         ("operations.put", "from camomile_trio.holding.store import Store\nfrom camomile_trio.peer.peers import Peers"),
+        ("simulation.world", "from camomile_trio.simulation.suite import ToySuite"),
         ("simulation.commands", "import click, rich.table\nfrom camomile_trio.node.node import open_node"),
         ("cli.node", "import importlib.metadata\nfrom camomile_trio.node.node import open_node"),
         ("", "from camomile_trio.node.node import Node, open_node\nfrom camomile_trio.config import Config"),

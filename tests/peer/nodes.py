@@ -17,7 +17,7 @@ from camomile_trio.peer.handshake import NetworkKey, open_network_key
 from camomile_trio.peer.local import Local, StaticKey
 from camomile_trio.peer.sessions import Sessions
 from camomile_trio.peer.suite import CipherSuite
-from tests.peer.toy_suite import ToySuite
+from camomile_trio.simulation.suite import ToySuite
 
 NETWORK = b"n" * 32
 OPEN = NetworkKey.of(open_network_key(NETWORK), NETWORK)

@@ -14,7 +14,7 @@ import pytest
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.peer.noise import MESSAGE_1_OVERHEAD, MESSAGE_2_OVERHEAD, HandshakeState
 from camomile_trio.peer.suite import CipherSuite, DhKey, NaclSuite
-from tests.peer.toy_suite import ToySuite
+from camomile_trio.simulation.suite import ToySuite
 
 VECTOR: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "noise_ikpsk1.json").read_text(encoding="utf-8")

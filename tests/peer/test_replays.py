@@ -26,9 +26,9 @@ from camomile_trio.peer.responder import COOKIE_LIFE, MOST_RUNS, REPEATED_FOR
 from camomile_trio.peer.session import WINDOW
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
 from camomile_trio.peer.table import INDEX_RESTS
+from camomile_trio.simulation.suite import ToySuite
 from tests.peer.nodes import OPEN, A, B, C, Flying, Line, Node, met, two, whole
 from tests.peer.test_noise import flipped
-from tests.peer.toy_suite import ToySuite
 
 
 def test_an_initiation_that_is_replayed_later_is_answered_by_a_cookie(line: Line) -> None:

@@ -14,8 +14,8 @@ from camomile_trio.peer.packets import (
 )
 from camomile_trio.peer.responder import MOST_REPEATED
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
+from camomile_trio.simulation.suite import ToySuite
 from tests.peer.nodes import RTO, Handled, Line, two, whole
-from tests.peer.toy_suite import ToySuite
 
 
 @pytest.mark.parametrize("suite", [NaclSuite(), ToySuite()], ids=["nacl", "toy"])

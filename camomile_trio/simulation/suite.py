@@ -1,6 +1,10 @@
-"""A cipher suite of the real sizes without real cryptography: it proves the seam, and makes hypothesis quick.
+"""A cipher suite of the real sizes without cryptography: it costs a hash where the real one costs a multiplication.
 
-Rules of this file: it hides nothing, but like the real suite it refuses wrong keys and changed bytes.
+Rules of this file: the sizes are those of `peer/suite.py`, a function of a key is a keyed hash, and wrong keys, changed
+bytes and keys that are not canonical are refused as the real suite refuses them. It hides nothing: a plaintext stands
+readable before its tag, so the judge of a simulation reads packets, and whoever knows two public keys knows their
+shared secret. So only the simulation and tests may import it (`tests/test_layering.py`), and no option, environment
+variable or packet chooses it.
 """
 
 from __future__ import annotations
