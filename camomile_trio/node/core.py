@@ -20,7 +20,6 @@ from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.clocks import Clocks
 from camomile_trio.node.confirmations import Confirmations
-from camomile_trio.node.deadlines import Clock
 from camomile_trio.node.events import Events, ReadyChanged
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.logs import log
@@ -30,6 +29,7 @@ from camomile_trio.node.reminders import Reminders
 from camomile_trio.node.rpc import Rpc
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 from camomile_trio.node.writes import WallClock
+from camomile_trio.peer.deadlines import Clock
 from camomile_trio.storage.base import Storage
 
 # The note that keeps a wall time over starts.

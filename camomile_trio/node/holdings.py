@@ -25,9 +25,9 @@ from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.cache import Cache, CachedCopy
 from camomile_trio.node.comparisons import Comparisons
-from camomile_trio.node.deadlines import Clock
 from camomile_trio.node.quotas import NO_STRANGER, Bringer, Quotas
 from camomile_trio.node.writes import OnStored, WallClock, Writes, nobody_waits
+from camomile_trio.peer.deadlines import Clock
 from camomile_trio.storage.base import Storage, Timetable
 
 # For how many rounds of replication after a forget each holder makes sure by itself that all others know of it.

@@ -46,13 +46,13 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node.deadlines import Clock, Deadlines
 from camomile_trio.node.events import Events, RoundTrip
 from camomile_trio.node.peers import MISSED_FOR, SURELY_PASSES, Peer, Peers
 from camomile_trio.node.pending import HeldBack, OnNothing, OnReply, Pending
 from camomile_trio.node.streams import StreamTroubles
 from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER, Verdicts
 from camomile_trio.node.very_large import VERY_LARGE, decoded_untrusted, encoded
+from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.transport.base import MAX_SENT_DATAGRAM, Transport
 from camomile_trio.wire.codec import encode, encode_padded
 

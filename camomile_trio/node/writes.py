@@ -17,7 +17,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.node.deadlines import Clock
+from camomile_trio.peer.deadlines import Clock
 from camomile_trio.storage.base import Done, Storage, Timetable
 
 WallClock = Callable[[], int]

@@ -1,1 +1,1 @@
-"""One peer: its handshake and its sessions. Knows no records, and does no I/O: clocks and randomness are arguments."""
+"""One peer: its handshake, its sessions and requests to it. Knows no records; clocks, randomness and I/O are given."""

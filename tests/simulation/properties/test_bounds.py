@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from camomile_trio.node.cache import Cache
-from camomile_trio.node.deadlines import Deadlines
 from camomile_trio.node.rpc import Rpc
+from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.properties import bounds

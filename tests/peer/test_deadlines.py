@@ -8,7 +8,7 @@ import attrs
 import trio
 import trio.testing
 
-from camomile_trio.node.deadlines import Deadlines
+from camomile_trio.peer.deadlines import Deadlines
 
 
 async def test_calls_come_in_order_of_time_then_of_setting(autojump_clock: trio.testing.MockClock) -> None:
