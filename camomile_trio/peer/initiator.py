@@ -7,6 +7,7 @@ ours that was random, so a datagram that answers nothing costs one look-up.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Final
 
@@ -35,7 +36,7 @@ from camomile_trio.peer.packets import (
     Response,
 )
 from camomile_trio.peer.session import Session
-from camomile_trio.peer.table import SILENCE, SessionTable
+from camomile_trio.peer.table import SILENCE, Peer, SessionTable
 
 LONGEST_WAIT: Final = 8.0  # seconds between two initiations to one silent peer
 MOST_INITIATING: Final = 1024  # initiations under way
@@ -55,6 +56,7 @@ class _Initiating:
     request: bytes
     padded_to: int
     begun_at: float
+    wait: float = SILENCE  # until another one may take its place, in seconds
     cookie: bytes = NO_COOKIE
     cookies_taken: int = 0
     failures: int = 0
@@ -100,11 +102,11 @@ class Initiator:
         started = _Initiating(public, endpoint, self._local.network_keys[0], request, padded_to, now)
         before = self._to.get((public, endpoint))
         if before is not None:
-            started.cookie = before.cookie
+            started.cookie, started.wait = before.cookie, min(2 * before.wait, LONGEST_WAIT)
             self._give_up(before, now)
         elif len(self._to) >= MOST_INITIATING:
             self._give_up(next(iter(self._to.values())), now)
-        peer = self._table.peers.get(public)
+        peer = self._with_session(public, endpoint)
         if peer is not None:
             if peer.initiated_at > peer.heard_at:
                 peer.wait = min(2 * peer.wait, LONGEST_WAIT)
@@ -117,14 +119,16 @@ class Initiator:
         started = self._to.get((public, endpoint))
         return started.sent[-1].datagram if started is not None else None
 
-    def may_initiate_at(self, public: bytes) -> float:
-        """When a new initiation may leave to a peer whose request and retransmission are overdue, in seconds.
+    def may_initiate_at(self, public: bytes, endpoint: Endpoint) -> float:
+        """When a new initiation may leave to this peer at this address, in seconds; -inf if none was tried before.
 
-        A second after something authentic came from it, and at doubling intervals after the initiation before. -inf for
-        a peer that is not remembered.
+        At doubling intervals after the one before. Where the peer has a session at this address, and a request and its
+        retransmission are overdue, not before a second after something authentic came, either.
         """
-        peer = self._table.peers.get(public)
-        return -float("inf") if peer is None else max(peer.heard_at + SILENCE, peer.initiated_at + peer.wait)
+        started = self._to.get((public, endpoint))
+        at = -math.inf if started is None else started.begun_at + started.wait
+        peer = self._with_session(public, endpoint)
+        return at if peer is None else max(at, peer.heard_at + SILENCE, peer.initiated_at + peer.wait)
 
     def on_response(self, untrusted: Response, source: Endpoint, now: float) -> Decision:
         sent = self._expected(untrusted.receiver, source)
@@ -197,6 +201,11 @@ class Initiator:
         for started in list(self._to.values()):
             if started.network.psk not in accepted:
                 self._give_up(started, now)
+
+    def _with_session(self, public: bytes, endpoint: Endpoint) -> Peer | None:
+        """The peer, if its current session is at this address. (Others can name it at any other address.)"""
+        peer = self._table.peers.get(public)
+        return peer if peer is not None and peer.current is not None and peer.current.endpoint == endpoint else None
 
     def _expected(self, receiver_untrusted: bytes, source: Endpoint) -> _Sent:
         sent = self._by_index.get(receiver_untrusted)

@@ -5,6 +5,8 @@ Rules of this file: one story a test; time moves when the test moves it.
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from camomile_trio.kademlia.contacts import Endpoint
@@ -23,7 +25,7 @@ def test_a_responder_that_restarted_is_met_again_after_a_second_of_silence(line:
     a.seal(b, b"request")  # its retransmission is sealed, too
     assert line.deliver_all() == [Dropped("unknown_index")] * 2
     line.tick(RTO)
-    assert a.sessions.initiator.may_initiate_at(b.public) <= line.now
+    assert a.sessions.initiator.may_initiate_at(b.public, b.endpoint) <= line.now
     a.initiate(b, b"request")
     line.deliver_all()
     assert a.handled == [Handled(b.public, b"answer to request", True)]
@@ -34,10 +36,10 @@ def test_new_initiations_to_a_silent_peer_leave_at_doubling_intervals(line: Line
     a, b = two(line)
     met(line, a, b)
     heard = line.now
-    assert a.sessions.initiator.may_initiate_at(b.public) == heard + 1
+    assert a.sessions.initiator.may_initiate_at(b.public, b.endpoint) == heard + 1
     left = []
     for _ in range(6):
-        line.now = a.sessions.initiator.may_initiate_at(b.public)
+        line.now = a.sessions.initiator.may_initiate_at(b.public, b.endpoint)
         left.append(line.now - heard)
         a.initiate(b)
         line.take()
@@ -45,7 +47,32 @@ def test_new_initiations_to_a_silent_peer_leave_at_doubling_intervals(line: Line
     line.tick(LONGEST_WAIT)
     a.initiate(b)
     line.deliver_all()
-    assert a.sessions.initiator.may_initiate_at(b.public) == line.now + 1
+    assert a.sessions.initiator.may_initiate_at(b.public, b.endpoint) == line.now + 1
+
+
+def test_initiations_to_a_peer_that_was_never_met_leave_at_doubling_intervals_too(line: Line) -> None:
+    a, b = two(line)
+    assert a.sessions.initiator.may_initiate_at(b.public, b.endpoint) == -math.inf
+    began, left = line.now, []
+    for _ in range(5):
+        a.initiate(b)
+        line.take()
+        line.now = a.sessions.initiator.may_initiate_at(b.public, b.endpoint)
+        left.append(line.now - began)
+    assert left == [1, 3, 7, 7 + LONGEST_WAIT, 7 + 2 * LONGEST_WAIT]
+
+
+def test_a_session_elsewhere_puts_off_no_initiation_to_another_address(line: Line) -> None:
+    a, b = two(line)
+    met(line, a, b)
+    elsewhere = Endpoint.parse(f"{C}:8118")
+    assert a.sessions.initiator.may_initiate_at(b.public, elsewhere) == -math.inf
+    # Nor is the session's own peer waited for any longer, though others can name it at any address.
+    before = a.sessions.initiator.may_initiate_at(b.public, b.endpoint)
+    for _ in range(3):
+        line.tick(0.1)
+        a.sessions.initiator.initiate(b.public, elsewhere, b"find", line.now, line.wall_ms)
+    assert a.sessions.initiator.may_initiate_at(b.public, b.endpoint) == before
 
 
 def test_what_is_heard_from_a_peer_puts_a_new_initiation_off(line: Line) -> None:
@@ -54,7 +81,7 @@ def test_what_is_heard_from_a_peer_puts_a_new_initiation_off(line: Line) -> None
     line.tick(10)
     b.seal(a, b"still here")
     line.deliver_all()
-    assert a.sessions.initiator.may_initiate_at(b.public) == line.now + 1
+    assert a.sessions.initiator.may_initiate_at(b.public, b.endpoint) == line.now + 1
 
 
 def test_an_initiator_that_restarted_is_met_again(line: Line) -> None:

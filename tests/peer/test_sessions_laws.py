@@ -133,7 +133,7 @@ class World:
             node.seal(other, request)
             line.deliver_all()
         if not any(handled.inner == request for handled in other.handled):
-            line.now = max(line.now, node.sessions.initiator.may_initiate_at(other.public))
+            line.now = max(line.now, node.sessions.initiator.may_initiate_at(other.public, other.endpoint))
             node.initiate(other, request)
             line.deliver_all()
         return any(handled.inner == request for handled in other.handled)
