@@ -1,0 +1,132 @@
+"""The way in: what arrives is opened, sorted into answers and requests, and answered within what the asker may cost.
+
+Rules of this file: nothing here waits or raises, but for a message that came over a stream. `Sessions` says what a
+datagram is; here it is handed on. An address that has confirmed nothing may be forged: what answers it is at most three
+times what came from there (RFC 9000, §8.1, has the same rule), and it is asked for what may begin only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Generic
+
+import trio
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.decisions import Initiated, Introduced, Opened, Reply, Responded
+from camomile_trio.peer.packets import MOST_INNER
+from camomile_trio.peer.requests import Requests
+from camomile_trio.peer.seams import Contact, M, Request
+
+
+class Inbox(Generic[M]):
+    """What arrives at one node. `handle` is given each request; it returns at once and raises nothing."""
+
+    def __init__(self, requests: Requests[M], handle: Callable[[Request[M]], None], *, max_message: int) -> None:
+        self._requests = requests
+        self._sessions = requests.sessions
+        self._codec = requests.codec
+        self._handle = handle
+        self._max_message = max_message  # bytes of an inner packet over a stream
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        requests = self._requests
+        decision = self._sessions.on_datagram(datagram_untrusted, source, requests.clock(), requests.wall_ms())
+        if isinstance(decision, Opened):
+            self._on_opened(decision, len(datagram_untrusted))
+        elif isinstance(decision, Initiated):
+            self._on_initiated(decision)
+        elif isinstance(decision, Responded):
+            answer = self._decoded(decision.answer)
+            if answer is not None and not self._codec.is_answer(answer[1]):
+                requests.statistics.dropped["not_an_answer"] += 1
+                answer = None
+            requests.on_responded(decision, answer, len(datagram_untrusted))
+        elif isinstance(decision, Reply):
+            requests.on_reply_due(decision, source)
+        elif isinstance(decision, Introduced):
+            requests.hellos.on_introduced(decision)
+
+    def _on_opened(self, opened: Opened, size: int) -> None:
+        contact = Contact(opened.peer, opened.node_id, opened.endpoint)
+        packet = self._decoded(opened.inner)
+        if opened.is_first:
+            self._requests.on_confirmed(contact, is_copied=opened.is_copied)
+        if packet is None:
+            return
+        number, message, flags = packet
+        if self._codec.is_answer(message):
+            self._requests.on_answer(contact, number, message, flags, size)
+        else:
+            send = functools.partial(self._answer, contact.public, number)
+            self._handle(Request(contact, True, False, MOST_INNER, message, flags, None, send))
+
+    def _on_initiated(self, initiated: Initiated) -> None:
+        packet = self._decoded(initiated.request)
+        if packet is None:
+            return
+        number, message, flags = packet
+        if self._codec.is_answer(message) or not self._codec.may_begin(message):
+            self._requests.statistics.dropped["not_a_first_request"] += 1
+            return
+        contact = Contact(initiated.peer, initiated.node_id, initiated.endpoint)
+        send = functools.partial(self._respond, initiated, number)
+        self._handle(Request(contact, False, False, initiated.room, message, flags, initiated.about, send))
+
+    def _answer(self, public: bytes, number: int, message: M) -> None:
+        requests = self._requests
+        inner = self._codec.encode(number, message, requests.flags)
+        if len(inner) > MOST_INNER:
+            inner = self._codec.encode_within(number, message, requests.flags, MOST_INNER)
+        if not requests.seal(public, inner):
+            requests.statistics.dropped["no_session"] += 1
+
+    def _respond(self, initiated: Initiated, number: int, message: M) -> None:
+        requests = self._requests
+        answer = self._codec.encode_within(number, message, requests.flags, initiated.room)
+        datagram = self._sessions.responder.respond(initiated, answer, requests.clock(), requests.wall_ms())
+        if datagram is None:
+            requests.statistics.dropped["answered_a_later_one"] += 1
+        else:
+            requests.link.send(datagram, initiated.endpoint)
+
+    async def on_stream_message(self, contact: Contact, inner_untrusted: bytes) -> bytes | None:
+        """A message of the peer at the other end of a stream, and what goes back over it; None: nothing does.
+
+        The address of `contact` is that of the stream: its ip is proven, its port is no node's.
+        """
+        requests = self._requests
+        try:
+            number, message, flags = await requests.exchanges.decoded_untrusted(inner_untrusted)
+        except MalformedPacket as error:
+            requests.statistics.dropped[error.reason] += 1
+            return None
+        requests.statistics.received[self._codec.kind(message)] += 1
+        if self._codec.is_answer(message):
+            requests.statistics.dropped["answer_without_request"] += 1
+            return None
+        answers: list[M] = []
+        answered = trio.Event()
+
+        def send(message: M) -> None:
+            answers.append(message)
+            answered.set()
+
+        self._handle(Request(contact, True, True, self._max_message, message, flags, None, send))
+        with trio.move_on_after(requests.settings.stream_deadline):
+            await answered.wait()
+        return self._codec.encode(number, answers[0], requests.flags) if answers else None
+
+    def _decoded(self, inner_untrusted: bytes) -> tuple[int, M, int] | None:
+        """None for what only confirms, too."""
+        if not inner_untrusted:
+            return None
+        try:
+            packet = self._codec.decode_untrusted(inner_untrusted)
+        except MalformedPacket as error:
+            self._requests.statistics.dropped[error.reason] += 1
+            return None
+        self._requests.statistics.received[self._codec.kind(packet[1])] += 1
+        return packet

@@ -1,0 +1,174 @@
+"""Requests under way, and the handshakes of ours that some of them wait for.
+
+Rules of this file: plain state; nothing is sent from here. Everything is bounded: what is past a bound is refused, and
+the caller counts it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Final, Generic
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.seams import Answer, Contact, M
+
+MOST_HANDSHAKES: Final = 512  # begun by this node and under way; half of the initiations that are remembered
+MOST_WAITING: Final = 64  # requests that wait for one handshake
+
+_NUMBERS: Final = 2**32
+
+
+@attrs.define(eq=False)
+class Pending(Generic[M]):
+    """One request under way. `detach` when its caller waits no more: its answer still teaches us about the peer."""
+
+    contact: Contact
+    number: int
+    message: M
+    inner: bytes  # empty for one so long that it is made when a stream is free
+    asked_at: float
+    deadline_at: float
+    is_suspect: bool  # the contact has been silent lately: the caller should not wait for it
+    may_be_large: bool  # it, or its answer, may be lost for its size
+    is_padded: bool  # in an initiation, so that a full answer fits
+    only_there: bool  # at this contact's address, not where else the peer has a session
+    is_background: bool  # a ping that begins a handshake, and tells nothing of the peer
+    on_reply: Callable[[Answer[M]], None] | None = None
+    on_overdue: Callable[[], None] | None = None
+    on_failed: Callable[[], None] | None = None
+    by_stream: bool = False
+    sent_at: float | None = None  # None: not sent yet
+    resent: bool = False  # so its answer tells no round trip
+    overdue_at: float = math.inf  # when it becomes so; inf once it is
+    next_at: float = math.inf  # when it is sent again, or else dealt with
+    timer_at: float = math.inf  # the earliest deadline in the heap that is of use
+    is_unheard: bool = False  # its second transmission is overdue too, and it went on by a stream
+    handshake: Handshake[M] | None = None  # that it waits for, or is carried by
+    done: bool = False
+
+    def detach(self) -> None:
+        self.on_reply = self.on_overdue = self.on_failed = None
+
+
+class PendingRequests(Generic[M]):
+    """By peer and number: answers are matched across a peer's sessions."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._of_peer: dict[bytes, dict[int, Pending[M]]] = {}
+        self._count = 0
+        self._last = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def is_full(self) -> bool:
+        return self._count >= self._most
+
+    def new_number(self, public: bytes) -> int:
+        """1 to 2**32 - 1, and none of those that are under way to this peer. 0 is for what nobody answers."""
+        while True:
+            self._last = self._last % (_NUMBERS - 1) + 1
+            if self.get(public, self._last) is None:
+                return self._last
+
+    def add(self, pending: Pending[M]) -> None:
+        self._of_peer.setdefault(pending.contact.public, {})[pending.number] = pending
+        self._count += 1
+
+    def get(self, public: bytes, number: int) -> Pending[M] | None:
+        of_peer = self._of_peer.get(public)
+        return None if of_peer is None else of_peer.get(number)
+
+    def of_peer(self, public: bytes) -> tuple[Pending[M], ...]:
+        return tuple(self._of_peer.get(public, {}).values())
+
+    def remove(self, pending: Pending[M]) -> None:
+        """It is done."""
+        pending.done = True
+        public = pending.contact.public
+        of_peer = self._of_peer[public]
+        del of_peer[pending.number]
+        if not of_peer:
+            del self._of_peer[public]
+        self._count -= 1
+        if pending.handshake is not None:
+            pending.handshake.waiting.pop(pending, None)
+
+
+@attrs.define(eq=False)
+class Handshake(Generic[M]):
+    """One that this node began, until it is answered or a new one may be begun."""
+
+    contact: Contact
+    carrier: Pending[M]  # the request in its initiation
+    is_renewal: bool  # there is a session at this address that works, and this one is to follow it
+    run: bytes  # the peer's, as its last handshake told; empty if there was none
+    sent_at: float
+    resent: bool = False
+    overdue_at: float = math.inf  # when its second transmission is overdue
+    timer_at: float = math.inf  # the deadline in the heap that is of use
+    waiting: dict[Pending[M], None] = attrs.field(factory=dict)  # in the order of their coming
+    done: bool = False
+
+    def add(self, pending: Pending[M]) -> bool:
+        """Whether there was a place for it."""
+        if pending is self.carrier:
+            return True
+        if pending not in self.waiting and len(self.waiting) >= MOST_WAITING:
+            return False
+        self.waiting[pending] = None
+        pending.handshake = self
+        return True
+
+    def __iter__(self) -> Iterator[Pending[M]]:
+        yield self.carrier
+        yield from self.waiting
+
+
+class Handshakes(Generic[M]):
+    """Those under way, by peer and address."""
+
+    def __init__(self) -> None:
+        self._of_peer: dict[bytes, dict[Endpoint, Handshake[M]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get(self, contact: Contact) -> Handshake[M] | None:
+        return self._of_peer.get(contact.public, {}).get(contact.endpoint)
+
+    def of_peer(self, public: bytes) -> tuple[Handshake[M], ...]:
+        return tuple(self._of_peer.get(public, {}).values())
+
+    def at(self, endpoint: Endpoint) -> Iterator[Handshake[M]]:
+        return (of_peer[endpoint] for of_peer in self._of_peer.values() if endpoint in of_peer)
+
+    @property
+    def is_full(self) -> bool:
+        return self._count >= MOST_HANDSHAKES
+
+    def add(self, handshake: Handshake[M]) -> None:
+        contact = handshake.contact
+        self._of_peer.setdefault(contact.public, {})[contact.endpoint] = handshake
+        self._count += 1
+
+    def remove(self, handshake: Handshake[M]) -> list[Pending[M]]:
+        """It is over. The requests that it leaves: first the one that it carried, then those that waited."""
+        contact = handshake.contact
+        handshake.done = True
+        of_peer = self._of_peer[contact.public]
+        del of_peer[contact.endpoint]
+        if not of_peer:
+            del self._of_peer[contact.public]
+        self._count -= 1
+        left = [pending for pending in handshake if not pending.done]
+        handshake.waiting.clear()
+        for pending in left:
+            pending.handshake = None
+        return left

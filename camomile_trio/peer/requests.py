@@ -1,0 +1,571 @@
+"""Requests to peers and their answers: sealed, or in an initiation; sent again, overdue, failed; over a stream.
+
+Rules of this file: sending a request is a plain call; its answer and its deadlines come back as plain calls, in the
+task that received or timed them, and must return at once. An answer counts if the peer that was asked sealed it and its
+number is under way, in whichever of its sessions. There is one task for all deadlines, and one for each message that
+travels over a stream; none for a datagram. What a request *means* is the business of the codec and of its caller.
+Source: docs/protocol-v2.md, Requests; RFC 6298.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Generic
+
+import attrs
+import trio
+
+from camomile_trio.config import Requests as Settings
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.deadlines import Clock, Deadlines
+from camomile_trio.peer.decisions import Reply, Responded
+from camomile_trio.peer.exchanges import VERY_LARGE, CameBack, Exchanges
+from camomile_trio.peer.hellos import Hellos
+from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD
+from camomile_trio.peer.paths import SURELY_PASSES, Paths
+from camomile_trio.peer.pending import Handshake, Handshakes, Pending, PendingRequests
+from camomile_trio.peer.seams import Answer, Codec, Contact, Hooks, Link, M
+from camomile_trio.peer.sessions import Sessions
+
+PADDED_BYTES: Final = 420  # what an initiation weighs whose answer may be large: three times as much hold a full one
+
+
+@attrs.define
+class RequestStatistics:
+    """Counters since the start, by kind of message or by reason. Sessions count what they drop."""
+
+    requests: Counter[str] = attrs.field(factory=Counter)
+    answered: Counter[str] = attrs.field(factory=Counter)
+    failed: Counter[str] = attrs.field(factory=Counter)
+    received: Counter[str] = attrs.field(factory=Counter)
+    dropped: Counter[str] = attrs.field(factory=Counter)
+    retransmitted: int = 0
+    initiated: int = 0  # handshakes that this node began
+    renewed: int = 0  # of these, for a session that is due for a new one
+
+
+class Requests(Generic[M]):
+    """The requests of one node."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        codec: Codec[M],
+        link: Link,
+        hooks: Hooks[M],
+        settings: Settings,
+        wall_ms: Callable[[], int],
+        clock: Clock = trio.current_time,
+    ) -> None:
+        self.sessions = sessions
+        self.codec = codec
+        self.link = link
+        self.hooks = hooks
+        self.settings = settings
+        self.wall_ms = wall_ms
+        self.clock = clock
+        self.deadlines = Deadlines(clock)
+        self.paths = Paths(settings)
+        self.statistics = RequestStatistics()
+        self.flags = 0  # of this node, in every packet
+        self._pending = PendingRequests[M](settings.max_pending)
+        self._handshakes = Handshakes[M]()
+        self.hellos = Hellos(sessions.initiator, link, settings, clock)
+        self.exchanges = Exchanges(codec, link, settings)
+        self._to_confirm = b""  # the peer whose handshake is being completed: the next packet to it confirms
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def pending(self) -> int:
+        """Requests under way."""
+        return len(self._pending)
+
+    @property
+    def handshakes(self) -> int:
+        """Handshakes of ours under way."""
+        return len(self._handshakes)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The deadlines' task, and the parent of the messages over streams."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await self.deadlines.run()
+            finally:
+                self._nursery = None
+
+    # Asking ----------------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        contact: Contact,
+        message: M,
+        *,
+        on_reply: Callable[[Answer[M]], None] | None = None,
+        on_overdue: Callable[[], None] | None = None,
+        on_failed: Callable[[], None] | None = None,
+        is_padded: bool = True,
+        only_there: bool = False,
+    ) -> Pending[M] | None:
+        """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
+        later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
+        key is no node's or our own, or a peer that was never met has been silent and may not be tried again so soon.
+
+        `is_padded` False: the address is known by a peer's word alone, so a first answer from there is kept short.
+        `only_there`: at this very address, by a handshake where the peer's session is not there.
+        """
+        if contact.public == self.sessions.local.static.public:
+            self.statistics.dropped["own_key"] += 1
+            return None
+        if self._pending.is_full:
+            self.statistics.dropped["too_many_pending"] += 1
+            return None
+        pending = self._new(contact, message, is_padded=is_padded, only_there=only_there)
+        pending.on_reply, pending.on_overdue, pending.on_failed = on_reply, on_overdue, on_failed
+        if not self._start(pending):
+            self._pending.remove(pending)
+            return None
+        self.statistics.requests[self.codec.kind(message)] += 1
+        self._schedule(pending)
+        return pending
+
+    async def ask(self, contact: Contact, message: M, *, only_there: bool = False) -> Answer[M] | None:
+        """Sends a request and waits for its answer; None when there is none. For the rare ones: each has a waiter."""
+        answers: list[Answer[M]] = []
+        done = trio.Event()
+
+        def on_reply(answer: Answer[M]) -> None:
+            answers.append(answer)
+            done.set()
+
+        pending = self.request(contact, message, on_reply=on_reply, on_failed=done.set, only_there=only_there)
+        if pending is None:
+            return None
+        try:
+            await done.wait()
+        finally:
+            pending.detach()
+        return answers[0] if answers else None
+
+    def tell(self, contact: Contact, message: M) -> bool:
+        """Sends what nobody answers. False: there is no session with the peer, so it was not sent."""
+        kind = self.codec.kind(message)
+        if not self.seal(contact.public, self.codec.encode(0, message, self.flags)):
+            self.statistics.dropped["no_session"] += 1
+            return False
+        self.statistics.requests[kind] += 1
+        return True
+
+    async def hello(self, endpoint: Endpoint) -> Contact | None:
+        """The node at an address, as a handshake has proven it; None if none answers.
+
+        A contact with our own key, unproven, if the address names that: it is ours, or a copy of our key is there.
+        """
+        public = await self.hellos.public_key_at(endpoint)
+        if public is None:
+            return None
+        contact = Contact.of(public, endpoint)
+        if public == self.sessions.local.static.public:
+            return contact
+        answer = await self.ask(contact, self.codec.ping(), only_there=True)
+        return contact if answer is not None else None
+
+    def seal(self, public: bytes, inner: bytes) -> bool:
+        """Sends an inner packet to a peer, at the address of its session. False: there is none."""
+        sealed = self.sessions.seal(public, inner, self.clock())
+        if sealed is None:
+            return False
+        if public == self._to_confirm:
+            self._to_confirm = b""
+        self.link.send(sealed.datagram, sealed.endpoint)
+        if sealed.rekey_due and not self._handshakes.of_peer(public):
+            self._renew(Contact.of(public, sealed.endpoint))
+        return True
+
+    def _new(
+        self,
+        contact: Contact,
+        message: M,
+        *,
+        is_padded: bool = False,
+        only_there: bool = False,
+        is_background: bool = False,
+    ) -> Pending[M]:
+        codec, now, path = self.codec, self.clock(), self.paths.get(contact)
+        number = self._pending.new_number(contact.public)
+        inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self.flags)
+        pending = Pending(
+            contact=contact,
+            number=number,
+            message=message,
+            inner=inner,
+            asked_at=now,
+            deadline_at=now + self.settings.deadline,
+            is_suspect=path.is_suspect(now),
+            may_be_large=codec.may_have_large_answer(message) or _datagram_bytes(inner) > SURELY_PASSES,
+            is_padded=is_padded,
+            only_there=only_there,
+            is_background=is_background,
+            overdue_at=now + min(path.rto, self.settings.deadline),
+        )
+        self._pending.add(pending)
+        return pending
+
+    def _start(self, pending: Pending[M]) -> bool:
+        contact, inner = pending.contact, pending.inner
+        path = self.paths.get(contact)
+        if not 0 < len(inner) <= MOST_INNER or path.is_narrow_for(
+            _datagram_bytes(inner), self.codec.may_have_large_answer(pending.message), pending.asked_at
+        ):
+            return self._start_stream(pending)
+        if not self._transmit(pending):
+            return self._initiate(pending)
+        handshake = self._handshakes.get(contact)
+        if handshake is not None and not handshake.is_renewal:
+            handshake.add(pending)  # the peer is silent: this one leaves again as soon as it is back
+        return True
+
+    # Deadlines -------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, pending: Pending[M]) -> None:
+        due = min(pending.next_at, pending.overdue_at, pending.deadline_at)
+        if due < pending.timer_at and not pending.done:
+            pending.timer_at = due
+            self.deadlines.set(due, functools.partial(self._on_time, pending, due), awaited=pending)
+
+    def _on_time(self, pending: Pending[M], due: float) -> None:
+        if due != pending.timer_at:
+            return
+        pending.timer_at = math.inf
+        now = self.clock()
+        if now >= pending.deadline_at:
+            self._fail(pending)
+            return
+        if now >= pending.overdue_at:
+            self._become_overdue(pending, now)
+        if now >= pending.next_at and not pending.done:
+            self._go_on(pending)
+        self._schedule(pending)
+
+    def _become_overdue(self, pending: Pending[M], now: float) -> None:
+        pending.overdue_at = math.inf
+        if pending.sent_at is not None and not pending.by_stream:
+            self.paths.get(pending.contact).on_overdue(pending.sent_at, now)
+        if pending.on_overdue is not None:
+            pending.on_overdue()
+
+    def _go_on(self, pending: Pending[M]) -> None:
+        """It was not sent, or its last transmission is overdue."""
+        pending.next_at = math.inf
+        if not pending.resent:
+            if not self._transmit(pending):
+                self._initiate(pending)
+        elif not (pending.may_be_large and self._has_been_heard(pending) and self._start_stream(pending, unheard=True)):
+            self._initiate(pending)
+        self._schedule(pending)
+
+    def _has_been_heard(self, pending: Pending[M]) -> bool:
+        """Whether anything authentic came from the peer since this was sent: then smaller datagrams pass."""
+        peer = self.sessions.table.peers.get(pending.contact.public)
+        return peer is not None and pending.sent_at is not None and peer.heard_at > pending.sent_at
+
+    def _transmit(self, pending: Pending[M]) -> bool:
+        """By the peer's session, for the first time or once more. False: there is none where it should go."""
+        contact = pending.contact
+        if pending.only_there and not self._has_session_at(contact):
+            return False
+        if not self.seal(contact.public, pending.inner):
+            return False
+        now, path = self.clock(), self.paths.get(contact)
+        if pending.sent_at is None:
+            pending.sent_at = now
+            pending.next_at = now + path.resend_after
+            if pending.overdue_at < math.inf:
+                pending.overdue_at = now + path.rto
+        else:
+            pending.resent = True
+            self.statistics.retransmitted += 1
+            path.on_retransmitted()
+            pending.next_at = now + path.rto
+        return True
+
+    def _fail(self, pending: Pending[M], why: str = "") -> None:
+        if pending.done:
+            return
+        self._pending.remove(pending)
+        self.statistics.failed[self.codec.kind(pending.message)] += 1
+        if pending.by_stream and not pending.is_unheard:
+            self.hooks.on_stream_failed(pending.contact, why)
+        elif pending.sent_at is None:
+            self.statistics.dropped["never_sent"] += 1
+        elif not pending.is_background:
+            self.paths.get(pending.contact).on_missed(self.clock())
+            self.hooks.on_missed(pending.contact, pending.asked_at)
+        if pending.on_failed is not None:
+            pending.on_failed()
+
+    # Handshakes ------------------------------------------------------------------------------------------------------
+
+    def _initiate(self, pending: Pending[M]) -> bool:
+        """By a handshake at the contact's address: the one under way, or a new one as soon as it may leave.
+
+        False: it finds no place to wait, or may not leave before the deadline.
+        """
+        contact, now = pending.contact, self.clock()
+        at = self.sessions.initiator.may_initiate_at(contact.public, contact.endpoint)
+        handshake = self._handshakes.get(contact)
+        if pending.sent_at is None and at >= pending.deadline_at and (handshake is None or now >= handshake.overdue_at):
+            self.statistics.dropped["too_soon"] += 1
+            return False
+        if handshake is not None:
+            if handshake.add(pending):
+                return True
+            self.statistics.dropped["too_many_waiting"] += 1
+            return False
+        if at <= now:
+            return self._begin(pending)
+        pending.next_at = at
+        return True
+
+    def _begin(self, pending: Pending[M], *, is_renewal: bool = False) -> bool:
+        contact, codec, now = pending.contact, self.codec, self.clock()
+        if self._handshakes.is_full:
+            self.statistics.dropped["too_many_handshakes"] += 1
+            return False
+        carrier = pending
+        is_lost_for_its_size = pending.resent and pending.may_be_large
+        if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or is_lost_for_its_size:
+            carrier = self._new(contact, codec.ping(), is_background=True)
+        padded_to = PADDED_BYTES if carrier.is_padded and codec.may_have_large_answer(carrier.message) else 0
+        try:
+            datagram = self.sessions.initiator.initiate(
+                contact.public, contact.endpoint, carrier.inner, now, self.wall_ms(), padded_to
+            )
+        except MalformedPacket as error:
+            self.statistics.dropped[error.reason] += 1
+            if carrier is not pending:
+                self._pending.remove(carrier)
+            return False
+        peer = self.sessions.table.peers.get(contact.public)
+        handshake = Handshake(contact, carrier, is_renewal, b"" if peer is None else peer.run, now)
+        self._handshakes.add(handshake)
+        carrier.handshake = handshake
+        if carrier is not pending:
+            handshake.add(pending)
+        carrier.next_at = math.inf
+        if carrier.sent_at is None:
+            carrier.sent_at = now
+        else:
+            carrier.resent = True
+        self._schedule(carrier)
+        self.statistics.initiated += 1
+        self.link.send(datagram, contact.endpoint)
+        self._time_handshake(handshake, now + self.paths.get(contact).resend_after)
+        return True
+
+    def _renew(self, contact: Contact) -> None:
+        ping = self._new(contact, self.codec.ping(), is_background=True)
+        if self._begin(ping, is_renewal=True):
+            self.statistics.renewed += 1
+        else:
+            self._pending.remove(ping)
+
+    def _time_handshake(self, handshake: Handshake[M], due: float) -> None:
+        handshake.timer_at = due
+        self.deadlines.set(due, functools.partial(self._on_handshake_time, handshake, due), awaited=handshake)
+
+    def _on_handshake_time(self, handshake: Handshake[M], due: float) -> None:
+        if due != handshake.timer_at:
+            return
+        contact, path, now = handshake.contact, self.paths.get(handshake.contact), self.clock()
+        initiator = self.sessions.initiator
+        if not handshake.resent:
+            handshake.resent = handshake.carrier.resent = True
+            datagram = initiator.retransmission(contact.public, contact.endpoint)
+            if datagram is not None:
+                self.statistics.retransmitted += 1
+                path.on_retransmitted()
+                self.link.send(datagram, contact.endpoint)
+            handshake.overdue_at = now + path.rto
+            may_initiate_at = initiator.may_initiate_at(contact.public, contact.endpoint)
+            self._time_handshake(handshake, max(handshake.overdue_at, may_initiate_at))
+            return
+        left = self._handshakes.remove(handshake)
+        for pending in left:
+            # A request to a peer that was never met there makes one initiation; those that waited make the next.
+            if pending is not handshake.carrier or self._has_session_at(contact):
+                self._go_on(pending)
+
+    def _has_session_at(self, contact: Contact) -> bool:
+        peer = self.sessions.table.peers.get(contact.public)
+        return peer is not None and peer.current is not None and peer.current.endpoint == contact.endpoint
+
+    def on_reply_due(self, reply: Reply, source: Endpoint) -> None:
+        """`Sessions` answers a datagram by itself. If that begins a handshake of ours anew, its time begins anew."""
+        self.link.send(reply.datagram, source)
+        if reply.why == "with_cookie":
+            now = self.clock()
+            for handshake in self._handshakes.at(source):
+                handshake.carrier.resent = True
+                if not handshake.resent:
+                    self._time_handshake(handshake, now + self.paths.get(handshake.contact).resend_after)
+
+    def on_responded(self, responded: Responded, answer: tuple[int, M, int] | None, size: int) -> None:
+        """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
+        contact = Contact(responded.peer, responded.node_id, responded.endpoint)
+        self._to_confirm = contact.public
+        self.hooks.on_responded(contact, responded.about)
+        if responded.is_copied:
+            self.hooks.on_copied_key(contact)
+        if answer is not None:
+            self.on_answer(contact, *answer, size, in_response=True)
+        for handshake in self._handshakes.of_peer(contact.public):
+            if handshake.contact == contact or not handshake.carrier.only_there:
+                # The same run had our session all the time, so what was lost was lost for its size.
+                is_same_run = handshake.run == responded.about.run
+                for pending in self._handshakes.remove(handshake):
+                    self._release(pending, is_same_run)
+        if self._to_confirm:
+            self.seal(contact.public, b"")
+            self._to_confirm = b""
+
+    def on_confirmed(self, contact: Contact, *, is_copied: bool) -> None:
+        """A handshake of the peer is complete. What waits for one of ours need not wait any more."""
+        self.hooks.on_confirmed(contact)
+        if is_copied:
+            self.hooks.on_copied_key(contact)
+        for handshake in self._handshakes.of_peer(contact.public):
+            if handshake.carrier.only_there:
+                continue
+            for pending in self._handshakes.remove(handshake):
+                if pending is handshake.carrier and not pending.resent:
+                    # Both began at once: the peer may have it, and answer it.
+                    pending.next_at = handshake.sent_at + self.paths.get(pending.contact).resend_after
+                    self._schedule(pending)
+                elif pending.sent_at is None:
+                    self._release(pending, False)
+        for pending in self._pending.of_peer(contact.public):
+            if pending.resent and not pending.only_there:
+                self._release(pending, False)  # the peer may have restarted, and may not have opened it
+
+    def _release(self, pending: Pending[M], is_same_run: bool) -> None:
+        """There is a session for a request that waited for one."""
+        if pending.by_stream:
+            return
+        is_lost_for_its_size = is_same_run and pending.resent and pending.may_be_large
+        if not (is_lost_for_its_size and self._start_stream(pending, unheard=True)) and not self._transmit(pending):
+            self._initiate(pending)
+        self._schedule(pending)
+
+    # Answers ---------------------------------------------------------------------------------------------------------
+
+    def on_answer(
+        self, contact: Contact, number: int, message: M, flags: int, size: int, *, in_response: bool = False
+    ) -> None:
+        """An answer came by a datagram of `size` bytes: matched, or dropped and counted."""
+        pending = self._match(contact, number, message)
+        if pending is None:
+            return
+        large = self.codec.too_large(message)
+        if large is None:
+            self._complete(pending, contact, message, flags, size)
+        elif pending.by_stream:
+            self.statistics.dropped["doubled_answer"] += 1
+        elif in_response and large <= MOST_INNER:
+            # A response has little room. A packet of the session has enough, and leaves after this call.
+            self._learn(pending, contact, message, flags, size)
+            pending.sent_at, pending.resent, pending.next_at = None, False, self.clock()
+            self._schedule(pending)
+        else:
+            self._learn(pending, contact, message, flags, size)
+            if not self._start_stream(pending):
+                self._fail(pending)
+
+    def _match(self, contact: Contact, number: int, message: M) -> Pending[M] | None:
+        pending = self._pending.get(contact.public, number)
+        if pending is None:
+            self.statistics.dropped["unknown_number"] += 1
+        elif not self.codec.is_answer_to(message, pending.message):
+            self.statistics.dropped["wrong_answer"] += 1
+        else:
+            return pending
+        return None
+
+    def _complete(self, pending: Pending[M], contact: Contact, message: M, flags: int, size: int) -> None:
+        self._pending.remove(pending)
+        self.statistics.answered[self.codec.kind(pending.message)] += 1
+        answer = self._learn(pending, contact, message, flags, size)
+        if pending.on_reply is not None:
+            pending.on_reply(answer)
+
+    def _learn(self, pending: Pending[M], contact: Contact, message: M, flags: int, size: int) -> Answer[M]:
+        """The peer is there: its round trip, and what it says of itself. `size` 0: it came over a stream."""
+        now = self.clock()
+        is_sample = pending.sent_at is not None and not pending.resent and not pending.by_stream
+        round_trip = now - (pending.sent_at or 0.0) if is_sample else None
+        path = self.paths.on_answer(contact, now, round_trip, flags)
+        if size:
+            path.on_passed(max(size, _datagram_bytes(pending.inner)))
+        answer = Answer(contact, message, flags, round_trip)
+        if not pending.is_background:
+            self.hooks.on_answered(pending.message, answer)
+        return answer
+
+    # Streams ---------------------------------------------------------------------------------------------------------
+
+    def _start_stream(self, pending: Pending[M], *, unheard: bool = False) -> bool:
+        """False: requests have ended. `unheard`: two datagrams were lost, and an answer to them may still come."""
+        if self._nursery is None:
+            return False
+        pending.by_stream, pending.is_unheard = True, unheard
+        pending.next_at = pending.deadline_at = math.inf
+        if pending.overdue_at < math.inf:
+            # As long as a datagram may take: then the caller goes on without it, as with any other answer.
+            pending.overdue_at = self.clock() + self.settings.deadline
+        self._schedule(pending)
+        self._nursery.start_soon(self._exchange, pending)
+        return True
+
+    async def _exchange(self, pending: Pending[M]) -> None:
+        came = await self.exchanges.exchange(pending, self.flags)
+        if isinstance(came, str):
+            self._on_stream_failed(pending, came)
+        else:
+            self._on_stream_answer(pending, came)
+
+    def _on_stream_answer(self, pending: Pending[M], came: CameBack[M]) -> None:
+        contact = pending.contact
+        if pending.done:
+            return  # by a late datagram
+        if self._match(contact, came.number, came.message) is not pending:
+            self._on_stream_failed(pending, "the answer is to another request")
+            return
+        if pending.is_unheard:
+            larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
+            self.paths.get(contact).on_vanished(larger, self.clock())
+        self._complete(pending, contact, came.message, came.flags, 0)
+
+    def _on_stream_failed(self, pending: Pending[M], why: str) -> None:
+        if pending.done:
+            return
+        self.statistics.dropped["stream_failed"] += 1
+        self.paths.get(pending.contact).narrow_until = -math.inf  # a datagram may do what a stream cannot
+        deadline_at = pending.asked_at + self.settings.deadline
+        if pending.is_unheard and self.clock() < deadline_at:
+            # An answer by datagram may still come.
+            pending.by_stream = pending.is_unheard = False
+            pending.deadline_at = deadline_at
+            self._schedule(pending)
+        else:
+            self._fail(pending, why)
+
+
+def _datagram_bytes(inner: bytes) -> int:
+    """How long the datagram of a sealed inner packet is, at most."""
+    return SEALED_DATAGRAM_OVERHEAD + len(inner)

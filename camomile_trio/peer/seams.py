@@ -1,0 +1,132 @@
+"""What requests to peers are given by the rest of a node: a codec, a way to send, and ears for what they learn.
+
+Rules of this file: types only. To this room a message is opaque: the codec says of it what is needed here. Messages are
+`M` throughout, whatever the codec makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import attrs
+
+from camomile_trio.identity import node_id_of
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.peer.packets import About
+
+M = TypeVar("M")
+
+
+class Contact(NamedTuple):
+    """A node, which is its public key, and where it is reached. A tuple, because twenty of them come with an answer."""
+
+    public: bytes
+    id: NodeId  # the key's hash
+    endpoint: Endpoint
+
+    @classmethod
+    def of(cls, public: bytes, endpoint: Endpoint) -> Contact:
+        return cls(public, node_id_of(public), endpoint)
+
+    def __repr__(self) -> str:
+        return f"Contact({self.id.hex()[:8]} at {self.endpoint})"
+
+
+class Codec(Protocol[M]):
+    """Messages <-> inner packets, and the little that requests have to know of a message."""
+
+    def encode(self, number: int, message: M, flags: int) -> bytes:
+        """The inner packet of a request or an answer. `number` is one of 32 bits, `flags` one of 8."""
+
+    def encode_within(self, number: int, message: M, flags: int, room: int) -> bytes:
+        """Of an answer as much as fits into so many bytes, or that it is too large; there is room for that."""
+
+    def decode_untrusted(self, inner_untrusted: bytes) -> tuple[int, M, int]:
+        """The number, the message and the flags; MalformedPacket."""
+
+    def kind(self, message: M) -> str:
+        """The message's name, for counters."""
+
+    def least_size(self, message: M) -> int:
+        """How many bytes its inner packet has at least, without making it."""
+
+    def is_answer(self, message: M) -> bool: ...
+
+    def is_answer_to(self, answer: M, request: M) -> bool:
+        """Whether it is of a kind that answers this request."""
+
+    def may_begin(self, request: M) -> bool:
+        """Whether an initiation may carry it: whether a node handles it from a peer that has confirmed nothing."""
+
+    def may_have_large_answer(self, request: M) -> bool:
+        """Whether its answer may fill a datagram."""
+
+    def too_large(self, answer: M) -> int | None:
+        """If it says that the true answer is too large for where it was asked: how many bytes that one has."""
+
+    def ping(self) -> M:
+        """The least request, which begins a handshake for what may not."""
+
+
+class Link(Protocol):
+    """The ways out of this node."""
+
+    def send(self, datagram: bytes, to: Endpoint) -> object:
+        """Sends now or not at all, and never waits. What was dropped is counted there."""
+
+    async def exchange(self, contact: Contact, inner: bytes) -> bytes:
+        """The inner packet that answers this one, over a stream with exactly this node; TransportError. No deadline."""
+
+
+@attrs.frozen
+class Answer(Generic[M]):
+    """What a peer answered."""
+
+    contact: Contact  # at the address that it answered from: a session's, which a handshake has proven
+    message: M
+    flags: int
+    round_trip: float | None  # None where it may belong to either of two transmissions (Karn), and over a stream
+
+
+class Hooks(Protocol[M]):
+    """What requests tell of peers. Each call returns at once and raises nothing."""
+
+    def on_responded(self, contact: Contact, about: About) -> None:
+        """A handshake that this node began has proven who is at this address, and what it says of itself."""
+
+    def on_confirmed(self, contact: Contact) -> None:
+        """A handshake that the peer began is confirmed by its first sealed packet."""
+
+    def on_copied_key(self, contact: Contact) -> None:
+        """Two runs of this key alternate: a copied data directory."""
+
+    def on_answered(self, request: M, answer: Answer[M]) -> None:
+        """The peer is there."""
+
+    def on_missed(self, contact: Contact, asked_at: float) -> None:
+        """It did not answer until the deadline. `asked_at` is in seconds, of the clock of requests."""
+
+    def on_stream_failed(self, contact: Contact, why: str) -> None:
+        """A stream has reasons of its own to fail, and says nothing of whether the peer is there."""
+
+
+@attrs.define(eq=False)
+class Request(Generic[M]):
+    """One request of a peer, and the way back. `answer` is called at most once, now or after a commit."""
+
+    contact: Contact
+    is_confirmed: bool  # False: it came in an initiation, which may be a replay, and asks only for what begins
+    by_stream: bool
+    room: int  # how many bytes of an answer go back this way; an answer above that is shortened, or asked for again
+    message: M
+    flags: int
+    about: About | None  # what the peer says of itself in an initiation
+    _send: Callable[[M], None]
+    is_answered: bool = False
+
+    def answer(self, message: M) -> None:
+        if not self.is_answered:
+            self.is_answered = True
+            self._send(message)
