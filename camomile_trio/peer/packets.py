@@ -183,6 +183,8 @@ class HelloAnswer:
 # What is in the sealed parts -----------------------------------------------------------------------------------------
 
 _ABOUT = struct.Struct(">Q8sBBB")
+_ENDPOINT_LENGTHS = (0, 6, 18)
+ABOUT_LENGTHS: Final = tuple(_ABOUT.size + length for length in _ENDPOINT_LENGTHS)
 
 
 @attrs.frozen
@@ -206,7 +208,7 @@ class About:
             raise MalformedPacket("wrong_length")
         wall_ms, run, version, flags, length = _ABOUT.unpack_from(payload_untrusted, start)
         advertised = payload_untrusted[end : end + length]
-        if length not in (0, 6, 18) or len(advertised) != length or advertised.startswith(_MAPPED_IPV4):
+        if length not in _ENDPOINT_LENGTHS or len(advertised) != length or advertised.startswith(_MAPPED_IPV4):
             raise MalformedPacket("wrong_endpoint")
         return cls(wall_ms, run, version, flags, Endpoint(advertised)), end + length
 

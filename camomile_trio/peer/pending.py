@@ -13,6 +13,7 @@ from typing import Final, Generic
 import attrs
 
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.paths import Path
 from camomile_trio.peer.seams import Answer, Contact, M
 
 MOST_HANDSHAKES: Final = 512  # begun by this node and under way; half of the initiations that are remembered
@@ -26,6 +27,7 @@ class Pending(Generic[M]):
     """One request under way. `detach` when its caller waits no more: its answer still teaches us about the peer."""
 
     contact: Contact
+    path: Path
     number: int
     message: M
     inner: bytes  # empty for one so long that it is made when a stream is free

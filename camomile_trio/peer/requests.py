@@ -202,6 +202,7 @@ class Requests(Generic[M]):
         inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self.flags)
         pending = Pending(
             contact=contact,
+            path=path,
             number=number,
             message=message,
             inner=inner,
@@ -218,15 +219,13 @@ class Requests(Generic[M]):
         return pending
 
     def _start(self, pending: Pending[M]) -> bool:
-        contact, inner = pending.contact, pending.inner
-        path = self.paths.get(contact)
-        if not 0 < len(inner) <= MOST_INNER or path.is_narrow_for(
-            _datagram_bytes(inner), self.codec.may_have_large_answer(pending.message), pending.asked_at
-        ):
+        inner, has_large_answer = pending.inner, self.codec.may_have_large_answer(pending.message)
+        is_narrow = pending.path.is_narrow_for(_datagram_bytes(inner), has_large_answer, pending.asked_at)
+        if is_narrow or not 0 < len(inner) <= MOST_INNER:
             return self._start_stream(pending)
         if not self._transmit(pending):
             return self._initiate(pending)
-        handshake = self._handshakes.get(contact)
+        handshake = self._handshakes.get(pending.contact)
         if handshake is not None and not handshake.is_renewal:
             handshake.add(pending)  # the peer is silent: this one leaves again as soon as it is back
         return True
@@ -255,8 +254,8 @@ class Requests(Generic[M]):
 
     def _become_overdue(self, pending: Pending[M], now: float) -> None:
         pending.overdue_at = math.inf
-        if pending.sent_at is not None and not pending.by_stream:
-            self.paths.get(pending.contact).on_overdue(pending.sent_at, now)
+        if pending.sent_at is not None and not (pending.by_stream or pending.is_background):
+            pending.path.on_overdue(pending.sent_at, now)
         if pending.on_overdue is not None:
             pending.on_overdue()
 
@@ -282,7 +281,7 @@ class Requests(Generic[M]):
             return False
         if not self.seal(contact.public, pending.inner):
             return False
-        now, path = self.clock(), self.paths.get(contact)
+        now, path = self.clock(), pending.path
         if pending.sent_at is None:
             pending.sent_at = now
             pending.next_at = now + path.resend_after
@@ -305,7 +304,7 @@ class Requests(Generic[M]):
         elif pending.sent_at is None:
             self.statistics.dropped["never_sent"] += 1
         elif not pending.is_background:
-            self.paths.get(pending.contact).on_missed(self.clock())
+            pending.path.on_missed(self.clock())
             self.hooks.on_missed(pending.contact, pending.asked_at)
         if pending.on_failed is not None:
             pending.on_failed()
@@ -366,7 +365,7 @@ class Requests(Generic[M]):
         self._schedule(carrier)
         self.statistics.initiated += 1
         self.link.send(datagram, contact.endpoint)
-        self._time_handshake(handshake, now + self.paths.get(contact).resend_after)
+        self._time_handshake(handshake, now + pending.path.resend_after)
         return True
 
     def _renew(self, contact: Contact) -> None:
@@ -383,7 +382,7 @@ class Requests(Generic[M]):
     def _on_handshake_time(self, handshake: Handshake[M], due: float) -> None:
         if due != handshake.timer_at:
             return
-        contact, path, now = handshake.contact, self.paths.get(handshake.contact), self.clock()
+        contact, path, now = handshake.contact, handshake.carrier.path, self.clock()
         initiator = self.sessions.initiator
         if not handshake.resent:
             handshake.resent = handshake.carrier.resent = True
@@ -414,7 +413,7 @@ class Requests(Generic[M]):
             for handshake in self._handshakes.at(source):
                 handshake.carrier.resent = True
                 if not handshake.resent:
-                    self._time_handshake(handshake, now + self.paths.get(handshake.contact).resend_after)
+                    self._time_handshake(handshake, now + handshake.carrier.path.resend_after)
 
     def on_responded(self, responded: Responded, answer: tuple[int, M, int] | None, size: int) -> None:
         """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
@@ -446,7 +445,7 @@ class Requests(Generic[M]):
             for pending in self._handshakes.remove(handshake):
                 if pending is handshake.carrier and not pending.resent:
                     # Both began at once: the peer may have it, and answer it.
-                    pending.next_at = handshake.sent_at + self.paths.get(pending.contact).resend_after
+                    pending.next_at = handshake.sent_at + pending.path.resend_after
                     self._schedule(pending)
                 elif pending.sent_at is None:
                     self._release(pending, False)
@@ -548,14 +547,14 @@ class Requests(Generic[M]):
             return
         if pending.is_unheard:
             larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
-            self.paths.get(contact).on_vanished(larger, self.clock())
+            pending.path.on_vanished(larger, self.clock())
         self._complete(pending, contact, came.message, came.flags, 0)
 
     def _on_stream_failed(self, pending: Pending[M], why: str) -> None:
         if pending.done:
             return
         self.statistics.dropped["stream_failed"] += 1
-        self.paths.get(pending.contact).narrow_until = -math.inf  # a datagram may do what a stream cannot
+        pending.path.narrow_until = -math.inf  # a datagram may do what a stream cannot
         deadline_at = pending.asked_at + self.settings.deadline
         if pending.is_unheard and self.clock() < deadline_at:
             # An answer by datagram may still come.

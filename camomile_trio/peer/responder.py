@@ -178,6 +178,10 @@ class Responder:
             answered.datagram = datagram
         return datagram
 
+    def afford_stream(self, ip: bytes, now: float) -> bool:
+        """Whether a handshake over a stream can be afforded; it is paid then. TCP proves addresses as cookies do."""
+        return self._proven.take(source_network(ip), now)
+
     def on_hello(self, untrusted: Hello, now: float) -> Decision:
         local = self._local
         network = next((key for key in local.network_keys if is_under(key, untrusted)), None)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 import attrs
 import trio
+import trio.testing
 
 from camomile_trio.config import Requests as Settings
 from camomile_trio.errors import TransportError
@@ -24,13 +25,14 @@ from camomile_trio.peer.pending import Pending
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import Answer, Contact, Request
 from camomile_trio.peer.sessions import Sessions
+from camomile_trio.peer.streams import SealedStream, StreamConnection
 from camomile_trio.simulation.suite import ToySuite
 from tests.peer.nodes import OPEN
 from tests.peer.tiny_codec import Find, Get, Message, Nodes, Ping, Pong, Store, Stored, TinyCodec, Value
 
 ONE_WAY = 0.01  # seconds
 WALL_MS = 1_700_000_000_000
-MAX_MESSAGE = 2**20
+MAX_MESSAGE = 2**23
 
 
 @attrs.frozen
@@ -81,16 +83,29 @@ class Mesh:
         if node is not None:
             node.inbox.on_datagram(sent.datagram, sent.source)
 
-    async def exchange(self, source: Contact, contact: Contact, inner: bytes) -> bytes:
+    async def exchange(self, source: MeshNode, contact: Contact, inner: bytes) -> bytes:
+        """Over a sealed stream of its own."""
         self.streams += 1
         await trio.sleep(ONE_WAY)
         node = self.nodes.get(contact.endpoint)
-        if self.stream_fails or node is None or node.contact.public != contact.public:
+        if self.stream_fails or node is None:
             raise TransportError(self.stream_fails or f"cannot reach {contact.endpoint} by TCP")
-        answer = await node.inbox.on_stream_message(source, inner)
+        here, there = trio.testing.memory_stream_pair()
+        answer: bytes | None = None
+        failure = "closed without an answer"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.serve, there, source.endpoint)
+            try:
+                local, wall_ms = source.sessions.local, source.requests.wall_ms
+                stream = await SealedStream.connect(here, local, contact.public, wall_ms, max_message=MAX_MESSAGE)
+                await stream.send(inner)
+                answer = await stream.receive()
+            except TransportError as error:
+                failure = str(error)
+            nursery.cancel_scope.cancel()
         await trio.sleep(ONE_WAY)
         if answer is None:
-            raise TransportError("closed without an answer")
+            raise TransportError(failure)
         return answer
 
     def fields(self, source: MeshNode | None = None) -> list[int]:
@@ -196,7 +211,24 @@ class MeshNode:
         self.mesh.send(datagram, self.endpoint, to)
 
     async def exchange(self, contact: Contact, inner: bytes) -> bytes:
-        return await self.mesh.exchange(self.contact, contact, inner)
+        return await self.mesh.exchange(self, contact, inner)
+
+    async def serve(self, stream: trio.abc.Stream, source: Endpoint) -> None:
+        """The other end of a stream: one message, and its answer."""
+        connection = StreamConnection.respond(
+            self.sessions.local,
+            max_message=MAX_MESSAGE,
+            afford=lambda: self.sessions.responder.afford_stream(source.ip, trio.current_time()),
+        )
+        sealed = SealedStream(stream, connection, self.requests.wall_ms)
+        with contextlib.suppress(TransportError):
+            message = await sealed.receive()
+            if message is not None and sealed.peer is not None:
+                contact = Contact(sealed.peer.peer, sealed.peer.node_id, source)
+                answer = await self.inbox.on_stream_message(contact, message)
+                if answer is not None:
+                    await sealed.send(answer)
+        await stream.aclose()
 
     # Hooks, and the handler
 

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Requests as Settings
+from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.exchanges import VERY_LARGE
 from camomile_trio.peer.paths import SURELY_PASSES
 from tests.peer.mesh import ONE_WAY, Mesh, MeshNode, Sent, answer_of, lost, met, restarted, running, usual
@@ -132,6 +133,33 @@ async def test_garbage_and_answers_over_a_stream_are_answered_by_its_end(
             assert await b.inbox.on_stream_message(a.contact, inner) is None
         assert not b.handled
         assert b.requests.statistics.dropped == {"wrong_message": 2, "answer_without_request": 1}
+
+
+async def test_a_stream_to_another_node_than_the_one_asked_fails(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    c = MeshNode(mesh, "c", "198.18.3.1")
+    async with running(mesh, a, b, c):
+        asked = a.ask(b.contact._replace(endpoint=c.endpoint), Store("1", bytes(5000)))
+        await trio.sleep(1)
+        assert len(asked.failed_at) == 1
+        assert not c.handled
+        assert len(a.failed_streams) == 1
+
+
+async def test_handshakes_over_streams_have_the_budget_of_addresses_that_are_proven(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = MeshNode(mesh, "a", A), MeshNode(mesh, "b", B, rates=HandshakeRates(proven_of_network=Rate(1.0, 2.0)))
+    async with running(mesh, a, b):
+        asked = [a.ask(b, Store(str(number), bytes(5000))) for number in range(3)]
+        await trio.sleep(0.5)
+        assert sorted(len(each.replies) for each in asked) == [0, 1, 1]
+        await trio.sleep(3)
+        again = a.ask(b, Store("again", bytes(5000)))
+        await trio.sleep(0.5)
+        assert len(again.replies) == 1
 
 
 async def test_only_so_many_streams_are_under_way(autojump_clock: trio.testing.MockClock) -> None:
