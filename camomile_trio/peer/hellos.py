@@ -20,6 +20,7 @@ from camomile_trio.peer.seams import Link
 class _Waiting:
     """One call that waits for an answer from an address."""
 
+    endpoint: Endpoint
     public: bytes | None = None
     answered: trio.Event = attrs.field(factory=trio.Event)
 
@@ -32,15 +33,15 @@ class Hellos:
         self._link = link
         self._settings = settings
         self._clock = clock
-        self._waiting: dict[Endpoint, list[_Waiting]] = {}
+        self._waiting: set[_Waiting] = set()
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     async def public_key_at(self, endpoint: Endpoint) -> bytes | None:
         """What the address names, or None if it does not answer one of two hellos within the deadline."""
-        waiting = _Waiting()
-        self._waiting.setdefault(endpoint, []).append(waiting)
+        waiting = _Waiting(endpoint)
+        self._waiting.add(waiting)
         try:
             datagram = self._initiator.hello(endpoint, self._clock())
             with trio.move_on_after(self._settings.deadline):
@@ -51,14 +52,12 @@ class Hellos:
                     self._link.send(datagram, endpoint)
                     await waiting.answered.wait()
         finally:
-            others = self._waiting[endpoint]
-            others.remove(waiting)
-            if not others:
-                del self._waiting[endpoint]
+            self._waiting.remove(waiting)
         return waiting.public
 
     def on_introduced(self, introduced: Introduced) -> None:
         """An address has named its node's key: all that asked there know it."""
-        for waiting in self._waiting.get(introduced.endpoint, ()):
-            waiting.public = introduced.peer
-            waiting.answered.set()
+        for waiting in self._waiting:
+            if waiting.endpoint == introduced.endpoint:
+                waiting.public = introduced.peer
+                waiting.answered.set()

@@ -39,11 +39,7 @@ class Inbox(Generic[M]):
         elif isinstance(decision, Initiated):
             self._on_initiated(decision)
         elif isinstance(decision, Responded):
-            answer = self._decoded(decision.answer)
-            if answer is not None and not self._codec.is_answer(answer[1]):
-                requests.statistics.dropped["not_an_answer"] += 1
-                answer = None
-            requests.on_responded(decision, answer, len(datagram_untrusted))
+            requests.on_responded(decision, self._decoded(decision.answer), len(datagram_untrusted))
         elif isinstance(decision, Reply):
             requests.on_reply_due(decision, source)
         elif isinstance(decision, Introduced):
@@ -68,7 +64,7 @@ class Inbox(Generic[M]):
         if packet is None:
             return
         number, message, flags = packet
-        if self._codec.is_answer(message) or not self._codec.may_begin(message):
+        if not self._codec.may_begin(message):
             self._requests.statistics.dropped["not_a_first_request"] += 1
             return
         contact = Contact(initiated.peer, initiated.node_id, initiated.endpoint)

@@ -48,7 +48,6 @@ class Pending(Generic[M]):
     next_at: float = math.inf  # when it is sent again, or else dealt with
     timer_at: float = math.inf  # the earliest deadline in the heap that is of use
     is_unheard: bool = False  # its second transmission is overdue too, and it went on by a stream
-    handshake: Handshake[M] | None = None  # that it waits for, or is carried by
     done: bool = False
 
     def detach(self) -> None:
@@ -58,11 +57,11 @@ class Pending(Generic[M]):
 class PendingRequests(Generic[M]):
     """By peer and number: answers are matched across a peer's sessions."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, last: int = 0) -> None:
         self._most = most
         self._of_peer: dict[bytes, dict[int, Pending[M]]] = {}
         self._count = 0
-        self._last = 0
+        self._last = last  # number
 
     def __len__(self) -> int:
         return self._count
@@ -98,8 +97,6 @@ class PendingRequests(Generic[M]):
         if not of_peer:
             del self._of_peer[public]
         self._count -= 1
-        if pending.handshake is not None:
-            pending.handshake.waiting.pop(pending, None)
 
 
 @attrs.define(eq=False)
@@ -109,27 +106,18 @@ class Handshake(Generic[M]):
     contact: Contact
     carrier: Pending[M]  # the request in its initiation
     is_renewal: bool  # there is a session at this address that works, and this one is to follow it
-    run: bytes  # the peer's, as its last handshake told; empty if there was none
     sent_at: float
     resent: bool = False
-    overdue_at: float = math.inf  # when its second transmission is overdue
     timer_at: float = math.inf  # the deadline in the heap that is of use
     waiting: dict[Pending[M], None] = attrs.field(factory=dict)  # in the order of their coming
     done: bool = False
 
     def add(self, pending: Pending[M]) -> bool:
         """Whether there was a place for it."""
-        if pending is self.carrier:
-            return True
         if pending not in self.waiting and len(self.waiting) >= MOST_WAITING:
             return False
         self.waiting[pending] = None
-        pending.handshake = self
         return True
-
-    def __iter__(self) -> Iterator[Pending[M]]:
-        yield self.carrier
-        yield from self.waiting
 
 
 class Handshakes(Generic[M]):
@@ -169,8 +157,4 @@ class Handshakes(Generic[M]):
         if not of_peer:
             del self._of_peer[contact.public]
         self._count -= 1
-        left = [pending for pending in handshake if not pending.done]
-        handshake.waiting.clear()
-        for pending in left:
-            pending.handshake = None
-        return left
+        return [pending for pending in (handshake.carrier, *handshake.waiting) if not pending.done]

@@ -236,13 +236,13 @@ class Requests(Generic[M]):
         due = min(pending.next_at, pending.overdue_at, pending.deadline_at)
         if due < pending.timer_at and not pending.done:
             pending.timer_at = due
-            self.deadlines.set(due, functools.partial(self._on_time, pending, due), awaited=pending)
+            self.deadlines.set(due, functools.partial(self._on_time, pending), awaited=pending)
 
-    def _on_time(self, pending: Pending[M], due: float) -> None:
-        if due != pending.timer_at:
+    def _on_time(self, pending: Pending[M]) -> None:
+        now = self.clock()
+        if now < pending.timer_at:
             return
         pending.timer_at = math.inf
-        now = self.clock()
         if now >= pending.deadline_at:
             self._fail(pending)
             return
@@ -319,7 +319,7 @@ class Requests(Generic[M]):
         contact, now = pending.contact, self.clock()
         at = self.sessions.initiator.may_initiate_at(contact.public, contact.endpoint)
         handshake = self._handshakes.get(contact)
-        if pending.sent_at is None and at >= pending.deadline_at and (handshake is None or now >= handshake.overdue_at):
+        if pending.sent_at is None and at >= pending.deadline_at and (handshake is None or handshake.resent):
             self.statistics.dropped["too_soon"] += 1
             return False
         if handshake is not None:
@@ -351,10 +351,8 @@ class Requests(Generic[M]):
             if carrier is not pending:
                 self._pending.remove(carrier)
             return False
-        peer = self.sessions.table.peers.get(contact.public)
-        handshake = Handshake(contact, carrier, is_renewal, b"" if peer is None else peer.run, now)
+        handshake = Handshake(contact, carrier, is_renewal, now)
         self._handshakes.add(handshake)
-        carrier.handshake = handshake
         if carrier is not pending:
             handshake.add(pending)
         carrier.next_at = math.inf
@@ -377,12 +375,12 @@ class Requests(Generic[M]):
 
     def _time_handshake(self, handshake: Handshake[M], due: float) -> None:
         handshake.timer_at = due
-        self.deadlines.set(due, functools.partial(self._on_handshake_time, handshake, due), awaited=handshake)
+        self.deadlines.set(due, functools.partial(self._on_handshake_time, handshake), awaited=handshake)
 
-    def _on_handshake_time(self, handshake: Handshake[M], due: float) -> None:
-        if due != handshake.timer_at:
-            return
+    def _on_handshake_time(self, handshake: Handshake[M]) -> None:
         contact, path, now = handshake.contact, handshake.carrier.path, self.clock()
+        if now < handshake.timer_at:
+            return
         initiator = self.sessions.initiator
         if not handshake.resent:
             handshake.resent = handshake.carrier.resent = True
@@ -391,9 +389,8 @@ class Requests(Generic[M]):
                 self.statistics.retransmitted += 1
                 path.on_retransmitted()
                 self.link.send(datagram, contact.endpoint)
-            handshake.overdue_at = now + path.rto
             may_initiate_at = initiator.may_initiate_at(contact.public, contact.endpoint)
-            self._time_handshake(handshake, max(handshake.overdue_at, may_initiate_at))
+            self._time_handshake(handshake, max(now + path.rto, may_initiate_at))
             return
         left = self._handshakes.remove(handshake)
         for pending in left:
@@ -425,11 +422,8 @@ class Requests(Generic[M]):
         if answer is not None:
             self.on_answer(contact, *answer, size, in_response=True)
         for handshake in self._handshakes.of_peer(contact.public):
-            if handshake.contact == contact or not handshake.carrier.only_there:
-                # The same run had our session all the time, so what was lost was lost for its size.
-                is_same_run = handshake.run == responded.about.run
-                for pending in self._handshakes.remove(handshake):
-                    self._release(pending, is_same_run)
+            for pending in self._handshakes.remove(handshake):
+                self._release(pending)
         if self._to_confirm:
             self.seal(contact.public, b"")
             self._to_confirm = b""
@@ -440,27 +434,23 @@ class Requests(Generic[M]):
         if is_copied:
             self.hooks.on_copied_key(contact)
         for handshake in self._handshakes.of_peer(contact.public):
-            if handshake.carrier.only_there:
-                continue
             for pending in self._handshakes.remove(handshake):
                 if pending is handshake.carrier and not pending.resent:
                     # Both began at once: the peer may have it, and answer it.
                     pending.next_at = handshake.sent_at + pending.path.resend_after
                     self._schedule(pending)
                 elif pending.sent_at is None:
-                    self._release(pending, False)
+                    self._release(pending)
         for pending in self._pending.of_peer(contact.public):
-            if pending.resent and not pending.only_there:
-                self._release(pending, False)  # the peer may have restarted, and may not have opened it
+            if pending.resent:
+                self._release(pending)  # the peer may have restarted, and may not have opened it
 
-    def _release(self, pending: Pending[M], is_same_run: bool) -> None:
+    def _release(self, pending: Pending[M]) -> None:
         """There is a session for a request that waited for one."""
-        if pending.by_stream:
-            return
-        is_lost_for_its_size = is_same_run and pending.resent and pending.may_be_large
-        if not (is_lost_for_its_size and self._start_stream(pending, unheard=True)) and not self._transmit(pending):
-            self._initiate(pending)
-        self._schedule(pending)
+        if not pending.by_stream:
+            if not self._transmit(pending):
+                self._initiate(pending)
+            self._schedule(pending)
 
     # Answers ---------------------------------------------------------------------------------------------------------
 

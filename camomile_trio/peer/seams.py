@@ -57,8 +57,8 @@ class Codec(Protocol[M]):
     def is_answer_to(self, answer: M, request: M) -> bool:
         """Whether it is of a kind that answers this request."""
 
-    def may_begin(self, request: M) -> bool:
-        """Whether an initiation may carry it: whether a node handles it from a peer that has confirmed nothing."""
+    def may_begin(self, message: M) -> bool:
+        """Whether it is a request that an initiation may carry: that a node handles though nothing is confirmed yet."""
 
     def may_have_large_answer(self, request: M) -> bool:
         """Whether its answer may fill a datagram."""

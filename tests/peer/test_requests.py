@@ -16,7 +16,7 @@ from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.packets import COOKIE, HELLO, HELLO_ANSWER, INITIATION, RESPONSE, SEALED, unframe_untrusted
-from camomile_trio.peer.pending import MOST_HANDSHAKES, MOST_WAITING
+from camomile_trio.peer.pending import MOST_HANDSHAKES, MOST_WAITING, PendingRequests
 from camomile_trio.peer.requests import PADDED_BYTES
 from camomile_trio.peer.seams import Answer, Contact
 from camomile_trio.peer.sessions import REKEY_AFTER
@@ -166,6 +166,33 @@ async def test_both_may_ask_first_at_once(autojump_clock: trio.testing.MockClock
         assert mesh.fields() == [SEALED] * 4
         indexes = {sent.datagram[3:7] for sent in mesh.sent}
         assert len(indexes) <= 2  # one session, whose ends have an index each
+
+
+async def test_where_both_ask_at_once_one_handshake_is_enough_for_all_that_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Of a's own one no response comes back, and that of b confirms."""
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        mesh.fate = lambda sent: () if sent.field == RESPONSE and sent.source == b.endpoint else (ONE_WAY,)
+        asked = [a.ask(b, Find("a1")), a.ask(b, Store("a2"))]
+        b.ask(a, Find("b1"))
+        await trio.sleep(3)
+        assert [each.answer.name for each in asked] == ["a1", "a2"]
+        assert asked[1].replied_at == [pytest.approx(5 * ONE_WAY)]  # as soon as b's handshake was confirmed
+        assert asked[0].replied_at == [pytest.approx(FIRST_RTO + ROUND_TRIP)]
+
+
+async def test_what_waited_is_overdue_one_timeout_after_it_was_sent(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        mesh.fate = lambda sent: (0.1,)
+        asked = a.ask(b, Store("1"))
+        await trio.sleep(3)
+        assert asked.replied_at == [pytest.approx(0.4)]
+        assert not asked.overdue_at
 
 
 # Loss, silence -------------------------------------------------------------------------------------------------------
@@ -455,6 +482,38 @@ async def test_a_node_that_is_heard_makes_no_new_handshake(autojump_clock: trio.
         assert a.requests.statistics.initiated == 1
 
 
+async def test_one_request_makes_several_initiations_to_a_peer_it_had_a_session_with(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        await trio.sleep(60)
+        b = restarted(b)
+        async with running(mesh, b):
+            losing(2, 3, of=a)  # the first initiation, twice
+            asked = a.ask(b, Store("1"))
+            await trio.sleep(3)
+            assert asked.answer == Stored("1")
+            assert mesh.fields(a) == [SEALED, SEALED, INITIATION, INITIATION, INITIATION, SEALED]
+
+
+async def test_a_request_whose_session_is_given_up_meanwhile_makes_a_new_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        losing(0, of=a)
+        asked = a.ask(b, Find("1"))
+        a.sessions.table.remove(b.contact.public, trio.current_time())
+        await trio.sleep(3)
+        assert asked.answer.name == "1"
+        assert asked.replies[0].round_trip is None
+
+
 async def test_a_silent_peer_with_a_session_is_tried_anew_at_doubling_intervals(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -590,6 +649,20 @@ async def test_a_renewal_that_fails_is_tried_again_and_says_nothing_of_the_peer(
         assert a.requests.statistics.renewed == before == tries + 1
 
 
+async def test_renewals_that_fail_make_nobody_suspect(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        await trio.sleep(REKEY_AFTER)
+        mesh.fate = lambda sent: () if sent.field == INITIATION else (ONE_WAY,)
+        for _ in range(20):
+            a.requests.tell(b.contact, Leave("1"))
+            await trio.sleep(0.5)
+        assert a.requests.statistics.renewed > 2
+        assert not a.requests.paths.get(b.contact).is_suspect(trio.current_time())
+
+
 async def test_two_runs_of_one_key_that_alternate_are_told(autojump_clock: trio.testing.MockClock) -> None:
     mesh = Mesh()
     a, b = two(mesh)
@@ -663,6 +736,7 @@ async def test_an_address_without_a_node_is_greeted_twice_and_given_up(autojump_
         mesh.nodes[liar.endpoint] = liar
         mesh.fate = lambda sent: () if sent.field == INITIATION else (ONE_WAY,)
         assert await a.requests.hello(liar.endpoint) is None
+        assert len(a.requests.hellos) == 0
 
 
 async def test_our_own_address_names_our_own_key(autojump_clock: trio.testing.MockClock) -> None:
@@ -819,6 +893,34 @@ async def test_garbage_inside_of_a_session_is_counted(autojump_clock: trio.testi
         await trio.sleep(1)
         assert b.requests.statistics.dropped["wrong_message"] == 3
         assert not b.handled
+
+
+async def test_a_request_in_the_place_of_an_answer_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        b.answer_of = lambda message: Find(message.name)
+        asked = a.ask(b, Find("1"))
+        await trio.sleep(ROUND_TRIP + 0.001)
+        assert asked.ends == 0
+        assert not a.handled
+        assert a.requests.statistics.dropped["wrong_answer"] == 1
+
+
+def test_numbers_go_round_and_leave_out_those_under_way() -> None:
+    pending: PendingRequests[Message] = PendingRequests(16, last=2**32 - 3)
+    assert [pending.new_number(b"b" * 32) for _ in range(4)] == [2**32 - 2, 2**32 - 1, 1, 2]
+
+
+async def test_a_number_under_way_to_a_peer_is_not_used_again(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, _ = two(mesh)
+    async with running(mesh, a):
+        asked = a.ask(stranger(1), Find("1")).pending
+        assert asked is not None
+        pending: PendingRequests[Message] = PendingRequests(16, last=asked.number - 1)
+        pending.add(asked)
+        assert pending.new_number(asked.contact.public) == asked.number + 1
 
 
 # Callers, and bounds -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -175,29 +175,30 @@ async def test_only_so_many_streams_are_under_way(autojump_clock: trio.testing.M
         assert [why for _, why in a.failed_streams].count("no stream was free") == 5
 
 
-@pytest.mark.real_time
-async def test_a_very_large_message_is_made_in_a_thread_when_its_stream_is_free() -> None:
-    """In real time, which a thread needs; it takes a few milliseconds."""
+async def test_very_large_messages_are_made_and_read_in_threads_and_two_at_once(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_threads: list[object] = []
+
+    async def run_sync(call: Callable[..., object], *arguments: object) -> object:
+        """At once, since virtual time does not wait for threads."""
+        await trio.lowlevel.checkpoint()
+        in_threads.append(arguments)
+        return call(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
     mesh = Mesh()
     a, b = two(mesh)
-    threads: list[int] = []
-    codec = a.requests.codec
-    encode = codec.encode
-
-    def encode_and_note(number: int, message: Message, flags: int) -> bytes:
-        threads.append(threading.get_ident())
-        return encode(number, message, flags)
-
-    codec.encode = encode_and_note  # type: ignore[method-assign]
     async with running(mesh, a, b):
-        asked = a.ask(b, Store("1", bytes(VERY_LARGE + 1)))
-        assert not threads
-        with trio.fail_after(30):
-            answer = await a.requests.ask(b.contact, Store("2", bytes(VERY_LARGE + 1)))
-        assert answer is not None
-        assert asked.ends <= 1
-        assert threads
-        assert threading.get_ident() not in threads
+        b.answer_of = lambda message: None
+        for number in range(3):
+            a.ask(b, Store(str(number), bytes(VERY_LARGE + 1)))
+        assert not in_threads
+        await trio.sleep(1)
+        assert mesh.streams == 2
+        assert len(in_threads) == 4  # either is made here and read there
+        await trio.sleep(30)
+        assert a.requests.pending == 0
 
 
 async def test_without_its_tasks_a_node_begins_no_stream(autojump_clock: trio.testing.MockClock) -> None:
@@ -235,6 +236,22 @@ async def test_what_vanishes_for_its_size_goes_on_by_a_stream(autojump_clock: tr
         assert a.requests.statistics.initiated == initiated
 
 
+async def test_an_answer_that_vanishes_for_its_size_is_fetched_by_a_stream(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The new handshake carries a ping and not the request, whose answer would vanish again."""
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        await trio.sleep(60)
+        mesh.fate = narrow
+        asked = a.ask(b, Get("1", b"900"))
+        await trio.sleep(5)
+        assert asked.answer == Value("1", bytes(900))
+        assert mesh.streams == 1
+
+
 async def test_three_in_turn_make_the_path_narrow_and_one_that_passes_ends_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -267,6 +284,26 @@ async def test_three_in_turn_make_the_path_narrow_and_one_that_passes_ends_it(
         a.ask(b, Store("9", bytes(900)))
         await trio.sleep(1)
         assert mesh.streams == 5
+
+
+async def test_a_narrow_path_where_streams_fail_is_tried_by_datagrams_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        path = a.requests.paths.get(b.contact)
+        for _ in range(3):
+            path.on_vanished(1000, trio.current_time())
+        mesh.stream_fails = "refused"
+        first = a.ask(b, Store("1", bytes(1000)))
+        await trio.sleep(1)
+        assert len(first.failed_at) == 1
+        assert not mesh.sent
+        second = a.ask(b, Store("2", bytes(1000)))
+        await trio.sleep(1)
+        assert second.answer == Stored("2")
 
 
 async def test_chance_makes_no_path_narrow(autojump_clock: trio.testing.MockClock) -> None:
@@ -314,6 +351,13 @@ async def test_where_the_stream_fails_too_an_answer_may_still_come(autojump_cloc
         await trio.sleep(5)
         assert [each.ends for each in asked] == [1, 1]
         assert asked[0].answer == Stored("1")
+        mesh.fate = narrow
+        began = trio.current_time()
+        vanished = a.ask(b, Store("v", bytes(900)))
+        a.ask(b, Ping("small"))
+        await trio.sleep(5)
+        assert vanished.failed_at == [pytest.approx(began + DEADLINE)]
+        a.missed.clear()
         mesh.fate = lost
         began = trio.current_time()
         silent = a.ask(b, Store("2", bytes(900)))

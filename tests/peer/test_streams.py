@@ -277,8 +277,8 @@ def test_a_message_that_is_announced_too_long_ends_it_with_its_first_record() ->
     assert ends(responder, first) == "too_long"
 
 
-def crafted(plaintexts: list[bytes]) -> tuple[bytes, StreamConnection]:
-    """Records that no honest side makes, and who receives them. The handshake is made by hand, as the page has it."""
+def by_hand(payload: bytes) -> tuple[HandshakeState, bytes]:
+    """A handshake with b as the page describes it, and its first bytes."""
     a, b = local("a"), local("b")
     noise = HandshakeState.initiator(
         a.suite,
@@ -287,12 +287,24 @@ def crafted(plaintexts: list[bytes]) -> tuple[bytes, StreamConnection]:
         psk=OPEN.psk,
         rs=b.static.public,
     )
-    message = noise.write_message_1(a.ephemeral(), a.about(WALL_MS).encode())
-    responder = StreamConnection.respond(b, max_message=MAX_MESSAGE)
-    _, response = responder.receive(framed(message + OPEN.mac1(b.static.public, 27, message)), WALL_MS)
+    message = noise.write_message_1(a.ephemeral(), payload)
+    return noise, framed(message + OPEN.mac1(b.static.public, 27, message))
+
+
+def crafted(plaintexts: list[bytes]) -> tuple[bytes, StreamConnection]:
+    """Records that no honest side makes, and the side that receives them."""
+    noise, first = by_hand(local("a").about(WALL_MS).encode())
+    responder = StreamConnection.respond(local("b"), max_message=MAX_MESSAGE)
+    _, response = responder.receive(first, WALL_MS)
     noise.read_message_2(response[LENGTH_BYTES:])
     cipher, _ = noise.symmetric.split()
     return b"".join(framed(cipher.encrypt_with_ad(b"", plaintext)) for plaintext in plaintexts), responder
+
+
+def test_nothing_may_follow_what_a_side_tells_of_itself() -> None:
+    about = local("a").about(WALL_MS).encode()
+    _, first = by_hand(about + bytes(6))  # as long as if an endpoint was advertised
+    assert ends(StreamConnection.respond(local("b"), max_message=9), first) == "wrong_length"
 
 
 def framed(record: bytes) -> bytes:

@@ -98,8 +98,8 @@ class TinyCodec:
     def is_answer_to(self, answer: Message, request: Message) -> bool:
         return isinstance(answer, ANSWERS.get(type(request), ()))
 
-    def may_begin(self, request: Message) -> bool:
-        return isinstance(request, Ping | Find | Get)
+    def may_begin(self, message: Message) -> bool:
+        return isinstance(message, Ping | Find | Get)
 
     def may_have_large_answer(self, request: Message) -> bool:
         return isinstance(request, Find | Get)
