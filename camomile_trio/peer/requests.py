@@ -239,10 +239,8 @@ class Requests(Generic[M]):
             self.deadlines.set(due, functools.partial(self._on_time, pending), awaited=pending)
 
     def _on_time(self, pending: Pending[M]) -> None:
-        now = self.clock()
-        if now < pending.timer_at:
-            return
         pending.timer_at = math.inf
+        now = self.clock()
         if now >= pending.deadline_at:
             self._fail(pending)
             return
@@ -355,7 +353,6 @@ class Requests(Generic[M]):
         self._handshakes.add(handshake)
         if carrier is not pending:
             handshake.add(pending)
-        carrier.next_at = math.inf
         if carrier.sent_at is None:
             carrier.sent_at = now
         else:

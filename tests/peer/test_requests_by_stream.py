@@ -60,6 +60,7 @@ async def test_a_large_first_answer_is_fetched_by_a_stream(autojump_clock: trio.
         await trio.sleep(1)
         assert asked.answer == Value("1", bytes(5000))
         assert mesh.streams == 1
+        assert [request.by_stream for request in b.handled] == [False, True]
 
 
 async def test_a_doubled_too_large_begins_one_stream(autojump_clock: trio.testing.MockClock) -> None:
