@@ -1,8 +1,9 @@
 """What a node remembers of the path to each contact: round trips, silence, and which sizes pass.
 
-Rules of this file: plain state without I/O; the caller tells the time. A path is that to one key at one address: who
-names a node at a wrong address makes the right one no worse. Bounded: the path that was used least recently is
-forgotten first, and those that were never answered are bounded apart, so that names without nodes push out no peers.
+Rules of this file: plain state without I/O; the caller tells the time. A path is that to one key at one address, so
+a wrong address that a peer names for a node makes the path to the right one no worse. Bounded: the path that was used
+least recently is forgotten first, and those that were never answered are bounded apart, so that names without nodes
+push out no peers.
 Source of the timeout: RFC 6298.
 """
 

@@ -71,7 +71,7 @@ class PendingRequests(Generic[M]):
         return self._count >= self._most
 
     def new_number(self, public: bytes) -> int:
-        """1 to 2**32 - 1, and none of those that are under way to this peer. 0 is for what nobody answers."""
+        """1 to 2**32 - 1, and none of those that are under way to this peer. 0 is for messages without an answer."""
         while True:
             self._last = self._last % (_NUMBERS - 1) + 1
             if self.get(public, self._last) is None:

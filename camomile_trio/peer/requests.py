@@ -154,7 +154,7 @@ class Requests(Generic[M]):
         return answers[0] if answers else None
 
     def tell(self, contact: Contact, message: M) -> bool:
-        """Sends what nobody answers. False: there is no session with the peer, so it was not sent."""
+        """Sends a message that has no answer. False: it was not sent, since there is no session with the peer."""
         kind = self.codec.kind(message)
         if not self.seal(contact.public, self.codec.encode(0, message, self.flags)):
             self.statistics.dropped["no_session"] += 1

@@ -94,7 +94,7 @@ class Hooks(Protocol[M]):
     """What requests tell of peers. Each call returns at once and raises nothing."""
 
     def on_responded(self, contact: Contact, about: About) -> None:
-        """A handshake that this node began has proven who is at this address, and what it says of itself."""
+        """A handshake of ours has proven which node is at this address. `about`: what that node says of itself."""
 
     def on_confirmed(self, contact: Contact) -> None:
         """A handshake that the peer began is confirmed by its first sealed packet."""

@@ -2,7 +2,7 @@
 
 Rules of this file: the sizes are those of `peer/suite.py`, a function of a key is a keyed hash, and wrong keys, changed
 bytes and keys that are not canonical are refused as the real suite refuses them. It hides nothing: a plaintext stands
-readable before its tag, so the judge of a simulation reads packets, and whoever knows two public keys knows their
+readable before its tag, so the judge of a simulation reads packets, and two public keys are enough to compute their
 shared secret. So only the simulation and tests may import it (`tests/test_layering.py`), and no option, environment
 variable or packet chooses it.
 """

@@ -681,7 +681,7 @@ async def test_a_renewal_that_fails_is_tried_again_and_says_nothing_of_the_peer(
         assert a.requests.statistics.renewed == before == tries + 1
 
 
-async def test_renewals_that_fail_make_nobody_suspect(autojump_clock: trio.testing.MockClock) -> None:
+async def test_renewals_that_fail_make_no_peer_suspect(autojump_clock: trio.testing.MockClock) -> None:
     mesh = Mesh()
     a, b = two(mesh)
     async with running(mesh, a, b):
@@ -708,7 +708,7 @@ async def test_two_runs_of_one_key_that_alternate_are_told(autojump_clock: trio.
         assert a.copied == [b.contact]
 
 
-# Cookies, hellos, telling --------------------------------------------------------------------------------------------
+# Cookies, hellos, leaving --------------------------------------------------------------------------------------------
 
 
 async def test_a_cookie_costs_a_round_trip_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
@@ -780,7 +780,9 @@ async def test_our_own_address_names_our_own_key(autojump_clock: trio.testing.Mo
         assert a.requests.statistics.dropped["own_key"] == 1
 
 
-async def test_what_nobody_answers_is_told_to_peers_with_a_session_only(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_message_without_an_answer_goes_to_peers_with_a_session_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     mesh = Mesh()
     a, b = two(mesh)
     async with running(mesh, a, b):
@@ -796,7 +798,7 @@ async def test_what_nobody_answers_is_told_to_peers_with_a_session_only(autojump
         assert a.requests.pending == 0
 
 
-# Answers, and who gets them ------------------------------------------------------------------------------------------
+# Answers, and their requests -----------------------------------------------------------------------------------------
 
 
 async def test_an_answer_of_another_kind_is_dropped(autojump_clock: trio.testing.MockClock) -> None:

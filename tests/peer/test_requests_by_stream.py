@@ -273,7 +273,6 @@ async def test_three_in_turn_make_the_path_narrow_and_one_that_passes_ends_it(
         assert [len(each.replies) for each in by_stream] == [1, 1, 1]
         assert mesh.streams == 5
         assert len(mesh.sent) == 2  # the small one, and its answer
-        # Another node on the same host is on the same path, but nobody has found that out yet.
         mesh.fate = usual
         smaller = a.ask(b, Store("7", bytes(700)))
         await trio.sleep(1)

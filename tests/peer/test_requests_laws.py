@@ -142,7 +142,7 @@ class World:
             assert node.requests.pending == 0
             assert node.requests.handshakes == 0
             assert len(node.requests.deadlines) == 0
-        # And everybody is reached by everybody, within the deadline.
+        # And every node reaches every other one, within the deadline.
         final = [self.ask(name, other, "store") for name in NAMES for other in NAMES if name != other]
         await trio.sleep(3)
         assert [len(question.asked.replies) for question in final] == [1] * len(final)

@@ -123,11 +123,11 @@ def test_messages_come_whole_and_in_order_in_whatever_pieces(sizes: list[int], p
     initiator, responder = opened()
     messages = [random.Random(size).randbytes(size) for size in sizes]
     data = b"".join(sealed(initiator, message) for message in messages)
-    came, position, turn = [], 0, 0
+    came, position, count = [], 0, 0
     while position < len(data):
-        piece = pieces[turn % len(pieces)]
+        piece = pieces[count % len(pieces)]
         came += received(responder, data[position : position + piece])
-        position, turn = position + piece, turn + 1
+        position, count = position + piece, count + 1
     assert came == messages
 
 
@@ -345,8 +345,8 @@ def test_a_node_of_another_network_or_key_is_told_apart_by_a_hash_alone() -> Non
         budget.append("asked")
         return True
 
-    for who, key in ((a, b.static.public), (local("a"), c.static.public)):
-        _, first = StreamConnection.initiate(who, key, WALL_MS, max_message=9)
+    for initiator, key in ((a, b.static.public), (local("a"), c.static.public)):
+        _, first = StreamConnection.initiate(initiator, key, WALL_MS, max_message=9)
         assert ends(StreamConnection.respond(b, max_message=9, afford=afford), first) == "wrong_mac1"
     assert not budget
     # While keys are changed, two are accepted.
@@ -395,13 +395,13 @@ def wall_ms() -> int:
     return WALL_MS
 
 
-def accepted(stream: trio.abc.Stream, who: Local) -> SealedStream:
-    return SealedStream(stream, StreamConnection.respond(who, max_message=MAX_MESSAGE), wall_ms)
+def accepted(stream: trio.abc.Stream, local: Local) -> SealedStream:
+    return SealedStream(stream, StreamConnection.respond(local, max_message=MAX_MESSAGE), wall_ms)
 
 
-async def serve(stream: trio.abc.Stream, who: Local, answer: Callable[[bytes], bytes]) -> None:
+async def serve(stream: trio.abc.Stream, local: Local, answer: Callable[[bytes], bytes]) -> None:
     """Answers each message until the peer ends the stream."""
-    server = accepted(stream, who)
+    server = accepted(stream, local)
     async with stream:
         while (message := await server.receive()) is not None:
             await server.send(answer(message))
