@@ -63,6 +63,12 @@ class Running:
         text = self.host.run("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{self.http}/-/metrics")
         return next(line.partition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} "))
 
+    def wait_for_metric(self, name: str, least: float) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while float(self.metric(name)) < least:
+            assert time.monotonic() < deadline, f"{name} stays below {least:g}"
+            time.sleep(0.05)
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(PATIENCE)

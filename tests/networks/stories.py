@@ -160,10 +160,11 @@ def slow_streams() -> None:
     joining = bob.node("--join", "10.9.0.1:8118", listen="0.0.0.0:8118")
     joining.wait_for("ready")
     hostile = stranger.start(sys.executable, "-m", "tests.networks.slow_streams", "10.9.8.1:8118", *ips)
+    original.wait_for_metric("camomile_stream_connections", 60)
     for number in range(20):
         joining.command("put", "-", given=f"{number} " * 2500)  # of two holders both have to acknowledge
     assert hostile.poll() is None
-    assert float(original.metric("camomile_streams_refused_total")) >= 64
+    assert float(original.metric("camomile_streams_refused_total")) >= 1
     assert float(original.metric("camomile_stream_connections")) <= 64
 
 
