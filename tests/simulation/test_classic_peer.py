@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.raw_packets import REPLICATE, key_of
+
+pytestmark = pytest.mark.long
 
 VALUE = b"an apple"
 

@@ -14,6 +14,8 @@ from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import NODES, ROUND, K, told
 
+pytestmark = pytest.mark.long
+
 
 def section(outcome: Outcome, *names: str) -> Mapping[str, object]:
     found: object = outcome.figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from camomile_trio.kademlia.ids import bucket_index
@@ -10,6 +11,8 @@ from camomile_trio.simulation.lookups import PROBES, Verdict
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import NODES, K, nearest, told
+
+pytestmark = pytest.mark.long
 
 
 def check_tables(machines: list[Machine]) -> None:

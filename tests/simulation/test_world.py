@@ -18,6 +18,8 @@ from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import QUICK, put, run_world
 
+pytestmark = pytest.mark.long
+
 
 async def keep_for(world: World, only: Machine) -> Key:
     """A value that no other machine has any more."""

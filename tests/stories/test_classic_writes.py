@@ -32,6 +32,8 @@ from camomile_trio.simulation.raw_packets import (
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import classic_peers, join_classic
 
+pytestmark = pytest.mark.long
+
 TEXT = "ABC, du är mina tankar".encode()
 NO_TEXT = b"\xff\xfe not UTF-8"
 HOUR = 3600.0

@@ -26,6 +26,8 @@ from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.memory import MemoryStorage
 from tests.simulation.worlds import QUICK, broken_rules, put, records_of, run_world
 
+pytestmark = pytest.mark.long
+
 
 @contextmanager
 def serving(world: World, machine: Machine, key: Key, value: bytes) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from unittest import mock
 
+import pytest
 import trio
 
 from camomile_trio.errors import CamomileError
@@ -14,6 +15,8 @@ from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.tables import Living, NoDead, dead_bound
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import broken_rules, run_world
+
+pytestmark = pytest.mark.long
 
 
 async def two_crash(world: World, machines: list[Machine]) -> None:
