@@ -33,7 +33,7 @@ class Hellos:
         self._link = link
         self._settings = settings
         self._clock = clock
-        self._waiting: set[_Waiting] = set()
+        self._waiting: list[_Waiting] = []  # in the order of their coming, so that a simulation repeats itself
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -41,7 +41,7 @@ class Hellos:
     async def public_key_at(self, endpoint: Endpoint) -> bytes | None:
         """What the address names, or None if it does not answer one of two hellos within the deadline."""
         waiting = _Waiting(endpoint)
-        self._waiting.add(waiting)
+        self._waiting.append(waiting)
         try:
             datagram = self._initiator.hello(endpoint, self._clock())
             with trio.move_on_after(self._settings.deadline):

@@ -224,7 +224,7 @@ MUTANTS = (
     ),
     Mutant(
         what="A node takes classic packets though it was not started with --classic.",
-        edits=(Edit("Inbox.on_datagram", "rpc.classic", "True"),),
+        edits=(Edit("Inbox.on_datagram", "rpc.classic", "True", room="node"),),
         caught_by=("no classic node is spoken with",),
         scenario="strangers",
         seeds=2,
