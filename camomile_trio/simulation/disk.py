@@ -1,10 +1,11 @@
 """A disk that outlives its node, and that can fail: what simulations run their nodes on.
 
-Rules of this file: the contract is that of SQLite. Writes are readable at once, gather while a commit is under way, and
-are acknowledged by `run` after the commit's latency. A crash loses what is not committed; a power loss also what the
-operating system had not brought to the disk, the newest first and never with a hole. A crash is not a cancellation: the
-storage of the old life commits nothing more and calls nobody, although its tasks may still run. All chance comes from
-the `rng`; time is Trio's.
+Rules of this file: the contract is that of the real storage. Writes are readable at once, gather while a commit is
+under way, and are acknowledged by `run` after the commit's latency. A crash loses what is not committed; a power loss
+also what the operating system had not brought to the disk, the newest first and never with a hole. Either may tear a
+commit, as it tears a write to the journal: its first changes are left, and the later ones are not. A crash is not a
+cancellation: the storage of the old life commits nothing more and calls no `done`, although its tasks may still run.
+All chance comes from the `rng`; time is Trio's.
 """
 
 from __future__ import annotations
@@ -62,10 +63,12 @@ class Changes:
     value_bytes: int = 0  # of values that were written
     dones: list[Done] = attrs.Factory(list)
     on_disk_at: float = 0.0  # once it is made: when the disk will have it
-    # What was there before.
-    _entries: dict[Key, Entry | None] = attrs.Factory(dict)
+    # What was there before each change of a key or of a note, in their order.
+    _before: list[tuple[Key, Entry | None] | tuple[str, int]] = attrs.Factory(list)
     _contacts: list[Contact] | None = None
-    _notes: dict[str, int] = attrs.Factory(dict)
+
+    def __len__(self) -> int:
+        return len(self._before)
 
     def has_room(self, value: bytes | None) -> bool:
         """Whether one more write may wait. A value that is larger than the bound waits alone."""
@@ -73,7 +76,7 @@ class Changes:
         return self.count < MAX_PENDING_WRITES and not is_too_much
 
     def replace(self, entries: Entries, key: Key, entry: Entry | None) -> None:
-        self._entries.setdefault(key, entries.get(key))
+        self._before.append((key, entries.get(key)))
         before = entries.bytes
         entries.replace(key, entry)
         self.growth += entries.bytes - before
@@ -85,16 +88,21 @@ class Changes:
         entries.contacts = contacts
 
     def set_note(self, entries: Entries, name: str, number: int) -> None:
-        self._notes.setdefault(name, entries.notes.get(name, 0))
+        self._before.append((name, entries.notes.get(name, 0)))
         entries.notes[name] = number
 
-    def take_back(self, entries: Entries) -> None:
-        """Puts back what was there before. Nothing that was changed later may still be there."""
-        for key, entry in self._entries.items():
-            entries.replace(key, entry)
+    def take_back(self, entries: Entries, keep: int = 0) -> None:
+        """Puts back what was there before, but for the first `keep` changes. Nothing later may still be there."""
+        while len(self._before) > keep:
+            changed, before = self._before.pop()
+            if isinstance(changed, str):
+                assert isinstance(before, int)
+                entries.notes[changed] = before
+            else:
+                assert not isinstance(before, int)
+                entries.replace(changed, before)
         if self._contacts is not None:
             entries.contacts = self._contacts
-        entries.notes.update(self._notes)
 
 
 @attrs.frozen(kw_only=True)
@@ -164,8 +172,11 @@ class Medium:
     def lose_unsynced(self, rng: random.Random) -> None:
         """The power goes: of the commits that were not synced a chance number, the newest ones, is lost."""
         self._drop_synced()
-        for _ in range(rng.randint(0, len(self._unsynced))):
-            self._unsynced.pop().take_back(self.entries)
+        kept = len(self._unsynced) - rng.randint(0, len(self._unsynced))
+        for changes in reversed(self._unsynced[kept + 1 :]):
+            changes.take_back(self.entries)
+        for torn in self._unsynced[kept : kept + 1]:
+            torn.take_back(self.entries, keep=rng.randrange(len(torn)) if len(torn) > 1 else 0)
         self._unsynced.clear()
 
     def wipe(self) -> None:
@@ -308,13 +319,18 @@ class SimulatedStorage(MemoryStorage):
         if not self._is_cut_off:
             self._medium.end_use(in_good_order=True)
 
-    def cut_off(self, *, makes_commit: bool) -> None:
-        """For the disk alone: the process is gone. `makes_commit`: a commit that was under way is still made."""
+    def cut_off(self, *, chance: float) -> None:
+        """For the disk alone: the process is gone. `chance`, from 0 to 1, says how many changes are left of a commit
+        that was under way: all, some of the first, or none."""
         self._is_cut_off = True
         if self._filling is not None:
             self._filling.take_back(self._entries)
-        if self._committing is not None and not (makes_commit and self._medium.commit(self._committing) is None):
-            self._committing.take_back(self._entries)
+        changes = self._committing
+        if changes is not None:
+            keep = len(changes) - int(chance * (len(changes) + 1))
+            changes.take_back(self._entries, keep)
+            if keep and self._medium.commit(changes) is not None:
+                changes.take_back(self._entries)
         self._filling = self._committing = None
         self._medium.end_use(in_good_order=False)
 
@@ -412,10 +428,10 @@ class SimulatedDisk:
     def crash(self) -> None:
         """The process is killed. What was not committed is lost, and nobody hears of it; a new life may open at once.
 
-        Of a commit that was under way only chance says whether it was made. Nothing happens if the disk is not open.
+        Of a commit that was under way only chance says how much was made. Nothing happens if the disk is not open.
         """
         if self._life is not None and self._medium.is_in_use:
-            self._life.cut_off(makes_commit=self._rng.random() < 0.5)
+            self._life.cut_off(chance=self._rng.random())
         self._life = None
 
     def lose_power(self) -> None:

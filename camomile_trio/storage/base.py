@@ -38,12 +38,14 @@ class StorageStatistics:
     values: int = 0  # those with a value
     bytes: int = 0  # counted against max_bytes: values and registers, with a fixed allowance for each key
     max_bytes: int = 0
-    pending: int = 0  # writes not committed yet
+    pending: int = 0  # writes not acknowledged yet
+    journalled: int = 0  # keys of which an acknowledged write is in the journal and not in the tables yet
     commits: int = 0
     committed_writes: int = 0
     refused: int = 0  # writes refused because the storage is full
     busy: int = 0  # writes refused because too many were waiting for their commit
     failures: int = 0  # commits that failed
+    slow: int = 0  # commits that held up the event loop
 
 
 class Storage(Protocol):

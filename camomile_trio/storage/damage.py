@@ -1,8 +1,9 @@
-"""A database that is damaged: how it is set aside, and what is saved of it.
+"""A database or a journal that is damaged: how it is set aside, and what is saved of it.
 
-Rules of this file: nothing is deleted. The file is renamed with what belongs to it, so that somebody can look at it
-later; only the addresses of other nodes are read out of it, because the node refills from them. It is called with the
-directory locked and no connection open.
+Rules of this file: nothing is deleted. A database is renamed with what belongs to it, so that an operator can look at
+it later; only the addresses of other nodes are read out of it, because the node refills from them. Of a journal a copy
+is kept, since what is readable of it goes into the tables. It is called with the directory locked and no connection
+open.
 """
 
 from __future__ import annotations
@@ -38,15 +39,7 @@ def is_marked(directory: Path) -> bool:
 
 def set_aside(directory: Path) -> Path:
     """Renames the database, and says how it is called now. StorageError if it cannot be, or if too many were before."""
-    for number in range(1, MOST_SET_ASIDE + 1):
-        aside = directory / f"{DATABASE_FILE}.damaged-{number}"
-        if not any(Path(f"{aside}{part}").exists() for part in _PARTS):
-            break
-    else:
-        raise StorageError(
-            f"{directory} holds {MOST_SET_ASIDE} damaged databases already",
-            remedy=f"look at the disk, then move {DATABASE_FILE}.damaged-* away",
-        )
+    aside = _free_name(directory / DATABASE_FILE)
     try:
         # The log first: a file without its log is old, but a log without its file is nothing.
         for part in reversed(_PARTS):
@@ -55,11 +48,37 @@ def set_aside(directory: Path) -> Path:
                 found.rename(f"{aside}{part}")
         (directory / MARK).unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"the damaged database in {directory} cannot be set aside: {error.strerror}",
-            remedy="look for a full, failing or read-only disk",
-        ) from error
+        raise _cannot("database", directory, error) from error
     return aside
+
+
+def keep_copy(journal: Path) -> Path:
+    """Copies a file of the journal, and says how the copy is called. StorageError as for `set_aside`."""
+    aside = _free_name(journal)
+    try:
+        aside.touch(0o600)
+        aside.write_bytes(journal.read_bytes())
+    except OSError as error:
+        raise _cannot("journal", journal.parent, error) from error
+    return aside
+
+
+def _free_name(file: Path) -> Path:
+    for number in range(1, MOST_SET_ASIDE + 1):
+        aside = file.with_name(f"{file.name}.damaged-{number}")
+        if not any(Path(f"{aside}{part}").exists() for part in _PARTS):
+            return aside
+    raise StorageError(
+        f"{file.parent} holds {MOST_SET_ASIDE} damaged files {file.name} already",
+        remedy=f"look at the disk, then move {file.name}.damaged-* away",
+    )
+
+
+def _cannot(what: str, directory: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"the damaged {what} in {directory} cannot be set aside: {error.strerror}",
+        remedy="look for a full, failing or read-only disk",
+    )
 
 
 def contacts_in(aside: Path) -> list[Contact]:

@@ -3,7 +3,8 @@
 Rules of this file: the lock is the kernel's (flock on the file `lock`), so it ends with the process however that dies,
 and the file itself means nothing and stays. A directory that others may write to is refused, as PostgreSQL and OpenSSH
 refuse theirs: they could change the key and the records, and no check at the start would notice that later. Nothing is
-written through a name that may have been planted there. Errors of the file system are translated here.
+written through a name that may have been planted there. A process goes on with files that were deleted, moved or
+replaced under it: `require_in_place` says so. Errors of the file system are translated here.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import fcntl
 import os
 import shlex
 import stat
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError
+from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError, StorageMoved
 
 LOCK_FILE = "lock"
 SCRATCH_FILE = "scratch"
+# File systems count the time of a change in ticks of some ms: two changes within one tick look like one.
+_TICK_NS = 100_000_000
 
 
 class DataDirectory:
@@ -27,6 +32,10 @@ class DataDirectory:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
+        self._opened: list[tuple[str, tuple[int, int]]] = []
+        # When a file of the directory was made, deleted or renamed, by the last look at all of them; 0 for unknown.
+        self._changed = 0
+        self._moved = ""
 
     @classmethod
     def open(cls, path: Path) -> DataDirectory:
@@ -62,6 +71,15 @@ class DataDirectory:
             raise
         return cls(path, descriptor)
 
+    def require_room(self, size: int) -> None:
+        """DiskFull if the file system says that it has no room for so many bytes."""
+        try:
+            found = os.statvfs(self.path)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        if found.f_bavail * found.f_frsize < size:
+            raise DiskFull(f"the disk of the data directory {self.path} is full: the tables cannot grow")
+
     def try_to_write(self, size: int) -> None:
         """Writes a scratch file of `size` bytes through to the disk and removes it; StorageError if that fails.
 
@@ -81,11 +99,54 @@ class DataDirectory:
         except OSError as error:
             raise _unusable(self.path, error) from error
 
+    def watch(self, opened: Iterable[Path]) -> None:
+        """The directory and these files of it have to stay where they are. StorageError if one cannot be looked at."""
+        try:
+            # While they are open, no other file can get their numbers.
+            self._opened = [(str(each), _identity(os.stat(each))) for each in (self.path, *opened)]
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+
+    def require_in_place(self) -> None:
+        """StorageMoved unless all that is watched is where it was opened; then always, for nobody knows what was lost
+        meanwhile. Asked before each acknowledgement, so one look at the directory is enough if nothing in it changed.
+        """
+        if not self._moved:
+            try:
+                status = os.stat(self._opened[0][0])
+                if self._changed == status.st_mtime_ns and _identity(status) == self._opened[0][1]:
+                    return
+                self._changed = status.st_mtime_ns if time.time_ns() - status.st_mtime_ns > _TICK_NS else 0
+            except OSError:
+                pass
+            self._moved = self._what_moved()
+        if self._moved:
+            raise StorageMoved(self._moved)
+
+    @property
+    def has_moved(self) -> bool:
+        """By an earlier look."""
+        return bool(self._moved)
+
+    def _what_moved(self) -> str:
+        for path, opened in self._opened:
+            try:
+                is_there, why = _identity(os.stat(path)) == opened, "another file is there"
+            except OSError as error:
+                is_there, why = False, str(error.strerror)
+            if not is_there:
+                return f"the file {path} was deleted, moved or replaced while it was in use: {why}"
+        return ""
+
     def release(self) -> None:
         """Gives up the lock. Safe to call twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _require_own(path: Path) -> None:

@@ -1,41 +1,36 @@
-"""The open database: its reads, and how a group of writes becomes one transaction.
+"""The open database: its reads, and how a batch of changes becomes one transaction.
 
-Rules of this file: synchronous SQL with every error translated; it knows no event loop and no pending writes. There
-are three connections, each used by one thread at a time: reads (the event loop), commits (the event loop or a thread),
-checkpoints (a thread). None of them waits for another one. The log is brought to the disk through a descriptor of its
-own, which SQLite knows nothing of: it locks the database's file and never the log, so closing that one frees no lock.
-SQLite goes on with files that were deleted, moved or replaced under it: `check_in_place` says so.
+Rules of this file: synchronous SQL with every error translated; it knows no event loop and no journal, but for the
+number of the last entry that a batch has. There are three connections, each used by one thread at a time: reads (the
+event loop), large reads (a thread), commits (a thread, which waits for the disk). None of them waits for another one.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from camomile_trio.errors import StorageError, StorageMoved
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.accounts import Account, Charges, Sort
-from camomile_trio.storage.group import Group
+from camomile_trio.storage.overlay import Batch, Moments
 from camomile_trio.storage.rows import LAST_MOMENT, StateRow, key_row, state_of
 from camomile_trio.storage.schema import (
     INLINE_BYTES,
-    SyncMode,
     connect,
     damaged,
     open_database,
     pragma,
-    set_sync,
     translated,
 )
 from camomile_trio.storage.tally import Tally
-from camomile_trio.storage.uncommitted import Moments
 
+# The note that has the number of the last entry of the journal that is in the tables.
+_ABSORBED = "journal"
 # What keeps its value says nothing of it.
 _PUT_KEY = """INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, registers = excluded.registers, classic_until = excluded.classic_until,
@@ -55,37 +50,25 @@ _EVICTABLE = "SELECT due, key FROM keys WHERE evictable = 1 ORDER BY due = 0, du
 
 
 class Database:
-    def __init__(self, path: Path, sync: SyncMode) -> None:
+    def __init__(self, path: Path) -> None:
         """Opens the file, or makes it. StorageDamaged, StorageError."""
         self._path = path
-        log = Path(f"{path}-wal")
         with ExitStack() as stack:
-            self._writer = stack.enter_context(closing(open_database(path, sync)))
+            self._writer = stack.enter_context(closing(open_database(path)))
             self._reader = stack.enter_context(closing(connect(path)))
             self._fetcher = stack.enter_context(closing(connect(path)))
-            self._checkpointer = stack.enter_context(closing(connect(path)))
             try:
                 pragma(self._reader, "query_only = ON")
                 pragma(self._fetcher, "query_only = ON")
-                # A checkpoint of this connection waits for the disk, which NORMAL is enough for.
-                set_sync(self._checkpointer, "os")
             except sqlite3.Error as error:
                 raise translated(error, path) from error
             self.tally = self._tally()
-            try:
-                self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise self._log_failed(error) from error
-            stack.callback(os.close, self._log)
-            try:
-                # While they are open, no other file can get their numbers.
-                self._opened = [(each, _identity(os.stat(each))) for each in (str(path), str(log))]
-            except OSError as error:
-                raise self._log_failed(error) from error
-            self._moved = ""
-            # What a killed process had committed is readable, and perhaps only in the operating system's memory.
-            self.log_bytes = os.fstat(self._log).st_size
             self._connections = stack.pop_all()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file and SQLite's log."""
+        return [self._path, self._path.with_name(f"{self._path.name}-wal")]
 
     def read(self, key: Key) -> KeyState | None:
         rows = self._rows(_STATE, (key,))
@@ -139,52 +122,23 @@ class Database:
         rows = self._rows("SELECT number FROM notes WHERE name = ?", (name,))
         return int(rows[0][0]) if rows else 0
 
-    def commit(self, group: Group) -> None:
-        """Stores a group, all of it or, with a StorageError, nothing; StorageMoved if no start would find it."""
-        if self._moved:
-            raise StorageMoved(self._moved)
+    def absorbed(self) -> int:
+        """The number of the last entry of the journal that is here."""
+        return self.note(_ABSORBED)
+
+    def commit(self, batch: Batch) -> None:
+        """Stores a batch, all of it or, with a StorageError, nothing. Waits for the disk."""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            self._store(group)
+            self._store(batch)
             self._writer.execute("COMMIT")
-            self.tally = group.tally
+            self.tally = batch.tally
         except sqlite3.Error as error:
             self._roll_back()
             raise translated(error, self._path) from error
-        self.check_in_place()
-
-    def check_in_place(self) -> None:
-        """StorageMoved unless the database and its log are still where they were opened; then always, for nobody knows
-        what was lost meanwhile."""
-        for path, opened in () if self._moved else self._opened:
-            try:
-                is_there, why = _identity(os.stat(path)) == opened, "another file is there"
-            except OSError as error:
-                is_there, why = False, str(error.strerror)
-            if not is_there:
-                self._moved = f"the file {path} was deleted, moved or replaced while it was in use: {why}"
-                break
-        if self._moved:
-            raise StorageMoved(self._moved)
-
-    def sync_log(self) -> None:
-        """Brings what was committed so far to the disk, in the log: a start finds it there. Waits for the disk."""
-        try:
-            os.fdatasync(self._log)
-        except OSError as error:
-            raise self._log_failed(error) from error
-
-    def checkpoint(self) -> tuple[int, int]:
-        """Brings what was committed so far to the disk, and from the log into the tables as far as it goes while
-        commits go on. Waits for the disk. Returns the frames in the log, and how many of them are in the tables."""
-        try:
-            _, in_log, done = self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error as error:
-            raise translated(error, self._path) from error
-        return in_log, done
 
     def close(self) -> None:
-        """The last connection to close empties the log into the tables and waits for the disk. Safe to call twice."""
+        """The last connection to close empties SQLite's log into the tables. Waits for the disk. Safe to call twice."""
         self._connections.close()
 
     def _rows(
@@ -202,35 +156,31 @@ class Database:
         except ValueError as error:
             raise damaged(self._path, f"the row of key {key} makes no sense ({error})") from error
 
-    def _log_failed(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"the log of the database {self._path} failed: {error.strerror}", remedy="look for a failing disk"
-        )
-
     def _tally(self) -> Tally:
         rows = self._rows("SELECT keys, stored_values, bytes FROM counters", ())
         if len(rows) != 1:
             raise damaged(self._path, "its counters are missing")
         return Tally(*rows[0])
 
-    def _store(self, group: Group) -> None:
-        kept = [write for write in group.writes.values() if write is not None]
-        gone = [(key,) for key, write in group.writes.items() if write is None]
+    def _store(self, batch: Batch) -> None:
+        kept = [write for write in batch.writes.values() if write is not None]
+        gone = [(key,) for key, write in batch.writes.items() if write is None]
         without_value = gone + [(write.state.key,) for write in kept if write.state.size is None]
         self._each(_PUT_KEY, [key_row(write) for write in kept])
         self._each("DELETE FROM keys WHERE key = ?", gone)
         self._each("DELETE FROM contents WHERE key = ?", without_value)
         long = [(w.state.key, w.value) for w in kept if w.value is not None and len(w.value) > INLINE_BYTES]
         self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", long)
-        if group.contacts is not None:
+        if batch.contacts is not None:
             self._writer.execute("DELETE FROM contacts")
-            self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", group.contacts)
-        self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*group.notes.items()])
+            self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", batch.contacts)
+        notes = {**batch.notes, _ABSORBED: batch.sequence}
+        self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*notes.items()])
         self._each(
-            "INSERT OR REPLACE INTO accounts VALUES (?, ?)", [each for each in group.accounts.items() if each[1]]
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?)", [each for each in batch.accounts.items() if each[1]]
         )
-        self._each("DELETE FROM accounts WHERE account = ?", [(a,) for a, held in group.accounts.items() if not held])
-        tally = group.tally
+        self._each("DELETE FROM accounts WHERE account = ?", [(a,) for a, held in batch.accounts.items() if not held])
+        tally = batch.tally
         # A renewal leaves them as they are, and one page less goes to the log.
         if tally != self.tally:
             self._writer.execute(
@@ -238,7 +188,6 @@ class Database:
             )
 
     def _each(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        # Most groups are one write, for which the empty statements would be half of the cost.
         if rows:
             self._writer.executemany(statement, rows)
 
@@ -249,10 +198,6 @@ class Database:
                 self._writer.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
 
 
 def _moments(rows: Iterable[tuple[int, bytes]]) -> Moments:

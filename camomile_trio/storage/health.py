@@ -2,7 +2,8 @@
 
 Rules of this file: plain state with words for people; it does no I/O. Only the same thing, or more of it, ends a
 failure: a read that failed has to succeed, a commit has to be as large as the one that failed or to follow a proof that
-so much has room, a sync has to reach the disk. What cannot get well while the node runs stays until the next start.
+so much has room, what was acknowledged has to reach the tables. What cannot get well while the node runs stays until
+the next start.
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ class Health:
     _lasting: str = ""  # damage, or files that are gone
     _commit: str = ""  # why a commit failed
     _read: str = ""
-    _sync: str = ""  # why what was committed did not get to the disk
+    _behind: str = ""  # why what was acknowledged did not get to the disk, or into the tables
     _told: tuple[bool, bool] = (False, False)
     _failed: trio.Event = attrs.Factory(trio.Event)
 
     @property
     def failing(self) -> str:
-        return self._lasting or self._commit or self._read or self._sync
+        return self._lasting or self._commit or self._read or self._behind
 
     @property
     def commits_fail(self) -> bool:
         return bool(self._commit)
 
     @property
-    def syncs_fail(self) -> bool:
-        return bool(self._sync)
+    def is_behind(self) -> bool:
+        return bool(self._behind)
 
     async def wait_worth_a_try(self) -> None:
         """Waits until something has failed that may work again."""
-        while not (self._commit or self.failed_reads):
+        while not (self._commit or self._behind or self.failed_reads):
             self._failed = trio.Event()
             await self._failed.wait()
 
@@ -73,7 +74,8 @@ class Health:
             self._failed.set()
         self._tell()
 
-    def on_moved(self, error: StorageMoved) -> None:
+    def on_lost(self, error: StorageMoved | StorageDamaged) -> None:
+        """What was acknowledged may be lost."""
         self._on_lasting(error)
         self._tell()
 
@@ -95,12 +97,17 @@ class Health:
             self._read = ""
             self._tell()
 
-    def on_sync(self) -> None:
-        self._sync = ""
+    def on_absorbed(self) -> None:
+        self._behind = ""
         self._tell()
 
-    def on_failed_sync(self, error: StorageError) -> None:
-        self._sync = _words(error)
+    def on_behind(self, error: StorageError) -> None:
+        """What was acknowledged did not get to the disk, or into the tables."""
+        if isinstance(error, StorageMoved | StorageDamaged):
+            self._on_lasting(error)
+        else:
+            self._behind = _words(error)
+            self._failed.set()
         self._tell()
 
     def _on_lasting(self, error: StorageError) -> None:

@@ -1,6 +1,6 @@
-"""How a key's state and its registers become the columns of a row, and come back.
+"""How a key's state and its registers become the columns of a row, or the body of a journal's entry, and come back.
 
-Rules of this file: plain conversion, no database. What comes back was written by us, but a disk may have changed it:
+Rules of this file: plain conversion, no files. What comes back was written by us, but a disk may have changed it:
 a row that makes no sense is a ValueError. Times end at what SQLite's signed 64 bits hold, which is never.
 """
 
@@ -9,11 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from camomile_trio.kademlia.ids import Key
+import attrs
+
+from camomile_trio.kademlia.ids import ID_BYTES, Key
 from camomile_trio.kademlia.networks import LONGEST_NETWORK
 from camomile_trio.kademlia.records import ROW_BYTES, Record
 from camomile_trio.kademlia.registers import KeyState, Register
-from camomile_trio.storage.group import Write
+from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.overlay import Write
 from camomile_trio.storage.schema import INLINE_BYTES
 from camomile_trio.storage.tally import REGISTER_BYTES
 
@@ -91,3 +94,81 @@ def state_of(key: Key, row: StateRow) -> KeyState:
     """The state from the columns size, registers, classic_until, published, brought_by. ValueError: nonsense."""
     size, registers, classic_until, published, brought_by = row
     return KeyState(key, size, unpack_registers(registers, brought_by, key), classic_until, bool(published))
+
+
+@attrs.frozen
+class Removal:
+    """Nothing is left of a key."""
+
+    key: Key
+
+
+@attrs.frozen
+class Note:
+    name: str
+    number: int
+
+
+# The first byte of a body.
+_WRITE, _REMOVAL, _NOTE = 1, 2, 3
+# Kind, key, size or -1, classic_until, due, renew, how many registers; published, evictable, whether it is said after
+# the registers who brought them, whether a value follows.
+_WRITE_HEAD = struct.Struct(">B32sqQQQH????")
+_NOTE_HEAD = struct.Struct(">Bq")
+
+
+def write_body(write: Write) -> bytes:
+    state, timetable = write.state, write.timetable
+    brought = pack_brought(state.registers)
+    head = _WRITE_HEAD.pack(
+        _WRITE,
+        state.key,
+        -1 if state.size is None else state.size,
+        min(state.classic_until, LAST_MOMENT),
+        min(timetable.due, LAST_MOMENT),
+        min(timetable.renew, LAST_MOMENT),
+        len(state.registers),
+        state.published,
+        write.evictable,
+        bool(brought),
+        write.value is not None,
+    )
+    return b"".join((head, write.registers, brought, write.value or b""))
+
+
+def removal_body(key: Key) -> bytes:
+    return bytes([_REMOVAL]) + key
+
+
+def note_body(name: str, number: int) -> bytes:
+    return _NOTE_HEAD.pack(_NOTE, number) + name.encode()
+
+
+def change_of(body: bytes) -> Write | Removal | Note:
+    """What a body says. ValueError: nonsense."""
+    try:
+        if body[0] == _WRITE:
+            return _write_of(body)
+        if body[0] == _REMOVAL and len(body) == 1 + ID_BYTES:
+            return Removal(Key(body[1:]))
+        if body[0] == _NOTE:
+            _, number = _NOTE_HEAD.unpack_from(body)
+            return Note(body[_NOTE_HEAD.size :].decode(), number)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"{len(body)} bytes are no entry of a journal") from error
+    raise ValueError(f"{len(body)} bytes of kind {body[0]} are no entry of a journal")
+
+
+def _write_of(body: bytes) -> Write:
+    _, wanted, size, classic_until, due, renew, count, published, evictable, is_brought, has_value = (
+        _WRITE_HEAD.unpack_from(body)
+    )
+    key = Key(wanted)
+    brought_at = _WRITE_HEAD.size + count * REGISTER_BYTES
+    value_at = brought_at + count * _BROUGHT_BYTES * is_brought
+    packed = body[_WRITE_HEAD.size : brought_at]
+    registers = unpack_registers(packed, body[brought_at:value_at], key)
+    if len(registers) != count or (len(body) - value_at != size if has_value else len(body) != value_at):
+        raise ValueError(f"{len(body)} bytes are not what the entry of key {key} says")
+    state = KeyState(key, None if size < 0 else size, registers, classic_until, published)
+    return Write(state, Timetable(due, renew), evictable, body[value_at:] if has_value else None, packed)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from camomile_trio.errors import DiskFull, StorageDamaged, StorageError, StorageUnknown
 
-# How far a commit goes before it is acknowledged: to the operating system, or to the disk.
+# How far a write goes before it is acknowledged: to the operating system, or to the disk.
 SyncMode = Literal["os", "full"]
 
 DATABASE_FILE = "camomile.db"
@@ -91,7 +91,7 @@ def damaged(path: Path, what: str) -> StorageDamaged:
     )
 
 
-def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """A connection that may write, to a file that was checked, or made when it was missing or empty.
 
     StorageDamaged for a file that is damaged, StorageUnknown for one that is not Camomile's or of a version that is not
@@ -113,7 +113,8 @@ def open_database(path: Path, sync: SyncMode) -> sqlite3.Connection:
                 f"the file system of {path} knows no write-ahead log (journal mode {mode})",
                 remedy="give a --data-dir on a local disk",
             )
-        set_sync(connection, sync)
+        # A commit waits for the disk: the journal is emptied after it.
+        pragma(connection, "synchronous = FULL")
         pragma(connection, f"journal_size_limit = {_LOG_BYTES}")
         if not pragma(connection, "application_id"):
             _create(connection)
@@ -145,18 +146,6 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return connection
-
-
-def set_sync(connection: sqlite3.Connection, sync: SyncMode) -> None:
-    """How far a commit, or a checkpoint, of this connection goes.
-
-    "full" waits for the disk at every commit. "os" does not, but for the commit that begins the log anew: no page of it
-    may get to the disk before the header that makes the old pages void. Nor may a commit start a checkpoint then, which
-    waits for the disk: somebody else has to checkpoint.
-    """
-    pragma(connection, f"synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
-    if sync == "os":
-        pragma(connection, "wal_autocheckpoint = 0")
 
 
 def pragma(connection: sqlite3.Connection, text: str) -> object:

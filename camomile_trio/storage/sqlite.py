@@ -1,12 +1,15 @@
-"""Storage in SQLite: the embedded default, in one file of a locked data directory.
+"""Storage on disk: a journal, and SQLite behind it, in a locked data directory.
 
-Rules of this file: who may touch the database when. Writes gather in a group; the one writer commits the group and then
-calls its `done`s. Until then reads find it here, laid over what the database says, so that a read never waits and never
-misses a write. Sync "os" commits on the event loop (some 10 µs, without waiting for the disk, see log.py) and a thread
-brings the log to the disk within a second; sync "full" commits in a thread, one group at a time, and waits for the disk
-there. If a commit fails, all that was handed over and not committed goes with it, since later writes build on earlier
-ones: every `done` hears it, and what is readable is again what the disk has. Before it is acknowledged, a commit must
-be in the files that a start would open: if these were moved, nothing is acknowledged any more.
+Rules of this file: which file is written when, and by which task. Writes gather in a group; the one writer appends the
+group to the journal and then calls its `done`s. With sync "os" that is some µs on the event loop, and a thread brings
+the journal to the disk within a second; with "full", or while the disk is slow, it is done in a thread. A write is read
+from the overlay until the tables have it. When the journal is long, the absorber brings all of it into the tables, in a
+thread and in one transaction that waits for the disk, and then the journal is emptied. At rest nothing runs. A group
+that is large, or that finds the journal spoiled, goes into the tables at once.
+
+If an append fails, all that was handed over and not acknowledged goes with it, since later writes build on earlier
+ones: every `done` hears it. Before it is acknowledged, a write must be in files that a start would open: if these were
+moved, nothing is acknowledged any more.
 """
 
 from __future__ import annotations
@@ -28,16 +31,26 @@ from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.accounts import Account, Charges, Sort, differences
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
-from camomile_trio.storage.damage import contacts_in, is_marked, mark, set_aside
+from camomile_trio.storage.damage import contacts_in, is_marked, keep_copy, mark, set_aside
 from camomile_trio.storage.data_directory import DataDirectory
 from camomile_trio.storage.database import Database
-from camomile_trio.storage.group import Group, Write
 from camomile_trio.storage.health import Health, OnFailing, nobody_listens
-from camomile_trio.storage.log import Log
-from camomile_trio.storage.rows import LAST_MOMENT, pack_registers
+from camomile_trio.storage.journal import Entry, Journal, JournalFile
+from camomile_trio.storage.overlay import Batch, Group, Overlay, Write
+from camomile_trio.storage.rows import (
+    LAST_MOMENT,
+    Removal,
+    change_of,
+    note_body,
+    pack_registers,
+    removal_body,
+    write_body,
+)
 from camomile_trio.storage.schema import DATABASE_FILE, SyncMode
 from camomile_trio.storage.tally import (
     MAX_CONTACTS,
+    MAX_JOURNAL_BYTES,
+    MAX_JOURNAL_WRITES,
     MAX_PENDING_BYTES,
     MAX_PENDING_WRITES,
     busy,
@@ -45,14 +58,19 @@ from camomile_trio.storage.tally import (
     closed,
     full,
 )
-from camomile_trio.storage.uncommitted import Uncommitted
 
 # Seconds until what failed is tried again, and the bytes that must find room, at least, before a full disk counts as
 # well.
 RETRY_AFTER = 2.0
 ROOM = 2**20
-# Bytes of values from which on a group is worth a thread: it takes some 3 ms for each MiB.
-LARGE = 4 * 2**20
+# From the first write that only the operating system has until the journal is synced: what remains of the second is the
+# disk's.
+SYNC_AFTER = 0.8
+# The journal is absorbed when so many keys, or bytes, wait in it. A start replays it, and lists are merged with it.
+ABSORB_WRITES = 256
+ABSORB_BYTES = 2**20
+# Bytes from which on a group goes into the tables at once: to write it twice would cost more than it saves.
+LARGE = 2**20
 # How many accounts are remembered, besides being in the database.
 MAX_ACCOUNTS = 1024
 
@@ -74,26 +92,38 @@ def open_sqlite(
     and what is wrong with it. `on_failing` is called with the reason when the storage begins to fail, and with nothing
     when it works again. DataDirectoryInUse if somebody has the directory; StorageDamaged if the file is damaged
     and stays where it is; StorageUnknown if it is another program's or of an unknown version; StorageError if the
-    directory cannot be used. Blocks for the disk: at most for the log that a killed process left.
+    directory cannot be used. Blocks for the disk: at most for the journal that a killed process left. Damage of that
+    makes the storage a failing one until the next start; a copy is kept, and what is readable is taken.
     """
-    data_directory = DataDirectory.open(directory)
-    contacts: list[Contact] = []
-    try:
+    file = directory / DATABASE_FILE
+    with contextlib.ExitStack() as stack:
+        data_directory = DataDirectory.open(directory)
+        stack.callback(data_directory.release)
+        contacts: list[Contact] = []
+        absorbed: int | None = None
         try:
             if on_set_aside is not None and is_marked(directory):
                 raise StorageDamaged("damage was found in it while the node ran")
-            database = Database(directory / DATABASE_FILE, sync)
+            database = Database(file)
+            absorbed = database.absorbed()
         except StorageDamaged as error:
             if on_set_aside is None:
                 raise
             aside = set_aside(directory)
             contacts = contacts_in(aside)
             on_set_aside(aside, str(error))
-            database = Database(directory / DATABASE_FILE, sync)
-    except StorageError:
-        data_directory.release()
-        raise
-    storage = SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes, on_failing=on_failing)
+            database = Database(file)
+        stack.callback(database.close)
+        journal = Journal(directory)
+        stack.callback(journal.close)
+        entries, damaged = journal.read(absorbed)
+        copies = [keep_copy(path) for path in damaged]
+        data_directory.watch([*database.paths, *journal.paths])
+        storage = SqliteStorage(
+            database, journal, data_directory, sync=sync, max_bytes=max_bytes, on_failing=on_failing
+        )
+        storage.replay(entries, copies)
+        stack.pop_all()
     if contacts:
         storage.save_contacts(contacts)
     return storage
@@ -103,30 +133,78 @@ class SqliteStorage:
     """A `Storage`, made by `open_sqlite`."""
 
     def __init__(
-        self, database: Database, directory: DataDirectory, *, sync: SyncMode, max_bytes: int, on_failing: OnFailing
+        self,
+        database: Database,
+        journal: Journal,
+        directory: DataDirectory,
+        *,
+        sync: SyncMode,
+        max_bytes: int,
+        on_failing: OnFailing,
     ) -> None:
         self._database = database
+        self._journal = journal
         self._directory = directory
         self._sync = sync
         self._statistics = StorageStatistics(max_bytes=max_bytes)
-        self._waiting = Uncommitted(database.tally)
+        self._overlay = Overlay(database.tally)
         # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
         self._last_read: tuple[Key, KeyState | None] | None = None
-        # What some accounts hold by what is committed: the same few publishers come again and again.
+        # What some accounts hold by what is in the tables: the same few publishers come again and again.
         self._accounts: Charges = {}
         self._health = Health(on_failing)
         self._handed_over = trio.Event()
-        self._log = Log(database, self._health, self._statistics)
-        self._commit_thread = trio.CapacityLimiter(1)
+        self._unsynced = trio.Event()
+        self._absorb_wanted = trio.Event()
+        # The group that the writer has left to the absorber, and what it waits for meanwhile.
+        self._direct: tuple[Group, trio.Event] | None = None
+        self._append_thread = trio.CapacityLimiter(1)
+        self._absorb_thread = trio.CapacityLimiter(1)
+        self._sync_thread = trio.CapacityLimiter(1)
         self._fetch_thread = trio.CapacityLimiter(1)
         self._scratch_thread = trio.CapacityLimiter(1)
         self._is_closed = False
 
+    def replay(self, entries: Sequence[Entry], copies_of_damaged: Sequence[Path]) -> None:
+        """Takes what an earlier life has left in the journal. Only before anything else."""
+        for entry in entries:
+            try:
+                change = change_of(entry.body)
+                if isinstance(change, Write):
+                    before = self.read(change.state.key)
+                    check_value(before, change.state, change.value)
+                    self._put(before, change)
+                elif isinstance(change, Removal):
+                    self.remove(change.key)
+                else:
+                    self.set_note(change.name, change.number)
+            except ValueError:
+                continue  # it builds on what is lost, or this version does not know its kind
+        # The journal has them already.
+        self._overlay.on_written()
+        self._handed_over = trio.Event()
+        if copies_of_damaged:
+            names = " and ".join(str(each) for each in copies_of_damaged)
+            self._health.on_lost(
+                StorageDamaged(
+                    f"the journal was damaged, and writes that were acknowledged may be lost; a copy is in {names}",
+                    remedy="look at the disk, then start the node again: its neighbours have the values too",
+                )
+            )
+        if self._journal.size:
+            self.absorb()
+
     @property
     def statistics(self) -> StorageStatistics:
-        tally = self._waiting.filling.tally
+        tally = self._overlay.all.tally
         return attrs.evolve(
-            self._statistics, keys=tally.keys, values=tally.values, bytes=tally.bytes, pending=self._waiting.count
+            self._statistics,
+            keys=tally.keys,
+            values=tally.values,
+            bytes=tally.bytes,
+            pending=sum(group.count for group in self._overlay.unwritten),
+            journalled=len(self._overlay.all.writes),
+            slow=self._journal.slow_writes,
         )
 
     @property
@@ -139,8 +217,9 @@ class SqliteStorage:
 
     def read(self, key: Key) -> KeyState | None:
         self._check_open()
-        if self._waiting.speaks_of(key):
-            write = self._waiting.write_of(key)
+        writes = self._overlay.all.writes
+        if key in writes:
+            write = writes[key]
             return None if write is None else write.state
         if self._last_read is not None and self._last_read[0] == key:
             return self._last_read[1]
@@ -150,29 +229,29 @@ class SqliteStorage:
 
     def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
         self._check_open()
-        waiting = [key for key in keys if self._waiting.speaks_of(key)]
-        on_disk = tuple(key for key in keys if not self._waiting.speaks_of(key)) if waiting else tuple(keys)
+        writes = self._overlay.all.writes
+        on_disk = tuple(key for key in keys if key not in writes)
         found = self._from_disk(self._database.read_all, on_disk) if on_disk else {}
-        for key in waiting:
-            write = self._waiting.write_of(key)
+        for key in keys:
+            write = writes.get(key)
             if write is not None:
                 found[key] = write.state
         return found
 
     def value(self, key: Key) -> bytes | None:
         self._check_open()
-        if self._waiting.speaks_of(key):
-            write = self._waiting.write_of(key)
+        writes = self._overlay.all.writes
+        if key in writes:
+            write = writes[key]
             if write is None or write.state.size is None:
                 return None
-            value = self._waiting.value_of(key)
-            if value is not None:
-                return value
+            if write.value is not None:
+                return write.value
         return self._from_disk(self._database.value, key)
 
     async def fetch(self, key: Key) -> bytes | None:
         self._check_open()
-        if self._waiting.speaks_of(key):
+        if key in self._overlay.all.writes:
             return self.value(key)
         try:
             return await trio.to_thread.run_sync(self._database.value_apart, key, limiter=self._fetch_thread)
@@ -191,64 +270,65 @@ class SqliteStorage:
     ) -> None:
         before = self.read(state.key)
         check_value(before, state, value)
-        group = self._waiting.filling
-        # A value that is larger than the bound waits alone.
-        is_too_much = group.value_bytes > 0 and group.value_bytes + len(value or b"") > MAX_PENDING_BYTES
-        if group.count >= MAX_PENDING_WRITES or is_too_much:
+        overlay = self._overlay
+        group = overlay.filling
+        if (
+            group.count >= MAX_PENDING_WRITES
+            # A value that is larger than the bound waits alone.
+            or (value and group.size and group.size + len(value) > MAX_PENDING_BYTES)
+            or len(overlay.all.writes) >= MAX_JOURNAL_WRITES
+            or self._journal.size >= MAX_JOURNAL_BYTES
+        ):
             self._statistics.busy += 1
             raise busy()
-        tally = group.tally.with_change(before, state)
+        tally = overlay.all.tally.with_change(before, state)
         # What makes nothing larger always fits.
-        if group.tally.bytes < tally.bytes > self._statistics.max_bytes and not even_if_full:
+        if overlay.all.tally.bytes < tally.bytes > self._statistics.max_bytes and not even_if_full:
             self._statistics.refused += 1
             raise full(self._statistics.max_bytes)
-        write = Write(state, timetable, evictable, value, pack_registers(state.registers))
-        self._charge(before, state)
-        group.add(write, done)
-        group.tally = tally
-        self._handed_over.set()
+        self._put(before, Write(state, timetable, evictable, value, pack_registers(state.registers)))
+        if done is not None:
+            group.dones.append(done)
 
     def remove(self, key: Key) -> None:
         # Never refused as busy: a key that is stored is removed once, so these are bounded by what is stored.
         before = self.read(key)
         if before is not None:
             self._charge(before, None)
-            group = self._waiting.filling
-            group.remove(key)
-            group.tally = group.tally.with_change(before, None)
+            self._overlay.remove(key, removal_body(key))
+            self._overlay.all.tally = self._overlay.all.tally.with_change(before, None)
             self._handed_over.set()
 
     def confirm(self) -> Durability:
         self._check_open()
         try:
-            self._database.check_in_place()
+            self._directory.require_in_place()
         except StorageMoved as error:
-            self._health.on_moved(error)
+            self._health.on_lost(error)
             raise
         return self.durability
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         self._check_open()
-        return self._waiting.keys(self._database.keys, after, limit)
+        return self._overlay.keys(self._database.keys, after, limit)
 
     def due(self, now: int, limit: int) -> list[Key]:
         self._check_open()
-        return [key for _, key in self._waiting.moments(self._database.due, _due, now, limit)]
+        return [key for _, key in self._overlay.moments(self._database.due, _due, now, limit)]
 
     def renewable(self, now: int, limit: int) -> list[Key]:
         self._check_open()
-        return [key for _, key in self._waiting.moments(self._database.renewable, _renew, now, limit)]
+        return [key for _, key in self._overlay.moments(self._database.renewable, _renew, now, limit)]
 
     def evictable(self, limit: int) -> list[Key]:
         self._check_open()
-        return self._waiting.evictable(self._database.evictable, limit)
+        return self._overlay.evictable(self._database.evictable, limit)
 
     def held(self, account: Account) -> int:
         self._check_open()
-        for group in self._waiting.groups:
-            if account in group.accounts:
-                return group.accounts[account]
-        held = self._accounts.get(account)
+        held = self._overlay.all.accounts.get(account)
+        if held is None:
+            held = self._accounts.get(account)
         if held is None:
             held = self._from_disk(self._database.held, account)
             self._remember({account: held})
@@ -256,56 +336,73 @@ class SqliteStorage:
 
     def largest(self, sort: Sort) -> int:
         self._check_open()
-        waiting = self._waiting.accounts()
+        waiting = self._overlay.all.accounts
         found = {**self._from_disk(self._database.largest, sort, 1 + len(waiting)), **waiting}
         return max((held for account, held in found.items() if account.startswith(sort.value)), default=0)
 
     def next_due(self) -> int | None:
         self._check_open()
-        first = self._waiting.moments(self._database.due, _due, LAST_MOMENT, 1)
-        first += self._waiting.moments(self._database.renewable, _renew, LAST_MOMENT, 1)
+        first = self._overlay.moments(self._database.due, _due, LAST_MOMENT, 1)
+        first += self._overlay.moments(self._database.renewable, _renew, LAST_MOMENT, 1)
         return min((moment for moment, _ in first), default=None)
 
     def contacts(self) -> list[Contact]:
         self._check_open()
-        waiting = self._waiting.contacts()
+        waiting = self._overlay.all.contacts
         return self._database.contacts() if waiting is None else list(waiting)
 
     def save_contacts(self, contacts: list[Contact]) -> None:
+        """Into the tables, without the journal: a node saves them rarely, and a start does with older ones."""
         self._check_open()
-        self._waiting.filling.contacts = contacts[:MAX_CONTACTS]
-        self._handed_over.set()
+        self._overlay.all.contacts = contacts[:MAX_CONTACTS]
+        self._absorb_wanted.set()
 
     def note(self, name: str) -> int:
         self._check_open()
-        waiting = self._waiting.note(name)
+        waiting = self._overlay.all.notes.get(name)
         return self._database.note(name) if waiting is None else waiting
 
     def set_note(self, name: str, number: int) -> None:
         self._check_open()
-        self._waiting.filling.notes[name] = number
+        self._overlay.note(name, number, note_body(name, number))
         self._handed_over.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             if self._sync == "os":
-                nursery.start_soon(self._log.sync_regularly)
+                nursery.start_soon(self._sync_regularly)
+            nursery.start_soon(self._absorb_regularly)
             nursery.start_soon(self._recover)
             task_status.started()
             while True:
                 # What others write in the pass of the event loop that wakes this task joins the group. To give way once
                 # more would gather little and cost every commit a pass.
                 await self._handed_over.wait()
-                if self._log.is_long:
-                    await self._log.checkpoint()
                 self._handed_over = trio.Event()
-                if self._waiting.filling.is_empty:
+                if not self._overlay.filling.bodies:
                     continue  # it has failed with the group before it
-                group = self._waiting.cut()
-                if self._log.may_begin_anew() or self._sync == "full" or group.value_bytes > LARGE:
-                    await self._commit_in_thread(group)
+                group = self._overlay.cut()
+                if group.size > LARGE or self._journal.is_spoiled:
+                    absorbed = trio.Event()
+                    self._direct = group, absorbed
+                    self._absorb_wanted.set()
+                    await absorbed.wait()
                 else:
-                    self._commit(group)
+                    await self._append(group)
+
+    def absorb(self) -> None:
+        """Brings all into the tables, what was not acknowledged too, and empties the journal. Waits for the disk. Not
+        while `run` does. What fails is heard by the `done`s, and makes the storage a failing one."""
+        batch = self._overlay.batch(self._journal.sequence, without=[])
+        try:
+            self._commit(batch)
+        except StorageError as error:
+            self._on_behind(error)
+            self._on_failure(error)
+        else:
+            self._on_absorbed(batch, self._empty(self._journal.absorbed(batch.sequence, nothing_is_under_way=True)))
+            for group in self._overlay.on_written():
+                self._acknowledge(group)
 
     def close(self) -> None:
         """As in `Storage`. Waits for the disk."""
@@ -313,17 +410,25 @@ class SqliteStorage:
             return
         self._is_closed = True
         try:
-            # A group that is still being committed was broken off by a bug: nothing that builds on it may follow.
-            if self._waiting.committing is None and not self._waiting.filling.is_empty:
-                self._commit(self._waiting.cut())
+            everything = self._overlay.all
+            if everything.writes or everything.notes or everything.contacts is not None or self._journal.size:
+                self.absorb()
         finally:
             self._database.close()
+            self._journal.close()
             self._directory.release()
+
+    def _put(self, before: KeyState | None, write: Write) -> None:
+        self._charge(before, write.state)
+        self._overlay.write(write, write_body(write))
+        self._overlay.all.tally = self._overlay.all.tally.with_change(before, write.state)
+        self._handed_over.set()
 
     def _charge(self, before: KeyState | None, after: KeyState | None) -> None:
         changes = differences(before, after)
         # All are read before any is changed: a read that fails leaves them as they were.
-        self._waiting.filling.accounts |= {each: self.held(each) + change for each, change in changes.items()}
+        for account, held in [(account, self.held(account) + change) for account, change in changes.items()]:
+            self._overlay.charge(account, held)
 
     def _remember(self, accounts: Charges) -> None:
         if len(self._accounts) + len(accounts) > MAX_ACCOUNTS:
@@ -331,40 +436,118 @@ class SqliteStorage:
         else:
             self._accounts.update(accounts)
 
-    def _commit(self, group: Group) -> None:
+    async def _append(self, group: Group) -> None:
+        write = self._journal.begin(group.bodies)
         try:
-            self._database.commit(group)
+            if self._directory.has_moved:
+                self._directory.require_in_place()
+            if self._sync == "full" or self._journal.is_slow:
+                # One write cannot be broken off anyway; unshielded, a cancelled writer might leave a group in between.
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(write, self._sync, limiter=self._append_thread)
+            else:
+                write(self._sync)
+            self._directory.require_in_place()
         except StorageError as error:
-            self._on_failure(group, error)
-        else:
-            self._on_commit(group)
+            self._on_failure(error)
+            return
+        self._overlay.writing = None
+        self._unsynced.set()
+        self._acknowledge(group)
+        if self._is_long() and self._journal.turn():
+            self._absorb_wanted.set()
 
-    async def _commit_in_thread(self, group: Group) -> None:
+    def _is_long(self) -> bool:
+        return self._journal.size >= ABSORB_BYTES or len(self._overlay.all.writes) >= ABSORB_WRITES
+
+    async def _absorb_regularly(self) -> None:
+        while True:
+            await self._absorb_wanted.wait()
+            self._absorb_wanted = trio.Event()
+            direct, self._direct = self._direct, None
+            overlay = self._overlay
+            batch = overlay.batch(
+                self._journal.sequence, without=overlay.unwritten if direct is None else [overlay.filling]
+            )
+            files = self._journal.absorbed(batch.sequence, nothing_is_under_way=direct is not None)
+            try:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._commit, batch, limiter=self._absorb_thread)
+                    problem = await trio.to_thread.run_sync(self._empty, files, limiter=self._absorb_thread)
+            except StorageError as error:
+                if direct is None:
+                    self._on_behind(error)
+                else:
+                    self._on_failure(error)
+            else:
+                self._on_absorbed(batch, problem)
+                if direct is not None:
+                    self._overlay.writing = None
+                    self._acknowledge(direct[0])
+                if self._is_long():
+                    # By what came meanwhile. When writes are refused because of that, no other task wakes this one.
+                    self._journal.turn()
+                    self._absorb_wanted.set()
+            if direct is not None:
+                direct[1].set()
+
+    def _commit(self, batch: Batch) -> None:
+        """In a thread, or while nothing else is under way."""
+        self._directory.require_in_place()
+        # A transaction that breaks off for lack of room would leave none to the journal.
+        self._directory.require_room(batch.log_bytes)
+        self._database.commit(batch)
+        self._directory.require_in_place()
+
+    @staticmethod
+    def _empty(files: Sequence[JournalFile]) -> StorageError | None:
+        """Once a start finds in the tables what they had. Returns why one is not empty, which takes nothing back."""
         try:
-            # One commit cannot be broken off anyway; unshielded, a cancelled writer might leave a group in between.
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._database.commit, group, limiter=self._commit_thread)
+            for file in files:
+                file.empty()
         except StorageError as error:
-            self._on_failure(group, error)
-        else:
-            self._on_commit(group)
+            return error
+        return None
 
-    def _on_commit(self, group: Group) -> None:
-        self._waiting.committing = None
+    async def _sync_regularly(self) -> None:
+        while True:
+            await self._unsynced.wait()
+            await trio.sleep(SYNC_AFTER)
+            self._unsynced = trio.Event()
+            try:
+                for file in self._journal.unsynced():
+                    await trio.to_thread.run_sync(file.sync, limiter=self._sync_thread)
+            except StorageError as error:
+                # The system may take for written now what is not: it has to get into the tables.
+                self._on_behind(error)
+
+    def _on_absorbed(self, batch: Batch, problem: StorageError | None) -> None:
+        self._overlay.on_absorbed(batch)
         self._last_read = None
-        self._remember(group.accounts)
-        self._health.on_commit(group.log_bytes)
+        self._remember(batch.accounts)
+        if problem is None:
+            self._health.on_absorbed()
+        else:
+            self._on_behind(problem)
+
+    def _acknowledge(self, group: Group) -> None:
+        self._health.on_commit(group.size)
         self._statistics.commits += 1
         self._statistics.committed_writes += group.count
-        self._log.on_commit(group.log_bytes)
         for done in group.dones:
             done(self.durability)
 
-    def _on_failure(self, group: Group, error: StorageError) -> None:
-        dropped = self._waiting.drop(self._database.tally)
-        self._log.on_failed_commit()
+    def _on_behind(self, error: StorageError) -> None:
+        """What was acknowledged is not where it should be by now."""
+        self._statistics.failures += 1
+        self._health.on_behind(error)
+        self._mark_damage(error)
+
+    def _on_failure(self, error: StorageError) -> None:
+        """A group was not written, and with it goes what was handed over since."""
+        dropped = self._overlay.drop_unwritten()
         self._last_read = None
-        self._health.on_failed_commit(error, group.log_bytes)
+        self._health.on_failed_commit(error, dropped[0].size)
         self._statistics.failures += 1
         for each in dropped:
             for done in each.dones:
@@ -381,6 +564,8 @@ class SqliteStorage:
                 except StorageError:
                     continue
                 self._health.on_read_again(what)
+            if self._health.is_behind:
+                self._absorb_wanted.set()
             if self._health.commits_fail:
                 # A small commit may fit where that which failed does not.
                 room = max(ROOM, self._health.room)
@@ -399,11 +584,14 @@ class SqliteStorage:
             self._statistics.failures += 1
             again = functools.partial(self._from_disk, read, *arguments, **options)
             self._health.on_failed_read(error, (read, arguments), again)
-            if isinstance(error, StorageDamaged):
-                with contextlib.suppress(StorageMoved):
-                    self._database.check_in_place()  # another database may be there now, and is not damaged
-                    mark(self._directory.path)
+            self._mark_damage(error)
             raise
+
+    def _mark_damage(self, error: StorageError) -> None:
+        if isinstance(error, StorageDamaged):
+            with contextlib.suppress(StorageMoved):
+                self._directory.require_in_place()  # another database may be there now, and is not damaged
+                mark(self._directory.path)
 
     def _check_open(self) -> None:
         if self._is_closed:

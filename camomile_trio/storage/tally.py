@@ -16,9 +16,12 @@ KEY_BYTES = 256
 # A packed register: the record's row and 17 bytes about it.
 REGISTER_BYTES = 140
 
-# Handed over and not committed yet. Past either bound the disk is not keeping up, and the peer should hear it now.
+# Handed over and not acknowledged yet. Past either bound the disk is not keeping up, and the peer should hear it now.
 MAX_PENDING_WRITES = 4096
 MAX_PENDING_BYTES = 64 * 2**20
+# Acknowledged and not in the tables yet. Past either bound the tables are not keeping up, and nothing more is taken.
+MAX_JOURNAL_WRITES = 16_384
+MAX_JOURNAL_BYTES = 64 * 2**20
 # A node saves some hundreds; more is cut off.
 MAX_CONTACTS = 1024
 
@@ -67,7 +70,7 @@ def full(max_bytes: int) -> StorageFull:
 
 
 def busy() -> StorageError:
-    return StorageError("the storage is busy: too many writes wait for their commit", remedy="repeat it a little later")
+    return StorageError("the storage is busy: too many writes wait for the disk", remedy="repeat it a little later")
 
 
 def closed() -> StorageError:

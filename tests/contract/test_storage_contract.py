@@ -23,7 +23,7 @@ from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import open_sqlite
 from camomile_trio.storage.tally import KEY_BYTES, MAX_CONTACTS, MAX_PENDING_WRITES, REGISTER_BYTES, cost
-from tests.storage.kept import HOUR, MIB, NOW, Outcomes, commit, key, lease, state, tombstone, writer_of
+from tests.storage.kept import HOUR, MIB, NOW, Outcomes, absorb, commit, key, lease, state, tombstone, writer_of
 
 NEVER = Timetable()
 OpenStorage = Callable[[int], Storage]
@@ -71,16 +71,18 @@ async def storage(open_storage: OpenStorage) -> Storage:
     return open_storage(100 * MIB)
 
 
-@pytest.fixture(params=["waiting", "committed"])
+@pytest.fixture(params=["waiting", "committed", "absorbed"])
 async def settle(request: pytest.FixtureRequest, storage: Storage) -> Settle:
-    """Makes a story happen twice: with its writes still waiting, and with its writes committed."""
+    """Makes a story happen with its writes still waiting, acknowledged, and brought from the journal into tables."""
 
     async def nothing() -> None: ...
 
-    async def committed() -> None:
-        await commit(storage)
-
-    return nothing if request.param == "waiting" else committed
+    steps: dict[str, Settle] = {
+        "waiting": nothing,
+        "committed": partial(commit, storage),
+        "absorbed": partial(absorb, storage),
+    }
+    return steps[request.param]
 
 
 async def test_a_new_storage_holds_nothing(storage: Storage) -> None:
@@ -97,20 +99,20 @@ async def test_a_new_storage_holds_nothing(storage: Storage) -> None:
 async def test_a_write_is_readable_at_once_and_after_its_commit(storage: Storage) -> None:
     told = state(1, 5)
     storage.write(told, NEVER, value=b"hello")
-    for _ in range(2):
+    for step in (commit, absorb, commit):
         assert storage.read(key(1)) == told
         assert storage.value(key(1)) == b"hello"
         assert storage.keys(None, 10) == [key(1)]
-        await commit(storage)
+        await step(storage)
 
 
 async def test_a_large_value_is_fetched_as_it_is_read(storage: Storage) -> None:
     large = bytes(range(256)) * 4096
     storage.write(state(1, len(large)), NEVER, value=large)
-    for _ in range(2):
+    for step in (commit, absorb, commit):
         assert await storage.fetch(key(1)) == large
         assert await storage.fetch(key(2)) is None
-        await commit(storage)
+        await step(storage)
     storage.remove(key(1))
     assert await storage.fetch(key(1)) is None
 
@@ -119,23 +121,23 @@ async def test_many_keys_are_read_at_one_go(storage: Storage) -> None:
     """Some committed, some waiting, one of them waiting to be gone, and one that nobody has heard of."""
     for number in (1, 2, 3):
         storage.write(state(number, 5, lease(number, 1)), NEVER, value=b"hello")
-    await commit(storage)
+    await absorb(storage)
     renewed = state(2, 5, lease(2, 1, seq=7))
     storage.write(renewed, NEVER)
     storage.remove(key(3))
     storage.write(state(4, 2), NEVER, value=b"hi")
-    for _ in range(2):
+    for step in (commit, absorb, commit):
         found = storage.read_all([key(number) for number in (5, 4, 3, 2, 1)])
         assert found == {key(1): state(1, 5, lease(1, 1)), key(2): renewed, key(4): state(4, 2)}
         assert storage.read_all([]) == storage.read_all([key(5)]) == {}
-        await commit(storage)
+        await step(storage)
 
 
 async def test_everything_about_a_key_comes_back(storage: Storage) -> None:
     registers = (lease(1, 1), tombstone(1, 2), tombstone(1, 3, ended_at=0), lease(1, 4, seq=2**64 - 1))
     told = attrs.evolve(state(1, 0, *registers), classic_until=NOW + HOUR, published=True)
     storage.write(told, NEVER, value=b"")
-    await commit(storage)
+    await absorb(storage)
     assert storage.read(key(1)) == told
     assert storage.value(key(1)) == b""
 
@@ -143,7 +145,7 @@ async def test_everything_about_a_key_comes_back(storage: Storage) -> None:
 async def test_a_key_may_have_no_registers_at_all(storage: Storage) -> None:
     told = attrs.evolve(state(1, 3), registers=(), classic_until=NOW)
     storage.write(told, NEVER, value=b"old")
-    await commit(storage)
+    await absorb(storage)
     assert storage.read(key(1)) == told
 
 
@@ -205,11 +207,11 @@ async def test_the_last_write_of_a_key_wins_and_all_of_them_are_acknowledged(sto
 
 async def test_a_state_may_change_while_its_value_stays(storage: Storage) -> None:
     storage.write(state(1, 5), NEVER, value=b"stays")
-    await commit(storage)
+    await absorb(storage)
     renewed = state(1, 5, lease(1, seq=NOW + 1))
     storage.write(renewed, NEVER)
     assert storage.value(key(1)) == b"stays"
-    await commit(storage)
+    await absorb(storage)
     assert storage.read(key(1)) == renewed
     assert storage.value(key(1)) == b"stays"
 
@@ -230,7 +232,7 @@ async def test_a_value_may_go_and_come_back(storage: Storage) -> None:
     storage.write(state(1), NEVER)
     storage.write(state(1, 4), NEVER, value=b"back")
     assert storage.value(key(1)) == b"back"
-    await commit(storage)
+    await absorb(storage)
     assert storage.value(key(1)) == b"back"
 
 
@@ -318,7 +320,7 @@ async def test_a_full_storage_takes_the_last_byte_and_refuses_the_next(open_stor
     assert storage.read(key(2)) is None
     assert storage.statistics.refused == 1
     storage.write(state(2, 10), NEVER, value=bytes(10))
-    await commit(storage)
+    await absorb(storage)
     assert storage.statistics.bytes == storage.statistics.max_bytes
     assert outcomes.heard == []
 
@@ -326,7 +328,7 @@ async def test_a_full_storage_takes_the_last_byte_and_refuses_the_next(open_stor
 async def test_a_full_storage_takes_what_must_be_and_what_makes_it_no_larger(open_storage: OpenStorage) -> None:
     storage = open_storage(cost(state(1, 1000)))
     storage.write(state(1, 1000), NEVER, value=bytes(1000))
-    await commit(storage)
+    await absorb(storage)
     with pytest.raises(StorageFull):
         storage.write(state(1, 1000, lease(1, 1), lease(1, 2)), NEVER)
     storage.write(state(1, 1000, lease(1, 1), tombstone(1, 2)), NEVER, even_if_full=True)
@@ -341,7 +343,7 @@ async def test_a_full_storage_takes_what_must_be_and_what_makes_it_no_larger(ope
 async def test_keys_come_in_order_a_page_at_a_time(storage: Storage) -> None:
     for number in (7, 2, 9):
         storage.write(state(number), NEVER)
-    await commit(storage)
+    await absorb(storage)
     for number in (1, 8, 5):
         storage.write(state(number), NEVER)
     storage.remove(key(7))
@@ -357,7 +359,7 @@ async def test_keys_are_due_by_their_time_whether_waiting_or_committed(storage: 
     storage.write(state(2), Timetable(due=100, renew=10))
     storage.write(state(3), NEVER)
     storage.write(state(4), Timetable(due=50, renew=50))
-    await commit(storage)
+    await absorb(storage)
     storage.write(state(5), Timetable(due=200, renew=20))
     storage.write(state(4), NEVER)
     assert storage.due(300, 10) == [key(2), key(5), key(1)]
@@ -373,13 +375,13 @@ async def test_the_next_time_of_all_is_the_earliest_of_either_kind(storage: Stor
     storage.write(state(1), Timetable(due=300))
     assert storage.next_due() == 300
     storage.write(state(2), Timetable(renew=200))
-    await commit(storage)
+    await absorb(storage)
     assert storage.next_due() == 200
     storage.write(state(2), Timetable(due=400, renew=500))
     assert storage.next_due() == 300
     storage.remove(key(1))
     assert storage.next_due() == 400
-    await commit(storage)
+    await absorb(storage)
     assert storage.next_due() == 400
 
 
@@ -388,11 +390,11 @@ async def test_the_evictable_go_by_when_they_are_due_and_the_never_due_last(stor
     storage.write(state(2), Timetable(due=200), evictable=True)
     storage.write(state(3), Timetable(due=100))
     storage.write(state(4), Timetable(due=50), evictable=True)
-    await commit(storage)
+    await absorb(storage)
     storage.write(state(5), Timetable(due=150), evictable=True)
     storage.write(state(4), Timetable(due=50))
     assert storage.evictable(10) == [key(5), key(2), key(1)]
-    await commit(storage)
+    await absorb(storage)
     assert storage.evictable(10) == [key(5), key(2), key(1)]
     assert storage.evictable(2) == [key(5), key(2)]
 
@@ -432,7 +434,7 @@ async def test_a_storage_whose_writer_does_not_keep_up_says_so(storage: Storage)
         storage.write(state(2), NEVER, even_if_full=True, done=outcomes)
     assert not isinstance(refused.value, StorageFull)
     assert storage.statistics.busy == 1
-    await commit(storage)
+    await absorb(storage)
     assert outcomes.heard == [storage.durability] * MAX_PENDING_WRITES
     storage.write(state(2), NEVER)
 

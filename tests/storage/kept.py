@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import attrs
@@ -21,12 +22,16 @@ from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.records import RENEWABLE, Kind, PublisherKey, Record
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.storage import database as database_module
+from camomile_trio.storage import sqlite as sqlite_module
 from camomile_trio.storage.base import Storage
-from camomile_trio.storage.data_directory import DataDirectory
+from camomile_trio.storage.data_directory import LOCK_FILE, DataDirectory
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.health import OnFailing, nobody_listens
-from camomile_trio.storage.schema import DATABASE_FILE, SyncMode, connect, open_database
-from camomile_trio.storage.sqlite import SqliteStorage
+from camomile_trio.storage.journal import JOURNAL_FILES, Journal
+from camomile_trio.storage.schema import SyncMode, connect, open_database
+from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
+
+Made = TypeVar("Made")
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
@@ -65,39 +70,42 @@ def state(number: int, size: int | None = None, *registers: Register) -> KeyStat
 
 @attrs.frozen
 class Opened:
-    """A storage in SQLite and its parts, for tests that break one of them or look at what SQLite does."""
+    """A storage on disk and its parts, for tests that break one of them or look at what SQLite does."""
 
     storage: SqliteStorage
     directory: DataDirectory
     database: Database
+    journal: Journal
     writer: sqlite3.Connection
     reader: sqlite3.Connection
-    checkpointer: sqlite3.Connection
 
 
 def open_parts(
     directory: Path, sync: SyncMode = "os", *, max_bytes: int = 100 * MIB, on_failing: OnFailing = nobody_listens
 ) -> Opened:
-    """As `open_sqlite` opens it, where nothing is damaged."""
-    connections: list[sqlite3.Connection] = []
-
-    def noted(path: Path) -> sqlite3.Connection:
-        connections.append(connect(path))
-        return connections[-1]
-
-    def noted_writer(path: Path, sync: SyncMode) -> sqlite3.Connection:
-        connections.append(open_database(path, sync))
-        return connections[-1]
-
-    data_directory = DataDirectory.open(directory)
+    """As `open_sqlite`, where nothing is damaged."""
+    directories: list[DataDirectory] = []
+    databases: list[Database] = []
+    journals: list[Journal] = []
+    writers: list[sqlite3.Connection] = []
+    readers: list[sqlite3.Connection] = []
     with (
-        mock.patch.object(database_module, "connect", noted),
-        mock.patch.object(database_module, "open_database", noted_writer),
+        mock.patch.object(DataDirectory, "open", side_effect=noted(directories, DataDirectory.open)),
+        mock.patch.object(sqlite_module, "Database", noted(databases, Database)),
+        mock.patch.object(sqlite_module, "Journal", noted(journals, Journal)),
+        mock.patch.object(database_module, "open_database", noted(writers, open_database)),
+        mock.patch.object(database_module, "connect", noted(readers, connect)),
     ):
-        database = Database(directory / DATABASE_FILE, sync)
-    storage = SqliteStorage(database, data_directory, sync=sync, max_bytes=max_bytes, on_failing=on_failing)
-    writer, reader, _, checkpointer = connections
-    return Opened(storage, data_directory, database, writer, reader, checkpointer)
+        storage = open_sqlite(directory, sync=sync, max_bytes=max_bytes, on_failing=on_failing)
+    return Opened(storage, directories[0], databases[0], journals[0], writers[0], readers[0])
+
+
+def noted(made: list[Made], make: Callable[[Path], Made]) -> Callable[[Path], Made]:
+    def make_and_note(path: Path) -> Made:
+        made.append(make(path))
+        return made[-1]
+
+    return make_and_note
 
 
 class Outcomes:
@@ -134,6 +142,28 @@ async def until(is_so: Callable[[], object]) -> None:
 
 
 async def commit(storage: Storage) -> None:
-    """Runs the writer until every write that was handed over is committed."""
+    """Runs the writer until every write that was handed over is acknowledged."""
     async with writer_of(storage):
         await until(lambda: not storage.statistics.pending)
+
+
+async def absorb(storage: Storage) -> None:
+    """As `commit`, and brings what the journal has into the tables, where there are some."""
+    await commit(storage)
+    if isinstance(storage, SqliteStorage):
+        storage.absorb()
+        assert not storage.statistics.journalled
+
+
+def in_the_journal(directory: Path) -> int:
+    """The bytes in it."""
+    return sum((directory / name).stat().st_size for name in JOURNAL_FILES)
+
+
+def left_by_a_kill(directory: Path, copy: Path) -> Path:
+    """A copy of the files at this moment is what a kill leaves."""
+    copy.mkdir()
+    for file in directory.iterdir():
+        if file.is_file() and file.name != LOCK_FILE:
+            (copy / file.name).write_bytes(file.read_bytes())
+    return copy

@@ -118,7 +118,7 @@ def test_a_disk_that_damages_one_file_after_another_is_given_up(file: Path) -> N
         open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda aside, what: told.append(what)).close()
     assert len(told) == MOST_SET_ASIDE
     not_a_database(file)
-    with pytest.raises(StorageError, match="holds 8 damaged databases already"):
+    with pytest.raises(StorageError, match="holds 8 damaged files"):
         open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda aside, what: told.append(what))
     assert file.exists()
 
@@ -155,7 +155,7 @@ def test_a_page_that_went_bad_is_heard_of_when_it_is_read(file: Path) -> None:
         opened.seek(file.stat().st_size // 2)
         opened.write(b"\xff" * (file.stat().st_size // 2))
     with pytest.raises(StorageDamaged, match="malformed"):  # noqa: PT012 (wherever it shows first)
-        database = Database(file, "os")
+        database = Database(file)
         try:
             for number in range(100):
                 database.read(key(number))

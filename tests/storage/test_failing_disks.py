@@ -6,6 +6,8 @@ are skipped; the simulated disk goes through the same in test_simulated.py.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,13 +17,26 @@ import pytest
 
 from camomile_trio.errors import DiskFull, StorageDamaged, StorageError, StorageMoved
 from camomile_trio.kademlia.messages import Durability
-from camomile_trio.storage import log, sqlite
+from camomile_trio.storage import sqlite
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.damage import is_marked
 from camomile_trio.storage.health import MAX_FAILED_READS
+from camomile_trio.storage.journal import JOURNAL_FILES
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
-from tests.storage.kept import MIB, Opened, Outcomes, commit, key, open_parts, state, until, writer_of
+from tests.storage.kept import (
+    MIB,
+    Opened,
+    Outcomes,
+    absorb,
+    commit,
+    key,
+    left_by_a_kill,
+    open_parts,
+    state,
+    until,
+    writer_of,
+)
 
 pytestmark = pytest.mark.real_time
 
@@ -96,7 +111,7 @@ async def test_a_small_write_that_fits_does_not_make_a_full_disk_well_and_both_c
 ) -> None:
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
     told: list[str] = []
-    opened = open_parts(disk / "data", max_bytes=100 * MIB, on_failing=told.append)
+    opened = open_parts(disk / "data", on_failing=told.append)
     storage = opened.storage
     tries = 0
     try_to_write = opened.directory.try_to_write
@@ -175,8 +190,31 @@ def with_another_log(data: Path) -> None:
     (data / "camomile.db-wal").write_bytes(b"")
 
 
+def without_its_journal(data: Path) -> None:
+    for name in JOURNAL_FILES:
+        (data / name).unlink()
+
+
+def with_another_journal(data: Path) -> None:
+    without_its_journal(data)
+    for name in JOURNAL_FILES:
+        (data / name).write_bytes(b"")
+
+
+BEFALLS = [
+    deleted,
+    renamed,
+    replaced,
+    restored_over,
+    without_its_log,
+    with_another_log,
+    without_its_journal,
+    with_another_journal,
+]
+
+
 @pytest.mark.parametrize("sync", ["os", "full"])
-@pytest.mark.parametrize("befall", [deleted, renamed, replaced, restored_over, without_its_log, with_another_log])
+@pytest.mark.parametrize("befall", BEFALLS)
 async def test_what_is_committed_where_no_start_looks_for_it_is_not_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, befall: Callable[[Path], None], sync: SyncMode
 ) -> None:
@@ -197,6 +235,31 @@ async def test_what_is_committed_where_no_start_looks_for_it_is_not_acknowledged
         assert storage.value(key(1)) == b"there"
         assert storage.read(key(3)) is None
         assert storage.statistics.pending == 0
+    storage.close()
+
+
+@pytest.mark.parametrize("befall", BEFALLS)
+def test_a_directory_in_which_nothing_has_changed_for_long_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, befall: Callable[[Path], None]
+) -> None:
+    data = tmp_path / "data"
+    storage = open_sqlite(data, sync="os", max_bytes=MIB)
+    os.utime(data, (1, 1))
+    storage.confirm()
+    looks: list[str] = []
+    stat = os.stat
+
+    def noted(path: str | Path) -> os.stat_result:
+        looks.append(str(path))
+        return stat(path)
+
+    monkeypatch.setattr(os, "stat", noted)
+    storage.confirm()
+    assert looks == [str(data)], "one look is enough"
+    monkeypatch.undo()
+    befall(data)
+    with pytest.raises(StorageMoved):
+        storage.confirm()
     storage.close()
 
 
@@ -266,20 +329,29 @@ async def test_a_disk_that_has_room_for_little_only_is_not_well(opened: Opened, 
         assert storage.failing
 
 
+def read_only(descriptor: int, data: bytes, offset: int) -> int:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 async def test_a_disk_that_became_read_only_is_read_and_written_again_when_it_may_be(
-    opened: Opened, disk: Path
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened.storage
     async with writer_of(storage):
         await write(storage, 1, b"there")
-        # The kernel does not turn a file system read-only while a file of it is open for writing, so SQLite is told to
-        # say what it would say then.
-        database = opened.writer
+        # The kernel does not turn a file system read-only while a file of it is open for writing, so the system and
+        # SQLite are told to say what they would say then.
+        database, pwrite = opened.writer, os.pwrite
         database.execute("PRAGMA query_only = ON")
+        monkeypatch.setattr(os, "pwrite", read_only)
         refused = await write(storage, 2, b"refused")
         assert isinstance(refused, StorageError)
-        assert "readonly" in str(refused)
-        assert "readonly" in storage.failing
+        assert "Read-only file system" in str(refused)
+        assert "Read-only file system" in storage.failing
+        # The journal is not tried again, and its entries do not get into the tables either.
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        assert "readonly" in str(await write(storage, 2, b"refused"))
+        assert storage.read(key(2)) is None
         assert storage.value(key(1)) == b"there"
         database.execute("PRAGMA query_only = OFF")
         await until(lambda: not storage.failing)
@@ -300,7 +372,7 @@ async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeyp
     storage = opened.storage
     storage.write(state(1, 5), NEVER, value=b"there")
     storage.write(state(2, 5), NEVER, value=b"other")
-    await commit(storage)
+    await absorb(storage)
     works = opened.database.read
     is_broken = True
 
@@ -328,10 +400,10 @@ async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
     opened = open_parts(tmp_path, max_bytes=MIB)
     storage = opened.storage
-    commits, reads = opened.database.commit, opened.database.note
+    begin, reads = opened.journal.begin, opened.database.note
     tries = 0
 
-    def fail(group: object) -> None:
+    def fail(sync: SyncMode) -> None:
         raise StorageError("disk I/O error")
 
     def read(name: str) -> int:
@@ -341,12 +413,12 @@ async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
             raise StorageError("disk I/O error")
         return reads(name)
 
-    monkeypatch.setattr(opened.database, "commit", fail)
+    monkeypatch.setattr(opened.journal, "begin", lambda bodies: fail)
     monkeypatch.setattr(opened.database, "note", read)
     async with writer_of(storage):
         storage.write(state(1, 5), NEVER, value=b"there")
         await until(lambda: storage.failing)
-        monkeypatch.setattr(opened.database, "commit", commits)
+        monkeypatch.setattr(opened.journal, "begin", begin)
         await until(lambda: not storage.failing)
     storage.close()
 
@@ -380,33 +452,16 @@ async def test_of_several_reads_that_fail_all_have_to_work_again(
     storage.close()
 
 
-async def test_what_a_killed_process_left_in_the_log_is_brought_to_the_disk_without_another_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sync", ["os", "full"])
+async def test_what_a_killed_process_left_in_the_journal_is_on_the_disk_when_the_next_start_ends(
+    tmp_path: Path, sync: SyncMode
 ) -> None:
-    monkeypatch.setattr(log, "SYNC_AFTER", 0.01)
-    killed = open_sqlite(tmp_path / "killed", sync="os", max_bytes=MIB)
+    killed = open_sqlite(tmp_path / "killed", sync=sync, max_bytes=MIB)
     killed.write(state(1, 5), NEVER, value=b"there")
     await commit(killed)
-    # A copy of the files at this moment is what a kill leaves.
-    (tmp_path / "left").mkdir()
-    for part in ("", "-wal"):
-        (tmp_path / "left" / f"camomile.db{part}").write_bytes(
-            (tmp_path / "killed" / f"camomile.db{part}").read_bytes()
-        )
+    left = left_by_a_kill(tmp_path / "killed", tmp_path / "left")
     killed.close()
-    opened = open_parts(tmp_path / "left", max_bytes=MIB)
-    storage = opened.storage
-    reached: list[int] = []
-    works = opened.database.sync_log
-
-    def sync_log() -> None:
-        works()
-        reached.append((tmp_path / "left" / "camomile.db-wal").stat().st_size)
-
-    monkeypatch.setattr(opened.database, "sync_log", sync_log)
-    async with writer_of(storage):
-        await until(lambda: reached)
-    assert reached[0] > 0
-    assert storage.statistics.commits == 0
-    assert storage.value(key(1)) == b"there"
-    storage.close()
+    opened = open_parts(left, sync, max_bytes=MIB)
+    assert opened.database.value(key(1)) == b"there"
+    assert opened.journal.size == 0
+    opened.storage.close()

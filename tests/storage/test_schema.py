@@ -11,6 +11,7 @@ import pytest
 
 from camomile_trio.errors import StorageUnknown
 from camomile_trio.storage.base import Timetable
+from camomile_trio.storage.journal import JOURNAL_FILES
 from camomile_trio.storage.schema import APPLICATION_ID, DATABASE_FILE, ID_BEFORE_RELEASES, VERSION
 from camomile_trio.storage.sqlite import open_sqlite
 from tests.storage.kept import MIB, key, state
@@ -100,7 +101,7 @@ def test_the_rest_of_the_directory_serves_a_new_database(directory: Path) -> Non
     storage = open_sqlite(directory, sync="os", max_bytes=MIB)
     storage.write(state(1, 5), Timetable(), value=b"hello")
     storage.close()
-    assert contents(directory).keys() == {DATABASE_FILE, "node.key"}
+    assert contents(directory).keys() == {DATABASE_FILE, "node.key", *JOURNAL_FILES}
 
 
 def test_the_database_of_a_node_that_was_killed_early_is_opened_from_its_log(directory: Path) -> None:

@@ -1,12 +1,13 @@
-"""Storage in SQLite: what is on the disk when it says so, and how it fails."""
+"""Storage on disk: what is there when it says so, how it fails, and what a start finds."""
 
 from __future__ import annotations
 
 import functools
-import sqlite3
+import math
+import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,29 +18,44 @@ from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
-from camomile_trio.storage import log, sqlite, tally
+from camomile_trio.storage import sqlite
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.group import Group
-from camomile_trio.storage.log import SYNC_AFTER, Log
+from camomile_trio.storage.journal import JOURNAL_FILES, Journal
+from camomile_trio.storage.overlay import Group, Overlay
 from camomile_trio.storage.schema import DATABASE_FILE, INLINE_BYTES, SyncMode, pragma
-from camomile_trio.storage.sqlite import SqliteStorage
-from camomile_trio.storage.uncommitted import Uncommitted
-from tests.storage.kept import MIB, Opened, Outcomes, commit, key, lease, open_parts, state, until, writer_of
+from camomile_trio.storage.sqlite import SYNC_AFTER, SqliteStorage, open_sqlite
+from tests.storage.kept import (
+    MIB,
+    Opened,
+    Outcomes,
+    absorb,
+    commit,
+    in_the_journal,
+    key,
+    lease,
+    left_by_a_kill,
+    open_parts,
+    state,
+    until,
+    writer_of,
+)
 
 NEVER = Timetable()
-
-
 Open = Callable[..., SqliteStorage]
 OpenParts = Callable[..., Opened]
 
 
 @pytest.fixture
-async def opening(tmp_path: Path) -> AsyncIterator[OpenParts]:
-    """Opens the storage with its parts; all are closed at the end."""
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+async def opening(data: Path) -> AsyncIterator[OpenParts]:
     opened: list[Opened] = []
 
     def open_one(sync: SyncMode = "os") -> Opened:
-        opened.append(open_parts(tmp_path, sync))
+        opened.append(open_parts(data, sync))
         return opened[-1]
 
     yield open_one
@@ -55,41 +71,61 @@ def open_storage(opening: OpenParts) -> Open:
 BOTH = pytest.mark.parametrize("sync", ["os", pytest.param("full", marks=pytest.mark.real_time)])
 
 
-def on_disk(directory: Path) -> set[bytes]:
-    """The keys that anybody else who opens the file would find."""
-    other = sqlite3.connect(directory / DATABASE_FILE)
+def after_a_kill(directory: Path, copy: str = "killed") -> set[bytes]:
+    """The keys that a start would find if the process were killed now."""
+    storage = open_sqlite(left_by_a_kill(directory, directory.with_name(copy)), sync="os", max_bytes=100 * MIB)
     try:
-        return {found for (found,) in other.execute("SELECT key FROM keys")}
+        return set(storage.keys(None, 1000))
     finally:
-        other.close()
+        storage.close()
 
 
 @BOTH
 async def test_when_it_is_acknowledged_it_is_committed_and_not_before(
-    open_storage: Open, tmp_path: Path, sync: SyncMode
+    open_storage: Open, data: Path, sync: SyncMode
 ) -> None:
     storage = open_storage(sync)
     seen: list[set[bytes]] = []
     outcomes = Outcomes()
 
     def done(outcome: Durability | StorageError) -> None:
-        seen.append(on_disk(tmp_path))
+        seen.append(after_a_kill(data))
         outcomes(outcome)
 
     storage.write(state(1), NEVER, done=done)
-    assert on_disk(tmp_path) == set()
+    assert after_a_kill(data, "before") == set()
     async with writer_of(storage):
         await outcomes.until(1)
     assert seen == [{key(1)}]
 
 
 @BOTH
-async def test_the_connections_are_what_the_acknowledgement_promises(opening: OpenParts, sync: SyncMode) -> None:
+async def test_with_full_the_disk_has_it_before_it_is_acknowledged(
+    open_storage: Open, data: Path, monkeypatch: pytest.MonkeyPatch, sync: SyncMode
+) -> None:
+    storage = open_storage(sync)
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def watched(descriptor: int) -> None:
+        fdatasync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    async with writer_of(storage):
+        for number in range(1, 4):
+            outcomes = Outcomes()
+            storage.write(state(number), NEVER, done=outcomes)
+            assert await outcomes.until(1) == [storage.durability]
+            assert len(synced) == (number if sync == "full" else 0)
+            assert not synced or synced[-1] == in_the_journal(data)
+
+
+@BOTH
+async def test_a_commit_of_the_tables_waits_for_the_disk(opening: OpenParts, sync: SyncMode) -> None:
     opened = opening(sync)
-    settings = {"os": (1, 0), "full": (2, 1000)}  # 1 is NORMAL, 2 is FULL
     assert pragma(opened.writer, "journal_mode") == "wal"
-    assert (pragma(opened.writer, "synchronous"), pragma(opened.writer, "wal_autocheckpoint")) == settings[sync]
-    assert pragma(opened.checkpointer, "synchronous") == 1
+    assert pragma(opened.writer, "synchronous") == 2  # FULL
     assert pragma(opened.reader, "query_only") == 1
 
 
@@ -125,15 +161,17 @@ async def test_contacts_and_notes_alone_are_committed_too(open_storage: Open) ->
     assert len(open_storage().contacts()) == 1
 
 
-async def test_renewing_a_lease_does_not_write_its_value_again(open_storage: Open, tmp_path: Path) -> None:
+async def test_renewing_a_lease_does_not_write_its_value_again(open_storage: Open, data: Path) -> None:
     storage = open_storage()
-    storage.write(state(1, MIB), NEVER, value=bytes(MIB))
-    await commit(storage)
-    log = tmp_path / f"{DATABASE_FILE}-wal"
+    storage.write(state(1, MIB // 2), NEVER, value=bytes(MIB // 2))
+    await absorb(storage)
+    log = data / f"{DATABASE_FILE}-wal"
     before = log.stat().st_size
-    assert before > MIB
-    storage.write(state(1, MIB, lease(1, seq=2)), NEVER)
+    assert before > MIB // 2
+    storage.write(state(1, MIB // 2, lease(1, seq=2)), NEVER)
     await commit(storage)
+    assert 0 < in_the_journal(data) < 1024
+    await absorb(storage)
     assert log.stat().st_size - before < 64 * 1024
 
 
@@ -143,17 +181,17 @@ async def test_a_value_stays_with_its_key_when_it_is_short_and_apart_when_not(op
     storage = opened.storage
     apart = functools.partial(opened.reader.execute, "SELECT length(value) FROM contents")
     storage.write(state(1, size), NEVER, value=bytes(size))
-    await commit(storage)
+    await absorb(storage)
     assert apart().fetchall() == ([] if size <= INLINE_BYTES else [(size,)])
     storage.write(state(1, size, lease(1, seq=2)), NEVER)
-    await commit(storage)
+    await absorb(storage)
     assert storage.value(key(1)) == bytes(size)
     storage.write(state(1), NEVER)
-    await commit(storage)
+    await absorb(storage)
     assert storage.value(key(1)) is None
     storage.write(state(1, size), NEVER, value=bytes(size))
     storage.remove(key(1))
-    await commit(storage)
+    await absorb(storage)
     assert storage.value(key(1)) is None
     assert apart().fetchall() == []
 
@@ -168,14 +206,14 @@ async def test_a_value_of_the_greatest_size_goes_through(open_storage: Open) -> 
     assert storage.value(key(1)) == value
 
 
-async def test_the_files_are_their_owners_only(open_storage: Open, tmp_path: Path) -> None:
+async def test_the_files_are_their_owners_only(open_storage: Open, data: Path) -> None:
     storage = open_storage()
     storage.write(state(1), NEVER)
-    await commit(storage)
-    for ending in ("", "-wal"):
-        assert stat.S_IMODE((tmp_path / f"{DATABASE_FILE}{ending}").stat().st_mode) == 0o600
+    await absorb(storage)
+    for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal", *JOURNAL_FILES):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
     # The index of the log is in memory, and with it the locks among our own connections.
-    assert not (tmp_path / f"{DATABASE_FILE}-shm").exists()
+    assert not (data / f"{DATABASE_FILE}-shm").exists()
 
 
 async def test_it_is_locked_until_it_is_closed(open_storage: Open) -> None:
@@ -218,12 +256,18 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: Op
         assert "full" in storage.failing, "a small write says nothing about a large one"
         storage.write(state(1), NEVER, done=outcomes)
         storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
+        storage.set_note("uptime", 5)
         assert (await outcomes.until(5))[4] is storage.durability
     assert storage.failing == ""
     assert storage.value(key(2)) == bytes(MIB)
 
 
-async def test_a_commit_that_fails_in_the_middle_is_undone(opening: OpenParts, tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_batch_that_fails_in_the_middle_is_undone_said_and_tried_again(
+    opening: OpenParts, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(sqlite, "ABSORB_WRITES", 2)
     opened = opening()
     storage = opened.storage
     outcomes = Outcomes()
@@ -231,44 +275,35 @@ async def test_a_commit_that_fails_in_the_middle_is_undone(opening: OpenParts, t
     connection.execute("ALTER TABLE notes RENAME TO hidden")
     async with writer_of(storage):
         storage.write(state(1), NEVER, done=outcomes)
-        storage.set_note("uptime", 1)
-        await outcomes.until(1)
-        assert "no such table" in storage.failing
-        connection.execute("ALTER TABLE hidden RENAME TO notes")
         storage.write(state(2), NEVER, done=outcomes)
-        await outcomes.until(2)
-    assert outcomes.heard[1] is Durability.SYSTEM
-    assert on_disk(tmp_path) == {key(2)}
+        assert await outcomes.until(2) == 2 * [Durability.SYSTEM]
+        await until(lambda: "no such table" in storage.failing)
+        assert opened.database.keys(None, 5) == []
+        # Nothing of what was acknowledged is lost meanwhile, and more is taken.
+        storage.write(state(3), NEVER, done=outcomes)
+        await outcomes.until(3)
+        assert set(storage.keys(None, 5)) == {key(1), key(2), key(3)}
+        connection.execute("ALTER TABLE hidden RENAME TO notes")
+        await until(lambda: not storage.failing)
+    assert opened.database.keys(None, 5) == [key(1), key(2), key(3)]
 
 
-async def test_a_commit_that_fails_while_closing_is_heard(opening: OpenParts, tmp_path: Path) -> None:
+async def test_a_commit_that_fails_while_closing_is_heard(opening: OpenParts, data: Path) -> None:
     opened = opening()
     storage = opened.storage
+    storage.write(state(1), NEVER)
+    await commit(storage)
     pages = pragma(opened.writer, "page_count")
     pragma(opened.writer, f"max_page_count = {pages}")
     outcomes = Outcomes()
     storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
     storage.close()
     assert [type(outcome) for outcome in outcomes.heard] == [DiskFull]
-    assert on_disk(tmp_path) == set()
-
-
-@pytest.fixture
-def checkpoints(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the log was brought into the tables, in virtual seconds."""
-    ended: list[float] = []
-    checkpoint = Log.checkpoint
-
-    async def noted(log: Log) -> None:
-        await checkpoint(log)
-        ended.append(trio.current_time())
-
-    monkeypatch.setattr(Log, "checkpoint", noted)
-    return ended
+    assert after_a_kill(data) == {key(1)}
 
 
 class Gate:
-    """Holds a commit, or a checkpoint, in its thread until it is opened."""
+    """Holds a write, or a commit, in its thread until it is opened."""
 
     def __init__(self, work: Callable[..., object]) -> None:
         self.entered = trio.Event()
@@ -276,21 +311,38 @@ class Gate:
         self.error: StorageError | None = None
         self._work = work
 
+    @classmethod
+    def before_appends(cls, journal: Journal) -> Gate:
+        gate = cls(lambda write, sync: write(sync))
+        begin = journal.begin
+
+        def begin_behind_gate(bodies: Sequence[bytes]) -> Callable[[SyncMode], None]:
+            write = begin(bodies)
+
+            def write_behind_gate(sync: SyncMode) -> None:
+                gate(write, sync)
+
+            return write_behind_gate
+
+        journal.begin = begin_behind_gate  # type: ignore[method-assign]
+        return gate
+
     def __call__(self, *arguments: object) -> object:
-        trio.from_thread.run_sync(self.entered.set)
-        assert self.open.wait(10)
+        if not self.open.is_set():
+            trio.from_thread.run_sync(self.entered.set)
+            assert self.open.wait(10)
         if self.error is not None:
             raise self.error
         return self._work(*arguments)
 
 
 @pytest.mark.real_time
-async def test_reads_and_writes_go_on_while_a_group_is_committed_in_a_thread(opening: OpenParts) -> None:
+async def test_reads_and_writes_go_on_while_a_group_is_written_in_a_thread(opening: OpenParts) -> None:
     opened = opening("full")
     storage = opened.storage
     storage.write(state(1, 3), Timetable(due=30), value=b"one")
     await commit(storage)
-    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
+    gate = Gate.before_appends(opened.journal)
     order: list[str] = []
     last = Outcomes()
 
@@ -325,8 +377,8 @@ async def test_reads_and_writes_go_on_while_a_group_is_committed_in_a_thread(ope
 async def test_what_was_built_on_a_failed_group_fails_with_it(opening: OpenParts) -> None:
     opened = opening("full")
     storage = opened.storage
-    works = opened.database.commit
-    opened.database.commit = gate = Gate(works)  # type: ignore[method-assign, assignment]
+    begin = opened.journal.begin
+    gate = Gate.before_appends(opened.journal)
     gate.error = StorageError("the disk went away")
     outcomes = Outcomes()
     async with writer_of(storage):
@@ -341,17 +393,17 @@ async def test_what_was_built_on_a_failed_group_fails_with_it(opening: OpenParts
         # Nothing is left to commit, so nothing more can fail.
         await wait_all_tasks_blocked()
         assert storage.statistics.failures == 1
-        opened.database.commit = works  # type: ignore[method-assign]
+        opened.journal.begin = begin  # type: ignore[method-assign]
         storage.write(state(2), NEVER, done=outcomes)
         await outcomes.until(3)
     assert storage.keys(None, 10) == [key(2)]
 
 
 @pytest.mark.real_time
-async def test_a_cancelled_writer_finishes_the_commit_that_it_is_in(opening: OpenParts, tmp_path: Path) -> None:
+async def test_a_cancelled_writer_finishes_the_commit_that_it_is_in(opening: OpenParts, data: Path) -> None:
     opened = opening("full")
     storage = opened.storage
-    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
+    gate = Gate.before_appends(opened.journal)
     outcomes = Outcomes()
     with trio.CancelScope() as scope:
         async with writer_of(storage):
@@ -361,46 +413,45 @@ async def test_a_cancelled_writer_finishes_the_commit_that_it_is_in(opening: Ope
             gate.open.set()
             await trio.lowlevel.checkpoint()
     assert outcomes.heard == [Durability.DISK]
-    assert on_disk(tmp_path) == {key(1)}
+    assert after_a_kill(data) == {key(1)}
 
 
 @pytest.mark.real_time
 async def test_a_writer_that_is_cancelled_before_the_thread_starts_commits_all_the_same(
-    open_storage: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_storage: Open, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = open_storage("full")
     outcomes = Outcomes()
-    cut = Uncommitted.cut
+    cut = Overlay.cut
     with trio.CancelScope() as scope:
 
-        def cut_and_cancel(waiting: Uncommitted) -> Group:
+        def cut_and_cancel(overlay: Overlay) -> Group:
             scope.cancel()
-            return cut(waiting)
+            return cut(overlay)
 
-        monkeypatch.setattr(Uncommitted, "cut", cut_and_cancel)
+        monkeypatch.setattr(Overlay, "cut", cut_and_cancel)
         async with writer_of(storage):
             storage.write(state(1), NEVER, done=outcomes)
             await trio.sleep_forever()
     assert outcomes.heard == [Durability.DISK]
-    assert on_disk(tmp_path) == {key(1)}
+    assert after_a_kill(data) == {key(1)}
 
 
 @pytest.mark.real_time
 async def test_within_a_second_the_disk_has_what_the_system_had(
-    opening: OpenParts, tmp_path: Path, mock_clock: MockClock
+    open_storage: Open, data: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = opening()
-    storage = opened.storage
+    storage = open_storage()
     finished = trio.Event()
-    sync_log = opened.database.sync_log
-    synced: list[bytes] = []
+    synced: list[int] = []
+    fdatasync = os.fdatasync
 
-    def told() -> None:
-        synced.append((tmp_path / f"{DATABASE_FILE}-wal").read_bytes())
-        sync_log()
+    def watched(descriptor: int) -> None:
+        fdatasync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
         trio.from_thread.run_sync(finished.set)
 
-    opened.database.sync_log = told  # type: ignore[method-assign]
+    monkeypatch.setattr(os, "fdatasync", watched)
     async with writer_of(storage):
         storage.write(state(1), NEVER)
         await wait_all_tasks_blocked()
@@ -408,12 +459,9 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
         assert not finished.is_set()
         mock_clock.jump(SYNC_AFTER)
         await until(finished.is_set)
-        # What the sync has reached is enough for the next start: the tables as they were, and the log.
-        after_the_loss = tmp_path / "alone" / DATABASE_FILE
-        after_the_loss.parent.mkdir()
-        after_the_loss.write_bytes((tmp_path / DATABASE_FILE).read_bytes())
-        after_the_loss.with_name(f"{DATABASE_FILE}-wal").write_bytes(synced[0])
-        assert on_disk(after_the_loss.parent) == {key(1)}
+        # What the sync has reached is all that a start needs.
+        assert synced == [in_the_journal(data)]
+        assert after_a_kill(data) == {key(1)}
         # Nothing more to bring there: it rests.
         mock_clock.jump(2 * SYNC_AFTER)
         await wait_all_tasks_blocked()
@@ -421,144 +469,151 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
 
 
 @pytest.mark.real_time
-async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_a_checkpoint_has_written_all_again(
-    opening: OpenParts, tmp_path: Path, mock_clock: MockClock
+async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_the_tables_have_all(
+    opening: OpenParts, data: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = opening()
     storage = opened.storage
     syncs = 0
 
-    def broken() -> None:
+    def broken(descriptor: int) -> None:
         nonlocal syncs
         syncs += 1
         # What the system says once: it may take the pages for written from then on.
-        raise StorageError("no disk")
+        raise OSError(5, "no disk")
 
-    checkpoint = opened.database.checkpoint
-    opened.database.sync_log = broken  # type: ignore[method-assign]
-    opened.database.checkpoint = gate = Gate(checkpoint)  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(os, "fdatasync", broken)
+    outcomes = Outcomes()
+    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
     gate.error = StorageError("still no disk")
     gate.open.set()
     async with writer_of(storage):
-        storage.write(state(1), NEVER)
+        storage.write(state(1), NEVER, done=outcomes)
         await wait_all_tasks_blocked()
         mock_clock.jump(SYNC_AFTER)
-        await until(lambda: storage.failing)
-        assert (storage.failing, storage.statistics.failures) == ("no disk", 1)
-        await wait_all_tasks_blocked()
-        mock_clock.jump(SYNC_AFTER)
-        await until(lambda: storage.failing == "still no disk")
+        await until(lambda: "no disk" in storage.failing)
+        # The journal takes nothing more: that would be acknowledged by a file whose sync says nothing any more.
+        before = in_the_journal(data)
+        storage.write(state(2), NEVER, done=outcomes)
+        await outcomes.until(2)
+        assert (outcomes.heard[1], in_the_journal(data)) == (gate.error, before)
         gate.error = None
         await wait_all_tasks_blocked()
-        mock_clock.jump(SYNC_AFTER)
+        mock_clock.jump(sqlite.RETRY_AFTER)
         await until(lambda: not storage.failing)
+        storage.write(state(3), NEVER, done=outcomes)
+        await outcomes.until(3)
+        assert outcomes.heard[2] is Durability.SYSTEM
     assert syncs == 1
-    # The file without its log is what the checkpoint has reached.
-    without_log = tmp_path / "alone" / DATABASE_FILE
-    without_log.parent.mkdir()
-    without_log.write_bytes((tmp_path / DATABASE_FILE).read_bytes())
-    assert on_disk(without_log.parent) == {key(1)}
+    assert set(opened.database.keys(None, 5)) >= {key(1)}
+    assert after_a_kill(data) == {key(1), key(3)}
 
 
 @pytest.mark.real_time
-async def test_a_log_that_commits_keep_ahead_of_starts_over(
-    opening: OpenParts, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, checkpoints: list[float]
+async def test_a_long_journal_is_absorbed_in_a_thread_while_writes_go_on(
+    opening: OpenParts, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "LONG_LOG_FRAMES", 8)
-    monkeypatch.setattr(log, "CHECKPOINT_BYTES", MIB)
+    monkeypatch.setattr(sqlite, "ABSORB_WRITES", 4)
     opened = opening()
     storage = opened.storage
-    checkpoint = opened.database.checkpoint
-    calls: list[tuple[int, int]] = []
-
-    def outrun() -> tuple[int, int]:
-        in_log, done = checkpoint()
-        # The first is told that commits went on meanwhile.
-        calls.append((in_log, done - 1 if not calls else done))
-        return calls[-1]
-
-    opened.database.checkpoint = outrun  # type: ignore[method-assign]
+    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(1, MIB), NEVER, value=bytes(MIB), done=outcomes)
-        await outcomes.until(1)
-        await wait_all_tasks_blocked()
-        mock_clock.jump(SYNC_AFTER)
-        await until(lambda: checkpoints)
-        for number in (2, 3):
-            storage.write(state(number), NEVER, done=outcomes)
-            await outcomes.until(number)
-    assert len(calls) == 2
-    # The log was begun anew, over its old frames.
-    assert checkpoint()[0] < MIB // 2048
-
-
-@pytest.mark.real_time
-async def test_a_commit_that_begins_the_log_anew_does_not_hold_up_the_event_loop(
-    opening: OpenParts, tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, checkpoints: list[float]
-) -> None:
-    """SQLite waits for the disk there: it syncs the header, which is new then, and no other time."""
-    monkeypatch.setattr(log, "CHECKPOINT_BYTES", 1)
-    opening().storage.close()
-    opened = opening()
-    storage = opened.storage
-    loop, commit_one = threading.get_ident(), opened.database.commit
-    began: list[bool] = []  # whether it was on the event loop, of each commit that has begun the log anew
-    commits_on_loop = 0
-
-    def watched(group: Group) -> None:
-        nonlocal commits_on_loop
-        on_loop = threading.get_ident() == loop
-        before = log_header(tmp_path)
-        commit_one(group)
-        commits_on_loop += on_loop
-        if log_header(tmp_path) != before:
-            began.append(on_loop)
-
-    opened.database.commit = watched  # type: ignore[method-assign]
-    outcomes = Outcomes()
-    async with writer_of(storage):
-        for round_ in range(1, 6):
-            for _ in range(4):
-                number = len(outcomes.heard) + 1
-                storage.write(state(number), NEVER, done=outcomes)
-                await outcomes.until(number)
+        for number in range(1, 5):
+            storage.write(state(number, 3), Timetable(due=number), value=b"one", done=outcomes)
+        await until(gate.entered.is_set)
+        absorbed = in_the_journal(data)
+        # A newer state of one that is on its way into the tables, one that goes, and a new one.
+        storage.write(state(2, 3, lease(2, seq=9)), Timetable(due=9), done=outcomes)
+        storage.remove(key(3))
+        storage.write(state(5), Timetable(due=5), done=outcomes)
+        await outcomes.until(6)
+        assert after_a_kill(data) == {key(1), key(2), key(4), key(5)}
+        whole = in_the_journal(data)
+        gate.open.set()
+        await until(lambda: storage.statistics.journalled == 3)
+        for _ in range(2):
+            assert storage.due(9, 9) == [key(1), key(4), key(5), key(2)]
+            assert storage.read(key(2)) == state(2, 3, lease(2, seq=9))
+            assert storage.value(key(2)) == b"one"
+            assert storage.read(key(3)) is None
             await wait_all_tasks_blocked()
-            mock_clock.jump(SYNC_AFTER)
-            await until(lambda: len(checkpoints) == len(began))
-            assert len(began) == round_
-    assert not any(began)
-    assert commits_on_loop == 5 * 3
+        # The file whose entries the tables have is empty, the other one has the rest.
+        assert 0 < in_the_journal(data) == whole - absorbed
+    assert after_a_kill(data, "later") == {key(1), key(2), key(4), key(5)}
+    storage.close()
+    assert in_the_journal(data) == 0
+    assert opening().storage.value(key(2)) == b"one"
 
 
-def log_header(directory: Path) -> bytes:
-    """It has a salt that is another one each time when the log begins anew."""
-    return (directory / f"{DATABASE_FILE}-wal").read_bytes()[:32]
+@pytest.mark.real_time
+async def test_a_journal_that_the_tables_do_not_keep_up_with_takes_no_more(
+    opening: OpenParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "ABSORB_BYTES", 1000)
+    monkeypatch.setattr(sqlite, "MAX_JOURNAL_BYTES", 3000)
+    opened = opening()
+    storage = opened.storage
+    opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
+    outcomes = Outcomes()
+    async with writer_of(storage):
+        for number in range(1, 5):
+            storage.write(state(number, 600), NEVER, value=bytes(600), done=outcomes)
+            await outcomes.until(number)
+        with pytest.raises(StorageError, match="busy"):
+            storage.write(state(5), NEVER)
+        assert storage.statistics.busy == 1
+        gate.open.set()
+        # What came meanwhile is long enough to follow at once.
+        await until(lambda: not storage.statistics.journalled)
+        storage.write(state(5), NEVER, done=outcomes)
+        assert (await outcomes.until(5))[4] is Durability.SYSTEM
+
+
+@pytest.mark.real_time
+async def test_at_rest_nothing_runs(opening: OpenParts, mock_clock: MockClock) -> None:
+    opened = opening()
+    storage = opened.storage
+    outcomes = Outcomes()
+
+    async def next_deadline() -> float:
+        await wait_all_tasks_blocked()
+        return trio.lowlevel.current_statistics().seconds_to_next_deadline
+
+    async with writer_of(storage):
+        assert await next_deadline() == math.inf
+        storage.write(state(1), NEVER, done=outcomes)
+        await outcomes.until(1)
+        assert await next_deadline() == SYNC_AFTER
+        mock_clock.jump(SYNC_AFTER)
+        await until(lambda: not opened.journal.unsynced())
+        assert await next_deadline() == math.inf
 
 
 async def test_what_waits_is_bounded_in_bytes_too(open_storage: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "MAX_PENDING_BYTES", 100)
+    monkeypatch.setattr(sqlite, "MAX_PENDING_BYTES", 2000)
     storage = open_storage()
-    storage.write(state(1, 60), NEVER, value=bytes(60))
-    storage.write(state(2, 40), NEVER, value=bytes(40))
+    for number in (1, 2):
+        storage.write(state(number, 600), NEVER, value=bytes(600))
     with pytest.raises(StorageError, match="busy"):
-        storage.write(state(3, 1), NEVER, value=bytes(1))
+        storage.write(state(3, 600), NEVER, value=bytes(600))
     storage.remove(key(1))
-    storage.write(state(3, 60), NEVER, value=bytes(60))
     assert storage.statistics.busy == 1
+    await commit(storage)
+    storage.write(state(3, 600), NEVER, value=bytes(600))
 
 
 async def test_a_write_does_not_read_again_what_was_just_read(opening: OpenParts) -> None:
     opened = opening()
     storage = opened.storage
     storage.write(state(1), NEVER)
-    await commit(storage)
+    await absorb(storage)
     read: list[bytes] = []
     opened.reader.set_trace_callback(lambda statement: read.append(statement.encode()))
     assert storage.read(key(1)) == state(1)
     storage.write(state(1, 1), NEVER, value=b"a")
     assert len(read) == 1
-    await commit(storage)
+    await absorb(storage)
     assert storage.read(key(1)) == state(1, 1)
 
 
@@ -580,10 +635,3 @@ async def test_the_lists_are_read_from_their_indexes(opening: OpenParts) -> None
     indexes = ("INDEX keys_due", "INDEX keys_renew", "INDEX keys_evictable", "PRIMARY KEY")
     for plan, index in zip(plans, indexes, strict=True):
         assert index in plan
-
-
-def test_an_empty_group_knows_that_it_is_empty() -> None:
-    group = Group(tally.Tally())
-    assert group.is_empty
-    group.remove(key(1))
-    assert not group.is_empty

@@ -21,7 +21,7 @@ from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import open_sqlite
 from camomile_trio.storage.tally import cost
-from tests.storage.kept import commit, key, lease, state, tombstone
+from tests.storage.kept import absorb, commit, key, lease, left_by_a_kill, state, tombstone
 
 NUMBERS = st.integers(0, 7)
 MOMENTS = st.integers(0, 6)
@@ -45,7 +45,8 @@ class StorageAndDictionary(RuleBasedStateMachine):
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
         self.kept: dict[Key, Kept] = {}
-        self.handed_over = self.acknowledged = 0
+        self.handed_over = self.acknowledged = self.lives = 0
+        self.place = Path(self.directory.name) / "0"
 
     @initialize(sync=st.sampled_from(["os", "full"]))
     def start(self, sync: SyncMode) -> None:
@@ -53,7 +54,7 @@ class StorageAndDictionary(RuleBasedStateMachine):
         self.storages: list[Storage] = [MemoryStorage(MAX_BYTES), self.opened()]
 
     def opened(self) -> Storage:
-        return open_sqlite(Path(self.directory.name), sync=self.sync, max_bytes=MAX_BYTES)
+        return open_sqlite(self.place, sync=self.sync, max_bytes=MAX_BYTES)
 
     @rule(
         number=NUMBERS,
@@ -124,8 +125,23 @@ class StorageAndDictionary(RuleBasedStateMachine):
         assert self.acknowledged == self.handed_over
 
     @rule()
+    def absorb(self) -> None:
+        trio.run(absorb, self.storages[1])
+
+    @rule()
     def restart(self) -> None:
         self.storages[1].close()
+        self.storages[1] = self.opened()
+
+    @precondition(lambda self: self.handed_over == self.acknowledged)
+    @rule()
+    def kill(self) -> None:
+        """What was removed and noted is written with the next write, or by a commit."""
+        trio.run(commit, self.storages[1])
+        killed = self.storages[1]
+        self.lives += 1
+        self.place = left_by_a_kill(self.place, self.place.with_name(str(self.lives)))
+        killed.close()
         self.storages[1] = self.opened()
 
     @invariant()

@@ -1,0 +1,223 @@
+"""What was accepted and is not in the tables yet, laid over what the database says.
+
+Rules of this file: synchronous state of the event loop; the database is only asked, through what is passed in. A change
+is readable here at once, and belongs to a group until the journal has it: a group that the journal did not get is taken
+back, after all later ones. A batch is a copy of what the journal has and the tables do not, which a thread may read. A
+key that is spoken of here is answered from here, whatever the database says of it: a batch may be in the tables before
+the event loop knows.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+from collections.abc import Callable
+from typing import TypeVar
+
+import attrs
+
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Account, Charges
+from camomile_trio.storage.base import Done, Timetable
+from camomile_trio.storage.tally import Tally
+
+# Keys with their times, in the order in which the database lists them.
+Moments = list[tuple[int, Key]]
+# What a change of one key adds to the database's log beside its value: some 8 pages. Many in one batch share pages.
+_LOG_BYTES = 16 * 1024
+
+Name = TypeVar("Name")
+Thing = TypeVar("Thing")
+
+
+class _Nothing(enum.Enum):
+    WAS_HERE = 0
+
+
+@attrs.frozen(eq=False)
+class Write:
+    """What is to be stored about a key. `value` None keeps what is stored, if `state.size` says that something is."""
+
+    state: KeyState
+    timetable: Timetable
+    evictable: bool
+    value: bytes | None
+    registers: bytes  # packed when it was handed over: a state that cannot be packed is its caller's bug
+
+
+# A key of which nothing is to be left has None.
+Writes = dict[Key, Write | None]
+
+
+@attrs.define(eq=False)
+class Group:
+    """What is written to the journal at once, in the order in which it was handed over, and what was here before."""
+
+    tally: Tally
+    bodies: list[bytes] = attrs.Factory(list)  # of the journal's entries
+    dones: list[Done] = attrs.Factory(list)
+    size: int = 0  # of the bodies
+    count: int = 0  # writes, replaced ones included
+    writes: dict[Key, Write | _Nothing | None] = attrs.Factory(dict)
+    accounts: dict[Account, int | _Nothing] = attrs.Factory(dict)
+    notes: dict[str, int | _Nothing] = attrs.Factory(dict)
+
+    def add(self, body: bytes) -> None:
+        self.bodies.append(body)
+        self.size += len(body)
+
+
+@attrs.define(eq=False)
+class Batch:
+    """What one transaction brings into the tables: the last change of each thing."""
+
+    tally: Tally  # what is stored then
+    writes: Writes = attrs.Factory(dict)
+    accounts: Charges = attrs.Factory(dict)  # what each of those that change holds then
+    notes: dict[str, int] = attrs.Factory(dict)
+    contacts: list[Contact] | None = None
+    sequence: int = 0  # of the last entry of the journal that is in it
+
+    @property
+    def log_bytes(self) -> int:
+        """About how long this makes the database's log, at most."""
+        values = sum(
+            len(write.value) for write in self.writes.values() if write is not None and write.value is not None
+        )
+        return _LOG_BYTES * len(self.writes) + values
+
+    def take_back(self, group: Group) -> None:
+        """As it was before the group, which has to be the last one in it."""
+        self.tally = group.tally
+        _restore(self.writes, group.writes)
+        _restore(self.accounts, group.accounts)
+        _restore(self.notes, group.notes)
+
+
+def _restore(there: dict[Name, Thing], before: dict[Name, Thing | _Nothing]) -> None:
+    for name, thing in before.items():
+        if isinstance(thing, _Nothing):
+            there.pop(name, None)
+        else:
+            there[name] = thing
+
+
+class Overlay:
+    """All that is not in the tables, and of this the groups that the journal does not have."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.all = Batch(tally)
+        self.filling = Group(tally)
+        self.writing: Group | None = None
+
+    # What is handed over.
+
+    def write(self, write: Write, body: bytes) -> None:
+        """A value that an earlier write of the key brought stays with a later one that keeps it."""
+        key = write.state.key
+        earlier = self.all.writes.get(key)
+        if earlier is not None and write.value is None and write.state.size is not None:
+            write = attrs.evolve(write, value=earlier.value)
+        self._put(key, write, body)
+
+    def remove(self, key: Key, body: bytes) -> None:
+        self._put(key, None, body)
+
+    def charge(self, account: Account, held: int) -> None:
+        self.filling.accounts.setdefault(account, self.all.accounts.get(account, _Nothing.WAS_HERE))
+        self.all.accounts[account] = held
+
+    def note(self, name: str, number: int, body: bytes) -> None:
+        self.filling.notes.setdefault(name, self.all.notes.get(name, _Nothing.WAS_HERE))
+        self.all.notes[name] = number
+        self.filling.add(body)
+
+    def _put(self, key: Key, write: Write | None, body: bytes) -> None:
+        group = self.filling
+        group.writes.setdefault(key, self.all.writes.get(key, _Nothing.WAS_HERE))
+        self.all.writes[key] = write
+        group.add(body)
+        group.count += 1
+
+    # Its way through the journal into the tables.
+
+    @property
+    def unwritten(self) -> list[Group]:
+        """The groups that the journal does not have, newest first."""
+        return [self.filling] if self.writing is None else [self.filling, self.writing]
+
+    def cut(self) -> Group:
+        """The group that was filling is to be written, and a new one fills."""
+        self.writing, self.filling = self.filling, Group(self.all.tally)
+        return self.writing
+
+    def on_written(self) -> list[Group]:
+        """The journal, or the tables, have everything. Returns the groups that were not written, oldest first."""
+        written = self.unwritten[::-1]
+        self.filling, self.writing = Group(self.all.tally), None
+        return written
+
+    def drop_unwritten(self) -> list[Group]:
+        """Later groups build on earlier ones, so all are taken back. Returns them, oldest first."""
+        for group in self.unwritten:
+            self.all.take_back(group)
+        return self.on_written()
+
+    def batch(self, sequence: int, *, without: list[Group]) -> Batch:
+        """A copy, without the groups that are named, newest first."""
+        everything = self.all
+        batch = Batch(
+            everything.tally,
+            everything.writes.copy(),
+            everything.accounts.copy(),
+            everything.notes.copy(),
+            everything.contacts,
+            sequence,
+        )
+        for group in without:
+            batch.take_back(group)
+        return batch
+
+    def on_absorbed(self, batch: Batch) -> None:
+        """The tables have the batch: what has changed since stays."""
+        everything = self.all
+        for key, write in batch.writes.items():
+            if everything.writes.get(key, _Nothing.WAS_HERE) is write:
+                del everything.writes[key]
+        for account, held in batch.accounts.items():
+            if everything.accounts.get(account) == held:
+                del everything.accounts[account]
+        for name, number in batch.notes.items():
+            if everything.notes.get(name) == number:
+                del everything.notes[name]
+        if everything.contacts is batch.contacts:
+            everything.contacts = None
+
+    # Of each list the database gives as many entries more as there are keys here, since these do not count.
+
+    def keys(self, stored: Callable[[Key | None, int], list[Key]], after: Key | None, limit: int) -> list[Key]:
+        """Up to `limit` keys greater than `after`, in order."""
+        writes = self.all.writes
+        keys = [key for key in stored(after, limit + len(writes)) if key not in writes]
+        keys += [key for key, write in writes.items() if write is not None and (after is None or key > after)]
+        return heapq.nsmallest(limit, keys)
+
+    def moments(
+        self, stored: Callable[[int, int], Moments], time_of: Callable[[Write], int], until: int, limit: int
+    ) -> Moments:
+        """Up to `limit` keys whose time is at or before `until`, and not 0 which is never, earliest first."""
+        writes = self.all.writes
+        moments = [moment for moment in stored(until, limit + len(writes)) if moment[1] not in writes]
+        for key, write in writes.items():
+            if write is not None and 0 < time_of(write) <= until:
+                moments.append((time_of(write), key))
+        return heapq.nsmallest(limit, moments)
+
+    def evictable(self, stored: Callable[[int], Moments], limit: int) -> list[Key]:
+        """Up to `limit` evictable keys, those with the earliest due first, those that are never due last."""
+        writes = self.all.writes
+        moments = [moment for moment in stored(limit + len(writes)) if moment[1] not in writes]
+        moments += [(w.timetable.due, key) for key, w in writes.items() if w is not None and w.evictable]
+        return [key for _, key in heapq.nsmallest(limit, moments, key=lambda moment: (moment[0] == 0, moment))]
