@@ -41,6 +41,7 @@ _VALUE = "SELECT coalesce(value, (SELECT value FROM contents WHERE contents.key 
 # A key and its `StateRow`.
 _STATES = "SELECT key, size, registers, classic_until, published, brought_by FROM keys WHERE key IN "
 _STATE = _STATES + "(?)"
+_KEYS = "SELECT key FROM keys WHERE key > ? ORDER BY key LIMIT ?"
 # A partial index is used only where the query repeats its condition.
 _DUE = "SELECT due, key FROM keys WHERE due > 0 AND due <= ? ORDER BY due, key LIMIT ?"
 _RENEWABLE = "SELECT renew, key FROM keys WHERE renew > 0 AND renew <= ? ORDER BY renew, key LIMIT ?"
@@ -92,8 +93,11 @@ class Database:
         return value
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
-        rows = self._rows("SELECT key FROM keys WHERE key > ? ORDER BY key LIMIT ?", (after or b"", limit))
-        return [Key(key) for (key,) in rows]
+        return [Key(key) for (key,) in self._rows(_KEYS, (after or b"", limit))]
+
+    def keys_apart(self, after: Key | None, limit: int) -> list[Key]:
+        """As `keys`, in the thread of `value_apart`."""
+        return [Key(key) for (key,) in self._rows(_KEYS, (after or b"", limit), self._fetcher)]
 
     def due(self, until: int, limit: int) -> Moments:
         """Up to `limit` keys that are due at or before `until`, each after its time, earliest first."""

@@ -36,6 +36,7 @@ from camomile_trio.storage.data_directory import DataDirectory
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.health import Health, OnFailing, nobody_listens
 from camomile_trio.storage.journal import Entry, Journal, JournalFile
+from camomile_trio.storage.key_filter import KeyFilter
 from camomile_trio.storage.overlay import Batch, Group, Overlay, Write
 from camomile_trio.storage.rows import (
     LAST_MOMENT,
@@ -69,6 +70,8 @@ SYNC_AFTER = 0.8
 # The journal is absorbed when so many keys, or bytes, wait in it. A start replays it, and lists are merged with it.
 ABSORB_WRITES = 256
 ABSORB_BYTES = 2**20
+# Keys that are read at once to fill the filter: some ms in the thread, and less than one on the event loop.
+FILTER_PAGE = 1024
 # Bytes from which on a group goes into the tables at once: to write it twice would cost more than it saves.
 LARGE = 2**20
 # How many accounts are remembered, besides being in the database.
@@ -148,6 +151,7 @@ class SqliteStorage:
         self._sync = sync
         self._statistics = StorageStatistics(max_bytes=max_bytes)
         self._overlay = Overlay(database.tally)
+        self._present = KeyFilter(database.tally.keys)
         # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
         self._last_read: tuple[Key, KeyState | None] | None = None
         # What some accounts hold by what is in the tables: the same few publishers come again and again.
@@ -156,11 +160,13 @@ class SqliteStorage:
         self._handed_over = trio.Event()
         self._unsynced = trio.Event()
         self._absorb_wanted = trio.Event()
+        self._filter_wanted = trio.Event()
+        self._filter_wanted.set()
         # The group that the writer has left to the absorber, and what it waits for meanwhile.
         self._direct: tuple[Group, trio.Event] | None = None
         self._append_thread = trio.CapacityLimiter(1)
-        self._absorb_thread = trio.CapacityLimiter(1)
-        self._sync_thread = trio.CapacityLimiter(1)
+        self._flushing = 0
+        self._flush_threads = trio.CapacityLimiter(2)  # one that syncs beside one that absorbs
         self._fetch_thread = trio.CapacityLimiter(1)
         self._scratch_thread = trio.CapacityLimiter(1)
         self._is_closed = False
@@ -223,14 +229,14 @@ class SqliteStorage:
             return None if write is None else write.state
         if self._last_read is not None and self._last_read[0] == key:
             return self._last_read[1]
-        state = self._from_disk(self._database.read, key)
+        state = self._from_disk(self._database.read, key) if self._present.may_have(key) else None
         self._last_read = (key, state)
         return state
 
     def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
         self._check_open()
         writes = self._overlay.all.writes
-        on_disk = tuple(key for key in keys if key not in writes)
+        on_disk = tuple(key for key in keys if key not in writes and self._present.may_have(key))
         found = self._from_disk(self._database.read_all, on_disk) if on_disk else {}
         for key in keys:
             write = writes.get(key)
@@ -372,6 +378,7 @@ class SqliteStorage:
             if self._sync == "os":
                 nursery.start_soon(self._sync_regularly)
             nursery.start_soon(self._absorb_regularly)
+            nursery.start_soon(self._fill_filter)
             nursery.start_soon(self._recover)
             task_status.started()
             while True:
@@ -421,6 +428,10 @@ class SqliteStorage:
     def _put(self, before: KeyState | None, write: Write) -> None:
         self._charge(before, write.state)
         self._overlay.write(write, write_body(write))
+        if before is None:
+            self._present.add(write.state.key)
+            if self._present.is_outgrown:
+                self._filter_wanted.set()
         self._overlay.all.tally = self._overlay.all.tally.with_change(before, write.state)
         self._handed_over.set()
 
@@ -441,7 +452,7 @@ class SqliteStorage:
         try:
             if self._directory.has_moved:
                 self._directory.require_in_place()
-            if self._sync == "full" or self._journal.is_slow:
+            if self._sync == "full" or self._journal.is_slow or self._flushing:
                 # One write cannot be broken off anyway; unshielded, a cancelled writer might leave a group in between.
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(write, self._sync, limiter=self._append_thread)
@@ -472,8 +483,8 @@ class SqliteStorage:
             files = self._journal.absorbed(batch.sequence, nothing_is_under_way=direct is not None)
             try:
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._commit, batch, limiter=self._absorb_thread)
-                    problem = await trio.to_thread.run_sync(self._empty, files, limiter=self._absorb_thread)
+                    await self._flush(self._commit, batch)
+                    problem = await self._flush(self._empty, files)
             except StorageError as error:
                 if direct is None:
                     self._on_behind(error)
@@ -509,6 +520,37 @@ class SqliteStorage:
             return error
         return None
 
+    async def _flush(self, work: Callable[P, Read], *arguments: P.args, **options: P.kwargs) -> Read:
+        """In a thread, for it waits for the disk. Other writes to the file system wait for that too, up to some 20 ms
+        on ext4, so they are made in a thread meanwhile."""
+        self._flushing += 1
+        try:
+            return await trio.to_thread.run_sync(
+                functools.partial(work, *arguments, **options), limiter=self._flush_threads
+            )
+        finally:
+            self._flushing -= 1
+
+    async def _fill_filter(self) -> None:
+        """With the keys of the tables, page by page; those that are written meanwhile add themselves."""
+        while True:
+            await self._filter_wanted.wait()
+            self._filter_wanted = trio.Event()
+            self._present = filling = KeyFilter(self._overlay.all.tally.keys)
+            for key in self._overlay.all.writes:
+                filling.add(key)
+            after: Key | None = None
+            try:
+                while page := await trio.to_thread.run_sync(
+                    self._database.keys_apart, after, FILTER_PAGE, limiter=self._fetch_thread
+                ):
+                    for key in page:
+                        filling.add(key)
+                    after = page[-1]
+            except StorageError:
+                continue  # all is read from the tables then, which says what is wrong, if it still is
+            filling.is_complete = True
+
     async def _sync_regularly(self) -> None:
         while True:
             await self._unsynced.wait()
@@ -516,7 +558,7 @@ class SqliteStorage:
             self._unsynced = trio.Event()
             try:
                 for file in self._journal.unsynced():
-                    await trio.to_thread.run_sync(file.sync, limiter=self._sync_thread)
+                    await self._flush(file.sync)
             except StorageError as error:
                 # The system may take for written now what is not: it has to get into the tables.
                 self._on_behind(error)

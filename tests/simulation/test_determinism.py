@@ -31,7 +31,7 @@ REAL_WORLD = (
     *("http", "cli", "wire/generated"),
     *("simulation/command.py", "simulation/seeds.py"),
     *("transport/udp.py", "transport/stream.py", "transport/pool.py", "transport/sockaddr.py"),
-    *("storage/sqlite.py", "storage/database.py", "storage/log.py", "storage/data_directory.py"),
+    *("storage/sqlite.py", "storage/database.py", "storage/journal.py", "storage/data_directory.py"),
 )
 ALLOWED = {
     ("identity.py", "uses os.getpid"): "names a temporary key file; machines of a simulation are given their keys",

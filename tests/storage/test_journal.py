@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from camomile_trio.errors import DiskFull, StorageError
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.journal import JOURNAL_FILES, SLOW_WRITE, Journal, JournalFile, contents_of, frame
+from camomile_trio.storage.overlay import Batch
 from camomile_trio.storage.rows import Note, Removal, change_of, note_body, removal_body
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
@@ -30,6 +32,7 @@ from tests.storage.kept import (
     open_parts,
     state,
     tombstone,
+    until,
     writer_of,
 )
 
@@ -444,4 +447,42 @@ async def test_while_the_disk_is_slow_the_event_loop_does_not_wait_for_it(tmp_pa
             await outcomes.until(number + 1)
             await wait_all_tasks_blocked()
     assert threads == [False, True, True, False]
+    storage.close()
+
+
+@pytest.mark.real_time
+async def test_while_a_thread_waits_for_the_disk_the_event_loop_does_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may hold up a write until what is flushed is on the disk."""
+    opened = open_parts(tmp_path)
+    storage = opened.storage
+    outcomes = Outcomes()
+    may_end = threading.Event()
+    works = opened.database.commit
+    loop, pwrite = threading.get_ident(), os.pwrite
+    on_loop: list[bool] = []
+
+    def commit_slowly(batch: Batch) -> None:
+        assert may_end.wait(10)
+        works(batch)
+
+    def watched(descriptor: int, data: bytes, offset: int) -> int:
+        on_loop.append(threading.get_ident() == loop)
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(opened.database, "commit", commit_slowly)
+    monkeypatch.setattr(os, "pwrite", watched)
+    async with writer_of(storage):
+        storage.write(state(1), NEVER, done=outcomes)
+        await outcomes.until(1)
+        storage.save_contacts([])
+        await wait_all_tasks_blocked()
+        storage.write(state(2), NEVER, done=outcomes)
+        await outcomes.until(2)
+        may_end.set()
+        await until(lambda: storage.statistics.journalled == 1)
+        storage.write(state(3), NEVER, done=outcomes)
+        await outcomes.until(3)
+    assert on_loop == [True, False, True]
     storage.close()
