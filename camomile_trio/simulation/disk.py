@@ -328,7 +328,8 @@ class SimulatedStorage(MemoryStorage):
         changes = self._committing
         if changes is not None:
             keep = len(changes) - int(chance * (len(changes) + 1))
-            changes.take_back(self._entries, keep)
+            if keep < len(changes) or not keep:
+                changes.take_back(self._entries, keep)
             if keep and self._medium.commit(changes) is not None:
                 changes.take_back(self._entries)
         self._filling = self._committing = None

@@ -32,6 +32,7 @@ class DataDirectory:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
+        # The directory and the files that are watched, with their identities.
         self._opened: list[tuple[str, tuple[int, int]]] = []
         # When a file of the directory was made, deleted or renamed, by the last look at all of them; 0 for unknown.
         self._changed = 0
@@ -129,7 +130,7 @@ class DataDirectory:
         return bool(self._moved)
 
     def _what_moved(self) -> str:
-        for path, opened in self._opened:
+        for path, opened in self._opened[1:]:
             try:
                 is_there, why = _identity(os.stat(path)) == opened, "another file is there"
             except OSError as error:
