@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,14 +23,16 @@ from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.damage import is_marked
 from camomile_trio.storage.health import MAX_FAILED_READS
 from camomile_trio.storage.journal import JOURNAL_FILES
+from camomile_trio.storage.overlay import Batch
 from camomile_trio.storage.schema import SyncMode
-from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
+from camomile_trio.storage.sqlite import LARGE, SqliteStorage, open_sqlite
 from tests.storage.kept import (
     MIB,
     Opened,
     Outcomes,
     absorb,
     commit,
+    in_the_journal,
     key,
     left_by_a_kill,
     open_parts,
@@ -263,15 +266,47 @@ def test_a_directory_in_which_nothing_has_changed_for_long_is_looked_at_too(
     storage.close()
 
 
+def test_a_change_in_the_tick_of_the_last_one_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    tick = 1_700_000_000_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: tick + 1_000_000)
+    os.utime(tmp_path, ns=(tick, tick))
+    storage.confirm()
+    without_its_log(tmp_path)
+    os.utime(tmp_path, ns=(tick, tick))
+    with pytest.raises(StorageMoved):
+        storage.confirm()
+    storage.close()
+
+
+async def test_what_moves_while_it_is_absorbed_stays_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_parts(tmp_path / "data")
+    storage, works = opened.storage, opened.database.commit
+
+    def commit_and_move(batch: Batch) -> None:
+        works(batch)
+        renamed(tmp_path / "data")
+
+    monkeypatch.setattr(opened.database, "commit", commit_and_move)
+    async with writer_of(storage):
+        assert await write(storage, 1, b"there") is Durability.SYSTEM
+        assert isinstance(await write(storage, 2, bytes(2 * LARGE)), StorageMoved)
+    storage.close()
+    assert in_the_journal(tmp_path / "elsewhere")
+
+
 async def test_a_directory_that_comes_back_is_taken_up_by_a_start_and_not_before(tmp_path: Path) -> None:
-    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
+    storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=4 * LARGE)
     async with writer_of(storage):
         assert await write(storage, 1, b"there") is Durability.SYSTEM
         renamed(tmp_path / "data")
         with pytest.raises(StorageMoved):
             storage.confirm()
         (tmp_path / "elsewhere").rename(tmp_path / "data")
-        assert isinstance(await write(storage, 2, b"refused"), StorageMoved)
+        for value in (b"refused", bytes(2 * LARGE)):
+            assert isinstance(await write(storage, 2, value), StorageMoved)
     storage.close()
     storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
     async with writer_of(storage):

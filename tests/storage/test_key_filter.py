@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import attrs
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
@@ -72,7 +73,10 @@ async def test_a_key_that_is_not_there_is_not_read_once_all_that_are_were_gone_t
         # What was read last is remembered, so another key is asked for each time.
         await until(lambda: not reads_of(opened, Key(random.randbytes(32))))
         await wait_all_tasks_blocked()
+        opened.storage.write(attrs.evolve(state(11), key=absent), NEVER)
+        await until(lambda: not opened.storage.statistics.pending)
     opened.storage.absorb()
+    assert opened.storage.read(absent) is not None
     for number in range(11):
         assert opened.storage.read(key(number)) == state(number)
         assert opened.storage.read_all([key(number)])

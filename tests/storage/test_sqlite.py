@@ -19,6 +19,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage import sqlite
+from camomile_trio.storage.accounts import of_publisher
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.journal import JOURNAL_FILES, Journal
 from camomile_trio.storage.overlay import Group, Overlay
@@ -41,6 +42,7 @@ from tests.storage.kept import (
 )
 
 NEVER = Timetable()
+PUBLISHER = of_publisher(lease(1).record.publisher)
 Open = Callable[..., SqliteStorage]
 OpenParts = Callable[..., Opened]
 
@@ -230,7 +232,7 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: Op
     storage = opened.storage
     storage.write(state(1, 5), Timetable(due=1), value=b"there")
     await commit(storage)
-    before = storage.statistics
+    before, held = storage.statistics, storage.held(PUBLISHER)
     connection = opened.writer
     pages = pragma(connection, "page_count")
     pragma(connection, f"max_page_count = {pages}")
@@ -247,6 +249,7 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: Op
         assert storage.due(1, 1) == [key(1)]
         assert storage.read(key(2)) is None
         assert storage.note("uptime") == 0
+        assert storage.held(PUBLISHER) == held
         after = storage.statistics
         assert (after.keys, after.values, after.bytes, after.pending) == (1, 1, before.bytes, 0)
         assert (after.failures, after.commits) == (1, 1)
@@ -371,6 +374,26 @@ async def test_reads_and_writes_go_on_while_a_group_is_written_in_a_thread(openi
     assert storage.value(key(2)) == b"two"
     assert storage.due(50, 10) == [key(3), key(1), key(2)]
     assert storage.statistics.commits == 3
+
+
+@pytest.mark.real_time
+async def test_what_is_not_acknowledged_is_not_brought_into_the_tables(opening: OpenParts) -> None:
+    opened = opening("full")
+    storage = opened.storage
+    outcomes = Outcomes()
+    gate = Gate.before_appends(opened.journal)
+    async with writer_of(storage):
+        storage.write(state(1), NEVER, done=outcomes)
+        await until(gate.entered.is_set)
+        storage.write(state(2), NEVER, done=outcomes)
+        contacts = [Contact(NodeId(b"n" * 32), Endpoint.parse("127.0.0.1:1"))]
+        storage.save_contacts(contacts)
+        await until(opened.database.contacts)
+        assert opened.database.keys(None, 5) == []
+        gate.open.set()
+        await outcomes.until(2)
+    storage.absorb()
+    assert opened.database.keys(None, 5) == [key(1), key(2)]
 
 
 @pytest.mark.real_time
@@ -529,7 +552,7 @@ async def test_a_long_journal_is_absorbed_in_a_thread_while_writes_go_on(
         storage.write(state(5), Timetable(due=5), done=outcomes)
         await outcomes.until(6)
         assert after_a_kill(data) == {key(1), key(2), key(4), key(5)}
-        whole = in_the_journal(data)
+        whole, held = in_the_journal(data), storage.held(PUBLISHER)
         gate.open.set()
         await until(lambda: storage.statistics.journalled == 3)
         for _ in range(2):
@@ -537,6 +560,7 @@ async def test_a_long_journal_is_absorbed_in_a_thread_while_writes_go_on(
             assert storage.read(key(2)) == state(2, 3, lease(2, seq=9))
             assert storage.value(key(2)) == b"one"
             assert storage.read(key(3)) is None
+            assert storage.held(PUBLISHER) == held
             await wait_all_tasks_blocked()
         # The file whose entries the tables have is empty, the other one has the rest.
         assert 0 < in_the_journal(data) == whole - absorbed
@@ -547,11 +571,12 @@ async def test_a_long_journal_is_absorbed_in_a_thread_while_writes_go_on(
 
 
 @pytest.mark.real_time
+@pytest.mark.parametrize("bound", [("MAX_JOURNAL_BYTES", 3000), ("MAX_JOURNAL_WRITES", 4)])
 async def test_a_journal_that_the_tables_do_not_keep_up_with_takes_no_more(
-    opening: OpenParts, monkeypatch: pytest.MonkeyPatch
+    opening: OpenParts, monkeypatch: pytest.MonkeyPatch, bound: tuple[str, int]
 ) -> None:
     monkeypatch.setattr(sqlite, "ABSORB_BYTES", 1000)
-    monkeypatch.setattr(sqlite, "MAX_JOURNAL_BYTES", 3000)
+    monkeypatch.setattr(sqlite, *bound)
     opened = opening()
     storage = opened.storage
     opened.database.commit = gate = Gate(opened.database.commit)  # type: ignore[method-assign, assignment]
