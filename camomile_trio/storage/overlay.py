@@ -27,6 +27,8 @@ from camomile_trio.storage.tally import Tally
 Moments = list[tuple[int, Key]]
 # What a change of one key adds to the database's log beside its value: some 8 pages. Many in one batch share pages.
 _LOG_BYTES = 16 * 1024
+# How many keys of a list are looked for here before the database is asked for a long one.
+_FEW_MORE = 8
 
 Name = TypeVar("Name")
 Thing = TypeVar("Thing")
@@ -195,12 +197,24 @@ class Overlay:
         if everything.contacts is batch.contacts:
             everything.contacts = None
 
-    # Of each list the database gives as many entries more as there are keys here, since these do not count.
+    def _elsewhere(
+        self, stored: Callable[[int], list[Thing]], key_of: Callable[[Thing], Key], limit: int
+    ) -> list[Thing]:
+        """What the database lists, without the keys that are here, since it does not know better of them: `limit`
+        things at least, if it has so many. Mostly it need not list as many more as there are keys here."""
+        writes = self.all.writes
+        kept: list[Thing] = []
+        for more in (_FEW_MORE, len(writes)):
+            listed = stored(limit + more)
+            kept = [thing for thing in listed if key_of(thing) not in writes]
+            if len(kept) >= limit or len(listed) < limit + more:
+                break
+        return kept
 
     def keys(self, stored: Callable[[Key | None, int], list[Key]], after: Key | None, limit: int) -> list[Key]:
         """Up to `limit` keys greater than `after`, in order."""
         writes = self.all.writes
-        keys = [key for key in stored(after, limit + len(writes)) if key not in writes]
+        keys = self._elsewhere(lambda many: stored(after, many), lambda key: key, limit)
         keys += [key for key, write in writes.items() if write is not None and (after is None or key > after)]
         return heapq.nsmallest(limit, keys)
 
@@ -209,7 +223,7 @@ class Overlay:
     ) -> Moments:
         """Up to `limit` keys whose time is at or before `until`, and not 0 which is never, earliest first."""
         writes = self.all.writes
-        moments = [moment for moment in stored(until, limit + len(writes)) if moment[1] not in writes]
+        moments = self._elsewhere(lambda many: stored(until, many), lambda moment: moment[1], limit)
         for key, write in writes.items():
             if write is not None and 0 < time_of(write) <= until:
                 moments.append((time_of(write), key))
@@ -218,6 +232,6 @@ class Overlay:
     def evictable(self, stored: Callable[[int], Moments], limit: int) -> list[Key]:
         """Up to `limit` evictable keys, those with the earliest due first, those that are never due last."""
         writes = self.all.writes
-        moments = [moment for moment in stored(limit + len(writes)) if moment[1] not in writes]
+        moments = self._elsewhere(stored, lambda moment: moment[1], limit)
         moments += [(w.timetable.due, key) for key, w in writes.items() if w is not None and w.evictable]
         return [key for _, key in heapq.nsmallest(limit, moments, key=lambda moment: (moment[0] == 0, moment))]

@@ -5,7 +5,7 @@ group to the journal and then calls its `done`s. With sync "os" that is some µs
 the journal to the disk within a second; with "full", or while the disk is slow, it is done in a thread. A write is read
 from the overlay until the tables have it. When the journal is long, the absorber brings all of it into the tables, in a
 thread and in one transaction that waits for the disk, and then the journal is emptied. At rest nothing runs. A group
-that is large, or that finds the journal spoiled, goes into the tables at once.
+that is large, or that finds the journal full or spoiled, goes into the tables at once, with all that the journal has.
 
 If an append fails, all that was handed over and not acknowledged goes with it, since later writes build on earlier
 ones: every `done` hears it. Before it is acknowledged, a write must be in files that a start would open: if these were
@@ -282,8 +282,6 @@ class SqliteStorage:
             group.count >= MAX_PENDING_WRITES
             # A value that is larger than the bound waits alone.
             or (value and group.size and group.size + len(value) > MAX_PENDING_BYTES)
-            or len(overlay.all.writes) >= MAX_JOURNAL_WRITES
-            or self._journal.size >= MAX_JOURNAL_BYTES
         ):
             self._statistics.busy += 1
             raise busy()
@@ -389,7 +387,7 @@ class SqliteStorage:
                 if not self._overlay.filling.bodies:
                     continue  # it has failed with the group before it
                 group = self._overlay.cut()
-                if group.size > LARGE or self._journal.is_spoiled:
+                if group.size > LARGE or self._journal.is_spoiled or self._is_full():
                     absorbed = trio.Event()
                     self._direct = group, absorbed
                     self._absorb_wanted.set()
@@ -471,6 +469,9 @@ class SqliteStorage:
     def _is_long(self) -> bool:
         return self._journal.size >= ABSORB_BYTES or len(self._overlay.all.writes) >= ABSORB_WRITES
 
+    def _is_full(self) -> bool:
+        return self._journal.size >= MAX_JOURNAL_BYTES or len(self._overlay.all.writes) >= MAX_JOURNAL_WRITES
+
     async def _absorb_regularly(self) -> None:
         while True:
             await self._absorb_wanted.wait()
@@ -495,10 +496,6 @@ class SqliteStorage:
                 if direct is not None:
                     self._overlay.writing = None
                     self._acknowledge(direct[0])
-                if self._is_long():
-                    # By what came meanwhile. When writes are refused because of that, no other task wakes this one.
-                    self._journal.turn()
-                    self._absorb_wanted.set()
             if direct is not None:
                 direct[1].set()
 

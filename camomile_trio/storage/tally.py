@@ -19,8 +19,9 @@ REGISTER_BYTES = 140
 # Handed over and not acknowledged yet. Past either bound the disk is not keeping up, and the peer should hear it now.
 MAX_PENDING_WRITES = 4096
 MAX_PENDING_BYTES = 64 * 2**20
-# Acknowledged and not in the tables yet. Past either bound the tables are not keeping up, and nothing more is taken.
-MAX_JOURNAL_WRITES = 16_384
+# Keys, and bytes of the journal, that are acknowledged and not in the tables yet. Past either bound the tables are not
+# keeping up, and the next writes are acknowledged when they are in the tables.
+MAX_JOURNAL_WRITES = 4096
 MAX_JOURNAL_BYTES = 64 * 2**20
 # A node saves some hundreds; more is cut off.
 MAX_CONTACTS = 1024
