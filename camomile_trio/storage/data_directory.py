@@ -109,7 +109,7 @@ class DataDirectory:
             raise _unusable(self.path, error) from error
 
     def require_in_place(self) -> None:
-        """StorageMoved unless all that is watched is where it was opened; then always, for nobody knows what was lost
+        """StorageMoved unless all that is watched is where it was opened; then always, since writes may have been lost
         meanwhile. Asked before each acknowledgement, so one look at the directory is enough if nothing in it changed.
         """
         if not self._moved:
