@@ -31,7 +31,7 @@ def full_disk(setting: Setting) -> Figures:
     figures = Figures("full disk", nodes)
     with Network.made(nodes, seed=setting.seed, keep_logs_in=setting.logs("full-disk")) as network:
         for member in network.members:
-            run(["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(member.directory)])
+            run(["mount", "-t", "tmpfs", "-o", f"size={SMALL},mode=0700", "tmpfs", str(member.directory)])
         try:
             network.start_all()
             truth = Truth(network, figures)
