@@ -161,7 +161,7 @@ def slow_streams() -> None:
     joining.wait_for("ready")
     hostile = stranger.start(sys.executable, "-m", "tests.networks.slow_streams", "10.9.8.1:8118", *ips)
     original.wait_for_metric("camomile_stream_connections", 60)
-    for number in range(20):
+    for number in range(8):
         joining.command("put", "-", given=f"{number} " * 2500)  # of two holders both have to acknowledge
     assert hostile.poll() is None
     assert float(original.metric("camomile_streams_refused_total")) >= 1
