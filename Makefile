@@ -40,8 +40,14 @@ run: $(VENV)/run.stamp  ## 10 nodes in one process on loopback; the first one's 
 test-fast: $(VENV)/dev.stamp  ## the tests in virtual time that take little, within a minute
 	$(BIN)/python -m pytest -q -m "not real_time and not long"
 
+# Tests in real time mostly wait, and the others mostly compute, so they run beside each other.
 test: $(VENV)/dev.stamp  ## every test that needs no container engine
-	$(BIN)/python -m pytest -q
+	@mkdir -p build
+	@$(BIN)/python -m pytest -q -m real_time > build/real-time.log 2>&1 & waiting=$$!; \
+	trap 'kill -INT $$waiting; wait; exit 130' INT TERM; \
+	$(BIN)/python -m pytest -q -m "not real_time"; computed=$$?; \
+	wait $$waiting; waited=$$?; \
+	echo "The tests in real time, which ran meanwhile:"; cat build/real-time.log; exit $$((computed | waited))
 
 check: $(VENV)/dev.stamp  ## format, lint, types, imports, generated code
 	$(BIN)/ruff format --check .

@@ -45,8 +45,11 @@ def make(folder: Path, *arguments: str, python: str | None = None) -> subprocess
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+RUN_TESTS = 'python -m pytest -q -m "not real_time and not long"'
+
+
 def recipe(folder: Path, *arguments: str, python: str | None = None) -> list[str]:
-    done = make(folder, "--dry-run", "test", *arguments, python=python)
+    done = make(folder, "--dry-run", "test-fast", *arguments, python=python)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -55,28 +58,40 @@ def recipe(folder: Path, *arguments: str, python: str | None = None) -> list[str
 def test_the_first_environment_has_the_name_that_the_documents_use(folder: Path, named: tuple[str, ...]) -> None:
     lines = recipe(folder, *named)
     assert any(line.endswith("-m venv --clear .venv") for line in lines)
-    assert lines[-1] == ".venv/bin/python -m pytest -q"
+    assert lines[-1] == f".venv/bin/{RUN_TESTS}"
 
 
 @pytest.mark.parametrize("version", [THIS, OTHER])
 def test_an_environment_that_is_there_is_used_where_no_interpreter_is_named(folder: Path, version: str) -> None:
     has_environment(folder, ".venv", version)
-    assert recipe(folder) == [".venv/bin/python -m pytest -q"]
+    assert recipe(folder) == [f".venv/bin/{RUN_TESTS}"]
 
 
 def test_an_interpreter_of_the_same_version_uses_it_too(folder: Path) -> None:
     has_environment(folder, ".venv", THIS)
-    assert recipe(folder, f"PYTHON={sys.executable}") == [".venv/bin/python -m pytest -q"]
+    assert recipe(folder, f"PYTHON={sys.executable}") == [f".venv/bin/{RUN_TESTS}"]
 
 
 def test_an_interpreter_of_another_version_gets_an_environment_of_its_own(folder: Path) -> None:
     has_environment(folder, ".venv", OTHER)
     lines = recipe(folder, f"PYTHON={sys.executable}")
     assert f"{sys.executable} -m venv --clear .venv-{THIS}" in lines
-    assert lines[-1] == f".venv-{THIS}/bin/python -m pytest -q"
+    assert lines[-1] == f".venv-{THIS}/bin/{RUN_TESTS}"
     assert recipe(folder, python=sys.executable) == lines
     has_environment(folder, f".venv-{THIS}", THIS)
     assert recipe(folder, f"PYTHON={sys.executable}") == lines[-1:]
+
+
+def test_a_failure_of_either_half_fails_the_tests(folder: Path) -> None:
+    has_environment(folder, ".venv", THIS)
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir()
+    for failing, expected in (("-m real_time", 2), ("-m not real_time", 2), ("nothing", 0)):
+        python.write_text(f'#!/bin/sh\ncase "$*" in *"{failing}") exit 1;; esac\necho "ran $*"\n', "utf-8")
+        python.chmod(0o700)
+        done = make(folder, "test")
+        assert done.returncode == expected
+        assert ("ran -m pytest -q -m real_time" in done.stdout) == (failing != "-m real_time")
 
 
 def test_an_interpreter_that_is_not_there_is_named_and_no_other_is_taken_for_it(folder: Path) -> None:
