@@ -34,15 +34,12 @@ class TimeLimit:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self._test, self._stacks = item.nodeid, ""
         alarm = signal.signal(signal.SIGALRM, self._on_alarm)
-        # A shell that starts the tests in the background has Ctrl-C ignored.
-        interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, self._seconds, self._grace)
         try:
             return (yield)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarm)
-            signal.signal(signal.SIGINT, interrupt)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self) -> Generator[None, object, object]:
@@ -112,4 +109,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background, as `make test` does with half of them, has Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(TimeLimit(config), "time_limit_alarm")
