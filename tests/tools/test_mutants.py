@@ -23,6 +23,8 @@ SOURCES = "\n".join(path.read_text() for path in (ROOT / PACKAGE / "simulation")
 EDIT = Edit("MAX_CANDIDATES", "512", "2")
 MUTANT = Mutant(what="It counts to two.", edits=(EDIT,), caught_by=("too few",), scenario="steady", nodes=3, seeds=2)
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
 def test_a_defect_can_still_be_made_where_it_shows(mutant: Mutant) -> None:
