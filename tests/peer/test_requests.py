@@ -15,6 +15,7 @@ import trio.testing
 from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
+from camomile_trio.peer.decisions import Initiated
 from camomile_trio.peer.packets import COOKIE, HELLO, HELLO_ANSWER, INITIATION, RESPONSE, SEALED, unframe_untrusted
 from camomile_trio.peer.pending import MOST_HANDSHAKES, MOST_WAITING, PendingRequests
 from camomile_trio.peer.requests import PADDED_BYTES
@@ -609,7 +610,7 @@ async def test_wrong_addresses_for_a_peer_never_met_do_not_hide_the_right_one(
 
 
 async def test_an_address_is_proven_by_a_handshake_there_and_nowhere_else(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mesh = Mesh()
     a, b = two(mesh)
@@ -624,7 +625,7 @@ async def test_an_address_is_proven_by_a_handshake_there_and_nowhere_else(
             source = elsewhere.endpoint if unframe_untrusted(datagram)[0] == RESPONSE else b.endpoint
             mesh.send(datagram, source, to)
 
-        b.send = from_there  # type: ignore[method-assign]
+        monkeypatch.setattr(b, "send", from_there)
         await trio.sleep(1)
         answer = await a.requests.ask(elsewhere, Ping("2"), only_there=True)
         assert answer is not None
@@ -876,7 +877,9 @@ async def test_what_a_peer_that_has_confirmed_nothing_may_not_ask_is_dropped(
         assert RESPONSE not in mesh.fields()
 
 
-async def test_a_response_without_an_answer_still_makes_a_session(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_response_without_an_answer_still_makes_a_session(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mesh = Mesh()
     a, b = two(mesh)
     async with running(mesh, a, b):
@@ -884,12 +887,13 @@ async def test_a_response_without_an_answer_still_makes_a_session(autojump_clock
 
         def respond(datagram: bytes, source: Endpoint) -> None:
             decision = sessions.on_datagram(datagram, source, trio.current_time(), WALL_MS)
-            response = sessions.responder.respond(decision, b"\xff", trio.current_time(), WALL_MS)  # type: ignore[arg-type]
+            assert isinstance(decision, Initiated)
+            response = sessions.responder.respond(decision, b"\xff", trio.current_time(), WALL_MS)
             assert response is not None
-            b.inbox.on_datagram = type(b.inbox).on_datagram.__get__(b.inbox)  # type: ignore[method-assign]
+            monkeypatch.undo()
             b.send(response, source)
 
-        b.inbox.on_datagram = respond  # type: ignore[method-assign, assignment]
+        monkeypatch.setattr(b.inbox, "on_datagram", respond)
         asked = a.ask(b, Find("1"))
         await trio.sleep(0.2)
         assert asked.answer.name == "1"

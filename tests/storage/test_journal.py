@@ -421,7 +421,9 @@ async def test_a_start_that_cannot_write_the_tables_reads_and_takes_what_it_can(
 
 
 @pytest.mark.real_time
-async def test_while_the_disk_is_slow_the_event_loop_does_not_wait_for_it(tmp_path: Path) -> None:
+async def test_while_the_disk_is_slow_the_event_loop_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = open_parts(tmp_path)
     storage = opened.storage
     outcomes = Outcomes()
@@ -443,7 +445,7 @@ async def test_while_the_disk_is_slow_the_event_loop_does_not_wait_for_it(tmp_pa
 
         return write_and_watch
 
-    opened.journal.begin = watched  # type: ignore[method-assign]
+    monkeypatch.setattr(opened.journal, "begin", watched)
     async with writer_of(storage):
         for number in range(4):
             storage.write(state(number), NEVER, done=outcomes)

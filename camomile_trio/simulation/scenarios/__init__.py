@@ -1,4 +1,8 @@
-"""Every scenario, in the order in which `camomile simulate --list` shows them."""
+"""Every scenario, in the order in which `camomile simulate --list` shows them.
+
+Rules of this room: a file for each kind of trouble. A scenario is written in the verbs of the world and its users, and
+ends with what it claims; it looks into no node. What must be true at every moment stands in `properties/`.
+"""
 
 from __future__ import annotations
 
