@@ -1,9 +1,9 @@
-"""Keys: who a node is, who publishes, and the signing and checking of records and pongs.
+"""Keys: who publishes, the signing and checking of records, and the files that keys are in.
 
-Rules of this file: beside `peer/suite.py`, the only one that touches the crypto library. A key file holds an Ed25519
-seed as 64 hexadecimal digits on one line, mode 0600. A node's id is the BLAKE2b-256 of its public key, so nobody can
-claim another's id in a signed pong. A signature covers the network's id: what is signed in one network means nothing in
-another.
+Rules of this file: beside `peer/suite.py`, the only one that touches the crypto library. A key file holds a seed as 64
+hexadecimal digits on one line, mode 0600. A seed gives two keys: the Ed25519 key here, which signs records, and the
+X25519 key that a node is (`peer/local.py`). A signature covers the network's id: what is signed in one network means
+nothing in another.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from camomile_trio.errors import ConfigError, PeerError
-from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import Pong
+from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 from camomile_trio.secret_files import read_secret
 
 SEED_BYTES = 32
 _MOST_OF_A_KEY_FILE = 1024  # bytes read; a key is 64 digits, with white space around it
-_PONG_CONTEXT = b"camomile pong\0"
 
 
 class BadSignature(PeerError):
-    """A record or a pong is not signed by whom it names."""
+    """A record is not signed by whom it names."""
 
 
 class KeyFileMissing(ConfigError):
@@ -47,13 +45,11 @@ class KeyPair:
 
     _signing: SigningKey
     public: PublisherKey
-    node_id: NodeId  # of the node whose key this is
 
     @classmethod
     def from_seed(cls, seed: bytes) -> KeyPair:
         signing = SigningKey(seed)
-        public = bytes(signing.verify_key)
-        return cls(signing, PublisherKey(public), node_id_of(public))
+        return cls(signing, PublisherKey(bytes(signing.verify_key)))
 
     @classmethod
     def new(cls, rng: random.Random) -> KeyPair:
@@ -69,11 +65,6 @@ class KeyPair:
 
     def __repr__(self) -> str:
         return f"KeyPair({self.public.hex()[:16]})"
-
-
-def node_id_of(public_key: bytes) -> NodeId:
-    """The id that belongs to a public key."""
-    return NodeId(hashlib.blake2b(public_key, digest_size=32).digest())
 
 
 def network_id(name: str) -> bytes:
@@ -102,22 +93,6 @@ def verify_record(row_untrusted: RecordRow, key: Key, network: bytes) -> Record:
 @functools.lru_cache(maxsize=2048)
 def _check_signature(public: bytes, message: bytes, signature: bytes) -> None:
     VerifyKey(public).verify(message, signature)
-
-
-def sign_pong(challenge: bytes, key: KeyPair, network: bytes) -> bytes:
-    return key.sign(_PONG_CONTEXT + network + challenge)
-
-
-def check_pong(pong_untrusted: Pong, sender: NodeId, network: bytes) -> None:
-    """BadSignature unless the pong's key belongs to `sender` and signed the challenge in this network."""
-    if node_id_of(pong_untrusted.public_key) != sender:
-        raise BadSignature("a pong's key is not its sender's")
-    try:
-        VerifyKey(pong_untrusted.public_key).verify(
-            _PONG_CONTEXT + network + pong_untrusted.challenge, pong_untrusted.signature
-        )
-    except (BadSignatureError, ValueError):
-        raise BadSignature("a pong is not signed by its sender") from None
 
 
 def load_or_create_key(path: Path, rng: random.Random) -> KeyPair:

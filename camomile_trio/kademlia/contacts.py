@@ -1,4 +1,4 @@
-"""Where a node can be reached: Endpoint (ip and port) and Contact (an id at an endpoint).
+"""Where a node can be reached: Endpoint (ip and port) and Contact (a node at an endpoint).
 
 Rules of this file: values only. An endpoint is kept as its wire form, since it is compared and hashed for every packet
 and printed rarely. An IPv4-mapped IPv6 address is the IPv4 address: one node has one endpoint however it was written.
@@ -85,10 +85,16 @@ class Endpoint(bytes):
 
 
 class Contact(NamedTuple):
-    """A node's id and where it is reached. A tuple, because twenty of them come with every answer."""
+    """A node, which is its public key, and where it is reached. A tuple, because twenty of them come with an answer."""
 
-    id: NodeId
+    id: NodeId  # the key's hash
     endpoint: Endpoint
+    public: bytes = b""  # empty for a classic node, which has no key
+
+    @classmethod
+    def of(cls, public: bytes, endpoint: Endpoint) -> Contact:
+        """The node with this public key, at this endpoint."""
+        return cls(NodeId.of(public), endpoint, public)
 
     def __repr__(self) -> str:
         return f"Contact({self.id.hex()[:8]} at {self.endpoint})"

@@ -7,6 +7,7 @@ Rules of this file: an id is raw bytes, most significant first; its width is its
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Iterable
@@ -18,12 +19,14 @@ ID_BITS = ID_BYTES * 8
 
 
 class NodeId(bytes):
-    """The id of a node, 32 bytes: that of its public key (`identity.node_id_of`).
-
-    Ids in packets are plain bytes at run time, since twenty of them arrive in every answer.
-    """
+    """The id of a node, 32 bytes: the BLAKE2b-256 hash of its public key."""
 
     __slots__ = ()
+
+    @classmethod
+    def of(cls, public: bytes) -> NodeId:
+        """The id of the node with this public key."""
+        return _node_id(public)
 
     @classmethod
     def parse(cls, text: str) -> NodeId:
@@ -63,6 +66,12 @@ class Key(bytes):
 
     def __repr__(self) -> str:
         return f"Key({self.hex()})"
+
+
+# Twenty keys come with an answer, and they are nearly always known.
+@functools.lru_cache(maxsize=8192)
+def _node_id(public: bytes) -> NodeId:
+    return NodeId(hashlib.blake2b(public, digest_size=ID_BYTES).digest())
 
 
 def _from_hex(text: str) -> bytes | None:

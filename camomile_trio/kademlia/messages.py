@@ -1,8 +1,9 @@
-"""The messages that nodes exchange, one frozen class per payload, and the Packet that carries one of them.
+"""The messages that nodes exchange, one frozen class for each.
 
-Rules of this file: values only, already checked: what is in one of these came through `wire.decode_untrusted` or was
-made here. How they look on the wire is `wire/`'s business. `version` 0 means classic Camomile. Source:
-docs/protocol.md.
+Rules of this file: values only, already checked: what is in one of these came through `wire/` or was made here. How
+they look on the wire is `wire/`'s business. Each travels in a sealed packet, with a number that matches an answer to
+its request, and eight flags. Records stay rows in here, 123 bytes of the right form with an unchecked signature: only
+`identity.verify_record` turns a row, with the key that it is about, into a Record. Source: docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -16,28 +17,21 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.records import PublisherKey, RecordRow
 
-VERSION: Final = 1
-SESSION_BYTES: Final = 32
-CHALLENGE_BYTES: Final = 32
 MAX_CONTACTS: Final = 128
 MAX_RECORDS: Final = 4
 MAX_KEYS: Final = 32  # in one HAVE
-STORES_NOTHING: Final = 1  # Packet.flags, bit 0
-IS_LEAVING: Final = 2  # bit 1
+# Flags of a packet, of what its sender says of itself.
+STORES_NOTHING: Final = 1  # bit 0
+IS_LEAVING: Final = 2  # bit 1, in answers
 
 
 @attrs.frozen
 class Ping:
-    challenge: bytes  # 32 random bytes
+    pass
 
 
 @attrs.frozen
 class Pong:
-    """The echo. Between ours it is signed: `signature` over "camomile pong\\0", network id, challenge."""
-
-    challenge: bytes
-    public_key: bytes = b""  # 32 bytes, or empty from a classic node
-    signature: bytes = b""  # 64 bytes, or empty
     observed: Endpoint | None = None  # where the pinged node saw the ping come from
     clock: int | None = None  # the pinged node's wall clock, ms since the epoch
 
@@ -58,23 +52,17 @@ class NodeList:
     """The closest contacts that a node knows, closest first. `dropped`: senseless ones left out on arrival."""
 
     contacts: tuple[Contact, ...] = ()
-    token: bytes = b""  # write token for the asker, up to 16 bytes, or empty
     dropped: int = 0
 
 
 @attrs.frozen
 class Value:
-    """The answer to a FIND_VALUE: the value (a hit) or None and closer contacts (a miss); registers with either.
+    """The answer to a FIND_VALUE: the value (a hit) or None and closer contacts (a miss); registers with either."""
 
-    The key is the one that was asked for; between ours it does not travel again (None after decoding).
-    """
-
-    key: Key | None = None
     value: bytes | None = None
     contacts: tuple[Contact, ...] = ()
     records: tuple[RecordRow, ...] = ()
     cached: bool = False  # a cached copy, which nobody caches again
-    token: bytes = b""
     dropped: int = 0
 
 
@@ -87,14 +75,12 @@ class StoreKind(enum.IntEnum):
 @attrs.frozen
 class Store:
     """Keep this. `key` does not travel with a value, and is None then after decoding: the receiver hashes the value.
-    `value` is None in a renewal or a tombstone, which travel without it. No records: a classic STORE, which nobody
-    answers."""
+    `value` is None in a renewal or a tombstone, which travel without it."""
 
     kind: StoreKind
     key: Key | None
     value: bytes | None
-    records: tuple[RecordRow, ...] = ()
-    token: bytes = b""
+    records: tuple[RecordRow, ...]  # 1 to 4
     cached: bool = False
     names_contacts: bool = False  # the result is to name the closest contacts: a lookup asks by this STORE
 
@@ -112,12 +98,11 @@ class StoreStatus(enum.IntEnum):
     VALUE_NEEDED = 7  # the record came without its value, and it is not here
     BAD_HASH = 8
     BAD_SIGNATURE = 9
-    NO_TOKEN = 10
-    TOO_MANY_PUBLISHERS = 11
-    NOT_YET = 12  # issued, or with a seq, too far in the future: somebody's clock is wrong
-    FAILED = 13  # the storage failed
-    BUSY = 14
-    NO_ROOM = 15  # the disk is full; FULL is a storage that holds as much as it may
+    TOO_MANY_PUBLISHERS = 10
+    NOT_YET = 11  # issued, or with a seq, too far in the future: the clock of its publisher, or ours, is wrong
+    FAILED = 12  # the storage failed
+    BUSY = 13
+    NO_ROOM = 14  # the disk is full; FULL is a storage that holds as much as it may
 
 
 class Durability(enum.IntEnum):
@@ -169,34 +154,16 @@ class HaveResult:
 
 @attrs.frozen
 class TooLarge:
-    """The answer does not fit (a datagram, or the asker's three-times allowance): ask again over TCP."""
+    """The answer does not fit into a datagram, or into three times an initiation. Ask again, by session or stream."""
 
     size: int  # bytes of the answer
 
 
 @attrs.frozen
 class Leave:
-    """The sender is about to stop. A hint only, since a datagram can be forged: who gets it checks with a ping."""
+    """The sender is about to stop. It has no answer."""
 
 
 Message = (
     Ping | Pong | FindNode | FindValue | NodeList | Value | Store | StoreResult | Have | HaveResult | TooLarge | Leave
 )
-
-
-@attrs.frozen
-class Packet:
-    """One datagram, or one TCP message: who sends it, in which session, and the message.
-
-    Records stay rows in here, 123 bytes of the right form with an unchecked signature: only `identity.verify` turns a
-    row, with the key that it is about, into a Record.
-    """
-
-    session: bytes  # 32 random bytes, the same in a request and its answer
-    sender: NodeId
-    message: Message
-    version: int = 0  # 0: classic
-    network: bytes = b""  # the first 8 bytes of a named network's id; empty in the default network
-    advertised: Endpoint | None = None
-    flags: int = 0
-    padding: int = 0  # bytes of padding

@@ -14,11 +14,11 @@ from typing import Generic
 import trio
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.decisions import Initiated, Introduced, Opened, Reply, Responded
 from camomile_trio.peer.packets import MOST_INNER
 from camomile_trio.peer.requests import Requests
-from camomile_trio.peer.seams import Contact, M, Request
+from camomile_trio.peer.seams import M, Request
 
 
 class Inbox(Generic[M]):
@@ -46,7 +46,7 @@ class Inbox(Generic[M]):
             requests.hellos.on_introduced(decision)
 
     def _on_opened(self, opened: Opened, size: int) -> None:
-        contact = Contact(opened.peer, opened.node_id, opened.endpoint)
+        contact = Contact(opened.node_id, opened.endpoint, opened.peer)
         packet = self._decoded(opened.inner)
         if opened.is_first:
             self._requests.on_confirmed(contact, is_copied=opened.is_copied)
@@ -67,7 +67,7 @@ class Inbox(Generic[M]):
         if not self._codec.may_begin(message):
             self._requests.statistics.dropped["not_a_first_request"] += 1
             return
-        contact = Contact(initiated.peer, initiated.node_id, initiated.endpoint)
+        contact = Contact(initiated.node_id, initiated.endpoint, initiated.peer)
         send = functools.partial(self._respond, initiated, number)
         self._handle(Request(contact, False, False, initiated.room, message, flags, initiated.about, send))
 

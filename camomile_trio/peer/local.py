@@ -9,7 +9,6 @@ import random
 
 import attrs
 
-from camomile_trio.identity import node_id_of
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.peer.handshake import NetworkKey, keyed_hash
 from camomile_trio.peer.packets import RUN_BYTES, About
@@ -26,7 +25,7 @@ class StaticKey:
     @classmethod
     def from_seed(cls, suite: CipherSuite, seed: bytes) -> StaticKey:
         key = DhKey.of(suite, keyed_hash(seed, b"camomile node\0", KEY_BYTES))
-        return cls(key, node_id_of(key.public))
+        return cls(key, NodeId.of(key.public))
 
     @property
     def public(self) -> bytes:

@@ -16,8 +16,8 @@ from typing import Final
 import attrs
 
 from camomile_trio.config import Requests as Settings
+from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.peer.packets import LARGEST_DATAGRAM
-from camomile_trio.peer.seams import Contact
 
 MISSED_FOR: Final = 60.0  # how long a missed deadline makes a contact overdue at once, in seconds
 # Every path carries so much in a datagram: IPv4's 576 bytes less its headers.

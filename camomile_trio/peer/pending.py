@@ -12,9 +12,9 @@ from typing import Final, Generic
 
 import attrs
 
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.paths import Path
-from camomile_trio.peer.seams import Answer, Contact, M
+from camomile_trio.peer.seams import Answer, M
 
 MOST_HANDSHAKES: Final = 512  # begun by this node and under way; half of the initiations that are remembered
 MOST_WAITING: Final = 64  # requests that wait for one handshake

@@ -20,7 +20,7 @@ import trio
 
 from camomile_trio.config import Requests as Settings
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.exchanges import VERY_LARGE, CameBack, Exchanges
@@ -28,7 +28,7 @@ from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD
 from camomile_trio.peer.paths import SURELY_PASSES, Paths
 from camomile_trio.peer.pending import Handshake, Handshakes, Pending, PendingRequests
-from camomile_trio.peer.seams import Answer, Codec, Contact, Hooks, Link, M
+from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
 from camomile_trio.peer.sessions import Sessions
 
 PADDED_BYTES: Final = 420  # what an initiation weighs whose answer may be large: three times as much hold a full one
@@ -411,7 +411,7 @@ class Requests(Generic[M]):
 
     def on_responded(self, responded: Responded, answer: tuple[int, M, int] | None, size: int) -> None:
         """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
-        contact = Contact(responded.peer, responded.node_id, responded.endpoint)
+        contact = Contact(responded.node_id, responded.endpoint, responded.peer)
         self._to_confirm = contact.public
         self.hooks.on_responded(contact, responded.about)
         if responded.is_copied:

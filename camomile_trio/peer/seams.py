@@ -7,31 +7,14 @@ Rules of this file: types only. To this room a message is opaque: the codec says
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from camomile_trio.identity import node_id_of
-from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.packets import About
 
 M = TypeVar("M")
-
-
-class Contact(NamedTuple):
-    """A node, which is its public key, and where it is reached. A tuple, because twenty of them come with an answer."""
-
-    public: bytes
-    id: NodeId  # the key's hash
-    endpoint: Endpoint
-
-    @classmethod
-    def of(cls, public: bytes, endpoint: Endpoint) -> Contact:
-        return cls(public, node_id_of(public), endpoint)
-
-    def __repr__(self) -> str:
-        return f"Contact({self.id.hex()[:8]} at {self.endpoint})"
 
 
 class Codec(Protocol[M]):

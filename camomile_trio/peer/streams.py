@@ -18,7 +18,6 @@ import attrs
 import trio
 
 from camomile_trio.errors import MalformedPacket, TransportError
-from camomile_trio.identity import node_id_of
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.peer.decisions import NotForUs
 from camomile_trio.peer.handshake import NetworkKey
@@ -209,7 +208,7 @@ class StreamConnection:
             raise NotForUs("own_key")
         response = noise.write_message_2(local.ephemeral(), local.about(wall_ms).encode())
         self._receiving, self._sending = noise.symmetric.split()
-        self._peer = Established(noise.rs, node_id_of(noise.rs), about)
+        self._peer = Established(noise.rs, NodeId.of(noise.rs), about)
         self._state = _State.RESPONDED
         return _framed(response)
 
@@ -218,7 +217,7 @@ class StreamConnection:
         assert noise is not None
         about = _decode_about(noise.read_message_2(record_untrusted))
         self._sending, self._receiving = noise.symmetric.split()
-        self._peer = Established(noise.rs, node_id_of(noise.rs), about)
+        self._peer = Established(noise.rs, NodeId.of(noise.rs), about)
         self._state = _State.OPEN
         return self._peer
 

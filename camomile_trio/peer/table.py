@@ -16,7 +16,6 @@ from typing import Final
 
 import attrs
 
-from camomile_trio.identity import node_id_of
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.peer.packets import INDEX_BYTES
@@ -91,7 +90,7 @@ class SessionTable:
         """The peer, remembered as a stranger that has confirmed nothing if it was unknown."""
         peer = self.peers.get(public)
         if peer is None:
-            peer = self.peers[public] = Peer(public, node_id_of(public))
+            peer = self.peers[public] = Peer(public, NodeId.of(public))
             self._forget(self._unconfirmed.add(public, source_network(ip)), now)
         return peer
 
@@ -113,7 +112,7 @@ class SessionTable:
 
     def confirm(self, session: Session, now: float) -> tuple[Peer, bool]:
         """The peer has proven that it has the session's keys. The peer, and whether two of its runs alternate."""
-        peer = self.peers.setdefault(session.peer, Peer(session.peer, node_id_of(session.peer)))
+        peer = self.peers.setdefault(session.peer, Peer(session.peer, NodeId.of(session.peer)))
         self.by_index[session.own_index] = session
         session.confirmed_at = peer.heard_at = now
         peer.wait, peer.initiated_at = SILENCE, -math.inf

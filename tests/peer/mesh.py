@@ -15,7 +15,7 @@ import trio.testing
 
 from camomile_trio.config import Requests as Settings
 from camomile_trio.errors import TransportError
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.budget import HandshakeRates
 from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.peer.inbox import Inbox
@@ -23,7 +23,7 @@ from camomile_trio.peer.local import Local, StaticKey
 from camomile_trio.peer.packets import About, unframe_untrusted
 from camomile_trio.peer.pending import Pending
 from camomile_trio.peer.requests import Requests
-from camomile_trio.peer.seams import Answer, Contact, Request
+from camomile_trio.peer.seams import Answer, Request
 from camomile_trio.peer.sessions import Sessions
 from camomile_trio.peer.streams import SealedStream, StreamConnection
 from camomile_trio.simulation.suite import ToySuite
@@ -224,7 +224,7 @@ class MeshNode:
         with contextlib.suppress(TransportError):
             message = await sealed.receive()
             if message is not None and sealed.peer is not None:
-                contact = Contact(sealed.peer.peer, sealed.peer.node_id, source)
+                contact = Contact(sealed.peer.node_id, source, sealed.peer.peer)
                 answer = await self.inbox.on_stream_message(contact, message)
                 if answer is not None:
                     await sealed.send(answer)

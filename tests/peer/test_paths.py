@@ -7,10 +7,9 @@ import math
 import pytest
 
 from camomile_trio.config import Requests
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.packets import LARGEST_DATAGRAM
 from camomile_trio.peer.paths import NARROW_FOR, SURELY_PASSES, Path, Paths
-from camomile_trio.peer.seams import Contact
 
 
 def contact(number: int, address: int = 1) -> Contact:

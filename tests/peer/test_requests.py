@@ -13,13 +13,13 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Requests as Settings
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.decisions import Initiated
 from camomile_trio.peer.packets import COOKIE, HELLO, HELLO_ANSWER, INITIATION, RESPONSE, SEALED, unframe_untrusted
 from camomile_trio.peer.pending import MOST_HANDSHAKES, MOST_WAITING, PendingRequests
 from camomile_trio.peer.requests import PADDED_BYTES
-from camomile_trio.peer.seams import Answer, Contact
+from camomile_trio.peer.seams import Answer
 from camomile_trio.peer.sessions import REKEY_AFTER
 from tests.peer.mesh import ONE_WAY, WALL_MS, Asked, Mesh, MeshNode, Sent, lost, met, restarted, running, usual
 from tests.peer.tiny_codec import Find, Get, Leave, Message, Nodes, Ping, Pong, Store, Stored, TinyCodec, Value

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camomile_trio.errors import MalformedPacket, TransportError
-from camomile_trio.identity import node_id_of
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.peer.decisions import NotForUs
 from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.local import Local, StaticKey
