@@ -51,14 +51,14 @@ class Comparing:
                 comparisons.on_stored(key)
 
     async def _compare(self, keys: list[Key], *, is_urgent: bool = False) -> None:
-        """Asks the closest of ours about each of the keys; where none of them answers, the next ones."""
+        """Asks the closest nodes about each of the keys; where none of them answers, the next ones."""
         table = self._core.table
         asked: set[bytes] = set()
         for _ in range(ROUNDS):
             wanted: dict[Contact, list[Key]] = {}
             for key in keys:
-                ours = (each for each in table.closest(key) if self._core.is_ours(each) and each.id not in asked)
-                for contact in list(ours)[:COMPARED_WITH]:
+                unasked = [each for each in table.closest(key) if each.id not in asked]
+                for contact in unasked[:COMPARED_WITH]:
                     wanted.setdefault(contact, []).append(key)
             heard: set[Key] = set()
             for contact, theirs in wanted.items():

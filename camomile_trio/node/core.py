@@ -11,26 +11,30 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
+from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import Config
 from camomile_trio.errors import NodeClosed, NotJoined, StorageError, WrongClock
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode
+from camomile_trio.kademlia.messages import FindNode, Message
 from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.logs import log
 from camomile_trio.node.clocks import Clocks
 from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.events import Events, ReadyChanged
 from camomile_trio.node.holdings import Holdings
-from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.reminders import Reminders
-from camomile_trio.node.rpc import Rpc
-from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
 from camomile_trio.node.writes import WallClock
+from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.deadlines import Clock
+from camomile_trio.peer.local import Local
+from camomile_trio.peer.requests import Requests
+from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER
 from camomile_trio.storage.base import Storage
+from camomile_trio.transport.base import Transport
 
 # The note that keeps a wall time over starts.
 KEPT_TIME = "wall time"
@@ -141,11 +145,14 @@ class Core:
     """One node's parts."""
 
     config: Config
-    identity: KeyPair
+    local: Local
     publisher: KeyPair
     network: bytes
     table: RoutingTable
-    rpc: Rpc
+    transport: Transport
+    contacts: Contacts
+    requests: Requests[Message]
+    classic: ClassicNetwork | None  # None unless this node speaks with classic nodes
     holdings: Holdings
     storage: Storage
     membership: Membership
@@ -165,14 +172,14 @@ class Core:
         has_records = self.storage.statistics.keys > 0
         kept = self.storage.note(KEPT_TIME)
         self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records, kept=kept)
-        self.rpc.on_pong = self.clocks.on_pong
+        self.contacts.on_clock = self.clocks.on_pong
         self.holdings.is_clock_confirmed = self.is_clock_confirmed
         if not self.membership.is_noted:
-            self.rpc.listeners.append(self._note_member)
+            self.contacts.listeners.append(self._note_member)
 
     @property
     def id(self) -> NodeId:
-        return self.identity.node_id
+        return self.local.static.node_id
 
     @property
     def stands_alone(self) -> bool:
@@ -180,10 +187,10 @@ class Core:
         return self.membership.counts_alone
 
     def _note_member(self, contact: Contact) -> None:
-        self.membership.on_answer(contact, is_ours=self.is_ours(contact))
+        self.membership.on_answer(contact)
         self.readiness.look()
         if self.membership.is_noted:
-            self.rpc.listeners.remove(self._note_member)
+            self.contacts.listeners.remove(self._note_member)
 
     def require_ready(self) -> None:
         if not self.readiness.is_joined:
@@ -200,7 +207,7 @@ class Core:
         self.watch_clock()
         if not self.clocks.is_confirmed:
             for contact in self.table.closest(self.id, CLOCKS_ASKED):
-                self.rpc.prove(contact, again_after=CHECKED_AGAIN_AFTER)
+                self.contacts.check(contact, again_after=CHECKED_AGAIN_AFTER)
         return self.clocks.is_confirmed
 
     def watch_clock(self) -> None:
@@ -210,7 +217,7 @@ class Core:
             log.warning("the wall clock was set, or this machine slept", seconds=round(moved / 1000, 1))
         if self.clocks.asks:
             for contact in self.table.closest(self.id, CLOCKS_ASKED):
-                self.rpc.prove(contact, again_after=0.0 if moved else CHECKED_AGAIN_AFTER)
+                self.contacts.check(contact, again_after=0.0 if moved else CHECKED_AGAIN_AFTER)
         wrong = self.clocks.to_warn_of()
         if wrong:
             log.warning(
@@ -228,38 +235,20 @@ class Core:
     async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
         """The k closest nodes to `target` that answer, this node not included."""
         settings = self.config.kademlia
-        lookup = Lookup(self.rpc, FindNode(NodeId(target)), k=settings.k, alpha=settings.alpha, on_answer=on_answer)
+        lookup = Lookup(
+            self.contacts,
+            self.events,
+            FindNode(NodeId(target)),
+            k=settings.k,
+            alpha=settings.alpha,
+            on_answer=on_answer,
+        )
         return await lookup.run()
-
-    def is_ours(self, contact: Contact) -> bool:
-        """Whether the contact has shown itself to be no classic node."""
-        peer = self.rpc.peers.known(contact.endpoint)
-        return peer is not None and peer.version > 0
 
     def other_holders(self, key: Key) -> int:
         """How many nodes beside this one should hold the key: whoever is no holder gives away what it is given."""
         k = self.config.kademlia.k
         return max(1, k - 1) if self.table.is_among_closest(key) else k
-
-    def is_storing(self, contact: Contact) -> bool:
-        """Whether the contact keeps records at all: it may have said that it does not."""
-        peer = self.rpc.peers.known(contact.endpoint)
-        return peer is None or not peer.stores_nothing
-
-    def is_leaving(self, contact: Contact) -> bool:
-        """Whether the contact has said that it is about to leave."""
-        peer = self.rpc.peers.known(contact.endpoint)
-        return peer is not None and peer.is_leaving
-
-    def is_answering(self, contact: Contact) -> bool:
-        """Whether the last request to the contact was answered."""
-        peer = self.rpc.peers.known(contact.endpoint)
-        return peer is not None and peer.is_answering
-
-    def is_doubtful(self, contact: Contact, now: float) -> bool:
-        """Whether it may be gone: it has missed a deadline lately, or has said that it is about to leave."""
-        peer = self.rpc.peers.known(contact.endpoint)
-        return peer is not None and (peer.is_leaving or peer.is_suspect(now))
 
     def background(self, task: Callable[[], Awaitable[None]]) -> None:
         """Goes on with something after its caller has left, as long as the node lives. The disk may fail meanwhile."""

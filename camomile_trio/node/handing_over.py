@@ -17,7 +17,7 @@ import trio
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import Holding, Leave, StoreStatus
+from camomile_trio.kademlia.messages import IS_LEAVING, Holding, Leave, StoreStatus
 from camomile_trio.node.core import Core
 from camomile_trio.node.repair import KEYS_AT_ONCE, Lack, Repair
 
@@ -81,7 +81,7 @@ class HandOver:
     @property
     def somebody_stays(self) -> bool:
         """Not all others have said that they leave too: whoever ends a whole network need not be told what ends."""
-        return any(not self._core.is_leaving(each) for each in self._core.table)
+        return any(not self._core.contacts.is_leaving(each) for each in self._core.table)
 
     @property
     def named(self) -> list[Key]:
@@ -91,7 +91,7 @@ class HandOver:
     async def run(self) -> None:
         """Hands over, and then tells all contacts that we go. StorageError if our own disk fails."""
         core = self._core
-        core.rpc.is_leaving = True
+        core.requests.flags |= IS_LEAVING
         core.holdings.begin_to_leave()
         window: list[Key] = []
         for page in self._repair.pages():
@@ -107,8 +107,7 @@ class HandOver:
             await self._look_at(arrived[start : start + WINDOW])
         await self._give_all()
         for contact in core.table:
-            if core.is_ours(contact):
-                core.rpc.tell(contact.endpoint, Leave())
+            core.requests.tell(contact, Leave())
 
     async def _look_at(self, keys: Sequence[Key]) -> None:
         """Asks who has the keys, and gives away at once those that nobody has."""
@@ -116,7 +115,6 @@ class HandOver:
         self._open |= dict.fromkeys(places)
         self._walked += len(keys)
         await self._ask_around(places)
-        await self._offer_classic([key for key, place in places.items() if not place.heard and not self._heirs(key)])
         for place in places.values():
             self._await_turn(place)
         await self._give(0)
@@ -124,7 +122,7 @@ class HandOver:
             await self._give_all()
 
     def _heirs(self, key: Key) -> list[Contact]:
-        """Those of ours that should hold the key when we are gone, in the order in which they are asked.
+        """Those that should hold the key when we are gone, in the order in which they are asked.
 
         First the one that has not been among them before, then the closest. Who is likely to be silent, or said before
         that it leaves, comes last.
@@ -132,8 +130,8 @@ class HandOver:
         core = self._core
         k, now = core.config.kademlia.k, core.clock()
         nearest = [each for each in core.table.closest(key, k + len(self._out)) if each.id not in self._out][:k]
-        ours = [each for each in nearest if core.is_ours(each) and core.is_storing(each)]
-        return sorted([*ours[-1:], *ours[:-1]], key=lambda each: core.is_doubtful(each, now))
+        heirs = [each for each in nearest if core.contacts.is_storing(each)]
+        return sorted([*heirs[-1:], *heirs[:-1]], key=lambda each: core.contacts.is_doubtful(each, now))
 
     async def _ask_around(self, places: dict[Key, _Place]) -> None:
         for _ in range(ROUNDS):
@@ -157,7 +155,7 @@ class HandOver:
             if contact.id in self._out:
                 return
             holdings = await self._repair.ask(contact, keys, is_urgent=True)
-        if holdings is None or self._core.is_leaving(contact):
+        if holdings is None or self._core.contacts.is_leaving(contact):
             self._out.add(contact.id)
             return
         unheard = set(keys)
@@ -235,26 +233,7 @@ class HandOver:
             status = await self._repair.give(contact, key, lack)
         except StorageError:
             return False
-        if status is None or self._core.is_leaving(contact):
+        if status is None or self._core.contacts.is_leaving(contact):
             self._out.add(contact.id)
             return False
         return status in _PLACED
-
-    async def _offer_classic(self, keys: Sequence[Key]) -> None:
-        """Where there is nobody of ours: to the farthest of those that should hold it, which says nothing."""
-        k = self._core.config.kademlia.k
-        for _ in range(ROUNDS):
-            wanted: dict[Contact, list[Key]] = {}
-            for key in keys:
-                nearest = self._core.table.closest(key, k + len(self._out))
-                there = [each for each in nearest if each.id not in self._out and self._core.is_storing(each)]
-                for contact in there[:k][-1:]:
-                    wanted.setdefault(contact, []).append(key)
-            keys = []
-            for contact, theirs in wanted.items():
-                if await self._repair.offer(contact, theirs):
-                    for key in theirs:
-                        self._open.pop(key, None)
-                else:
-                    self._out.add(contact.id)
-                    keys += theirs

@@ -1,8 +1,8 @@
 """Finding the network: bootstrap, the lookup of ourselves, readiness, and coming back after everybody was lost.
 
 Rules of this file: it never gives up. Names are resolved again at every try (`names.py`), each address of a name is a
-node to try, and so is each contact that an earlier run remembered. A try asks a bounded number of them, the next try
-the next ones. A node that has met nobody and is told of nobody is the first of its network.
+node to try, and so is each contact that an earlier run remembered. An address without a key is asked for it first. A
+try asks a bounded number of them, the next try the next ones. A node that has met nobody and is told of nobody is the first of its network.
 Source: Kademlia (2002), §2.3.
 """
 
@@ -18,17 +18,20 @@ import trio
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.kademlia.ids import NodeId, distance
-from camomile_trio.kademlia.messages import FindNode, NodeList, Packet
+from camomile_trio.kademlia.messages import FindNode, Message, NodeList
+from camomile_trio.logs import log
 from camomile_trio.node.core import CUT_OFF, Core
-from camomile_trio.node.logs import log
 from camomile_trio.node.lookup import Lookup
-from camomile_trio.node.names import Names, Resolver
+from camomile_trio.node.names import Address, Names, Resolver
 from camomile_trio.node.neighbours import meet_named
+from camomile_trio.peer.seams import Answer
 
 ASKED_AT_ONCE = 16
+# What a node says that none of its addresses to join has answered.
+NOBODY_ANSWERS = "none of the nodes to join answers: unreachable, another network, or another network key"
 # Seconds that a try waits for names that are still being resolved. What comes later is for the next try.
 NAMES_PATIENCE = 5.0
-LOGGED_AGAIN = 600.0  # seconds until a copied key, or a classic node at an address to join, is logged again
+LOGGED_AGAIN = 600.0  # seconds until a copied key is logged again
 LEAST_BACKOFF, MOST_BACKOFF = 0.5, 30.0
 # Seconds between the looks at our neighbourhood that go before readiness, and those after it.
 SETTLING = (0.1, 0.3, 1.0, 2.0)
@@ -41,7 +44,7 @@ LOOK_AGAIN = 60.0
 class _Try:
     """The requests of one try."""
 
-    asked: set[Endpoint] = attrs.field(factory=set)
+    asked: set[Address] = attrs.field(factory=set)
     open: int = 0
     is_answered: bool = False
 
@@ -56,15 +59,18 @@ class Join:
         self._named: set[NodeId] = set()  # by others, while we settle, as nodes of our neighbourhood
         self._saved = self._load_saved()
         self.attempts = 0
-        self._copied_key_logged_at = self._classic_logged_at = -math.inf
+        self._copied_key_logged_at = -math.inf
         self._try = _Try()  # the latest one
-        core.rpc.on_copied_key = self.on_copied_key
-        core.rpc.on_classic = self.on_classic
 
     @property
     def is_first(self) -> bool:
         """Nobody to join: no names, and no other node was ever met."""
         return not self._core.config.join and not self._core.membership.has_met
+
+    @property
+    def _has_company(self) -> bool:
+        core = self._core
+        return bool(len(core.table) or (core.classic is not None and len(core.classic.table)))
 
     def stand_alone_if_first(self) -> None:
         """Before `run`: the first node of a network has nobody to wait for, and is ready at once."""
@@ -79,9 +85,9 @@ class Join:
         has_lost_patience = False
         while True:
             await self._attempt()
-            if len(core.table) and not core.readiness.is_joined:
+            if self._has_company and not core.readiness.is_joined:
                 await self._settle()
-            if self.is_first or (len(core.table) and not core.readiness.is_cut_off):
+            if self.is_first or (self._has_company and not core.readiness.is_cut_off):
                 # Whoever joins a first node asks first; there is nobody to look for.
                 backoff = LEAST_BACKOFF
                 with trio.move_on_after(core.jittered(LOOK_AGAIN)):
@@ -129,23 +135,28 @@ class Join:
     async def _look(self) -> tuple[Contact, ...]:
         return (await self._core.find_node(self._core.id, on_answer=self._check_own_id)).contacts
 
-    def _check_own_id(self, contact: Contact, packet: Packet) -> bool:
+    def _check_own_id(self, contact: Contact, answer: Answer[Message]) -> bool:
         """Where others know our id beside this node: an earlier address of ours, or a node with a copy of our key."""
         core = self._core
-        if isinstance(packet.message, NodeList):
-            for named in packet.message.contacts:
-                is_elsewhere = named.id == core.id and named.endpoint not in core.rpc.own_endpoints
-                if is_elsewhere and core.rpc.may_contact(named.endpoint, contact.endpoint):
-                    core.rpc.prove(named)
+        if isinstance(answer.message, NodeList):
+            for named in answer.message.contacts:
+                is_elsewhere = named.id == core.id and named.endpoint not in core.contacts.own_endpoints
+                if is_elsewhere and core.contacts.may_contact(named.endpoint, contact.endpoint):
+                    core.background(functools.partial(self._ask_for_our_key, named.endpoint))
         return False
 
+    async def _ask_for_our_key(self, endpoint: Endpoint) -> None:
+        if await self._core.requests.hellos.public_key_at(endpoint) == self._core.local.static.public:
+            self.on_copied_key(endpoint)
+
     def on_copied_key(self, endpoint: Endpoint) -> None:
-        """The node at `endpoint` has signed a pong with our own key."""
+        """The node at `endpoint` names our own key as its own. In an open network anybody could: it is said, and
+        changes nothing else."""
         core = self._core
         if core.clock() - self._copied_key_logged_at >= LOGGED_AGAIN:
             self._copied_key_logged_at = core.clock()
             log.error(
-                "another node has the identity of this one",
+                "another node names the key of this one as its own",
                 at=str(endpoint),
                 id=core.id.hex(),
                 meaning="its data directory, or its node.key, is a copy: each takes the place of the other",
@@ -155,25 +166,6 @@ class Join:
             core.readiness.set(
                 f"the node at {endpoint} has the same identity (a copied data directory): stop one of the two, delete "
                 "its node.key, and start it again"
-            )
-
-    def on_classic(self, source: Endpoint) -> None:
-        """A classic packet was dropped that seems to come from `source`. Anybody can forge that: it is said, and
-        changes nothing else."""
-        core = self._core
-        if core.readiness.is_joined or source not in self._try.asked:
-            return
-        core.readiness.set(
-            f"a classic node answers at {source}, where this node is to join; a node speaks with classic nodes only if "
-            "it is started with --classic, in the default network"
-        )
-        if core.clock() - self._classic_logged_at >= LOGGED_AGAIN:
-            self._classic_logged_at = core.clock()
-            log.warning(
-                "a classic node answers where this node is to join",
-                at=str(source),
-                meaning="its answers are dropped",
-                remedy="start this node with --classic, or join through a node that is no classic one",
             )
 
     async def _look_again(self, found: tuple[Contact, ...]) -> tuple[Contact, ...]:
@@ -191,17 +183,17 @@ class Join:
         radius = distance(core.id, found[-1].id)
         is_told = False
 
-        def on_answer(contact: Contact, packet: Packet) -> bool:
+        def on_answer(contact: Contact, answer: Answer[Message]) -> bool:
             nonlocal is_told
-            if isinstance(packet.message, NodeList):
-                for named in packet.message.contacts:
+            if isinstance(answer.message, NodeList):
+                for named in answer.message.contacts:
                     if distance(core.id, named.id) < radius and named.id not in self._named:
                         self._named.add(named.id)
                         is_told |= named.id not in core.table and named not in found and named.id != core.id
             return False
 
         few = core.config.kademlia.alpha
-        await Lookup(core.rpc, FindNode(core.id), k=few, alpha=few, on_answer=on_answer).run()
+        await Lookup(core.contacts, core.events, FindNode(core.id), k=few, alpha=few, on_answer=on_answer).run()
         return is_told
 
     def _on_names(self) -> None:
@@ -212,49 +204,66 @@ class Join:
         core = self._core
         turn, self.attempts = self.attempts, self.attempts + 1
         known = {contact.endpoint for contact in core.table}
-        avoided = known | core.rpc.own_endpoints
+        avoided = known | core.contacts.own_endpoints
         current = self._try = _Try()
         if not known:
-            self._ask(_in_turn([each.endpoint for each in self._saved if each.endpoint not in avoided], turn), current)
+            saved = [Address(each.endpoint, each.public) for each in self._saved if each.endpoint not in avoided]
+            self._ask(_in_turn(saved, turn), current)
         self._names.look_up()
         patience = core.clock() + NAMES_PATIENCE
         while True:
             self._news = trio.Event()
-            found = [each for each in self._names.take() if is_sensible(each) and each not in avoided]
+            taken = self._names.take()
+            found = [each for each in taken if is_sensible(each.endpoint) and each.endpoint not in avoided]
             self._ask(_in_turn(found, turn), current)
             is_waiting = self._names.under_way and core.clock() < patience
-            if current.is_answered or not (current.open or is_waiting):
+            if current.is_answered:
+                return
+            if not (current.open or is_waiting):
+                self._say_that_nobody_answers(current)
                 return
             with trio.move_on_at(patience if is_waiting else math.inf):
                 await self._news.wait()
 
-    def _ask(self, endpoints: Iterable[Endpoint], current: _Try) -> None:
-        core = self._core
+    def _say_that_nobody_answers(self, current: _Try) -> None:
+        readiness = self._core.readiness
+        if current.asked and not readiness.is_joined and self._copied_key_logged_at == -math.inf:
+            readiness.set(NOBODY_ANSWERS)
 
-        def on_reply(teller: Endpoint, packet: Packet) -> None:
+    def _ask(self, addresses: Iterable[Address], current: _Try) -> None:
+        for address in addresses:
+            if address not in current.asked:
+                current.asked.add(address)
+                current.open += 1
+                self._core.background(functools.partial(self._ask_one, address, current))
+
+    async def _ask_one(self, address: Address, current: _Try) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask_node, address, current)
+            nursery.start_soon(self._ask_classic, address.endpoint, current)
+        current.open -= 1
+        if not current.open:
+            self._news.set()
+
+    async def _ask_node(self, address: Address, current: _Try) -> None:
+        core = self._core
+        public = address.public or await core.requests.hellos.public_key_at(address.endpoint)
+        if public is None:
+            return
+        if public == core.local.static.public:
+            self.on_copied_key(address.endpoint)
+            return
+        answer = await core.requests.ask(Contact.of(public, address.endpoint), FindNode(core.id), only_there=True)
+        if answer is not None:
             if core.readiness.is_joined:
-                meet_named(core, teller, packet)
+                meet_named(core, answer)
             current.is_answered = True
             self._news.set()
 
-        def on_failed() -> None:
-            current.open -= 1
-            if not current.open:
-                self._news.set()
-
-        for endpoint in endpoints:
-            if endpoint in current.asked:
-                continue
-            current.asked.add(endpoint)
-            sent = core.rpc.request(
-                endpoint,
-                FindNode(NodeId(core.id)),
-                node=None,
-                on_reply=functools.partial(on_reply, endpoint),
-                on_failed=on_failed,
-                named=True,
-            )
-            current.open += sent is not None
+    async def _ask_classic(self, endpoint: Endpoint, current: _Try) -> None:
+        if self._core.classic is not None and await self._core.classic.meet(endpoint):
+            current.is_answered = True
+            self._news.set()
 
     def _load_saved(self) -> list[Contact]:
         try:
@@ -263,7 +272,7 @@ class Join:
             return []
 
 
-def _in_turn(candidates: Sequence[Endpoint], turn: int) -> list[Endpoint]:
+def _in_turn(candidates: Sequence[Address], turn: int) -> list[Address]:
     """At most `ASKED_AT_ONCE` of them, by the number of the try: after a few tries each has been asked."""
     begin = turn * ASKED_AT_ONCE % max(len(candidates), 1)
     return [*candidates[begin:], *candidates[:begin]][:ASKED_AT_ONCE]

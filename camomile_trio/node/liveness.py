@@ -76,17 +76,17 @@ class Liveness:
 
     async def _ask(self, contacts: list[Contact], patience: float) -> None:
         """Pings them, and waits until anybody at all answers, or `patience` (s) is over."""
-        rpc = self._core.rpc
+        our_contacts = self._core.contacts
         answered = trio.Event()
 
         def on_answer(contact: Contact) -> None:
             answered.set()
 
-        rpc.listeners.append(on_answer)
+        our_contacts.listeners.append(on_answer)
         try:
             for contact in contacts:
-                rpc.prove(contact, again_after=0.0)
+                our_contacts.check(contact, again_after=0.0)
             with trio.move_on_after(patience):
                 await answered.wait()
         finally:
-            rpc.listeners.remove(on_answer)
+            our_contacts.listeners.remove(on_answer)

@@ -17,11 +17,12 @@ import trio
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import distance
-from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, StoreResult, Value
+from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, StoreResult, Value
 from camomile_trio.kademlia.shortlist import PeerState, Shortlist
-from camomile_trio.node.events import LookupEnded
-from camomile_trio.node.pending import Pending
-from camomile_trio.node.rpc import Rpc
+from camomile_trio.node.events import Events, LookupEnded
+from camomile_trio.peer.contacts import Contacts
+from camomile_trio.peer.pending import Pending
+from camomile_trio.peer.seams import Answer
 
 # How many times k known contacts a lookup starts from.
 START = 3
@@ -34,7 +35,7 @@ NEAR = 0.005
 LEAST_PATIENCE = 0.01
 
 # Sees every answer as it comes; True ends the lookup there and then.
-OnAnswer = Callable[[Contact, Packet], bool]
+OnAnswer = Callable[[Contact, Answer[Message]], bool]
 
 
 @attrs.frozen
@@ -62,7 +63,8 @@ class Lookup:
 
     def __init__(
         self,
-        rpc: Rpc,
+        contacts: Contacts,
+        events: Events,
         question: FindNode | FindValue,
         *,
         k: int,
@@ -73,23 +75,25 @@ class Lookup:
     ) -> None:
         """`one_first`: a single answer may be all that is wanted, so one of the alpha closest that is near is asked
         alone, for as long as it usually takes to answer."""
-        self._rpc = rpc
+        self._contacts = contacts
+        self._requests = contacts.requests
+        self._events = events
         self._question = question
         self._target: bytes = question.target if isinstance(question, FindNode) else question.key
         if start is None:
             # More than k, so that a neighbourhood of dead contacts does not end the lookup before it began.
-            start = rpc.table.closest(self._target, START * k)
-        self.shortlist = Shortlist(self._target, k=k, alpha=alpha, own=rpc.own, start=start)
+            start = contacts.table.closest(self._target, START * k)
+        self.shortlist = Shortlist(self._target, k=k, alpha=alpha, own=contacts.table.own, start=start)
         self._on_answer = on_answer
         self._done = trio.Event()
-        self._open: dict[bytes, Pending] = {}
+        self._open: dict[bytes, Pending[Message]] = {}
         self._is_pumping = False
         self._is_narrow = one_first
 
     async def run(self) -> LookupResult:
         """Asks until the k closest have answered, or `on_answer` has enough, or nobody is left to ask."""
-        began = self._rpc.clock()
-        self._rpc.table.touch(self._target, began)
+        began = self._requests.clock()
+        self._contacts.table.touch(self._target, began)
         try:
             if self._is_narrow:
                 self._ask_one()
@@ -108,10 +112,10 @@ class Lookup:
             tuple(shortlist.silent()),
         )
         # A look at only a few nodes tells nothing of how lookups go.
-        if self._rpc.events.watched and shortlist.k >= self._rpc.table.k:
+        if self._events.watched and shortlist.k >= self._contacts.table.k:
             kind: Literal["node", "value"] = "node" if isinstance(self._question, FindNode) else "value"
-            ended = self._rpc.clock()
-            self._rpc.events.emit(
+            ended = self._requests.clock()
+            self._events.emit(
                 LookupEnded(kind, result.hops, result.asked, ended - began, self._target, result.contacts)
             )
         return result
@@ -124,14 +128,15 @@ class Lookup:
             self._is_narrow = False
             return
         patience = max(self._patience(contact), LEAST_PATIENCE)
-        self._rpc.deadlines.set(self._rpc.clock() + patience, functools.partial(self._hedge, contact), awaited=pending)
+        requests = self._requests
+        requests.deadlines.set(requests.clock() + patience, functools.partial(self._hedge, contact), awaited=pending)
 
     def _patience(self, contact: Contact) -> float:
         """How long to wait for it alone, in seconds; infinite for who is not near, or perhaps not there."""
-        peer = self._rpc.peers.known(contact.endpoint)
-        if peer is None or peer.least > NEAR or peer.is_suspect(self._rpc.clock()):
+        path = self._requests.paths.known(contact)
+        if path is None or path.least > NEAR or path.is_suspect(self._requests.clock()):
             return math.inf
-        return peer.usual
+        return path.usual
 
     def _hedge(self, contact: Contact) -> None:
         """The others are asked too, unless a value too large for a datagram is on its way, or nobody waits any more."""
@@ -156,14 +161,14 @@ class Lookup:
         """Whether somebody has a value that only fits into a stream, which is on its way though it is overdue."""
         return isinstance(self._question, FindValue) and any(each.by_stream for each in self._open.values())
 
-    def _ask(self, contact: Contact) -> Pending | None:
-        pending = self._rpc.request(
-            contact.endpoint,
+    def _ask(self, contact: Contact) -> Pending[Message] | None:
+        pending = self._requests.request(
+            contact,
             self._question,
-            node=contact.id,
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._overdue, contact),
             on_failed=functools.partial(self._failed, contact),
+            is_padded=contact.id in self._contacts.table,
         )
         if pending is None:
             self.shortlist.on_failed(contact.id)
@@ -173,11 +178,11 @@ class Lookup:
             self.shortlist.on_overdue(contact.id)
         return pending
 
-    def _replied(self, contact: Contact, packet: Packet) -> None:
+    def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         self._is_narrow = False
         del self._open[contact.id]
-        learn_from(self._rpc, self.shortlist, contact, packet.message)
-        if self._on_answer is not None and self._on_answer(contact, packet):
+        learn_from(self._contacts, self.shortlist, contact, answer.message)
+        if self._on_answer is not None and self._on_answer(contact, answer):
             self._done.set()
         self._pump()
 
@@ -193,13 +198,13 @@ class Lookup:
         self._pump()
 
 
-def learn_from(rpc: Rpc, shortlist: Shortlist, contact: Contact, answer: Message) -> None:
+def learn_from(contacts: Contacts, shortlist: Shortlist, contact: Contact, answer: Message) -> None:
     """`contact` has answered: what it named goes into the shortlist, what makes no sense of it is counted."""
     if not isinstance(answer, NodeList | Value | StoreResult):
         # Too large even for a stream: a peer that cannot answer is as good as none.
         shortlist.on_failed(contact.id)
         return
-    may_contact = functools.partial(rpc.may_contact, told_by=contact.endpoint)
+    may_contact = functools.partial(contacts.may_contact, told_by=contact.endpoint)
     senseless = answer.dropped + shortlist.on_reply(contact.id, answer.contacts, may_contact)
     if senseless:
-        rpc.statistics.dropped["senseless_contact"] += senseless
+        contacts.requests.statistics.dropped["senseless_contact"] += senseless

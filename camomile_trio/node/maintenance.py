@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from camomile_trio.classic.network import MAX_CLASSIC_VALUE, ClassicNetwork
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import StoreKind
 from camomile_trio.node.comparing import Comparing
 from camomile_trio.node.core import Core
 from camomile_trio.node.handing_over import HandOver
@@ -24,7 +26,7 @@ from camomile_trio.node.renewing import IDLE, Renewing
 from camomile_trio.node.repair import PAGE, Repair
 from camomile_trio.node.replication import Replication
 from camomile_trio.node.rounds import Rounds
-from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
+from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER
 
 # How many newcomers wait for their records; replication reaches the others.
 MAX_NEWCOMERS = 256
@@ -59,6 +61,7 @@ class Maintenance:
             for task in (
                 self.refreshing.run,
                 self._replicate,
+                self._replicate_classic,
                 self._renew,
                 self._welcome,
                 self._remind,
@@ -89,6 +92,28 @@ class Maintenance:
         while True:
             await trio.sleep(self.rounds.pause())
             await self._guard(self.rounds.next_part)
+
+    async def _replicate_classic(self) -> None:
+        """Stores at classic nodes what they can hold, but for what one of them has stored here within the interval."""
+        core = self._core
+        if core.classic is None:
+            return
+        while True:
+            await trio.sleep(core.jittered(core.config.records.replicate_interval))
+            await self._guard(functools.partial(self._replicate_once, core.classic))
+
+    async def _replicate_once(self, classic: ClassicNetwork) -> None:
+        core = self._core
+        for page in self.repair.pages():
+            for key in page:
+                size = core.holdings.state(key).size
+                if size is None or size > MAX_CLASSIC_VALUE or classic.is_replicated_lately(key):
+                    continue
+                served = core.holdings.served(key) if core.table.is_among_closest(key) else None
+                if served is not None:
+                    await self.repair.pace(core.config.kademlia.k * size)
+                    await classic.store(key, served.value, StoreKind.REPLICATE)
+            await trio.lowlevel.checkpoint()
 
     async def _welcome(self) -> None:
         """Gives a newcomer the records that it is now among the k closest to, if we are the closest of the others."""

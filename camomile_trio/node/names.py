@@ -15,7 +15,7 @@ import trio
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
-from camomile_trio.node.logs import log
+from camomile_trio.logs import log
 
 # From a name and a port to its addresses; OSError when it has none.
 Resolver = Callable[[str, int], Awaitable[list[Endpoint]]]

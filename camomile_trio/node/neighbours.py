@@ -10,22 +10,23 @@ nothing where all is well; a liar's makes us send no more than a lookup would.
 
 from __future__ import annotations
 
-from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
-from camomile_trio.kademlia.messages import NodeList, Packet
+from camomile_trio.kademlia.messages import Message, NodeList
 from camomile_trio.node.core import Core
+from camomile_trio.peer.seams import Answer
 
 
-def meet_named(core: Core, teller: Endpoint, packet: Packet) -> None:
-    """`teller` was asked for the nodes closest to us, and this is its answer."""
-    if not isinstance(packet.message, NodeList):
+def meet_named(core: Core, answer: Answer[Message]) -> None:
+    """A peer was asked for the nodes closest to us, and this is its answer."""
+    if not isinstance(answer.message, NodeList):
         return
     table = core.table
     near = table.closest(core.id)
     # With fewer than k that are known, anybody is a neighbour.
     radius = distance(core.id, near[-1].id) if len(near) >= table.k else None
-    for named in packet.message.contacts[: table.k]:
-        if named.id == core.id or named.id in table or not core.rpc.may_contact(named.endpoint, teller):
+    for named in answer.message.contacts[: table.k]:
+        is_known = named.id == core.id or named.id in table
+        if is_known or not core.contacts.may_contact(named.endpoint, answer.contact.endpoint):
             continue
         if radius is None or distance(core.id, named.id) < radius:
-            core.rpc.prove(named)
+            core.contacts.check(named)

@@ -8,9 +8,10 @@ randomness are arguments with real defaults, so that a simulation runs this very
 from __future__ import annotations
 
 import functools
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -19,28 +20,28 @@ from pathlib import Path
 import attrs
 import trio
 
-from camomile_trio.config import DEFAULT_NETWORK, Config, require_type
+from camomile_trio.classic.network import ClassicNetwork
+from camomile_trio.config import Config, require_type
 from camomile_trio.errors import ConfigError, StorageError
 from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.messages import Message, StoreKind, StoreResult
 from camomile_trio.kademlia.routing import CHECK_AFTER, RoutingTable
+from camomile_trio.logs import log
 from camomile_trio.node.arguments import as_key, as_lines, as_node_id, as_seconds, as_value
 from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.core import Core, Readiness
-from camomile_trio.node.events import Events
+from camomile_trio.node.events import Events, RoundTrip
 from camomile_trio.node.handlers import Handlers
 from camomile_trio.node.holdings import Holdings
-from camomile_trio.node.inbox import Inbox
 from camomile_trio.node.inventory import Inventory
 from camomile_trio.node.join import Join
 from camomile_trio.node.liveness import Liveness
-from camomile_trio.node.logs import log
 from camomile_trio.node.maintenance import Maintenance
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.operations import Operations
-from camomile_trio.node.peers import Peers
 from camomile_trio.node.results import (
     BucketStatus,
     ExportPage,
@@ -55,20 +56,30 @@ from camomile_trio.node.results import (
     Stored,
 )
 from camomile_trio.node.rounds import OWN_ROUND
-from camomile_trio.node.rpc import STREAM_OVERHEAD, Rpc
 from camomile_trio.node.statistics import collect
 from camomile_trio.node.tasks import beside_the_block
-from camomile_trio.node.tokens import Tokens
 from camomile_trio.node.writes import WallClock
+from camomile_trio.peer.contacts import Contacts
+from camomile_trio.peer.deadlines import Clock
+from camomile_trio.peer.handshake import NetworkKey, open_network_key
+from camomile_trio.peer.inbox import Inbox
+from camomile_trio.peer.local import Local, StaticKey
+from camomile_trio.peer.requests import Requests
+from camomile_trio.peer.sessions import Sessions
+from camomile_trio.peer.streams import Streams
+from camomile_trio.peer.suite import CipherSuite, NaclSuite
 from camomile_trio.storage.base import Storage
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.sqlite import open_sqlite
-from camomile_trio.transport.base import Transport
+from camomile_trio.transport.base import Conversation, Transport
 from camomile_trio.transport.stream import StreamLimits
 from camomile_trio.transport.udp import open_udp
+from camomile_trio.wire.codec import Codec
 
 # How long a node waits for a key file that somebody else has to make, and how often it looks.
 KEY_PATIENCE, KEY_PAUSE = 60.0, 1.0
+# A message over a stream is a value and what surrounds it: records and a few bytes.
+STREAM_OVERHEAD = 4096
 
 
 @functools.cache
@@ -101,7 +112,7 @@ class Node:
     @property
     def endpoint(self) -> Endpoint:
         """Where it is bound: the real port, even when port 0 was asked for."""
-        return self._core.rpc.transport.endpoint
+        return self._core.transport.endpoint
 
     @property
     def config(self) -> Config:
@@ -178,7 +189,7 @@ class Node:
     def contacts(self) -> list[Contact]:
         """All contacts in the routing table."""
         self._require_open()
-        return [Contact(NodeId(each.id), each.endpoint) for each in self._core.table]
+        return list(self._core.table)
 
     def peers(self) -> list[PeerStatus]:
         """What this node knows of each contact in its routing table, the nearest bucket first."""
@@ -209,7 +220,9 @@ class Node:
             max_bytes=stored.max_bytes,
             cached=len(core.holdings.cache),
             publisher=core.publisher.public,
-            observed=core.rpc.observed,
+            observed=core.contacts.observed,
+            node_key=core.local.static.public,
+            classic_contacts=len(core.classic.table) if core.classic is not None else 0,
         )
 
     def statistics(self) -> Statistics:
@@ -222,17 +235,15 @@ class Node:
 
 
 def _peer_status(core: Core, contact: Contact) -> PeerStatus:
-    answers = core.is_answering(contact)
-    peer = core.rpc.peers.known(contact.endpoint)
-    if peer is None or not peer.is_proven:
-        return PeerStatus(id=contact.id, endpoint=contact.endpoint, answers=answers)
+    path = core.requests.paths.known(contact)
+    has_answered = path is not None and path.answered_at > -math.inf
     return PeerStatus(
         id=contact.id,
         endpoint=contact.endpoint,
-        answers=answers,
-        version=peer.version,
-        round_trip=peer.smoothed or None,
-        last_seen=core.clock() - peer.answered_at,
+        public=contact.public,
+        answers=core.contacts.is_answering(contact),
+        round_trip=(path.smoothed or None) if path is not None else None,
+        last_seen=core.clock() - path.answered_at if path is not None and has_answered else None,
     )
 
 
@@ -248,6 +259,7 @@ async def open_node(
     publisher: KeyPair | None = None,
     resolver: Resolver = resolve,
     table: RoutingTable | None = None,
+    suite: CipherSuite | None = None,
 ) -> AsyncIterator[Node]:
     """Opens a node for the length of the block. However the block is left, the node hands its records over, within
     `hand_over_deadline`, and stops. What the block raises leaves as itself.
@@ -256,7 +268,7 @@ async def open_node(
 
     The arguments after `config` replace what the config would make: a simulated transport, a storage of one's own, the
     wall clock (ms since the epoch), the source of randomness, the keys, the name service, a routing table that may have
-    contacts already. ConfigError, TransportError (an address is taken), StorageError (the data directory is in use,
+    contacts already, the cipher suite of a simulation. ConfigError, TransportError (an address is taken), StorageError (the data directory is in use,
     damaged, not writable).
     """
     require_type("config", config, Config | None, "a Config", remedy="write open_node(Config(...))")
@@ -268,19 +280,23 @@ async def open_node(
         identity = identity or _node_key(config, rng)
         publisher = publisher or await _publisher_key(config, identity, rng)
         bound = await stack.enter_async_context(transport or open_udp(config.listen, limits=_stream_limits(config)))
-        table = _table(config, identity, table)
-        core, inbox = _wire(config, identity, publisher, bound, kept, table, wall_clock or _wall_clock, rng)
+        static = StaticKey.from_seed(suite or NaclSuite(), identity.seed)
+        table = _table(config, static.node_id, table)
+        core, inbound = _wire(
+            config, static, suite or NaclSuite(), publisher, bound, kept, table, wall_clock or _wall_clock, rng
+        )
         operations = Operations(core)
         maintenance = Maintenance(core)
-
-        core.rpc.on_new_contact = maintenance.on_new_contact
+        core.contacts.on_new_contact = maintenance.on_new_contact
         join = Join(core, resolver)
 
         async def start(nursery: trio.Nursery) -> None:
             core.nursery = nursery
             await nursery.start(kept.run)
-            await nursery.start(core.rpc.run)
-            await nursery.start(bound.serve, inbox)
+            await nursery.start(core.requests.run)
+            await nursery.start(bound.serve, inbound)
+            if core.classic is not None:
+                nursery.start_soon(core.classic.run)
             join.stand_alone_if_first()
             nursery.start_soon(join.run)
             nursery.start_soon(Liveness(core).run)
@@ -354,8 +370,8 @@ def _tell_of_failing(reason: str) -> None:
         log.info("the storage works again")
 
 
-def _table(config: Config, identity: KeyPair, given: RoutingTable | None) -> RoutingTable:
-    own, k = identity.node_id, config.kademlia.k
+def _table(config: Config, own: NodeId, given: RoutingTable | None) -> RoutingTable:
+    k = config.kademlia.k
     if given is None:
         return RoutingTable(own, k, check_after=CHECK_AFTER)
     if given.own != own or given.k != k:
@@ -386,37 +402,62 @@ async def _publisher_key(config: Config, identity: KeyPair, rng: random.Random) 
         waited += KEY_PAUSE
 
 
+@attrs.frozen
+class _Inbound:
+    """What a transport calls."""
+
+    on_datagram: Callable[[bytes, Endpoint], None]
+    on_connection: Callable[[Endpoint], Conversation]
+
+
+@attrs.frozen
+class _Link:
+    """The ways out."""
+
+    send: Callable[[bytes, Endpoint], object]
+    exchange: Callable[[Contact, bytes], Awaitable[bytes]]
+
+
+@attrs.frozen
+class _ClassicHoldings:
+    """What a classic node may have of this one, and give it."""
+
+    _holdings: Holdings
+
+    def served(self, key: Key) -> bytes | None:
+        try:
+            served = self._holdings.served(key)
+        except StorageError:
+            return None
+        return served.value if served is not None else None
+
+    def store(self, key: Key, value: bytes, kind: StoreKind) -> None:
+        def done(result: StoreResult) -> None:
+            pass  # nobody answers a classic STORE; what was refused is counted
+
+        if not self._holdings.takes_nothing:
+            self._holdings.store_classic(key, value, kind, done)
+
+
 def _wire(
     config: Config,
-    identity: KeyPair,
+    static: StaticKey,
+    suite: CipherSuite,
     publisher: KeyPair,
     transport: Transport,
     storage: Storage,
     table: RoutingTable,
     wall_clock: WallClock,
     rng: random.Random,
-) -> tuple[Core, Inbox]:
+) -> tuple[Core, _Inbound]:
     # What `trio.current_time` asks, without the way through two wrappers: it is asked for every packet.
     clock = trio.lowlevel.current_clock().current_time
     events = Events()
     network = network_id(config.network)
-    rpc = Rpc(
-        own=identity.node_id,
-        network=network,
-        is_named=config.network != DEFAULT_NETWORK,
-        classic=config.classic,
-        transport=transport,
-        table=table,
-        peers=Peers(config.requests),
-        settings=config.requests,
-        max_value_size=config.records.max_value_size,
-        rng=rng,
-        events=events,
-        advertise=config.advertise,
-        clock=clock,
-    )
+    local = Local.start(static, (NetworkKey.of(open_network_key(network), network),), suite, rng)
+    local.advertised = config.advertise or b""
     holdings = Holdings(
-        own=identity.node_id,
+        own=static.node_id,
         network=network,
         publisher=publisher.public,
         storage=storage,
@@ -427,22 +468,35 @@ def _wire(
     )
     # Until this node has made a round of its own again, however its jitter falls.
     confirmations = Confirmations(table, 1.25 * (OWN_ROUND + 1) * config.records.replicate_interval)
+    contacts = Contacts(table, bound=transport.endpoint, advertise=config.advertise, rng=rng)
     handlers = Handlers(
-        identity=identity,
-        rpc=rpc,
+        contacts=contacts,
         holdings=holdings,
-        tokens=Tokens(rng),
         confirmations=confirmations,
         max_value_size=config.records.max_value_size,
     )
+    requests, inbox, streams = _speak(config, local, transport, contacts, handlers, wall_clock, clock)
+    classic = _classic(config, static.node_id, transport, contacts, holdings, rng, clock) if config.classic else None
+    if classic is not None:
+        contacts.on_session = classic.forget
+        inbox.on_classic = classic.on_datagram
+
+    def on_round_trip(kind: str, seconds: float) -> None:
+        if events.watched:
+            events.emit(RoundTrip(kind, seconds))
+
+    contacts.on_round_trip = on_round_trip
     membership = Membership(storage, expect=config.expect, k=config.kademlia.k)
     core = Core(
         config=config,
-        identity=identity,
+        local=local,
         publisher=publisher,
         network=network,
         table=table,
-        rpc=rpc,
+        transport=transport,
+        contacts=contacts,
+        requests=requests,
+        classic=classic,
         holdings=holdings,
         storage=storage,
         membership=membership,
@@ -453,4 +507,68 @@ def _wire(
         rng=rng,
         confirmations=confirmations,
     )
-    return core, Inbox(rpc, handlers.handle)
+    return core, _Inbound(inbox.on_datagram, streams.on_connection)
+
+
+def _speak(
+    config: Config,
+    local: Local,
+    transport: Transport,
+    contacts: Contacts,
+    handlers: Handlers,
+    wall_clock: WallClock,
+    clock: Clock,
+) -> tuple[Requests[Message], Inbox[Message], Streams]:
+    """What speaks with peers: requests, what comes in, and streams."""
+    max_message = config.records.max_value_size + STREAM_OVERHEAD
+    sessions = Sessions(local, clock())
+
+    async def handle(contact: Contact, inner_untrusted: bytes) -> bytes | None:
+        return await inbox.on_stream_message(contact, inner_untrusted)
+
+    def is_member(public: bytes) -> bool:
+        peer = sessions.table.peers.get(public)
+        return peer is not None and peer.is_member
+
+    streams = Streams(
+        transport=transport,
+        local=local,
+        wall_ms=wall_clock,
+        max_message=max_message,
+        handle=handle,
+        is_member=is_member,
+        afford=lambda: sessions.responder.afford_stream(clock()),
+    )
+    requests = Requests(
+        sessions=sessions,
+        codec=Codec(),
+        link=_Link(transport.send, streams.exchange),
+        hooks=contacts,
+        settings=config.requests,
+        wall_ms=wall_clock,
+        clock=clock,
+    )
+    contacts.begin(requests)
+    inbox = Inbox(requests, handlers.handle, max_message=max_message)
+    return requests, inbox, streams
+
+
+def _classic(
+    config: Config,
+    own: NodeId,
+    transport: Transport,
+    contacts: Contacts,
+    holdings: Holdings,
+    rng: random.Random,
+    clock: Clock,
+) -> ClassicNetwork:
+    return ClassicNetwork(
+        own=own,
+        send=transport.send,
+        requests=config.requests,
+        kademlia=config.kademlia,
+        rng=rng,
+        clock=clock,
+        holdings=_ClassicHoldings(holdings),
+        own_endpoints=lambda: contacts.own_endpoints,
+    )

@@ -37,9 +37,8 @@ from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused
 from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import StoreStatus
+from camomile_trio.kademlia.messages import Ping, StoreKind, StoreStatus
 from camomile_trio.kademlia.records import Record
-from camomile_trio.node import streams
 from camomile_trio.node.core import Core
 from camomile_trio.node.events import OperationEnded
 from camomile_trio.node.holdings import Served
@@ -50,6 +49,7 @@ from camomile_trio.node.spread import Spread
 from camomile_trio.node.survey import Survey
 from camomile_trio.node.turns import Turns
 from camomile_trio.node.very_large import LARGE, key_of
+from camomile_trio.peer import stream_troubles
 
 OperationName = Literal["put", "get", "forget", "ping"]
 # What is stored in the place of a record of ours once a holder has shown another one.
@@ -99,6 +99,8 @@ class Operations:
                 if isinstance(acknowledgements.outcome, Refused):
                     core.background(functools.partial(self._withdraw, spread))
                 raise _error_of(acknowledgements, "put")
+            if core.classic is not None:
+                core.background(functools.partial(core.classic.store, key, value, StoreKind.PUBLISH))
             expires = None if lease.is_renewable else lease.expires
             return Stored(key, acknowledgements.replicas, acknowledgements.durable, expires)
 
@@ -139,6 +141,8 @@ class Operations:
             own = survey.best.get(core.publisher.public)
             others = survey.other_publishers()
             if own is None:
+                if core.classic is not None and not (others or survey.has_classic):
+                    survey.has_classic = await core.classic.find_value(key) is not None
                 raise self._why_not_to_forget(survey, others)
             spread = await self._take_back(own, survey)
             core.holdings.cache.drop(key)
@@ -157,10 +161,10 @@ class Operations:
             if contact is None:
                 raise NotFound(f"no node {node.hex()[:16]}… was found", remedy="check the node's id")
             began = core.clock()
-            answer = await core.rpc.ask(contact.endpoint, core.rpc.new_ping(), node=node)
+            answer = await core.requests.ask(contact, Ping())
             if answer is None:
                 raise Unreachable(f"node {node.hex()[:16]}… does not answer")
-            return Pinged(node, contact.endpoint, core.clock() - began, answer.version)
+            return Pinged(node, answer.contact.endpoint, core.clock() - began)
 
     # Parts ---------------------------------------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class Operations:
             raise Overloaded("this node has too much under way", remedy="repeat the request in a moment")
         self.under_way += 1
         began = core.clock()
-        streams_failed = core.rpc.stream_troubles.failures
+        streams_failed = core.contacts.stream_troubles.failures
         outcome = "cancelled"
         try:
             with trio.move_on_after(core.config.requests.operation_deadline) as scope:
@@ -183,9 +187,9 @@ class Operations:
             outcome = "ok"
         except (NoMajority, Unreachable) as error:
             outcome = type(error).__name__
-            because = core.rpc.stream_troubles.in_words(since=streams_failed)
+            because = core.contacts.stream_troubles.in_words(since=streams_failed)
             if because:
-                raise type(error)(f"{error}; {because}", remedy=streams.REMEDY) from error
+                raise type(error)(f"{error}; {because}", remedy=stream_troubles.REMEDY) from error
             raise
         except CamomileError as error:
             outcome = type(error).__name__

@@ -13,14 +13,15 @@ import functools
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, NodeList, Packet, StoreResult
+from camomile_trio.kademlia.messages import FindNode, Message, NodeList, StoreResult
 from camomile_trio.kademlia.shortlist import PeerState, Shortlist
 from camomile_trio.kademlia.vicinity import Vicinity
 from camomile_trio.node.core import Core
 from camomile_trio.node.events import LookupEnded
 from camomile_trio.node.lookup import START, learn_from
-from camomile_trio.node.pending import Pending
 from camomile_trio.node.spread import Spread
+from camomile_trio.peer.pending import Pending
+from camomile_trio.peer.seams import Answer
 
 
 class Placing:
@@ -37,7 +38,7 @@ class Placing:
         self._shortlist = Shortlist(key, k=k, alpha=settings.alpha, own=core.id, start=start)
         self._vicinity = Vicinity(key, k=k, own=core.id)
         self._vicinity.on_neighbours(core.table.closest(core.id, settings.k))
-        self._open: dict[Contact, Pending] = {}  # FIND_NODEs under way
+        self._open: dict[Contact, Pending[Message]] = {}  # FIND_NODEs under way
         self._checked: set[Contact] = set()  # those whose STORE is overdue, while their FIND_NODE is not
         self._began = 0.0
         self._is_over = False
@@ -57,12 +58,12 @@ class Placing:
 
     # What a STORE that is a question comes to; see `storing.Asking`.
 
-    def on_store_answer(self, contact: Contact, packet: Packet) -> None:
+    def on_store_answer(self, contact: Contact, answer: Answer[Message]) -> None:
         self._checked.discard(contact)
         check = self._open.pop(contact, None)
         if check is not None:
             check.detach()
-        self._learn(contact, packet)
+        self._learn(contact, answer.message)
 
     def on_store_overdue(self, contact: Contact) -> None:
         if self._is_over or self._shortlist.state(contact.id) is not PeerState.ASKED or self._has_moved(contact):
@@ -97,13 +98,13 @@ class Placing:
             self._end()
 
     def _find(self, contact: Contact) -> None:
-        pending = self._core.rpc.request(
-            contact.endpoint,
+        pending = self._core.requests.request(
+            contact,
             FindNode(NodeId(self._key)),
-            node=contact.id,
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._overdue, contact),
             on_failed=functools.partial(self._failed, contact),
+            is_padded=contact.id in self._core.table,
         )
         if pending is None:
             self._failed(contact)
@@ -112,20 +113,19 @@ class Placing:
         if pending.is_suspect:
             self._overdue(contact)
 
-    def _replied(self, contact: Contact, packet: Packet) -> None:
+    def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         del self._open[contact]
         self._checked.discard(contact)
-        self._learn(contact, packet)
+        self._learn(contact, answer.message)
 
-    def _learn(self, contact: Contact, packet: Packet) -> None:
+    def _learn(self, contact: Contact, message: Message) -> None:
         if self._is_over:
             return
-        message = packet.message
         if isinstance(message, NodeList | StoreResult):
             self._spread.store_here()
-            self._spread.acknowledgements.on_answered(contact.id, ours=packet.version > 0)
+            self._spread.acknowledgements.on_answered(contact.id)
             self._vicinity.on_answer(contact.id, message.contacts)
-        learn_from(self._core.rpc, self._shortlist, contact, message)
+        learn_from(self._core.contacts, self._shortlist, contact, message)
         self._pump()
 
     def _overdue(self, contact: Contact) -> None:

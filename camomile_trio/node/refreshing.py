@@ -13,7 +13,7 @@ import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import ID_BITS, NodeId, bucket_index, random_id_in_bucket
+from camomile_trio.kademlia.ids import ID_BITS, bucket_index, random_id_in_bucket
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.node.core import Core
 from camomile_trio.node.lookup import Lookup
@@ -51,7 +51,7 @@ class Refreshing:
                 await trio.sleep(core.jittered(pause))
                 await core.find_node(random_id_in_bucket(core.id, index, core.rng))
             for contact in core.table.silent_since(core.clock() - interval):
-                core.rpc.prove(contact, again_after=0.0)
+                core.contacts.check(contact, again_after=0.0)
                 await trio.sleep(pause / 16)
             self._save_contacts()
             await trio.sleep(core.jittered(interval / 8))
@@ -73,7 +73,7 @@ class Refreshing:
             if core.table.count(index) < few:
                 await trio.sleep(core.jittered(pause))
                 target = random_id_in_bucket(core.id, index, core.rng)
-                await Lookup(core.rpc, FindNode(target), k=few, alpha=few).run()
+                await Lookup(core.contacts, core.events, FindNode(target), k=few, alpha=few).run()
 
     async def _ask_afar(self, pause: float) -> None:
         """Asks somebody of each bucket beyond our neighbourhood who is close to us."""
@@ -82,12 +82,8 @@ class Refreshing:
         for bucket in core.table.buckets():
             others = [contact for contact in bucket.contacts if contact not in near]
             if others:
-                teller = core.rng.choice(others)
-                core.rpc.request(
-                    teller.endpoint,
-                    FindNode(NodeId(core.id)),
-                    node=teller.id,
-                    on_reply=functools.partial(meet_named, core, teller.endpoint),
+                core.requests.request(
+                    core.rng.choice(others), FindNode(core.id), on_reply=functools.partial(meet_named, core)
                 )
                 await trio.sleep(pause / 16)
 

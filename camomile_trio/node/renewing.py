@@ -210,8 +210,7 @@ class Renewing:
             found = await core.find_node(key)
             places[key] = found.contacts, found.silent
             for contact in found.contacts:
-                if core.is_ours(contact):
-                    wanted.setdefault(contact, []).append(key)
+                wanted.setdefault(contact, []).append(key)
         reported: dict[Key, list[Record | None]] = {key: [] for key in keys}
         for contact, theirs in wanted.items():
             for start in range(0, len(theirs), KEYS_AT_ONCE):

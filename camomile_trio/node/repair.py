@@ -20,9 +20,8 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import NOTHING, RULES, KeyState, Said
-from camomile_trio.node.classic import MAX_CLASSIC_VALUE
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import PASSING, Storing, store_at_classic
+from camomile_trio.node.storing import PASSING, Storing
 
 # Keys in one HAVE: with a record each, the answer still fits into a datagram. With digests of what we hold ourselves
 # nearly all of an answer is bits, and it is the question that has to fit.
@@ -81,17 +80,8 @@ class Repair:
 
         `declined` takes the keys of which it could not store something just now: its disk failed, or it was busy.
         """
-        if not self._core.is_storing(contact):
+        if not self._core.contacts.is_storing(contact):
             return True
-        if not self._core.is_ours(contact):
-            # Nobody answers a classic STORE, so a ping tells whether it is there; and whether we have only forgotten
-            # its version, for one of ours must not be given a record without its lease.
-            answer = await self._core.rpc.ask(contact.endpoint, self._core.rpc.new_ping(), node=contact.id)
-            if answer is None:
-                return False
-            if answer.version == 0:
-                await self._offer_classic(contact, keys)
-                return True
         for batch in self.batches(keys):
             holdings = await self.compare(contact, batch)
             if holdings is None:
@@ -120,7 +110,7 @@ class Repair:
         told_before = self.said(keys)
         digests = tuple(each.digest for each in told_before.values())
         have = Have(keys, core.publisher.public, digests, is_round)
-        answer = await core.rpc.ask(contact.endpoint, have, node=contact.id)
+        answer = await core.requests.ask(contact, have)
         if answer is None or not isinstance(answer.message, HaveResult):
             return None
         bits, now = answer.message.alike, core.clock()
@@ -165,7 +155,7 @@ class Repair:
         """What `contact` holds of up to KEYS_AT_ONCE keys; None if it does not answer. Urgent: a user waits for it."""
         if not is_urgent:
             await self._pace(OFFER_OVERHEAD)
-        answer = await self._core.rpc.ask(contact.endpoint, Have(keys, self._core.publisher.public), node=contact.id)
+        answer = await self._core.requests.ask(contact, Have(keys, self._core.publisher.public))
         if answer is None or not isinstance(answer.message, HaveResult):
             return None
         return answer.message.holdings
@@ -177,7 +167,7 @@ class Repair:
         try:
             records = holdings.check(holding.records, holding.key, state)
         except BadSignature:
-            self._core.rpc.statistics.dropped["bad_signature"] += 1
+            self._core.requests.statistics.dropped["bad_signature"] += 1
             return True
         is_latest = True
         for record in records:
@@ -267,7 +257,7 @@ class Repair:
             done.set()
 
         storing = Storing(
-            self._core.rpc, contact, key, value, rows, StoreKind.REPLICATE, on_result, with_value=value is not None
+            self._core.requests, contact, key, value, rows, StoreKind.REPLICATE, on_result, with_value=value is not None
         )
         storing.start()
         await done.wait()
@@ -281,23 +271,9 @@ class Repair:
             self.adopt(Holding(key, False, result.records))
         return result.status
 
-    async def _offer_classic(self, contact: Contact, keys: Sequence[Key]) -> None:
-        core = self._core
-        for key in keys:
-            # A publisher further off leaves it to the holders, who are told first when the value is forgotten.
-            if not core.table.is_among_closest(key) and any(map(core.is_ours, core.table.closest(key))):
-                continue
-            try:
-                size = core.holdings.state(key).size
-                if size is None or size > MAX_CLASSIC_VALUE:
-                    continue
-                await self._pace(OFFER_OVERHEAD + size)
-                is_served = registers.is_served(core.holdings.state(key), core.wall_clock())
-                value = core.holdings.value(key) if is_served else None
-            except StorageError:
-                continue
-            if value is not None:
-                store_at_classic(core.rpc, contact, value, StoreKind.REPLICATE)
+    async def pace(self, size: int) -> None:
+        """Waits as for any repair, before `size` bytes are sent."""
+        await self._pace(size)
 
     async def pace_lookup(self) -> None:
         """Waits as for any repair, before a lookup: it asks the k closest and some on the way."""

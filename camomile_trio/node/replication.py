@@ -25,19 +25,15 @@ class Replication:
     async def welcome(self, newcomers: list[Contact]) -> None:
         """One walk for the newcomers."""
         core = self._core
-        classic: int | None = None
         for page in self._repair.pages():
             wanted: dict[Contact, list[Key]] = {}
-            if classic is None:
-                classic = sum(not core.is_ours(each) for each in core.table)
             for key in page:
-                if core.table.rank(key) > classic + 1:
-                    continue  # somebody of ours is closer than we are, and no newcomer
+                rank = core.table.rank(key)
+                if rank > 1:
+                    continue  # another one is closer than we are, and no newcomer
                 nearest = core.table.closest(key)
-                # Classic nodes hand nothing over.
-                nearer = [each.id for each in nearest[: core.table.rank(key)] if core.is_ours(each)]
                 for contact in newcomers:
-                    if contact in nearest and all(each == contact.id for each in nearer):
+                    if contact in nearest and all(each.id == contact.id for each in nearest[:rank]):
                         wanted.setdefault(contact, []).append(key)
             for contact, keys in wanted.items():
                 await self._repair.offer(contact, keys)

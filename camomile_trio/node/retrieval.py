@@ -17,12 +17,13 @@ from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.admission import is_acceptable, is_against_clock
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId, distance
-from camomile_trio.kademlia.messages import FindValue, Packet, StoreKind, Value
+from camomile_trio.kademlia.messages import FindValue, Message, StoreKind, Value
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 from camomile_trio.node.core import Core
 from camomile_trio.node.lookup import Lookup, LookupResult
 from camomile_trio.node.results import Found
 from camomile_trio.node.storing import Storing
+from camomile_trio.peer.seams import Answer
 
 # Publishers of one key whose records one lookup weighs; those beyond it are not needed to find the value.
 MAX_PUBLISHERS_SEEN = 64
@@ -64,6 +65,9 @@ class Retrieval:
             await trio.sleep(core.jittered(pause))
             result = await self._look()
         self._tell_those_behind()
+        if self._value is None and core.classic is not None and not self._has_tombstone():
+            self._value = await core.classic.find_value(self._key)
+            self._has_classic |= self._value is not None
         return self._judge(result)
 
     async def _look(self) -> LookupResult:
@@ -71,7 +75,8 @@ class Retrieval:
         core, settings = self._core, self._core.config.kademlia
         self._weigh_own()
         lookup = Lookup(
-            core.rpc,
+            core.contacts,
+            core.events,
             FindValue(self._key),
             k=settings.k,
             alpha=settings.alpha,
@@ -137,13 +142,13 @@ class Retrieval:
             raise self._failure  # it may be here, and nobody else has it
         raise NotFound(f"no node has {key.hex()[:16]}…")
 
-    def _on_answer(self, contact: Contact, packet: Packet) -> bool:
-        message = packet.message
+    def _on_answer(self, contact: Contact, answer: Answer[Message]) -> bool:
+        message = answer.message
         if not isinstance(message, Value):
             return False
         if message.value is not None and Key.of(message.value) != self._key:
             # Nothing that comes with it is believed.
-            self._core.rpc.statistics.dropped["bad_hash"] += 1
+            self._core.requests.statistics.dropped["bad_hash"] += 1
             return False
         for row in message.records:
             self._read(row)
@@ -152,14 +157,12 @@ class Retrieval:
                 self._shown[contact] = record
         if message.value is None:
             target = self._key
-            if packet.version > 0 and (
-                self._lacking is None or distance(contact.id, target) < distance(self._lacking.id, target)
-            ):
+            if self._lacking is None or distance(contact.id, target) < distance(self._lacking.id, target):
                 self._lacking = contact
             return False
         records = [self._checked[row] for row in message.records]
         is_good = any(record is not None for record in records)
-        if self._core.rpc.classic and all(record is not None and record.is_tombstone for record in records):
+        if self._core.config.classic and all(record is not None and record.is_tombstone for record in records):
             self._has_classic = True
             self._outlasts_tombstone |= is_good
         if self._value is None or (is_good and not self._from_holder and not message.cached):
@@ -175,15 +178,15 @@ class Retrieval:
             (record,) = self._core.holdings.check((row,), self._key, self._own_state())
         except BadSignature:
             self._checked[row] = None
-            self._core.rpc.statistics.dropped["bad_signature"] += 1
+            self._core.requests.statistics.dropped["bad_signature"] += 1
             return
         now = self._core.wall_clock()
         if is_against_clock(record, now):
             _keep_greatest(self._against_clock, record)
-            self._core.rpc.statistics.dropped["against_clock"] += 1
+            self._core.requests.statistics.dropped["against_clock"] += 1
         elif not is_acceptable(record, now):
             # No honest node would have stored it on such terms.
-            self._core.rpc.statistics.dropped["bad_terms"] += 1
+            self._core.requests.statistics.dropped["bad_terms"] += 1
         else:
             self._checked[row] = record
             self._weigh(record)
@@ -224,9 +227,9 @@ class Retrieval:
         core = self._core
         for contact, shown in self._shown.items():
             best = self._best.get(shown.publisher)
-            if best is not None and best.is_tombstone and best.rank > shown.rank and core.is_ours(contact):
+            if best is not None and best.is_tombstone and best.rank > shown.rank:
                 Storing(
-                    core.rpc,
+                    core.requests,
                     contact,
                     self._key,
                     None,
@@ -242,7 +245,7 @@ class Retrieval:
             return
         rows = tuple(record.row() for record in live[:1])
         Storing(
-            self._core.rpc,
+            self._core.requests,
             self._lacking,
             self._key,
             self._value,

@@ -10,7 +10,6 @@ Kademlia (2002), §2.5; docs/protocol.md, Records, rules 8 and 13.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -131,25 +130,18 @@ class Rounds:
         newer = [key for key, said in self._repair.said(list(offer.targets)).items() if said != before[key]]
         if newer:
             await self._pass_around(offer, newer)
-        # Classic nodes last: they are not to be sent what was forgotten.
-        for contact, theirs in offer.by_contact(list(offer.targets)).items():
-            if not core.is_ours(contact):
-                offer.note(contact, theirs, is_reached=await self._repair.offer(contact, theirs))
         for key in offer.gone:
-            # We are no holder any more, and all who are have been given it; classic ones alone keep no lease.
-            reached = len(offer.reached.get(key, ()))
-            if reached >= core.config.kademlia.k and any(map(core.is_ours, offer.targets[key])):
+            # We are no holder any more, and all who are have been given it.
+            if len(offer.reached.get(key, ())) >= core.config.kademlia.k:
                 core.holdings.drop_copy(key)
 
     async def _pass_around(self, offer: _Offer, keys: list[Key]) -> None:
-        """Asks all of ours what they have of `keys`, then sends what is missing."""
+        """Asks all holders what they have of `keys`, then sends what is missing."""
         core = self._core
         copies: Counter[Key] = Counter()
         lacking: list[tuple[Contact, Holding]] = []
         for contact, theirs in offer.by_contact(keys).items():
-            if not core.is_ours(contact):
-                continue
-            if not core.is_storing(contact):
+            if not core.contacts.is_storing(contact):
                 offer.note(contact, theirs, is_reached=True)
                 continue
             for batch in self._repair.batches(theirs):
@@ -179,8 +171,8 @@ class Rounds:
             state = core.holdings.state(key)
             if not state.published or core.holdings.was_forgotten_lately(state):
                 continue
-            nearest = (each for each in core.table.closest(key) if core.is_ours(each) and each.id not in silent)
-            for contact in itertools.islice(nearest, PROBED):
+            nearest = [each for each in core.table.closest(key) if each.id not in silent]
+            for contact in nearest[:PROBED]:
                 asked.setdefault(contact, []).append(key)
         well: set[Key] = set()
         ill: set[Key] = set()

@@ -23,8 +23,7 @@ from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, Store
 from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import Register
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import PASSING, Asking, Storing, store_at_classic
-from camomile_trio.wire.checks import MAX_TOKEN_BYTES
+from camomile_trio.node.storing import PASSING, Asking, Storing
 
 
 class Spread:
@@ -76,8 +75,8 @@ class Spread:
         )
         # A peer need not have answered us in this put to be asked by a STORE; over a stream it should, since one that
         # is gone would be found out seconds later.
-        self._fits = core.rpc.fits_datagram(
-            Store(kind, record.key, value if with_value else None, self._row, bytes(MAX_TOKEN_BYTES), False, True)
+        self._fits = core.requests.fits_datagram(
+            Store(kind, record.key, value if with_value else None, self._row, False, True)
         )
 
     async def run(
@@ -110,13 +109,13 @@ class Spread:
         `silent` should have been among them: they are told later, as are those of the others that cannot store now.
         """
         core, key, acknowledgements = self._core, self.record.key, self.acknowledgements
-        contacts = [contact for contact in contacts if core.is_storing(contact)]
+        contacts = [contact for contact in contacts if core.contacts.is_storing(contact)]
         ids: list[bytes] = [contact.id for contact in contacts]
         nearest = [NodeId(each) for each in closest(key, [*ids, core.id], core.config.kademlia.k)]
         if core.id in nearest:
-            acknowledgements.on_answered(core.id, ours=True)
+            acknowledgements.on_answered(core.id)
         for contact in contacts:
-            acknowledgements.on_answered(contact.id, ours=core.is_ours(contact))
+            acknowledgements.on_answered(contact.id)
         acknowledgements.on_lookup_end(nearest)
         self.store_here()
         for contact in silent:
@@ -149,8 +148,7 @@ class Spread:
 
     def may_ask(self, contact: Contact) -> bool:
         """Whether a STORE, sent as the question of a lookup, would be taken, by a datagram, and tell us something."""
-        peer = self._core.rpc.peers.known(contact.endpoint)
-        return self._fits and peer is not None and peer.takes_stores(self._core.clock())
+        return self._fits and self._core.contacts.takes_stores(contact, self._core.clock())
 
     def store_at(self, contact: Contact, *, asking: Asking | None = None) -> bool:
         """Sends the record to `contact`, once, and says whether that will be answered, or found out to have failed.
@@ -159,19 +157,14 @@ class Spread:
         of a lookup too.
         """
         core = self._core
-        peer = core.rpc.peers.known(contact.endpoint)
-        if self._is_told(contact) or contact.id == core.id or (peer is not None and peer.stores_nothing):
+        if self._is_told(contact) or contact.id == core.id or not core.contacts.is_storing(contact):
             return False
         standing = self._standing() if self.is_accepted else None
         if standing is not None and standing.record.rank > self.record.rank:
             return False  # this node itself has stored a greater record since this one was accepted
         self.told[contact.id] = contact
-        if peer is None or not peer.version:
-            if self._value is not None and not self.record.is_tombstone:
-                store_at_classic(core.rpc, contact, self._value, self._kind)
-            return False
         Storing(
-            core.rpc,
+            core.requests,
             contact,
             self.record.key,
             self._value,

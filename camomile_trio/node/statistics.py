@@ -19,9 +19,9 @@ from camomile_trio.storage.accounts import Sort
 def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Statistics:
     """What the node has counted so far."""
     result = Statistics()
-    rpc, moved, stored, holdings = (
-        core.rpc.statistics,
-        core.rpc.transport.statistics,
+    requests, sessions = core.requests.statistics, core.requests.sessions
+    moved, stored, holdings = (
+        core.transport.statistics,
         core.storage.statistics,
         core.holdings,
     )
@@ -41,15 +41,25 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         except StorageError:
             return 0  # the disk cannot be read, which other figures say
 
-    by("rpc_requests_total", "kind", rpc.requests, "Requests to peers, by kind, each once however often it was sent")
-    by("rpc_received_total", "kind", rpc.received, "Well-formed messages from peers of this network, by kind")
-    by("rpc_dropped_total", "reason", rpc.dropped, "What came from peers, or would have gone to them, and was dropped")
+    by(
+        "rpc_requests_total",
+        "kind",
+        requests.requests,
+        "Requests to peers, by kind, each once however often it was sent",
+    )
+    by("rpc_received_total", "kind", requests.received, "Well-formed messages from peers of this network, by kind")
+    by(
+        "rpc_dropped_total",
+        "reason",
+        requests.dropped + sessions.dropped,
+        "What came from peers, or would have gone to them, and was dropped",
+    )
     by("store_refused_total", "reason", holdings.refused, "Records that peers offered and this node refused")
     result.meanings["rpc_outcomes_total"] = "Requests to peers that were answered, and that failed at their deadline"
-    outcomes("answered", rpc.answered)
-    outcomes("failed", rpc.failed)
+    outcomes("answered", requests.answered)
+    outcomes("failed", requests.failed)
     for name, total, meaning in (
-        ("rpc_retransmissions_total", rpc.retransmitted, "Requests sent again because their answer was late"),
+        ("rpc_retransmissions_total", requests.retransmitted, "Requests sent again because their answer was late"),
         ("datagrams_received_total", moved.datagrams_in, "UDP datagrams received"),
         ("datagrams_sent_total", moved.datagrams_out, "UDP datagrams sent"),
         ("datagrams_dropped_total", moved.dropped_out, "Datagrams not sent: a full socket or a refused address"),
@@ -86,8 +96,15 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
             "Answers to pings from peers whose clocks are more than 10 minutes from this one",
         ),
         ("leases_woken_total", maintenance.renewing.woken, "Leases that had ended unrenewed and were brought back"),
-        ("peers_forgotten_total", core.rpc.peers.forgotten, "Endpoints forgotten because too many were remembered"),
-        ("verdicts_dropped_total", core.rpc.verdicts.dropped, "Silent contacts kept, since too many awaited judgement"),
+        ("peers_forgotten_total", core.requests.paths.forgotten, "Paths forgotten because too many were remembered"),
+        ("handshakes_begun_total", requests.initiated, "Handshakes that this node began, renewals included"),
+        ("handshakes_renewed_total", requests.renewed, "Of these, those for a session that was due for a new one"),
+        ("sessions_forgotten_total", sessions.table.forgotten, "Strangers whose sessions made room for others"),
+        (
+            "silence_dropped_total",
+            core.contacts.silence.dropped,
+            "Silent contacts kept, since too many waited for a sign of life",
+        ),
     ):
         result.meanings[name] = meaning
         result.counters[name, ()] = total
@@ -95,12 +112,12 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("contacts", len(core.table), "Nodes in the routing table, whether or not they answer now"),
         (
             "peers_answering",
-            sum(map(core.is_answering, core.table)),
+            sum(map(core.contacts.is_answering, core.table)),
             "Nodes in the routing table whose last request was answered; 0 for one that is cut off, or the first",
         ),
-        ("peers_remembered", len(core.rpc.peers), "Endpoints whose round trips are remembered"),
-        ("requests_pending", core.rpc.pending, "Requests to peers that wait for their answer"),
-        ("deadlines_pending", len(core.rpc.deadlines), "Timers of requests that have not run out"),
+        ("peers_remembered", len(core.requests.paths), "Contacts whose round trips are remembered"),
+        ("requests_pending", core.requests.pending, "Requests to peers that wait for their answer"),
+        ("deadlines_pending", len(core.requests.deadlines), "Timers of requests that have not run out"),
         ("operations_under_way", operations.under_way, "Puts, gets, forgets and pings of users under way"),
         ("puts_waiting", operations.turns.waiting, "Puts that wait for their turn"),
         ("stream_connections", moved.stream_connections, "TCP connections with peers that are open"),
@@ -125,4 +142,18 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
     ):
         result.meanings[name] = meaning
         result.gauges[name, ()] = amount
+    for table, amount in sessions.counts().items():
+        result.gauges["session_tables", (("table", table),)] = amount
+    result.meanings["session_tables"] = "How full the tables of sessions and handshakes are, by table; all have a bound"
+    by("handshake_replies_total", "kind", sessions.replied, "Answers to handshakes that need no state, by kind")
+    if core.classic is not None:
+        by(
+            "classic_dropped_total",
+            "reason",
+            core.classic.statistics.dropped,
+            "What came from classic nodes and was dropped",
+        )
+        by("classic_received_total", "kind", core.classic.statistics.received, "Messages of classic nodes, by kind")
+        result.gauges["classic_contacts", ()] = len(core.classic.table)
+        result.meanings["classic_contacts"] = "Classic nodes in their routing table"
     return result

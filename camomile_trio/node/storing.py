@@ -13,20 +13,11 @@ from typing import Protocol
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import (
-    FindNode,
-    Message,
-    Packet,
-    Store,
-    StoreKind,
-    StoreResult,
-    StoreStatus,
-)
+from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.messages import Message, Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.node.classic import is_for_classic
-from camomile_trio.node.pending import OnReply
-from camomile_trio.node.rpc import Rpc
+from camomile_trio.peer.requests import Requests
+from camomile_trio.peer.seams import Answer
 
 # Refusals that may be over in a moment.
 PASSING = frozenset(
@@ -36,7 +27,6 @@ PASSING = frozenset(
         StoreStatus.FULL,
         StoreStatus.NO_ROOM,
         StoreStatus.QUOTA,
-        StoreStatus.NO_TOKEN,
     }
 )
 
@@ -47,7 +37,7 @@ OnResult = Callable[[Contact, StoreResult | None], None]
 class Asking(Protocol):
     """A lookup that asks by a STORE. It hears of an answer before `on_result` is called."""
 
-    def on_store_answer(self, contact: Contact, packet: Packet) -> None:
+    def on_store_answer(self, contact: Contact, answer: Answer[Message]) -> None:
         """The peer has answered, with the closest contacts that it knows."""
 
     def on_store_overdue(self, contact: Contact) -> None:
@@ -61,7 +51,7 @@ class Asking(Protocol):
 class Storing:
     """Start it with `start`; `on_result` is called once."""
 
-    rpc: Rpc
+    requests: Requests[Message]
     contact: Contact
     key: Key
     value: bytes | None
@@ -71,52 +61,35 @@ class Storing:
     with_value: bool = True
     cached: bool = False
     asking: Asking | None = None
-    _has_token: bool = False
 
     def start(self) -> None:
-        peer = self.rpc.peers.get(self.contact.endpoint)
         value = self.value if self.with_value else None
-        message = Store(self.kind, self.key, value, self.rows, peer.token, self.cached, self.asking is not None)
-        self._send(message, self._replied)
-
-    def _send(self, message: Message, on_reply: OnReply) -> None:
-        sent = self.rpc.request(
-            self.contact.endpoint,
-            message,
-            node=self.contact.id,
-            on_reply=on_reply,
+        sent = self.requests.request(
+            self.contact,
+            Store(self.kind, self.key, value, self.rows, self.cached, self.asking is not None),
+            on_reply=self._replied,
             on_overdue=self._overdue,
             on_failed=self._failed,
         )
         if sent is None:
             self._failed()
 
-    def _replied(self, packet: Packet) -> None:
-        result = packet.message
+    def _replied(self, answer: Answer[Message]) -> None:
+        result = answer.message
         if not isinstance(result, StoreResult):
             self._failed()
-        elif result.status is StoreStatus.NO_TOKEN and not self._has_token:
-            self._fetch_token()
         elif result.status is StoreStatus.VALUE_NEEDED and not self.with_value and self.value is not None:
             self.with_value = True
             self.start()
         else:
-            self._hear(packet)
+            self._hear(answer)
             self.on_result(self.contact, result)
 
-    def _fetch_token(self) -> None:
-        self._has_token = True
-        self._send(FindNode(NodeId(self.key)), self._repeat)
-
-    def _repeat(self, packet: Packet) -> None:
-        self._hear(packet)
-        self.start()
-
-    def _hear(self, packet: Packet) -> None:
+    def _hear(self, answer: Answer[Message]) -> None:
         """The lookup needs one answer of each peer."""
         asking, self.asking = self.asking, None
         if asking is not None:
-            asking.on_store_answer(self.contact, packet)
+            asking.on_store_answer(self.contact, answer)
 
     def _overdue(self) -> None:
         if self.asking is not None:
@@ -126,12 +99,3 @@ class Storing:
         if self.asking is not None:
             self.asking.on_store_failed(self.contact)
         self.on_result(self.contact, None)
-
-
-def store_at_classic(rpc: Rpc, contact: Contact, value: bytes, kind: StoreKind) -> bool:
-    """Sends a classic STORE, which no node answers. False if classic nodes are not spoken with, or would not take the
-    value as it is."""
-    if not (rpc.classic and is_for_classic(value)):
-        return False
-    rpc.tell(contact.endpoint, Store(kind, None, value))
-    return True

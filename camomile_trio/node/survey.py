@@ -1,8 +1,7 @@
 """Asks the k closest nodes to a key what they hold of it, before a forget.
 
 Rules of this file: a lookup by FIND_NODE, and a HAVE to everyone that answers it, at once. Every register counts, an
-ended one that is still kept included. Classic nodes do not know HAVE: they are asked for the value. Source:
-docs/protocol.md, Records, rule 11.
+ended one that is still kept included. Source: docs/protocol.md, Records, rule 11.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.admission import is_acceptable
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import FindValue, Have, HaveResult, Packet, Value
+from camomile_trio.kademlia.messages import Have, HaveResult, Message
 from camomile_trio.kademlia.records import PublisherKey, Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.pending import Pending
+from camomile_trio.peer.pending import Pending
+from camomile_trio.peer.seams import Answer
 
 
 class Survey:
@@ -39,7 +39,7 @@ class Survey:
         self._core = core
         self._asked: dict[bytes, Contact] = {}
         self._heard: set[bytes] = set()
-        self._open: dict[bytes, Pending] = {}
+        self._open: dict[bytes, Pending[Message]] = {}
         self._settled = trio.Event()
         self._is_lookup_over = False
 
@@ -76,22 +76,21 @@ class Survey:
         return [contact for contact in self._asked.values() if contact.id not in self._heard]
 
     def _ask_beyond(self) -> None:
-        """Asks as many of ours beyond the k closest: newcomers may have pushed them out, with all that they hold."""
+        """Asks as many beyond the k closest: newcomers may have pushed them out, with all that they hold."""
         core = self._core
         for contact in core.table.closest(self.key, 2 * core.config.kademlia.k):
-            if contact.id not in self._asked and core.is_ours(contact):
-                self._ask(contact, is_ours=True)
+            if contact.id not in self._asked:
+                self._ask(contact)
 
-    def _on_answer(self, contact: Contact, packet: Packet) -> bool:
-        self._ask(contact, is_ours=packet.version > 0)
+    def _on_answer(self, contact: Contact, answer: Answer[Message]) -> bool:
+        self._ask(contact)
         return False
 
-    def _ask(self, contact: Contact, *, is_ours: bool) -> None:
+    def _ask(self, contact: Contact) -> None:
         self._asked[contact.id] = contact
-        pending = self._core.rpc.request(
-            contact.endpoint,
-            Have((self.key,), self._core.publisher.public) if is_ours else FindValue(self.key),
-            node=contact.id,
+        pending = self._core.requests.request(
+            contact,
+            Have((self.key,), self._core.publisher.public),
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._ended, contact),
             on_failed=functools.partial(self._ended, contact),
@@ -101,13 +100,10 @@ class Survey:
             if pending.is_suspect:
                 self._ended(contact)
 
-    def _replied(self, contact: Contact, packet: Packet) -> None:
+    def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         self._heard.add(contact.id)
-        if isinstance(packet.message, Value):
-            value = packet.message.value
-            self.has_classic |= value is not None and Key.of(value) == self.key
-        elif isinstance(packet.message, HaveResult):
-            for holding in packet.message.holdings:
+        if isinstance(answer.message, HaveResult):
+            for holding in answer.message.holdings:
                 if holding.key != self.key:
                     continue
                 if holding.has_value or holding.records:
@@ -118,7 +114,7 @@ class Survey:
                         self.shown.append((contact, record))
                         self._weigh(record)
                 except (BadSignature, StorageError):
-                    self._core.rpc.statistics.dropped["bad_signature"] += 1
+                    self._core.requests.statistics.dropped["bad_signature"] += 1
         self._ended(contact)
 
     def _ended(self, contact: Contact) -> None:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import attrs
 
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.node.logs import log
+from camomile_trio.logs import log
 
 MAX_KNOWN = 256
 LOGGED_AGAIN_AFTER = 3600.0  # seconds from one such line to the next
