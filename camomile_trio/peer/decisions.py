@@ -23,7 +23,7 @@ class Opened:
     node_id: NodeId
     endpoint: Endpoint  # of the session, and where it came from
     inner: bytes  # empty where the packet had only to confirm
-    is_first: bool  # it confirmed the session
+    about: About | None = None  # what the peer told of itself in the handshake; only where this packet confirmed it
     is_copied: bool = False  # two runs of this key alternate: a copied data directory
 
 
@@ -83,6 +83,13 @@ class Introduced:
 
 
 @attrs.frozen
+class OwnHello:
+    """A hello of ours came back to us, so the address that it asked is one of this node's own. It has been dropped."""
+
+    endpoint: Endpoint  # the one that was asked
+
+
+@attrs.frozen
 class Sealed:
     """A datagram for the peer's address. `rekey_due`: initiate a new session soon; this one works until then."""
 
@@ -106,4 +113,4 @@ class NotForUs(PeerError):
         self.reason = reason
 
 
-Decision = Opened | Initiated | Responded | Reply | Introduced | Dropped
+Decision = Opened | Initiated | Responded | Reply | Introduced | OwnHello | Dropped

@@ -133,7 +133,7 @@ def read_response(
     """The state after it, and what the responder sealed; MalformedPacket, and `noise` is good for another try."""
     expected = network.mac1(own.public, RESPONSE, response_untrusted.before_mac1)
     if not hmac.compare_digest(expected, response_untrusted.mac1):
-        raise MalformedPacket("wrong_mac1")
+        raise MalformedPacket("wrong_response_mac")
     after = noise.copy()
     return after, ResponsePayload.decode_untrusted(after.read_message_2(response_untrusted.message))
 

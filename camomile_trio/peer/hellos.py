@@ -1,9 +1,13 @@
 """Asking an address for the public key of its node.
 
-Rules of this file: what an address names is a claim until a handshake with that key has proven it (`Requests.hello`).
+Rules of this file: what an address names is a claim until a handshake with that key has proven it: a request with
+`only_there` makes one. An address may be this node's own, by a second address of the host or a NAT that sends back what
+leaves for its outer address. Then our hello comes back to us, and the address is remembered as ours.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import attrs
 import trio
@@ -11,9 +15,11 @@ import trio
 from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.deadlines import Clock
-from camomile_trio.peer.decisions import Introduced
+from camomile_trio.peer.decisions import Introduced, OwnHello
 from camomile_trio.peer.initiator import Initiator
 from camomile_trio.peer.seams import Link
+
+MOST_OWN_ENDPOINTS: Final = 64
 
 
 @attrs.define(eq=False)
@@ -33,13 +39,19 @@ class Hellos:
         self._link = link
         self._settings = settings
         self._clock = clock
+        self.own_endpoints: dict[Endpoint, None] = {}
+        """Addresses where this node reached itself, the last one that it found last; of too many the first goes."""
         self._waiting: list[_Waiting] = []  # in the order of their coming, so that a simulation repeats itself
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     async def public_key_at(self, endpoint: Endpoint) -> bytes | None:
-        """What the address names, or None if it does not answer one of two hellos within the deadline."""
+        """What the address names. None at once if the address is our own, and None if it does not answer one of two
+        hellos within the deadline.
+
+        It may be our own key: then another node runs there with a copy of it, and the caller has to say so.
+        """
         waiting = _Waiting(endpoint)
         self._waiting.append(waiting)
         try:
@@ -48,7 +60,7 @@ class Hellos:
                 self._link.send(datagram, endpoint)
                 with trio.move_on_after(self._settings.first_rto):
                     await waiting.answered.wait()
-                if waiting.public is None:
+                if not waiting.answered.is_set():
                     self._link.send(datagram, endpoint)
                     await waiting.answered.wait()
         finally:
@@ -57,7 +69,19 @@ class Hellos:
 
     def on_introduced(self, introduced: Introduced) -> None:
         """An address has named its node's key: all that asked there know it."""
+        self.own_endpoints.pop(introduced.endpoint, None)
+        self._on_answer(introduced.endpoint, introduced.peer)
+
+    def on_own_hello(self, own: OwnHello) -> None:
+        """An address that was asked is our own."""
+        self.own_endpoints.pop(own.endpoint, None)
+        self.own_endpoints[own.endpoint] = None
+        if len(self.own_endpoints) > MOST_OWN_ENDPOINTS:
+            del self.own_endpoints[next(iter(self.own_endpoints))]
+        self._on_answer(own.endpoint, None)
+
+    def _on_answer(self, endpoint: Endpoint, public: bytes | None) -> None:
         for waiting in self._waiting:
-            if waiting.endpoint == introduced.endpoint:
-                waiting.public = introduced.peer
+            if waiting.endpoint == endpoint:
+                waiting.public = public
                 waiting.answered.set()

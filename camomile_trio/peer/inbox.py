@@ -1,37 +1,57 @@
 """The way in: what arrives is opened, sorted into answers and requests, and answered within what the asker may cost.
 
 Rules of this file: nothing here waits or raises, but for a message that came over a stream. `Sessions` says what a
-datagram is; here it is handed on. An address that has confirmed nothing may be forged: what answers it is at most three
-times what came from there (RFC 9000, §8.1, has the same rule), and it is asked for what may begin only.
+datagram is; here it is handed on. What a classic node may have sent is handed on unread, or dropped. An address that
+has confirmed nothing may be forged: what answers it is at most three times what came from there (RFC 9000, §8.1, has
+the same rule), and it is asked for what may begin only.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Generic
+from typing import Final, Generic
 
 import trio
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.peer.decisions import Initiated, Introduced, Opened, Reply, Responded
+from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
+from camomile_trio.peer.decisions import Initiated, Introduced, Opened, OwnHello, Reply, Responded
 from camomile_trio.peer.packets import MOST_INNER
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import M, Request
 
+# Our frames begin with a byte of 0x80 or more, and packets of classic nodes with 0x0a.
+_OURS: Final = b"\x80"
+_FOREIGN: Final = frozenset({"wrong_mac1", "other_version"})
+
 
 class Inbox(Generic[M]):
-    """What arrives at one node. `handle` is given each request; it returns at once and raises nothing."""
+    """What arrives at one node.
 
-    def __init__(self, requests: Requests[M], handle: Callable[[Request[M]], None], *, max_message: int) -> None:
+    `handle` is given each request, and `on_classic` each datagram that no node of ours sends; without it these are
+    dropped. Both return at once and raise nothing.
+    """
+
+    def __init__(
+        self,
+        requests: Requests[M],
+        handle: Callable[[Request[M]], None],
+        *,
+        max_message: int,
+        on_classic: Callable[[bytes, Endpoint], None] | None = None,
+    ) -> None:
         self._requests = requests
         self._sessions = requests.sessions
         self._codec = requests.codec
         self._handle = handle
         self._max_message = max_message  # bytes of an inner packet over a stream
+        self._on_classic = on_classic
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        if datagram_untrusted[:1] < _OURS:
+            self._on_other(datagram_untrusted, source)
+            return
         requests = self._requests
         decision = self._sessions.on_datagram(datagram_untrusted, source, requests.clock(), requests.wall_ms())
         if isinstance(decision, Opened):
@@ -44,12 +64,24 @@ class Inbox(Generic[M]):
             requests.on_reply_due(decision, source)
         elif isinstance(decision, Introduced):
             requests.hellos.on_introduced(decision)
+        elif isinstance(decision, OwnHello):
+            requests.hellos.on_own_hello(decision)
+        elif decision.reason in _FOREIGN:
+            requests.hooks.on_foreign(source, decision.reason)
+
+    def _on_other(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        if not is_sensible(source):
+            self._sessions.dropped["senseless_source"] += 1
+        elif self._on_classic is None:
+            self._sessions.dropped["classic"] += 1
+        else:
+            self._on_classic(datagram_untrusted, source)
 
     def _on_opened(self, opened: Opened, size: int) -> None:
         contact = Contact(opened.node_id, opened.endpoint, opened.peer)
         packet = self._decoded(opened.inner)
-        if opened.is_first:
-            self._requests.on_confirmed(contact, is_copied=opened.is_copied)
+        if opened.about is not None:
+            self._requests.on_confirmed(contact, opened.about, is_copied=opened.is_copied)
         if packet is None:
             return
         number, message, flags = packet

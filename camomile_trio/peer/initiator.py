@@ -15,7 +15,7 @@ import attrs
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.peer.decisions import Decision, Introduced, NotForUs, Reply, Responded
+from camomile_trio.peer.decisions import Decision, Introduced, NotForUs, OwnHello, Reply, Responded
 from camomile_trio.peer.handshake import (
     NetworkKey,
     read_cookie_reply,
@@ -31,6 +31,7 @@ from camomile_trio.peer.packets import (
     MOST_REQUEST,
     NO_COOKIE,
     CookieReply,
+    Hello,
     HelloAnswer,
     InitiationPayload,
     Response,
@@ -138,8 +139,11 @@ class Initiator:
         try:
             noise, payload = read_response(started.network, self._local.static.key, sent.noise, untrusted)
         except MalformedPacket as error:
-            started.failures += error.reason != "wrong_mac1"
+            started.failures += error.reason != "wrong_response_mac"
             raise
+        if payload.about.version != self._local.version:
+            started.failures += 1
+            raise NotForUs("other_version")
         started.sent.remove(sent)  # its index is the session's now
         del self._by_index[sent.index]
         self._give_up(started, now)
@@ -154,10 +158,10 @@ class Initiator:
             receive_key=receive.k,
             network_psk=started.network.psk,
             begun_at=started.begun_at,
-            run=payload.about.run,
+            about=payload.about,
         )
-        peer, is_copied = self._table.confirm(session, now)
-        return Responded(peer.public, peer.node_id, source, payload.about, payload.answer, is_copied)
+        peer, about, is_copied = self._table.confirm(session, now)
+        return Responded(peer.public, peer.node_id, source, about, payload.answer, is_copied)
 
     def on_cookie(self, untrusted: CookieReply, source: Endpoint, now: float, wall_ms: int) -> Decision:
         sent = self._expected(untrusted.receiver, source)
@@ -187,6 +191,15 @@ class Initiator:
         public = read_hello_answer(asked[1], self._local.suite, untrusted)
         del self._hellos[untrusted.asked]
         return Introduced(public, source)
+
+    def own_hello(self, untrusted: Hello, now: float) -> OwnHello | None:
+        """Whether a hello that came is one that this node sent, and so has asked itself: nobody else is to answer it.
+
+        Only the node that was asked, and a host on the way to it, can send a hello back in our name; either could as
+        well have given no answer.
+        """
+        asked = self._hellos.get(untrusted.nonce)
+        return OwnHello(asked[0]) if asked is not None and now < asked[2] else None
 
     def counts(self) -> dict[str, int]:
         """How full its tables are, which all have a bound."""

@@ -210,7 +210,7 @@ class About:
         advertised = payload_untrusted[end : end + length]
         if length not in _ENDPOINT_LENGTHS or len(advertised) != length or advertised.startswith(_MAPPED_IPV4):
             raise MalformedPacket("wrong_endpoint")
-        return cls(wall_ms, run, version, flags, Endpoint(advertised)), end + length
+        return cls(wall_ms, run, version, flags, Endpoint(advertised) if advertised else b""), end + length
 
 
 @attrs.frozen

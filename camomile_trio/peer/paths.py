@@ -44,6 +44,8 @@ class Path:
     vanished: int = 0  # exchanges in turn whose datagrams were lost twice while smaller ones passed and a stream did it
     vanished_bytes: int = 0  # the larger datagram of the smallest of them
     narrow_until: float = -math.inf  # what may be large goes by a stream
+    checked_at: float = -math.inf  # when the routing table pinged it last, to see whether it is there
+    is_checked: bool = False  # such a ping is under way
 
     @property
     def usual(self) -> float:

@@ -19,7 +19,7 @@ from camomile_trio.peer.seams import Answer, M
 MOST_HANDSHAKES: Final = 512  # begun by this node and under way; half of the initiations that are remembered
 MOST_WAITING: Final = 64  # requests that wait for one handshake
 
-_NUMBERS: Final = 2**32
+GREATEST_NUMBER: Final = 2**32 - 1
 
 
 @attrs.define(eq=False)
@@ -73,7 +73,7 @@ class PendingRequests(Generic[M]):
     def new_number(self, public: bytes) -> int:
         """1 to 2**32 - 1, and none of those that are under way to this peer. 0 is for messages without an answer."""
         while True:
-            self._last = self._last % (_NUMBERS - 1) + 1
+            self._last = self._last % GREATEST_NUMBER + 1
             if self.get(public, self._last) is None:
                 return self._last
 

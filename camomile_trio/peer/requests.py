@@ -25,9 +25,9 @@ from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.exchanges import VERY_LARGE, CameBack, Exchanges
 from camomile_trio.peer.hellos import Hellos
-from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD
+from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About
 from camomile_trio.peer.paths import SURELY_PASSES, Paths
-from camomile_trio.peer.pending import Handshake, Handshakes, Pending, PendingRequests
+from camomile_trio.peer.pending import GREATEST_NUMBER, Handshake, Handshakes, Pending, PendingRequests
 from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
 from camomile_trio.peer.sessions import Sessions
 
@@ -162,19 +162,16 @@ class Requests(Generic[M]):
         self.statistics.requests[kind] += 1
         return True
 
-    async def hello(self, endpoint: Endpoint) -> Contact | None:
-        """The node at an address, as a handshake has proven it; None if none answers.
+    def has_session(self, public: bytes) -> bool:
+        """Whether there is a confirmed session with this peer, at whatever address."""
+        peer = self.sessions.table.peers.get(public)
+        return peer is not None and peer.current is not None
 
-        A contact with our own key, unproven, if the address names that: it is ours, or a copy of our key is there.
-        """
-        public = await self.hellos.public_key_at(endpoint)
-        if public is None:
-            return None
-        contact = Contact.of(public, endpoint)
-        if public == self.sessions.local.static.public:
-            return contact
-        answer = await self.ask(contact, self.codec.ping(), only_there=True)
-        return contact if answer is not None else None
+    def fits_datagram(self, message: M) -> bool:
+        """Whether it goes by a datagram, whatever its number and flags are; else it takes a stream."""
+        if self.codec.least_size(message) > MOST_INNER:
+            return False
+        return len(self.codec.encode(GREATEST_NUMBER, message, 0xFF)) <= MOST_INNER
 
     def seal(self, public: bytes, inner: bytes) -> bool:
         """Sends an inner packet to a peer, at the address of its session. False: there is none."""
@@ -425,9 +422,9 @@ class Requests(Generic[M]):
             self.seal(contact.public, b"")
             self._to_confirm = b""
 
-    def on_confirmed(self, contact: Contact, *, is_copied: bool) -> None:
+    def on_confirmed(self, contact: Contact, about: About, *, is_copied: bool) -> None:
         """A handshake of the peer is complete. What waits for one of ours need not wait any more."""
-        self.hooks.on_confirmed(contact)
+        self.hooks.on_confirmed(contact, about)
         if is_copied:
             self.hooks.on_copied_key(contact)
         for handshake in self._handshakes.of_peer(contact.public):

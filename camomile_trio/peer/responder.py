@@ -1,7 +1,8 @@
 """Our side of handshakes that peers begin, and of hellos that they send.
 
 Rules of this file: the order of the checks is that of their cost. First mac1, two hashes for each accepted network key;
-then whether the same bytes were answered before; then mac2, if there is one; then the budget; then Diffie-Hellman.
+then whether the same bytes were answered before; then mac2, if there is one; then the budget; then Diffie-Hellman, and
+the version.
 Where the budget is spent, or an initiation may be a replay, the answer is a cookie, never larger than the question. A
 response has at most three times the size of its initiation.
 Source: Donenfeld, WireGuard (2017), section 5.3 and 5.4.7.
@@ -126,6 +127,8 @@ class Responder:
         noise, payload = read_initiation(network, local.suite, local.static.key, untrusted, cookie)
         if noise.rs == local.static.public:
             raise NotForUs("own_key")
+        if payload.about.version != local.version:
+            raise NotForUs("other_version")
         known = self._table.peers.get(noise.rs)
         if known is not None and not self._is_fresh(known, payload, generation, now):
             if generation:
@@ -169,7 +172,7 @@ class Responder:
             receive_key=receive.k,
             network_psk=handshake.network.psk,
             begun_at=handshake.begun_at,
-            run=initiated.about.run,
+            about=initiated.about,
         )
         if not self._table.on_response(session, now):
             return None
@@ -186,7 +189,7 @@ class Responder:
         local = self._local
         network = next((key for key in local.network_keys if is_under(key, untrusted)), None)
         if network is None:
-            raise NotForUs("wrong_mac")
+            raise NotForUs("wrong_mac1")
         self._pay_for_a_reply(now)
         answer = write_hello_answer(network, local.suite, local.static.public, untrusted, local.rng)
         return Reply(answer.encode(), "hello")

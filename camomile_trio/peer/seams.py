@@ -79,8 +79,9 @@ class Hooks(Protocol[M]):
     def on_responded(self, contact: Contact, about: About) -> None:
         """A handshake of ours has proven which node is at this address. `about`: what that node says of itself."""
 
-    def on_confirmed(self, contact: Contact) -> None:
-        """A handshake that the peer began is confirmed by its first sealed packet."""
+    def on_confirmed(self, contact: Contact, about: About) -> None:
+        """A handshake that the peer began is confirmed by its first sealed packet. `about`: what the peer said of
+        itself when it began."""
 
     def on_copied_key(self, contact: Contact) -> None:
         """Two runs of this key alternate: a copied data directory."""
@@ -93,6 +94,13 @@ class Hooks(Protocol[M]):
 
     def on_stream_failed(self, contact: Contact, why: str) -> None:
         """A stream has reasons of its own to fail, and says nothing of whether the peer is there."""
+
+    def on_foreign(self, source: Endpoint, reason: str) -> None:
+        """A datagram that no node of our network would send has been dropped. Its source may be forged.
+
+        `reason`: "wrong_mac1", an initiation or a hello under another network or network key, or to another node's key;
+        or "other_version".
+        """
 
 
 @attrs.define(eq=False)

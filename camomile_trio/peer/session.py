@@ -12,7 +12,7 @@ import attrs
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, SEALED, frame
+from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, SEALED, About, frame
 from camomile_trio.peer.suite import TAG_BYTES, CipherSuite
 
 WINDOW: Final = 256  # how far behind the newest packet one may arrive
@@ -54,7 +54,7 @@ class Session:
     receive_key: bytes
     network_psk: bytes  # under which network key it was made
     begun_at: float  # when the handshake began here, in seconds
-    run: bytes  # of the peer
+    about: About | None  # what the peer told of itself; None once the session is confirmed, since there are thousands
     confirmed_at: float | None = None  # by the peer; None: not yet
     sent: int = 0
     window: ReplayWindow = attrs.field(factory=ReplayWindow)

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Final
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Endpoint, is_sensible
 from camomile_trio.peer.budget import HandshakeRates
 from camomile_trio.peer.decisions import Decision, Dropped, NotForUs, Opened, Reply, Sealed
 from camomile_trio.peer.handshake import NetworkKey
@@ -92,16 +92,18 @@ class Sessions:
             raise NotForUs("other_address")
         inner = session.open_untrusted(self.local.suite, body_untrusted)
         if session.confirmed_at is None:
-            peer, is_copied = self.table.confirm(session, now)
-            return Opened(peer.public, peer.node_id, source, inner, True, is_copied)
+            peer, about, is_copied = self.table.confirm(session, now)
+            return Opened(peer.public, peer.node_id, source, inner, about, is_copied)
         peer = self.table.peers[session.peer]
         peer.heard_at = now
         self.table.use(peer)
-        return Opened(peer.public, peer.node_id, source, inner, False)
+        return Opened(peer.public, peer.node_id, source, inner)
 
     def _on_handshake(
         self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int
     ) -> Decision:
+        if not is_sensible(source):  # a session has the address of its handshake, so sealed packets need no look at it
+            raise NotForUs("senseless_source")
         if field == INITIATION:
             return self.responder.on_initiation(Initiation.decode_untrusted(body_untrusted), size, source, now)
         if field == RESPONSE:
@@ -109,7 +111,12 @@ class Sessions:
         if field == COOKIE:
             return self.initiator.on_cookie(CookieReply.decode_untrusted(body_untrusted), source, now, wall_ms)
         if field == HELLO:
-            return self.responder.on_hello(Hello.decode_untrusted(body_untrusted), now)
+            hello_untrusted = Hello.decode_untrusted(body_untrusted)
+            own = self.initiator.own_hello(hello_untrusted, now)
+            if own is None:
+                return self.responder.on_hello(hello_untrusted, now)
+            self.dropped["own_hello"] += 1
+            return own
         if field == HELLO_ANSWER:
             return self.initiator.on_hello_answer(HelloAnswer.decode_untrusted(body_untrusted), source, now)
         raise NotForUs("not_a_handshake")
@@ -118,7 +125,8 @@ class Sessions:
         """Accept these network keys from now on, and send under the first.
 
         Sessions and initiations under any other key end at once. Those under another than the first are due for a new
-        one (`Sealed.rekey_due`).
+        one (`Sealed.rekey_due`). Open streams have made handshakes of their own, and are not known here: the node calls
+        this and then has its streams end those that were made under a key that is accepted no more.
         """
         self.local.network_keys = network_keys
         accepted = frozenset(key.psk for key in network_keys)

@@ -18,7 +18,7 @@ import attrs
 
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.networks import source_network
-from camomile_trio.peer.packets import INDEX_BYTES
+from camomile_trio.peer.packets import INDEX_BYTES, About
 from camomile_trio.peer.session import Session
 from camomile_trio.peer.strangers import Strangers
 
@@ -110,8 +110,13 @@ class SessionTable:
         self.by_index[session.own_index] = session
         return True
 
-    def confirm(self, session: Session, now: float) -> tuple[Peer, bool]:
-        """The peer has proven that it has the session's keys. The peer, and whether two of its runs alternate."""
+    def confirm(self, session: Session, now: float) -> tuple[Peer, About, bool]:
+        """The peer has proven that it has the session's keys, for the first time.
+
+        The peer, what it told of itself in the handshake, and whether two of its runs alternate.
+        """
+        about, session.about = session.about, None
+        assert about is not None
         peer = self.peers.setdefault(session.peer, Peer(session.peer, NodeId.of(session.peer)))
         self.by_index[session.own_index] = session
         session.confirmed_at = peer.heard_at = now
@@ -132,7 +137,7 @@ class SessionTable:
         for ended in peer.older[KEPT_OLDER:]:
             self._end(ended, now)
         del peer.older[KEPT_OLDER:]
-        return peer, self._alternates(peer, session.run)
+        return peer, about, self._alternates(peer, about.run)
 
     def _yields(self, session: Session, current: Session, peer: Peer) -> bool:
         """Whether both sides began at once, and `current` is the one of the lower id: both then agree on it."""

@@ -152,6 +152,7 @@ class MeshNode:
         settings: Settings | None = None,
         most_peers: int = 64,
         rates: HandshakeRates | None = None,
+        on_classic: Callable[[bytes, Endpoint], None] | None = None,
     ) -> None:
         self.mesh, self.name = mesh, name
         self.endpoint = Endpoint.parse(f"{host}:8118")
@@ -167,15 +168,16 @@ class MeshNode:
             settings=settings or Settings(),
             wall_ms=lambda: WALL_MS + int(1000 * trio.current_time()),
         )
-        self.inbox = Inbox(self.requests, self.handle, max_message=MAX_MESSAGE)
+        self.inbox = Inbox(self.requests, self.handle, max_message=MAX_MESSAGE, on_classic=on_classic)
         self.answer_of: Callable[[Message], Message | None] = answer_of
         self.handled: list[Request[Message]] = []
         self.responded: list[tuple[Contact, About]] = []
-        self.confirmed: list[Contact] = []
+        self.confirmed: list[tuple[Contact, About]] = []
         self.copied: list[Contact] = []
         self.answered: list[Answer[Message]] = []
         self.missed: list[Contact] = []
         self.failed_streams: list[tuple[Contact, str]] = []
+        self.foreign: list[tuple[Endpoint, str]] = []
         mesh.nodes[self.endpoint] = self
 
     @property
@@ -241,8 +243,8 @@ class MeshNode:
     def on_responded(self, contact: Contact, about: About) -> None:
         self.responded.append((contact, about))
 
-    def on_confirmed(self, contact: Contact) -> None:
-        self.confirmed.append(contact)
+    def on_confirmed(self, contact: Contact, about: About) -> None:
+        self.confirmed.append((contact, about))
 
     def on_copied_key(self, contact: Contact) -> None:
         self.copied.append(contact)
@@ -255,6 +257,9 @@ class MeshNode:
 
     def on_stream_failed(self, contact: Contact, why: str) -> None:
         self.failed_streams.append((contact, why))
+
+    def on_foreign(self, source: Endpoint, reason: str) -> None:
+        self.foreign.append((source, reason))
 
 
 def answer_of(message: Message) -> Message | None:

@@ -168,7 +168,7 @@ def test_a_whole_handshake_is_as_the_vectors_have_it() -> None:
         receive_key=receive.k,
         network_psk=NETWORK.psk,
         begun_at=0.0,
-        run=answered.about.run,
+        about=answered.about,
     )
     assert session.seal(SUITE, b"") == of("sealed_empty")
     assert session.open_untrusted(SUITE, body("sealed_back")) == b"hello"

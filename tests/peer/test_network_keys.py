@@ -1,4 +1,4 @@
-"""Hellos, network keys that change, copied data directories, and the bounds of what is under way.
+"""Hellos, network keys that change, other versions, copied data directories, and the bounds of what is under way.
 
 Rules of this file: one story a test, by what `Sessions` decides.
 """
@@ -9,9 +9,9 @@ import attrs
 import pytest
 
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, Opened, Reply
+from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, Opened, OwnHello, Reply
 from camomile_trio.peer.handshake import NetworkKey
-from camomile_trio.peer.initiator import MOST_HELLOS, MOST_INITIATING
+from camomile_trio.peer.initiator import HELLO_LIFE, MOST_FAILURES, MOST_HELLOS, MOST_INITIATING
 from camomile_trio.peer.table import MOST_RESTING
 from tests.peer.nodes import NETWORK, A, B, C, Flying, Line, Node, met, two, whole
 
@@ -62,7 +62,7 @@ def test_a_node_without_the_network_key_gets_no_byte_back(line: Line, other: tup
     a.initiate(b)
     a.send(a.sessions.initiator.hello(b.endpoint, line.now), b.endpoint)
     a.send(b"\xa2\x01\x28" + bytes(40), b.endpoint)
-    assert line.deliver_all() == [Dropped("wrong_mac1"), Dropped("wrong_mac"), Dropped("unknown_index")]
+    assert line.deliver_all() == [Dropped("wrong_mac1"), Dropped("wrong_mac1"), Dropped("unknown_index")]
     assert not line.flying
 
 
@@ -193,3 +193,47 @@ def test_initiations_under_way_are_bounded(line: Line) -> None:
         )
     counts = a.sessions.counts()
     assert counts["initiations"] == counts["handshakes"] == MOST_INITIATING
+
+
+# Versions -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_initiation_of_another_version_makes_no_session(line: Line) -> None:
+    a, b = two(line)
+    a.sessions.local.version = 3
+    a.initiate(b)
+    assert line.deliver_all() == [Dropped("other_version")]
+    assert not b.sessions.table.peers
+    assert b.sessions.counts()["responses"] == 0
+    a.sessions.local.version = 2
+    a.initiate(b)
+    assert isinstance(line.deliver_all()[-1], Opened)
+
+
+def test_a_response_of_another_version_makes_no_session(line: Line) -> None:
+    a, b = two(line)
+    a.initiate(b)
+    line.deliver(line.flying.pop(0))
+    (flying,) = line.flying
+    a.sessions.local.version = 3
+    for _ in range(MOST_FAILURES):
+        assert line.deliver(flying) == Dropped("other_version")
+    assert line.deliver(flying) == Dropped("too_many_responses")  # each has cost a Diffie-Hellman
+    assert not a.sessions.table.peers
+    assert whole(a.sessions)
+
+
+# Our own addresses ----------------------------------------------------------------------------------------------------
+
+
+def test_a_hello_that_comes_back_to_its_node_is_not_answered(line: Line) -> None:
+    a, b = two(line)
+    outer = Endpoint.parse(f"{C}:8118")
+    hello = a.sessions.initiator.hello(outer, line.now)
+    from_outer = Flying(hello, outer, a.endpoint)
+    assert [line.deliver(from_outer) for _ in range(2)] == [OwnHello(outer)] * 2
+    assert a.sessions.dropped == {"own_hello": 2}
+    assert not line.flying
+    assert isinstance(line.deliver(attrs.evolve(from_outer, to=b.endpoint)), Reply)  # of b it asks what it should
+    line.tick(HELLO_LIFE)
+    assert isinstance(line.deliver(from_outer), Reply)  # its nonce is forgotten

@@ -238,7 +238,7 @@ def test_forged_responses_use_an_initiation_up_only_with_a_right_mac1(line: Line
     flying = line.flying.pop()
     for _ in range(50):
         forged = attrs.evolve(flying, datagram=flipped(flying.datagram, 8 * 60))
-        assert line.deliver(forged) == Dropped("wrong_mac1")
+        assert line.deliver(forged) == Dropped("wrong_response_mac")
     response = Response.decode_untrusted(unframe_untrusted(flying.datagram)[1])
     wrong = flipped(response.message, 300)
     mac1 = a.sessions.local.network_keys[0].mac1(a.public, RESPONSE, response.receiver + wrong)

@@ -16,7 +16,17 @@ from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.budget import HandshakeRates, Rate
 from camomile_trio.peer.decisions import Initiated
-from camomile_trio.peer.packets import COOKIE, HELLO, HELLO_ANSWER, INITIATION, RESPONSE, SEALED, unframe_untrusted
+from camomile_trio.peer.hellos import MOST_OWN_ENDPOINTS
+from camomile_trio.peer.packets import (
+    COOKIE,
+    HELLO,
+    HELLO_ANSWER,
+    INITIATION,
+    MOST_INNER,
+    RESPONSE,
+    SEALED,
+    unframe_untrusted,
+)
 from camomile_trio.peer.pending import MOST_HANDSHAKES, MOST_WAITING, PendingRequests
 from camomile_trio.peer.requests import PADDED_BYTES
 from camomile_trio.peer.seams import Answer
@@ -64,7 +74,9 @@ async def test_a_first_request_is_answered_in_one_round_trip(autojump_clock: tri
         assert mesh.fields() == [INITIATION, RESPONSE, SEALED]  # the last is empty, and confirms
         assert [request.is_confirmed for request in b.handled] == [False]
         assert [contact for contact, _ in a.responded] == [b.contact]
-        assert b.confirmed == [a.contact]
+        about = a.sessions.local.about(WALL_MS + int(1000 * began))
+        assert b.confirmed == [(a.contact, about)]
+        assert a.confirmed == []
         back = b.ask(a, Store("2"))
         await trio.sleep(1)
         assert back.answer == Stored("2")
@@ -188,6 +200,9 @@ async def test_both_may_ask_first_at_once(autojump_clock: trio.testing.MockClock
         asked = [a.ask(b, Find("a1")), b.ask(a, Find("b1")), a.ask(b, Store("a2")), b.ask(a, Store("b2"))]
         await trio.sleep(3)
         assert [each.answer.name for each in asked] == ["a1", "b1", "a2", "b2"]
+        for node, other in ((a, b), (b, a)):
+            told = {(contact, about.run) for contact, about in (*node.responded, *node.confirmed)}
+            assert told == {(other.contact, other.sessions.local.run)}
         assert not a.missed
         assert not b.missed
         mesh.sent.clear()
@@ -727,58 +742,149 @@ async def test_a_cookie_costs_a_round_trip_and_no_more(autojump_clock: trio.test
         assert mesh.fields() == [INITIATION, COOKIE, INITIATION, RESPONSE, SEALED]
 
 
-async def test_a_node_known_by_its_address_alone_is_met_by_hello(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_known_by_its_address_alone_is_asked_for_its_key_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     mesh = Mesh()
     a, b = two(mesh)
     async with running(mesh, a, b):
-        assert await a.requests.hello(b.endpoint) == b.contact
+        public = await a.requests.hellos.public_key_at(b.endpoint)
+        assert public == b.contact.public
+        answer = await a.requests.ask(Contact.of(public, b.endpoint), Find("1"), only_there=True)
+        assert answer is not None
+        assert answer.message == Nodes("1", bytes(100))
+        assert trio.current_time() == pytest.approx(2 * ROUND_TRIP)
         await trio.sleep(1)
         assert mesh.fields() == [HELLO, HELLO_ANSWER, INITIATION, RESPONSE, SEALED]
-        assert trio.current_time() == pytest.approx(1 + 2 * ROUND_TRIP)
 
 
-async def test_several_that_greet_an_address_at_once_all_meet_its_node(autojump_clock: trio.testing.MockClock) -> None:
+async def test_several_that_ask_an_address_at_once_all_learn_its_key(autojump_clock: trio.testing.MockClock) -> None:
     mesh = Mesh()
     a, b = two(mesh)
-    met_there: list[Contact | None] = []
+    named: list[bytes | None] = []
 
-    async def greet() -> None:
-        met_there.append(await a.requests.hello(b.endpoint))
+    async def ask() -> None:
+        named.append(await a.requests.hellos.public_key_at(b.endpoint))
 
     async with running(mesh, a, b):
         losing(0, 1, of=a)
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(greet)
-        assert met_there == [b.contact] * 3
+                nursery.start_soon(ask)
+        assert named == [b.contact.public] * 3
 
 
-async def test_an_address_without_a_node_is_greeted_twice_and_given_up(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_address_without_a_node_is_asked_twice_and_given_up(autojump_clock: trio.testing.MockClock) -> None:
     mesh = Mesh()
     a, b = two(mesh)
     async with running(mesh, a):
-        assert await a.requests.hello(Endpoint.parse("198.18.7.1:1")) is None
+        hellos = a.requests.hellos
+        assert await hellos.public_key_at(Endpoint.parse("198.18.7.1:1")) is None
         assert trio.current_time() == pytest.approx(DEADLINE)
         assert mesh.fields() == [HELLO, HELLO]
         with trio.move_on_after(0.1) as scope:
-            await a.requests.hello(Endpoint.parse("198.18.7.1:1"))
+            await hellos.public_key_at(Endpoint.parse("198.18.7.1:1"))
         assert scope.cancelled_caught
+        assert not hellos.own_endpoints
         # An address that only says that it is b is not b's.
         liar = MeshNode(mesh, "liar", C)
         liar.sessions.local.static = b.sessions.local.static
-        mesh.nodes[liar.endpoint] = liar
         mesh.fate = lambda sent: () if sent.field == INITIATION else (ONE_WAY,)
-        assert await a.requests.hello(liar.endpoint) is None
-        assert len(a.requests.hellos) == 0
+        public = await hellos.public_key_at(liar.endpoint)
+        assert public == b.contact.public
+        assert await a.requests.ask(Contact.of(public, liar.endpoint), Find("1"), only_there=True) is None
+        assert len(hellos) == 0
 
 
-async def test_our_own_address_names_our_own_key(autojump_clock: trio.testing.MockClock) -> None:
+async def test_our_own_address_is_found_at_once_and_remembered(autojump_clock: trio.testing.MockClock) -> None:
+    """By the address itself, by another one of this host, and by one that a NAT sends back."""
     mesh = Mesh()
     a, _ = two(mesh)
+    hellos = a.requests.hellos
+    second = Endpoint.parse("198.18.9.1:8118")
+    mesh.nodes[second] = a
     async with running(mesh, a):
-        assert await a.requests.hello(a.endpoint) == a.contact
+        for number, own in enumerate((a.endpoint, second), start=1):
+            began = trio.current_time()
+            assert await hellos.public_key_at(own) is None
+            assert trio.current_time() == pytest.approx(began + ONE_WAY)
+            assert list(hellos.own_endpoints) == [a.endpoint, second][:number]
+        assert mesh.fields() == [HELLO, HELLO]  # neither was answered
+        assert a.sessions.dropped == {"own_hello": 2}
         assert a.ask(a, Find("1")).pending is None
         assert a.requests.statistics.dropped["own_key"] == 1
+
+
+async def test_an_address_that_another_node_has_now_is_ours_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    hellos = a.requests.hellos
+    outer = Endpoint.parse("198.18.9.1:8118")
+    mesh.nodes[outer] = a
+    async with running(mesh, a, b):
+        assert await hellos.public_key_at(outer) is None
+        assert outer in hellos.own_endpoints
+        b.move("198.18.9.1")
+        assert await hellos.public_key_at(outer) == b.contact.public
+        assert not hellos.own_endpoints
+
+
+async def test_of_too_many_own_addresses_the_oldest_goes(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, _ = two(mesh)
+    hellos = a.requests.hellos
+    own = [Endpoint.parse(f"198.18.9.1:{port}") for port in range(1, MOST_OWN_ENDPOINTS + 2)]
+    async with running(mesh, a):
+        for endpoint in (own[1], own[0], own[1], *own[2:]):  # the second was found again after the first
+            mesh.nodes[endpoint] = a
+            assert await hellos.public_key_at(endpoint) is None
+        assert list(hellos.own_endpoints) == own[1:]
+
+
+async def test_an_address_that_names_our_own_key_has_a_copy_of_it(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, _ = two(mesh)
+    copy = MeshNode(mesh, "a", C, run=1)
+    async with running(mesh, a, copy):
+        assert await a.requests.hellos.public_key_at(copy.endpoint) == a.contact.public
+        assert not a.requests.hellos.own_endpoints
+
+
+class VaryingCodec(TinyCodec):
+    """As protobuf does, it writes a greater number and flags in more bytes."""
+
+    def encode(self, number: int, message: Message, flags: int) -> bytes:
+        return super().encode(number, message, flags) + bytes(number.bit_length() // 7 + bool(flags))
+
+
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False), (10**8, False)])
+async def test_a_message_fits_a_datagram_if_it_does_with_any_number_and_flags(more: int, fits: bool) -> None:
+    a, _ = two(Mesh())
+    a.requests.codec = VaryingCodec()
+    around = len(a.requests.codec.encode(2**32 - 1, Store(""), 0xFF))
+    assert a.requests.fits_datagram(Store("", bytes(MOST_INNER - around + more))) == fits
+
+
+async def test_whether_a_very_large_message_fits_is_known_without_making_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, _ = two(Mesh())
+    monkeypatch.setattr(a.requests.codec, "encode", None)
+    assert not a.requests.fits_datagram(Store("", bytes(MOST_INNER + 1)))
+
+
+async def test_there_is_a_session_once_it_is_confirmed(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        assert not a.requests.has_session(b.contact.public)
+        mesh.fate = lambda sent: () if sent.field == SEALED else (ONE_WAY,)
+        a.ask(b, Find("1"))
+        await trio.sleep(1)
+        assert a.requests.has_session(b.contact.public)
+        assert not b.requests.has_session(a.contact.public)
+        mesh.fate = usual
+        a.ask(b, Find("2"))
+        await trio.sleep(1)
+        assert b.requests.has_session(a.contact.public)
 
 
 async def test_a_message_without_an_answer_goes_to_peers_with_a_session_only(

@@ -180,7 +180,7 @@ def test_a_cancelled_ask_leaves_nothing_behind(seed: int) -> None:
                     body = world.rng.choice([b"", bytes(900), bytes(5000)])
                     await a.requests.ask(b.contact, Store(f"a asks b {number}", body))
                 with contextlib.suppress(trio.TooSlowError), trio.fail_after(world.rng.uniform(0, 0.5)):
-                    await a.requests.hello(b.endpoint)
+                    await a.requests.hellos.public_key_at(b.endpoint)
             await world.end()
             nursery.cancel_scope.cancel()
 

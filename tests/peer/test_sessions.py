@@ -11,6 +11,7 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.decisions import Dropped, Initiated, Opened, Reply, Responded
 from camomile_trio.peer.packets import (
     LARGEST_DATAGRAM,
+    About,
 )
 from camomile_trio.peer.responder import MOST_REPEATED
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
@@ -49,6 +50,43 @@ def test_both_sides_tell_of_themselves_in_the_handshake(line: Line) -> None:
     assert (initiated.node_id, responded.node_id) == (a.static.node_id, b.static.node_id)
 
 
+def test_what_an_initiator_tells_of_itself_is_kept_until_its_session_is_confirmed(line: Line) -> None:
+    a, b = two(line)
+    a.sessions.local.advertised = Endpoint.parse("198.18.9.9:1")
+    about = a.sessions.local.about(a.wall_ms)
+    a.initiate(b)
+    line.deliver(line.flying.pop(0))
+    waiting = b.sessions.table.peers[a.public].unconfirmed
+    assert waiting is not None
+    assert waiting.about == about
+    a.sessions.local.advertised = b""
+    line.tick(5)
+    opened = line.deliver_all()[-1]
+    assert isinstance(opened, Opened)
+    assert opened.about == about
+    a.seal(b, b"more")
+    (opened,) = line.deliver_all()
+    assert isinstance(opened, Opened)
+    assert opened.about is None
+    # It is not kept for as long as the session, of which there are thousands.
+    assert [session.about for node in (a, b) for session in node.sessions.table.by_index.values()] == [None, None]
+
+
+def test_if_both_begin_at_once_each_learns_what_the_other_tells_of_itself_in_each_handshake(line: Line) -> None:
+    a, b = two(line)
+    a.initiate(b)
+    b.initiate(a)
+    told: dict[bytes, list[About]] = {a.public: [], b.public: []}
+    for decision in line.deliver_all():
+        if isinstance(decision, Opened | Responded) and decision.about is not None:
+            told[decision.peer].append(decision.about)
+    # Of the four ends of two sessions the one that the higher id began there may not be confirmed at the lower.
+    assert all(told.values())
+    assert {each for abouts in told.values() for each in abouts} == {
+        node.sessions.local.about(node.wall_ms) for node in (a, b)
+    }
+
+
 def test_a_responder_seals_nothing_before_the_initiator_has_confirmed(line: Line) -> None:
     a, b = two(line)
     a.initiate(b)
@@ -65,7 +103,8 @@ def test_a_first_packet_that_asks_for_something_confirms_and_is_handled(line: Li
     line.deliver(line.flying.pop(0))
     line.take()  # the empty packet is lost
     a.seal(b, b"store")
-    assert line.deliver_all() == [Opened(a.public, a.static.node_id, a.endpoint, b"store", True, False)]
+    about = a.sessions.local.about(a.wall_ms)
+    assert line.deliver_all() == [Opened(a.public, a.static.node_id, a.endpoint, b"store", about)]
 
 
 def test_a_lost_initiation_is_sent_again_byte_for_byte(line: Line) -> None:
