@@ -7,6 +7,7 @@ of environments: `cli/` does that. Times are in seconds unless a name says other
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -148,6 +149,39 @@ def _names(given: str | Endpoint | Iterable[str | Endpoint]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
+def split_pin(entry: str) -> tuple[str, bytes | None]:
+    """The HOST:PORT of an entry of `Config.join`, and the public key that its node must have; None: any key."""
+    name, mark, digits = entry.partition("#")
+    if not mark:
+        return name, None
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", digits):
+        raise ConfigError(
+            f"what follows the # in {entry[:200]!r} is no key",
+            remedy="write HOST:PORT#KEY, where KEY is the 64 hexadecimal digits of the node key that `camomile status`"
+            " shows at that node",
+        )
+    return name, bytes.fromhex(digits)
+
+
+def _check_name(name: str) -> None:
+    """ConfigError unless this is HOST:PORT of a node that may be there."""
+    host, _, port = name.rpartition(":")
+    # Without brackets nobody knows where an IPv6 address ends.
+    is_plain = bool(host) and (host.startswith("[") or ":" not in host)
+    if not is_plain or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+        raise ConfigError(
+            f"{name!r} is not HOST:PORT", remedy="write node.example.org:8118, 10.0.0.1:8118 or [fd00::1]:8118"
+        )
+    try:
+        endpoint = Endpoint.parse(name)
+    except ConfigError:
+        if host.startswith("["):
+            raise
+        return  # a name
+    if not is_sensible(endpoint):
+        raise ConfigError(f"no node can be reached at {name}", remedy="write an address that the node listens on")
+
+
 @attrs.frozen(kw_only=True)
 class Kademlia:
     """The constants of the algorithm. All nodes of a network should agree on k."""
@@ -234,7 +268,9 @@ class Config:
     listen: Endpoint = attrs.field(default=Endpoint.parse("127.0.0.1:0"), converter=_endpoint)
     # Told to peers instead of the source of our packets, for nodes behind a fixed port mapping.
     advertise: Endpoint | None = attrs.field(default=None, converter=attrs.converters.optional(_endpoint))
-    # HOST:PORT of nodes to join through, names or addresses, resolved again at every try.
+    # HOST:PORT of nodes to join through, names or addresses, resolved again at every try. HOST:PORT#KEY, with the 64
+    # hexadecimal digits of a node key: only the node with this key is joined through there. Without a key the path to
+    # the address is trusted: in an open network another node in between could answer in its place.
     join: tuple[str, ...] = attrs.field(default=(), converter=_names)
     # Stand alone, and be ready, if no name or saved contact answers within `first_patience`. Only a node that never had
     # a contact does: its data directory notes the first one.
@@ -265,24 +301,8 @@ class Config:
                 f"classic nodes know no networks by name, and this one is {self.network!r}",
                 remedy="give the node --classic or a --network, not both",
             )
-        for name in self.join:
-            host, _, port = name.rpartition(":")
-            # Without brackets nobody knows where an IPv6 address ends.
-            is_plain = bool(host) and (host.startswith("[") or ":" not in host)
-            if not is_plain or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
-                raise ConfigError(
-                    f"{name!r} is not HOST:PORT", remedy="write node.example.org:8118, 10.0.0.1:8118 or [fd00::1]:8118"
-                )
-            try:
-                endpoint = Endpoint.parse(name)
-            except ConfigError:
-                if host.startswith("["):
-                    raise
-                continue  # a name
-            if not is_sensible(endpoint):
-                raise ConfigError(
-                    f"no node can be reached at {name}", remedy="write an address that the node listens on"
-                )
+        for entry in self.join:
+            _check_name(split_pin(entry)[0])
 
 
 def local_cluster(config: Config) -> Config:

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from camomile_trio.config import Config, Kademlia, Records, Requests, StorageConfig, local_cluster
+from camomile_trio.config import Config, Kademlia, Records, Requests, StorageConfig, local_cluster, split_pin
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
 
@@ -98,6 +98,30 @@ def test_what_is_no_host_and_port_cannot_be_joined(name: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT") as caught:
         Config(join=("10.0.0.1:8118", name))
     assert "8118" in caught.value.remedy
+
+
+KEY = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("name", ["node.example.org:8118", "10.0.0.1:8118", "[fd00::1]:8118"])
+def test_a_node_to_join_can_be_pinned_by_its_key(name: str) -> None:
+    assert Config(join=(f"{name}#{KEY}",)).join == (f"{name}#{KEY}",)
+    assert split_pin(f"{name}#{KEY.upper()}") == (name, bytes.fromhex(KEY))
+    assert split_pin(name) == (name, None)
+
+
+@pytest.mark.parametrize("pin", ["", KEY[:-1], KEY + "0", KEY[:-1] + "x", " " + KEY[1:], KEY + "\n", f"#{KEY}"])
+def test_what_is_no_key_pins_nothing(pin: str) -> None:
+    with pytest.raises(ConfigError, match=r"what follows the # in .* is no key") as caught:
+        Config(join=(f"node:8118#{pin}",))
+    assert "64 hexadecimal digits of the node key" in caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "node", "node:0", "fd00::1:8118"])
+def test_a_key_makes_no_place_of_what_is_none(name: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        Config(join=(f"{name}#{KEY}",))
 
 
 def test_one_name_need_not_be_in_a_list_and_an_endpoint_is_as_good_as_its_text() -> None:

@@ -1,4 +1,4 @@
-"""Keys: files that are whole or not there, and signatures that hold for one key, one network and one sender."""
+"""Keys: files that are whole or not there, and signatures that hold for one key and one network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import stat
 import threading
 from pathlib import Path
 
-import attrs
 import pytest
 
 from camomile_trio.errors import ConfigError
@@ -16,25 +15,22 @@ from camomile_trio.identity import (
     BadSignature,
     KeyFileMissing,
     KeyPair,
-    check_pong,
     load_key,
     load_or_create_key,
     network_id,
-    node_id_of,
-    sign_pong,
     sign_record,
     verify_record,
 )
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import Pong
 from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.peer.local import StaticKey
+from camomile_trio.peer.suite import NaclSuite
 from tests.secrets_on_disk import secret_file
 
 NETWORK, OTHER_NETWORK = network_id("camomile"), network_id("another")
 ALICE, MALLORY = KeyPair.new(random.Random(1)), KeyPair.new(random.Random(2))
 KEY = Key.of(b"a value")
-CHALLENGE = bytes(range(32))
 
 as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write and read everywhere")
 
@@ -43,11 +39,7 @@ def lease() -> Record:
     return sign_record(leases.new_lease(KEY, ALICE.public, seen=0, now=1000, life_ms=3_600_000), ALICE, NETWORK)
 
 
-def pong(key: KeyPair = ALICE, network: bytes = NETWORK) -> Pong:
-    return Pong(CHALLENGE, key.public, sign_pong(CHALLENGE, key, network))
-
-
-# Records and pongs -------------------------------------------------------------------------------------------------
+# Records -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_signed_record_is_read_back() -> None:
@@ -84,29 +76,13 @@ def test_nobody_signs_for_another_publisher() -> None:
         sign_record(unsigned, MALLORY, NETWORK)
 
 
-def test_a_pong_of_its_sender_is_good() -> None:
-    check_pong(pong(), ALICE.node_id, NETWORK)
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [
-        pong(MALLORY),  # a good signature, of another id
-        attrs.evolve(pong(), signature=pong(MALLORY).signature),
-        attrs.evolve(pong(), challenge=bytes(32)),
-        pong(network=OTHER_NETWORK),
-        attrs.evolve(pong(), signature=b""),
-        Pong(CHALLENGE),  # as a classic node answers
-    ],
-)
-def test_a_pong_that_is_not_its_senders_is_refused(forged: Pong) -> None:
-    with pytest.raises(BadSignature):
-        check_pong(forged, ALICE.node_id, NETWORK)
-
-
-def test_an_id_is_the_hash_of_the_key() -> None:
-    assert ALICE.node_id == node_id_of(ALICE.public)
-    assert ALICE.node_id != MALLORY.node_id
+def test_a_seed_gives_the_publisher_the_key_of_the_node_and_its_id() -> None:
+    """Fixed bytes: a node that had another id after an update would lose what it holds."""
+    seed = bytes(range(32))
+    node = StaticKey.from_seed(NaclSuite(), seed)
+    assert KeyPair.from_seed(seed).public.hex() == "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+    assert node.public.hex() == "9e47e6de21e7d37240f473c0ed35e9d00a8325bbbd9dc2aa950b92f8c1511b69"
+    assert node.node_id.hex() == "853f20157ec17b8c0dc0075381d825c9d3ad8e342cafad03be903a02bc5c8dad"
 
 
 def test_a_key_never_shows_its_secret() -> None:

@@ -41,9 +41,10 @@ def new(file: Path) -> None:
 @key.command()
 @click.argument("file", type=KEY_FILE)
 def show(file: Path) -> None:
-    """Show the public half of the key in FILE.
+    """Show the public halves of the key in FILE.
 
-    The node id is that of a node whose own key this is (node.key in its data directory). The secret is not shown.
+    The publisher signs what is put. The node key, which HOST:PORT#KEY of --join takes, and its id are those of a node
+    whose own key this is (node.key in its data directory). The secret is not shown.
     """
     from camomile_trio.identity import load_key
 
@@ -51,5 +52,10 @@ def show(file: Path) -> None:
 
 
 def _show(pair: KeyPair) -> None:
-    click.echo(f"public key  {pair.public.hex()}")
-    click.echo(f"node id     {pair.node_id.hex()}")
+    from camomile_trio.peer.local import StaticKey
+    from camomile_trio.peer.suite import NaclSuite
+
+    node = StaticKey.from_seed(NaclSuite(), pair.seed)
+    click.echo(f"publisher  {pair.public.hex()}")
+    click.echo(f"node key   {node.public.hex()}")
+    click.echo(f"node id    {node.node_id.hex()}")

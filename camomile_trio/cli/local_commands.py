@@ -40,11 +40,10 @@ def ping(node_id: str, socket: Path | None, data_dir: Path | None, timeout: floa
         with client.stream("POST", f"/ping/{node}") as response:
             require(response, 200)
             found = read_json(response)
-    round_trip, endpoint, version = found.get("round_trip"), found.get("endpoint"), found.get("version")
+    round_trip, endpoint = found.get("round_trip"), found.get("endpoint")
     if not isinstance(round_trip, (int, float)) or isinstance(round_trip, bool):
         raise CommandFailed(f"{path} does not answer as a node does", remedy="name the control socket with --socket")
-    kind = "a classic node" if version == 0 else f"version {version}"
-    click.echo(one_line(f"{node} at {endpoint} answered in {round_trip * 1000:.2f} ms ({kind})"))
+    click.echo(one_line(f"{node} at {endpoint} answered in {round_trip * 1000:.2f} ms"))
 
 
 def _whole_id(client: httpx.Client, first_digits: str) -> str:

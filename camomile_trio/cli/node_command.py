@@ -86,7 +86,8 @@ RECORDS = Records()
     multiple=True,
     help=(
         "A node to join the network through, a name or an address; every address of a name is tried, again "
-        "and again. May be given several times; in the environment, separated by spaces or commas."
+        "and again. With #KEY, the node key of its `camomile status`, no other node is taken for it. May be given "
+        "several times; in the environment, separated by spaces or commas."
     ),
 )
 @option(

@@ -152,12 +152,15 @@ def _listed(text: str) -> list[str]:
 
 
 class PeerNames(click.ParamType[str]):
-    """HOST:PORT of a node, a name or an address, of a form that a resolver takes. Config checks the port."""
+    """HOST:PORT or HOST:PORT#KEY of a node, a name or an address, of a form that a resolver takes.
 
-    name = "host:port"
+    Config checks the port and the key.
+    """
+
+    name = "host:port[#key]"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        host = value.rpartition(":")[0]
+        host = value.partition("#")[0].rpartition(":")[0]
         try:
             host.encode("idna")
             usable = host.isprintable() and not QUOTES & set(host)

@@ -34,6 +34,7 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
         (label, str(found[name]))
         for name, label in (
             ("id", "id"),
+            ("node_key", "node key"),
             ("version", "version"),
             ("network", "network"),
             ("endpoint", "peers at"),
@@ -52,7 +53,9 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
     if (contacts := number_in(found, "contacts")) is not None:
         buckets = found.get("buckets")
         in_buckets = f" in {len(buckets)} buckets" if isinstance(buckets, list) else ""
-        rows.append(("contacts", f"{contacts:.0f}{in_buckets}"))
+        of_classic = number_in(found, "classic_contacts")
+        classic_too = f", and {of_classic:.0f} classic ones" if of_classic else ""
+        rows.append(("contacts", f"{contacts:.0f}{in_buckets}{classic_too}"))
     if (keys := number_in(found, "keys")) is not None:
         rows.append(("records", f"{keys:.0f} keys, {number_in(found, 'values') or 0:.0f} values"))
     if (used := number_in(found, "bytes")) is not None:

@@ -20,6 +20,7 @@ def node_document(status: NodeStatus) -> dict[str, Json]:
     """A node at one moment."""
     return {
         "id": status.id.hex(),
+        "node_key": status.node_key.hex(),
         "endpoint": str(status.endpoint),
         "advertised": None if status.advertised is None else str(status.advertised),
         "observed": None if status.observed is None else str(status.observed),
@@ -30,6 +31,7 @@ def node_document(status: NodeStatus) -> dict[str, Json]:
         "not_ready_because": status.not_ready_because,
         "uptime": round(status.uptime, 3),
         "contacts": status.contacts,
+        "classic_contacts": status.classic_contacts,
         "buckets": [
             {"index": bucket.index, "contacts": bucket.contacts, "replacements": bucket.replacements}
             for bucket in status.buckets
@@ -49,8 +51,8 @@ def peers_document(peers: Iterable[PeerStatus]) -> dict[str, Json]:
         "peers": [
             {
                 "id": peer.id.hex(),
+                "node_key": peer.public.hex(),
                 "endpoint": str(peer.endpoint),
-                "version": peer.version,
                 "round_trip": None if peer.round_trip is None else round(peer.round_trip, 6),
                 "last_seen": None if peer.last_seen is None else round(peer.last_seen, 3),
                 "answers": peer.answers,
@@ -66,7 +68,6 @@ def pinged_document(pinged: Pinged) -> dict[str, Json]:
         "node": pinged.node.hex(),
         "endpoint": str(pinged.endpoint),
         "round_trip": pinged.round_trip,
-        "version": pinged.version,
     }
 
 

@@ -248,6 +248,11 @@ def _problem(status: str) -> _Object:
 def _schemas() -> _Object:
     text: _Object = {"type": "string"}
     number: _Object = {"type": "integer", "minimum": 0}
+    public_key: _Object = {
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "The public key that the node is: its hash is the id, and --join HOST:PORT#KEY takes it.",
+    }
     maybe_text: _Object = {"type": ["string", "null"]}
     maybe_seconds: _Object = {"type": ["number", "null"], "minimum": 0}
     return {
@@ -267,6 +272,7 @@ def _schemas() -> _Object:
         "Node": _closed_object(
             {
                 "id": {"$ref": "#/components/schemas/Id"},
+                "node_key": public_key,
                 "endpoint": text,
                 "advertised": maybe_text,
                 "observed": maybe_text,
@@ -277,6 +283,7 @@ def _schemas() -> _Object:
                 "not_ready_because": text,
                 "uptime": {"type": "number", "minimum": 0, "description": "Seconds."},
                 "contacts": number,
+                "classic_contacts": {**number, "description": "Classic nodes that it knows, beside its contacts."},
                 "buckets": {
                     "type": "array",
                     "items": _closed_object({"index": number, "contacts": number, "replacements": number}),
@@ -296,11 +303,8 @@ def _schemas() -> _Object:
                     "items": _closed_object(
                         {
                             "id": {"$ref": "#/components/schemas/Id"},
+                            "node_key": public_key,
                             "endpoint": text,
-                            "version": {
-                                "type": ["integer", "null"],
-                                "description": "Of the protocol; 0: a classic node.",
-                            },
                             "round_trip": {**maybe_seconds, "description": "The usual time to an answer, in seconds."},
                             "last_seen": {**maybe_seconds, "description": "Seconds since its latest answer."},
                             "answers": {"type": "boolean", "description": "Whether it answered the last request."},

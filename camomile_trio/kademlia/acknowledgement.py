@@ -1,8 +1,8 @@
 """When a put or a forget has succeeded: the count of its acknowledgements.
 
 Rules of this file: a tally of one operation, told of each event by plain calls, which never sends, waits or tells the
-time. Events may come in any order, twice, and after the outcome; the outcome, once there, stays. Only our own nodes
-can acknowledge. Source: docs/protocol.md, Records, "Acknowledgement".
+time. Events may come in any order, twice, and after the outcome; the outcome, once there, stays. It is told of our own
+nodes only: classic ones cannot acknowledge, and are not counted. Source: docs/protocol.md, Records, "Acknowledgement".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Failed:
     """No majority can acknowledge any more, for reasons that differ. It is safe to repeat."""
 
     alone: bool = False  # no other node answered at all
-    short: bool = False  # fewer of ours answered than a majority of those that are counted at least
+    short: bool = False  # fewer nodes answered than a majority of those that are counted at least
 
 
 Outcome = Success | Refused | Failed
@@ -45,9 +45,9 @@ Outcome = Success | Refused | Failed
 class Acknowledgements:
     """The answers to one put or forget.
 
-    `own` is this node; its copy counts as that of any other of our nodes if it is among the k closest to `target`.
+    `own` is this node; its copy counts as that of any other node if it is among the k closest to `target`.
     `alone` says that this node may count without any other: it never had a contact, or stands alone on purpose.
-    `least`: the majority is that of so many nodes at least, however few of ours answer; at most k.
+    `least`: the majority is that of so many nodes at least, however few answer; at most k.
     `candidates`, while a lookup goes on beside the STOREs, tells its k closest candidates, who have answered or may be
     hoped for: one that has not answered yet keeps those behind it from counting before the lookup's end.
     """
@@ -59,10 +59,9 @@ class Acknowledgements:
         self._own = own
         self._alone = alone
         self._answered: dict[NodeId, int] = {}  # who answered, and how far from the target each is
-        self._ours: set[NodeId] = set()
         self._acknowledged: dict[NodeId, Durability] = {}
         self._declined: dict[NodeId, StoreStatus | None] = {}  # None: no answer before the deadline
-        self._counted: frozenset[NodeId] | None = None  # ours among the k closest; fixed when the lookup ends
+        self._counted: frozenset[NodeId] | None = None  # the k closest; fixed when the lookup ends
         self._outcome: Outcome | None = None
         self.candidates: Callable[[], Iterable[NodeId]] = tuple
 
@@ -86,25 +85,25 @@ class Acknowledgements:
         """How it ended; None while it is open."""
         return self._outcome
 
-    def on_answered(self, node: NodeId, ours: bool) -> None:
-        """`node` has answered the lookup; `ours`: it speaks our version. Call it for this node too where it counts."""
-        self._note_answer(node, ours)
+    def on_answered(self, node: NodeId) -> None:
+        """`node` has answered the lookup. Call it for this node too where it counts."""
+        self._note_answer(node)
         self._judge()
 
     def on_lookup_end(self, closest: Iterable[NodeId]) -> None:
         """The lookup has ended; `closest` are the k closest nodes that answered, this one included if it is one.
 
-        From now on the majority is that of our nodes among them.
+        From now on the majority is that of these.
         """
         answered = set(closest)
         for node in answered:
-            self._note_answer(node, ours=False)
-        self._counted = frozenset(self._nearest(answered) & self._ours)
+            self._note_answer(node)
+        self._counted = frozenset(sorted(answered, key=self._answered.__getitem__)[: self._k])
         self._judge()
 
     def on_acknowledged(self, node: NodeId, durability: Durability) -> None:
         """`node` has stored it. What it says later takes nothing of that back."""
-        self._note_answer(node, ours=True)
+        self._note_answer(node)
         self._acknowledged[node] = max(durability, self._acknowledged.get(node, Durability.NONE))
         self._declined.pop(node, None)
         self._judge()
@@ -121,19 +120,14 @@ class Acknowledgements:
         """No answer to the STORE came from `node` before its deadline."""
         self._decline(node, None)
 
-    def _note_answer(self, node: NodeId, ours: bool) -> None:
+    def _note_answer(self, node: NodeId) -> None:
         if node not in self._answered:
             self._answered[node] = distance(self._target, node)
-        if ours:
-            self._ours.add(node)
 
     def _decline(self, node: NodeId, status: StoreStatus | None) -> None:
         if node not in self._acknowledged:
             self._declined[node] = status
         self._judge()
-
-    def _nearest(self, nodes: Iterable[NodeId]) -> set[NodeId]:
-        return set(sorted(nodes, key=self._answered.__getitem__)[: self._k])
 
     def _judge(self) -> None:
         if self._outcome is None:
@@ -153,7 +147,7 @@ class Acknowledgements:
     def _judge_counted(self, counted: frozenset[NodeId]) -> Outcome | None:
         if self._is_cut_off():
             return Failed(alone=True)
-        # All others are classic nodes: they cannot acknowledge, so the publisher's own copy counts.
+        # No node answered, and this one may count alone: then the publisher's own copy counts.
         members = counted or {self._own}
         needed = max(len(members), self._least) // 2 + 1
         acknowledged = sum(node in self._acknowledged for node in members)

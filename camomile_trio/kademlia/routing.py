@@ -1,8 +1,9 @@
 """The routing table: k-buckets of contacts that have answered us, each with a bounded cache of replacements.
 
 Rules of this file: pure, and told the time (seconds of one monotonic clock). `on_answer` is the only way in, so a
-contact that has not proven itself can be in no bucket and in no cache. A member leaves only through `on_failure`, and
-only while others answer. A bucket never holds more than k members; one that is not full has nobody waiting for a place.
+contact that has not proven its key at its endpoint can be in no bucket and in no cache. A member leaves only through
+`on_failure`, and only while others answer. A bucket never holds more than k members; one that is not full has no
+replacements. An id is a member or a replacement, once, at the endpoint of its latest answer.
 Source: Maymounkov and Mazières, Kademlia (2002), §2.2 to §2.4 and §4.1; docs/protocol.md.
 
 Why the order of buckets is read from bits: with d the distance of the target from our own id, bucket i lies nearer to
@@ -21,7 +22,7 @@ from typing import NamedTuple
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId, as_int, bucket_index
+from camomile_trio.kademlia.ids import NodeId, as_int
 
 # A node's own `check_after`, in seconds.
 CHECK_AFTER = 60.0
@@ -62,13 +63,11 @@ class _Seating:
             del self.replacements[next(iter(self.replacements))]
 
     def evict(self, number: int) -> None:
-        """The member leaves. Its own id at another endpoint takes the seat, else the most recently seen replacement."""
+        """The member leaves, and the most recently seen replacement takes the seat."""
         del self.members[number]
-        # The same id at another endpoint waits for its own member's seat only: an id is never a member twice.
-        waiting = [number] if number in self.replacements else reversed(self.replacements)
-        successor = next((heir for heir in waiting if heir not in self.members), None)
-        if successor is not None:
-            self.members[successor] = self.replacements.pop(successor)
+        if self.replacements:
+            successor, seen = self.replacements.popitem()
+            self.members[successor] = seen
             self.members = dict(sorted(self.members.items(), key=lambda seat: seat[1].at))
 
 
@@ -91,13 +90,12 @@ class RoutingTable:
         self._filled = 0  # bit i: bucket i has members
         self._touched: dict[int, float] = {}
 
-    def on_answer(self, contact: Contact, now: float, *, moved: bool = False) -> Contact | None:
+    def on_answer(self, contact: Contact, now: float) -> Contact | None:
         """`contact` has answered a request of ours: it enters, or its seat is fresh again.
 
-        Returns a member that should be pinged, else None. If the bucket is full that is its least recently seen member,
-        and the contact waits as a replacement. If the id is a member at another endpoint, it is that member, which
-        stays until it fails. With `moved` (the id itself had advertised this endpoint) the new endpoint replaces the
-        old one at once. Our own id is ignored. ValueError if the id is not as wide as ours.
+        It has proven its key at this endpoint, so its seat moves there from any other one. If its bucket is full the
+        contact becomes a replacement, and the least recently seen member is returned if it should be pinged; else None.
+        Our own id is ignored. ValueError if the id is not as wide as ours.
         """
         if len(contact.id) != len(self.own):
             raise ValueError(f"an id of {len(contact.id)} bytes in a table of {len(self.own)}")
@@ -110,23 +108,13 @@ class RoutingTable:
         if seating is None:
             seating = self._seatings[index] = _Seating()
         members = seating.members
-        known = members.get(number)
-        if known is None:
-            if len(members) < self.k:
-                members[number] = _Seen(contact, now)
-                self._filled |= 1 << index
-                return None
+        if members.pop(number, None) is None and len(members) >= self.k:
             seating.wait(number, _Seen(contact, now), self._most_replacements)
             oldest = next(iter(members.values()))
             return oldest.contact if now - oldest.at >= self._check_after else None
-        if moved or known.contact.endpoint == contact.endpoint:
-            del members[number]  # to come back as the most recently seen
-            members[number] = _Seen(contact, now)
-            # The id is where its seat says: whoever else claimed it has lost the claim.
-            seating.replacements.pop(number, None)
-            return None
-        seating.wait(number, _Seen(contact, now), self._most_replacements)
-        return known.contact
+        members[number] = _Seen(contact, now)  # the most recently seen, whether it is new or was there before
+        self._filled |= 1 << index
+        return None
 
     def on_failure(self, node: NodeId, endpoint: Endpoint, *, asked_at: float, now: float) -> bool:
         """The request that was sent to `node` at `endpoint` at `asked_at` has missed its deadline (`now`).
@@ -144,7 +132,7 @@ class RoutingTable:
         seating = self._seatings.get(index)
         if seating is None:
             return False
-        # Here "somebody has answered since" means somebody else: who answered since is not held to have failed.
+        # Here "answered since" means another node: one that answered since is not held to have failed.
         if self._failed(seating.members.get(number), endpoint, asked_at):
             seating.evict(number)
             if not seating.members:
@@ -152,29 +140,6 @@ class RoutingTable:
             return True
         if self._failed(seating.replacements.get(number), endpoint, asked_at):
             del seating.replacements[number]
-        return False
-
-    def on_gone(self, node: NodeId, endpoint: Endpoint) -> bool:
-        """Another node has answered our request to `node` at `endpoint`: it is there no more, whoever else is silent.
-
-        Returns whether a member went.
-        """
-        number = as_int(node)
-        index = (number ^ self._number).bit_length() - 1
-        seating = self._seatings.get(index)
-        if seating is None:
-            return False
-        for seats in (seating.members, seating.replacements):
-            seen = seats.get(number)
-            if seen is None or seen.contact.endpoint != endpoint:
-                continue
-            if seats is seating.replacements:
-                del seats[number]
-                return False
-            seating.evict(number)
-            if not seating.members:
-                self._filled ^= 1 << index
-            return True
         return False
 
     def get(self, node: NodeId) -> Contact | None:
@@ -257,24 +222,6 @@ class RoutingTable:
         """How many members bucket `index` has."""
         seating = self._seatings.get(index)
         return len(seating.members) if seating is not None else 0
-
-    def has_room(self, node: NodeId) -> bool:
-        """Whether `node` would get a seat at once if it answered us now. Our own id would not."""
-        index = bucket_index(self.own, node) if node != self.own else None
-        return index is not None and self.count(index) < self.k
-
-    def wants(self, node: NodeId, now: float) -> bool:
-        """Whether an answer of `node`, which is no member, would change anything.
-
-        It would not where the bucket is full of members heard of within `check_after` and has its replacements as well.
-        """
-        if self.has_room(node):
-            return True
-        seating = self._seatings.get((as_int(node) ^ self._number).bit_length() - 1)
-        if seating is None:
-            return False
-        oldest = next(iter(seating.members.values()))
-        return len(seating.replacements) < self._most_replacements or now - oldest.at >= self._check_after
 
     def buckets(self) -> list[Bucket]:
         """The buckets that have members, nearest first."""

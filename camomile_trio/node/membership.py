@@ -61,12 +61,12 @@ class Membership:
         """Whether answers tell this object nothing new any more."""
         return self._has_met is True and self._has_met_all
 
-    def on_answer(self, contact: Contact, *, is_ours: bool) -> None:
-        """Another node has answered. A classic one cannot acknowledge, so it is not among the expected."""
+    def on_answer(self, contact: Contact) -> None:
+        """Another node has answered. (A classic one is none: it cannot acknowledge.)"""
         if not (self.has_met and self._has_met):
             self._has_met = True
             self._note(HAS_MET, contact)
-        if is_ours and not self._has_met_all and self._expect is not None:
+        if not self._has_met_all and self._expect is not None:
             self._met.add(contact.id)
             if len(self._met) >= self._expect - 1:
                 self._has_met_all = True

@@ -2,7 +2,8 @@
 
 Rules of this file: all names are resolved side by side, and one that gets no answer delays no other. A resolution runs
 in a thread, which nothing can cancel: it goes on behind the caller, its result is there for the next `take`, and a name
-is not resolved twice at a time. The number of threads is bounded. An address as text needs no resolver.
+is not resolved twice at a time. The number of threads is bounded. An address as text needs no resolver. A key that pins
+the node of a name holds at all addresses of the name.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import functools
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
+import attrs
 import trio
 
+from camomile_trio.config import split_pin
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
 from camomile_trio.logs import log
@@ -38,25 +41,34 @@ async def resolve(host: str, port: int) -> list[Endpoint]:
     return list(dict.fromkeys(Endpoint.from_host(str(address[0]), port) for *_, address in found))
 
 
+@attrs.frozen
+class Address:
+    """Where a node to join may be."""
+
+    endpoint: Endpoint
+    public: bytes | None  # the key that the node there must have; None: any
+
+
 class Names:
-    """`names` are HOST:PORT of nodes to join. `background` runs a task for as long as the node lives; `on_change` is
-    called when a resolution has ended, well or not."""
+    """`entries` are HOST:PORT or HOST:PORT#KEY of nodes to join, as in `Config.join`. `background` runs a task for as
+    long as the node lives; `on_change` is called when a resolution has ended, well or not."""
 
     def __init__(
-        self, names: Iterable[str], resolver: Resolver, background: Background, *, on_change: Callable[[], None]
+        self, entries: Iterable[str], resolver: Resolver, background: Background, *, on_change: Callable[[], None]
     ) -> None:
         self._resolver = resolver
         self._background = background
         self._on_change = on_change
-        self._addresses: list[Endpoint] = []
-        self._names: list[str] = []
-        for name in names:
+        self._addresses: list[Address] = []
+        self._names: dict[str, list[bytes | None]] = {}  # each with the keys that pin it
+        for entry in entries:
+            name, public = split_pin(entry)
             try:
-                self._addresses.append(Endpoint.parse(name))
+                self._addresses.append(Address(Endpoint.parse(name), public))
             except ConfigError:
-                self._names.append(name)
+                self._names.setdefault(name, []).append(public)
         self._under_way: set[str] = set()
-        self._found: list[Endpoint] = []
+        self._found: list[Address] = []
         self._complained: set[str] = set()
 
     @property
@@ -72,7 +84,7 @@ class Names:
                 self._under_way.add(name)
                 self._background(functools.partial(self._resolve, name))
 
-    def take(self) -> list[Endpoint]:
+    def take(self) -> list[Address]:
         """The addresses that were found since the last call."""
         found, self._found = self._found, []
         return found
@@ -81,7 +93,7 @@ class Names:
         host, _, port = name.rpartition(":")
         try:
             found = await self._resolver(host, int(port))
-            self._found += found
+            self._found += [Address(endpoint, public) for public in self._names[name] for endpoint in found]
             if any(map(is_sensible, found)):
                 self._complained.discard(name)
             else:

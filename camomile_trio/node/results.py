@@ -61,7 +61,6 @@ class Pinged:
     node: NodeId = attrs.field(converter=NodeId)
     endpoint: Endpoint
     round_trip: float  # seconds
-    version: int  # 0: a classic node
 
 
 @attrs.frozen(kw_only=True)
@@ -122,9 +121,9 @@ class PeerStatus:
     """A node of the routing table, and what its answers have shown. None: not measured, or not known any more."""
 
     id: NodeId = attrs.field(converter=NodeId)
+    public: builtins.bytes = attrs.field(repr=_hex)  # its public key, whose hash the id is
     endpoint: Endpoint
     answers: bool  # whether the last request to it was answered
-    version: int | None = None  # of the protocol, as its latest answer showed; 0: a classic node
     round_trip: float | None = None  # its usual one, in seconds (RFC 6298's smoothed round trip)
     last_seen: float | None = None  # seconds since its latest answer
 
@@ -134,6 +133,7 @@ class NodeStatus:
     """A node at one moment, for people and for /-/node."""
 
     id: NodeId = attrs.field(converter=NodeId)
+    node_key: builtins.bytes = attrs.field(repr=_hex)  # its public key; `bytes` below is a number
     endpoint: Endpoint  # where it is bound
     advertised: Endpoint | None
     network: str
@@ -143,14 +143,14 @@ class NodeStatus:
     not_ready_because: str  # empty when ready
     uptime: float  # seconds
     contacts: int
+    classic_contacts: int  # of a table of their own, which has no part in the other figures
     buckets: tuple[BucketStatus, ...]
     keys: int
     values: int
     bytes: int
     max_bytes: int
     cached: int
-    # Its public key; `bytes` above is a number here.
-    publisher: builtins.bytes = attrs.field(repr=_hex)
+    publisher: builtins.bytes = attrs.field(repr=_hex)  # the public key that signs what is put here
     observed: Endpoint | None = None  # where others see it
 
 

@@ -85,15 +85,16 @@ def contacts_in(aside: Path) -> list[Contact]:
     """The contacts that can still be read out of a damaged database; none if none can."""
     try:
         with closing(sqlite3.connect(f"file:{aside}?mode=ro&immutable=1", uri=True)) as connection:
-            rows = connection.execute("SELECT id, endpoint FROM contacts LIMIT ?", (MAX_CONTACTS,)).fetchall()
+            rows = connection.execute("SELECT id, endpoint, public FROM contacts LIMIT ?", (MAX_CONTACTS,)).fetchall()
     except sqlite3.Error:
         return []
-    return [
-        Contact(NodeId(node_id), Endpoint(endpoint)) for node_id, endpoint in rows if _is_contact(node_id, endpoint)
-    ]
+    return [Contact(NodeId(row[0]), Endpoint(row[1]), row[2]) for row in rows if _is_contact(*row)]
 
 
-def _is_contact(node_id: object, endpoint: object) -> bool:
-    """Whether it has the form of one: who is there will be asked anyway."""
-    is_id = isinstance(node_id, bytes) and len(node_id) == ID_BYTES
-    return is_id and isinstance(endpoint, bytes) and len(endpoint) in {6, 18}
+def _is_contact(node_id: object, endpoint: object, public: object) -> bool:
+    """Whether the row has the form of a contact. The node that is there proves its key when it is asked."""
+    if not (isinstance(node_id, bytes) and isinstance(endpoint, bytes) and isinstance(public, bytes)):
+        return False
+    if len(node_id) != ID_BYTES or len(endpoint) not in {6, 18}:
+        return False
+    return not public or (len(public) == 32 and NodeId.of(public) == node_id)

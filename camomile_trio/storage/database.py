@@ -119,8 +119,8 @@ class Database:
         return dict(self._rows(_LARGEST, (sort.value, limit)))
 
     def contacts(self) -> list[Contact]:
-        rows = self._rows("SELECT id, endpoint FROM contacts ORDER BY position", ())
-        return [Contact(NodeId(node_id), Endpoint(endpoint)) for node_id, endpoint in rows]
+        rows = self._rows("SELECT id, endpoint, public FROM contacts ORDER BY position", ())
+        return [Contact(NodeId(node_id), Endpoint(endpoint), public) for node_id, endpoint, public in rows]
 
     def note(self, name: str) -> int:
         rows = self._rows("SELECT number FROM notes WHERE name = ?", (name,))
@@ -177,7 +177,7 @@ class Database:
         self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", long)
         if batch.contacts is not None:
             self._writer.execute("DELETE FROM contacts")
-            self._each("INSERT INTO contacts (id, endpoint) VALUES (?, ?)", batch.contacts)
+            self._each("INSERT INTO contacts (id, endpoint, public) VALUES (?, ?, ?)", batch.contacts)
         notes = {**batch.notes, _ABSORBED: batch.sequence}
         self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*notes.items()])
         self._each(

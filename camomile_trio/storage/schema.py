@@ -55,7 +55,12 @@ _TABLES = (
     # The names are those of accounts.py.
     "CREATE TABLE accounts (account BLOB PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX accounts_largest ON accounts (substr(account, 1, 1), bytes)",
-    "CREATE TABLE contacts (position INTEGER PRIMARY KEY, id BLOB NOT NULL, endpoint BLOB NOT NULL)",
+    """CREATE TABLE contacts (
+        position INTEGER PRIMARY KEY,
+        id BLOB NOT NULL,
+        endpoint BLOB NOT NULL,
+        public BLOB NOT NULL              -- the node's public key, whose hash the id is; empty for a classic node
+    )""",
     "CREATE TABLE notes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from camomile_trio.identity import KeyPair, load_or_create_key
+from camomile_trio.peer.local import StaticKey
+from camomile_trio.peer.suite import NaclSuite
 from tests.cli.terminal import Run, complaint
 from tests.secrets_on_disk import secret_file
 
@@ -24,7 +26,10 @@ def test_a_new_key_is_its_owners_alone_and_the_one_that_a_node_would_use(run: Ru
     assert made.exit_code == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     pair = load_or_create_key(path, random.Random(1))
-    assert made.stdout == f"public key  {pair.public.hex()}\nnode id     {pair.node_id.hex()}\n"
+    node = StaticKey.from_seed(NaclSuite(), pair.seed)
+    assert made.stdout == (
+        f"publisher  {pair.public.hex()}\nnode key   {node.public.hex()}\nnode id    {node.node_id.hex()}\n"
+    )
     assert run("key", "show", str(path)).stdout == made.stdout
 
 

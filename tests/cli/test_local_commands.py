@@ -27,15 +27,13 @@ def control(home: Path) -> Iterator[OneServer]:
 
 
 def pong(**changes: object) -> bytes:
-    return json.dumps(
-        {"node": BOB, "endpoint": "127.0.0.1:8119", "round_trip": 0.00125, "version": 1} | changes
-    ).encode()
+    return json.dumps({"node": BOB, "endpoint": "127.0.0.1:8119", "round_trip": 0.00125} | changes).encode()
 
 
 def test_a_ping_says_where_the_node_is_and_how_far(run: Run, control: OneServer) -> None:
     control.will_answer("200 OK", pong())
     result = run("ping", BOB.upper())
-    assert result.stdout == f"{BOB} at 127.0.0.1:8119 answered in 1.25 ms (version 1)\n"
+    assert result.stdout == f"{BOB} at 127.0.0.1:8119 answered in 1.25 ms\n"
     assert result.exit_code == 0
     assert (control.seen[0].method, control.seen[0].path) == ("POST", f"/ping/{BOB}")
 
@@ -55,11 +53,6 @@ def test_the_first_digits_of_a_peers_id_are_enough_to_ping_it(run: Run, control:
     assert complaint(result) == "the ids of 2 peers begin with b0b0b0; give more digits"
     assert result.exit_code == 2
     assert [request.path for request in control.seen].count(f"/ping/{BOB}") == 2
-
-
-def test_a_classic_node_is_called_one(run: Run, control: OneServer) -> None:
-    control.will_answer("200 OK", pong(version=0))
-    assert "(a classic node)" in run("ping", BOB).stdout
 
 
 def test_a_node_that_nobody_finds_is_said_so(run: Run, control: OneServer) -> None:

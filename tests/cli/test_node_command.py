@@ -83,7 +83,7 @@ EVERY_OPTION = {
 EXPECTED = Config(
     listen=Endpoint.parse("[::]:8119"),
     advertise=Endpoint.parse("192.0.2.1:8118"),
-    join=("a.example:1", "[::1]:2"),
+    join=("a.example:1", f"[::1]:2#{'ab' * 32}"),
     first=True,
     expect=3,
     network="alpha",
@@ -97,7 +97,8 @@ EXPECTED = Config(
 def test_every_option_has_its_place(run: Run, started: Started, tmp_path: Path) -> None:
     secret_file(tmp_path / "token", b"secret-and-random\n")
     words = [word for pair in EVERY_OPTION.items() for word in pair]
-    words += ["--first", "--join", "a.example:1", "--join", "[::1]:2", "--http-token", str(tmp_path / "token")]
+    words += ["--first", "--http-token", str(tmp_path / "token")]
+    words += [word for each in EXPECTED.join for word in ("--join", each)]
     assert run("node", *words).exit_code == 0
     assert started.config == EXPECTED
     assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret-and-random")
@@ -190,6 +191,7 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--advertise", "0.0.0.0:8118"], "--advertise: nobody can reach 0.0.0.0:8118"),
         (["--join", "node"], "'node' is not HOST:PORT"),
         (["--join", "node:0"], "'node:0' is not HOST:PORT"),
+        (["--join", "node:8118#abc"], "what follows the # in 'node:8118#abc' is no key"),
         (["--join", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--listen", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--network", " "], "--network: ' ' is no name: it is empty"),

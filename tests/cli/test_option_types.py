@@ -118,6 +118,13 @@ def test_peers_are_not_told_an_address_that_nobody_can_reach(text: str) -> None:
     assert "nobody can reach" in refusal(ReachableAddress(), text)
 
 
+def test_a_peer_may_be_pinned_by_its_key() -> None:
+    pinned = f"node.example:8118#{'ab' * 32}"
+    assert PeerNames().convert(pinned, None, None) == pinned
+    assert "holds no name of a host" in refusal(PeerNames(), f"node\t:8118#{'ab' * 32}")
+    assert PeerNames().split_envvar_value(f"{pinned}, a:1") == [pinned, "a:1"]
+
+
 def test_names_in_the_environment_are_separated_by_spaces_or_commas() -> None:
     assert PeerNames().split_envvar_value(" a:1, b:2\n[::1]:3,,") == ["a:1", "b:2", "[::1]:3"]
 

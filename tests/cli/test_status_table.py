@@ -8,6 +8,7 @@ from camomile_trio.cli.status_table import bytes_text, duration_text, print_stat
 
 READY: dict[str, object] = {
     "id": "ab" * 32,
+    "node_key": "ef" * 32,
     "endpoint": "127.0.0.1:8118",
     "advertised": None,
     "network": "camomile",
@@ -17,6 +18,7 @@ READY: dict[str, object] = {
     "not_ready_because": "",
     "uptime": 3725.4,
     "contacts": 9,
+    "classic_contacts": 0,
     "buckets": [{"index": 255, "contacts": 5, "replacements": 0}, {"index": 254, "contacts": 4, "replacements": 0}],
     "keys": 12,
     "values": 11,
@@ -32,6 +34,7 @@ def test_a_ready_node_is_shown_row_by_row() -> None:
     assert status_rows(READY) == [
         ("id", "ab" * 32),
         ("ready", "yes"),
+        ("node key", "ef" * 32),
         ("version", "0.1.0"),
         ("network", "camomile"),
         ("peers at", "127.0.0.1:8118"),
@@ -47,7 +50,8 @@ def test_a_ready_node_is_shown_row_by_row() -> None:
 
 
 def test_a_node_that_speaks_with_classic_ones_says_so() -> None:
-    assert dict(status_rows({**READY, "classic": True}))["classic"] == "spoken with"
+    rows = dict(status_rows({**READY, "classic": True, "classic_contacts": 4}))
+    assert (rows["classic"], rows["contacts"]) == ("spoken with", "9 in 2 buckets, and 4 classic ones")
 
 
 def test_a_node_that_is_not_ready_says_why() -> None:

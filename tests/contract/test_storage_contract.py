@@ -401,10 +401,11 @@ async def test_the_evictable_go_by_when_they_are_due_and_the_never_due_last(stor
 
 async def test_contacts_are_replaced_and_keep_their_order(storage: Storage, settle: Settle) -> None:
     def contact(number: int, endpoint: str) -> Contact:
-        return Contact(NodeId(bytes([number]) * 32), Endpoint.parse(endpoint))
+        return Contact.of(bytes([number]) * 32, Endpoint.parse(endpoint))
 
     storage.save_contacts([contact(1, "127.0.0.1:1")])
-    saved = [contact(3, "127.0.0.1:8118"), contact(2, "[::1]:8118")]
+    classic = Contact(NodeId(bytes([4]) * 32), Endpoint.parse("127.0.0.1:4"))
+    saved = [contact(3, "127.0.0.1:8118"), contact(2, "[::1]:8118"), classic]
     storage.save_contacts(saved)
     storage.write(state(1), NEVER)
     await settle()

@@ -105,7 +105,7 @@ class FakeNode:
     async def ping(self, node: NodeId) -> Pinged:
         await self._work()
         self.pings.append(node)
-        return Pinged(node, Endpoint.parse("127.0.0.1:8118"), 0.002, 1)
+        return Pinged(node, Endpoint.parse("127.0.0.1:8118"), 0.002)
 
     def records(self, after: Key | None = None) -> RecordPage:
         self.asked.append(after)
@@ -127,6 +127,7 @@ class FakeNode:
     def status(self) -> NodeStatus:
         return NodeStatus(
             id=self.id,
+            node_key=b"\xcd" * 32,
             endpoint=Endpoint.parse("127.0.0.1:8118"),
             advertised=Endpoint.parse("[::1]:9"),
             network="camomile",
@@ -136,6 +137,7 @@ class FakeNode:
             not_ready_because=self.not_ready_because,
             uptime=12.3456,
             contacts=3,
+            classic_contacts=1,
             buckets=(BucketStatus(255, 2, 0), BucketStatus(254, 1, 1)),
             keys=5,
             values=4,
@@ -148,13 +150,16 @@ class FakeNode:
     def peers(self) -> list[PeerStatus]:
         near = PeerStatus(
             id=OTHER,
+            public=b"\x02" * 32,
             endpoint=Endpoint.parse("127.0.0.1:8119"),
             answers=True,
-            version=1,
             round_trip=0.00123456,
             last_seen=12.3456,
         )
-        return [near, PeerStatus(id=NodeId(b"\xff" * 32), endpoint=Endpoint.parse("[fd00::1]:8118"), answers=False)]
+        far = PeerStatus(
+            id=NodeId(b"\xff" * 32), public=b"\x03" * 32, endpoint=Endpoint.parse("[fd00::1]:8118"), answers=False
+        )
+        return [near, far]
 
     def statistics(self) -> Statistics:
         return self.counted

@@ -60,6 +60,7 @@ async def test_the_node_describes_itself(client: Client) -> None:
     document = json.loads(await body_of(response))
     assert document == {
         "id": NODE.hex(),
+        "node_key": "cd" * 32,
         "endpoint": "127.0.0.1:8118",
         "advertised": "[::1]:9",
         "observed": None,
@@ -70,6 +71,7 @@ async def test_the_node_describes_itself(client: Client) -> None:
         "not_ready_because": "",
         "uptime": 12.346,
         "contacts": 3,
+        "classic_contacts": 1,
         "buckets": [
             {"index": 255, "contacts": 2, "replacements": 0},
             {"index": 254, "contacts": 1, "replacements": 1},
@@ -91,16 +93,16 @@ async def test_the_node_lists_its_peers_with_ids_that_can_be_pinged(client: Clie
         "peers": [
             {
                 "id": OTHER.hex(),
+                "node_key": "02" * 32,
                 "endpoint": "127.0.0.1:8119",
-                "version": 1,
                 "round_trip": 0.001235,
                 "last_seen": 12.346,
                 "answers": True,
             },
             {
                 "id": "ff" * 32,
+                "node_key": "03" * 32,
                 "endpoint": "[fd00::1]:8118",
-                "version": None,
                 "round_trip": None,
                 "last_seen": None,
                 "answers": False,
@@ -275,7 +277,7 @@ class TestDescription:
         peer = members(members(members(schema["properties"])["peers"])["items"])
         assert set(document) == {"peers"}
         for each in document["peers"]:
-            assert list(each) == ["id", "endpoint", "version", "round_trip", "last_seen", "answers"]
+            assert list(each) == ["id", "node_key", "endpoint", "round_trip", "last_seen", "answers"]
             assert set(each) == set(members(peer["properties"]))
 
 

@@ -24,16 +24,12 @@ def tally(k: int, *, own: int = OWN, alone: bool = False, least: int = 1) -> Ack
     return Acknowledgements(k, target=TARGET, own=node(own), alone=alone, least=least)
 
 
-def looked_up(
-    k: int, *, ours: list[int], classic: list[int] | None = None, own: int = OWN, least: int = 1
-) -> Acknowledgements:
+def looked_up(k: int, *, closest: list[int], own: int = OWN, least: int = 1) -> Acknowledgements:
     """A tally whose lookup has ended with these nodes as the closest."""
     acknowledgements = tally(k, own=own, least=least)
-    for number in ours:
-        acknowledgements.on_answered(node(number), ours=True)
-    for number in classic or []:
-        acknowledgements.on_answered(node(number), ours=False)
-    acknowledgements.on_lookup_end([node(number) for number in [*ours, *(classic or [])]])
+    for number in closest:
+        acknowledgements.on_answered(node(number))
+    acknowledgements.on_lookup_end([node(number) for number in closest])
     return acknowledgements
 
 
@@ -43,31 +39,23 @@ def acknowledge(acknowledgements: Acknowledgements, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize(("m", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
-def test_a_majority_of_ours_among_the_closest_is_success_and_one_less_is_not(m: int, needed: int) -> None:
-    acknowledgements = looked_up(5, ours=list(range(1, m + 1)))
+def test_a_majority_among_the_closest_is_success_and_one_less_is_not(m: int, needed: int) -> None:
+    acknowledgements = looked_up(5, closest=list(range(1, m + 1)))
     acknowledge(acknowledgements, *range(1, needed))
     assert acknowledgements.outcome is None
     acknowledge(acknowledgements, needed)
     assert acknowledgements.outcome == Success()
 
 
-def test_classic_nodes_do_not_make_the_majority_larger() -> None:
-    acknowledgements = looked_up(5, ours=[1, 2], classic=[3, 4, 5])
-    acknowledge(acknowledgements, 1)
-    assert acknowledgements.outcome is None
-    acknowledge(acknowledgements, 2)
-    assert acknowledgements.outcome == Success()
-
-
 def test_a_holder_beyond_the_closest_shows_among_the_replicas_and_does_not_count() -> None:
-    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements = looked_up(3, closest=[1, 2, 3])
     acknowledge(acknowledgements, 1, 9, 10)
     assert acknowledgements.outcome is None
     assert acknowledgements.replicas == 3
 
 
 def test_a_caller_that_names_more_than_k_is_held_to_the_k_closest() -> None:
-    acknowledgements = looked_up(3, ours=[9, 8, 3, 2, 1])
+    acknowledgements = looked_up(3, closest=[9, 8, 3, 2, 1])
     acknowledge(acknowledgements, 8, 9, 1)
     assert acknowledgements.outcome is None
     acknowledge(acknowledgements, 2)
@@ -75,11 +63,11 @@ def test_a_caller_that_names_more_than_k_is_held_to_the_k_closest() -> None:
 
 
 def test_this_node_counts_where_it_is_among_the_closest_and_only_there() -> None:
-    near = looked_up(3, ours=[1, 2, 3], own=2)
+    near = looked_up(3, closest=[1, 2, 3], own=2)
     near.on_own_copy(Durability.DISK)
     acknowledge(near, 1)
     assert near.outcome == Success()
-    far = looked_up(3, ours=[1, 2, 3], own=200)
+    far = looked_up(3, closest=[1, 2, 3], own=200)
     far.on_own_copy(Durability.DISK)
     acknowledge(far, 1)
     assert far.outcome is None
@@ -91,7 +79,7 @@ def test_this_node_counts_where_it_is_among_the_closest_and_only_there() -> None
 def test_before_the_end_a_majority_of_k_among_the_closest_so_far_is_enough() -> None:
     acknowledgements = tally(5)
     for number in (1, 2, 3, 4, 5, 6):
-        acknowledgements.on_answered(node(number), ours=True)
+        acknowledgements.on_answered(node(number))
     acknowledge(acknowledgements, 1, 3)
     assert acknowledgements.outcome is None
     acknowledge(acknowledgements, 5)
@@ -101,14 +89,14 @@ def test_before_the_end_a_majority_of_k_among_the_closest_so_far_is_enough() -> 
 def test_before_the_end_the_acknowledgements_of_farther_nodes_do_not_count() -> None:
     acknowledgements = tally(5)
     for number in (1, 2, 3, 4, 5, 6, 7, 8):
-        acknowledgements.on_answered(node(number), ours=True)
+        acknowledgements.on_answered(node(number))
     acknowledge(acknowledgements, 6, 7, 8)
     assert acknowledgements.outcome is None
 
 
 def test_before_the_end_a_majority_of_those_that_are_there_is_not_enough() -> None:
     acknowledgements = tally(5)
-    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_answered(node(1))
     acknowledge(acknowledgements, 1, 2)
     assert acknowledgements.outcome is None
     acknowledgements.on_lookup_end([node(1), node(2)])
@@ -118,7 +106,7 @@ def test_before_the_end_a_majority_of_those_that_are_there_is_not_enough() -> No
 def test_before_the_end_nothing_is_lost_however_many_refuse() -> None:
     acknowledgements = tally(3)
     for number in (5, 6, 7):
-        acknowledgements.on_answered(node(number), ours=True)
+        acknowledgements.on_answered(node(number))
         acknowledgements.on_refused(node(number), StoreStatus.FULL)
     assert acknowledgements.outcome is None
     acknowledge(acknowledgements, 1, 2)
@@ -129,7 +117,7 @@ def test_before_the_end_nothing_is_lost_however_many_refuse() -> None:
 
 
 def test_it_fails_as_soon_as_no_majority_is_possible() -> None:
-    acknowledgements = looked_up(5, ours=[1, 2, 3, 4, 5])
+    acknowledgements = looked_up(5, closest=[1, 2, 3, 4, 5])
     acknowledge(acknowledgements, 1)
     acknowledgements.on_failed(node(2))
     acknowledgements.on_refused(node(3), StoreStatus.BUSY)
@@ -139,7 +127,7 @@ def test_it_fails_as_soon_as_no_majority_is_possible() -> None:
 
 
 def test_a_majority_that_refuses_for_one_reason_gives_that_reason() -> None:
-    acknowledgements = looked_up(5, ours=[1, 2, 3, 4, 5])
+    acknowledgements = looked_up(5, closest=[1, 2, 3, 4, 5])
     for number in (1, 2, 3):
         assert acknowledgements.outcome is None
         acknowledgements.on_refused(node(number), StoreStatus.TOO_LARGE)
@@ -147,7 +135,7 @@ def test_a_majority_that_refuses_for_one_reason_gives_that_reason() -> None:
 
 
 def test_full_disks_and_full_storages_are_one_reason() -> None:
-    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements = looked_up(3, closest=[1, 2, 3])
     acknowledge(acknowledgements, 1)
     acknowledgements.on_refused(node(2), StoreStatus.NO_ROOM)
     acknowledgements.on_refused(node(3), StoreStatus.FULL)
@@ -155,7 +143,7 @@ def test_full_disks_and_full_storages_are_one_reason() -> None:
 
 
 def test_a_reason_that_may_still_find_a_majority_is_waited_for() -> None:
-    acknowledgements = looked_up(4, ours=[1, 2, 3, 4])
+    acknowledgements = looked_up(4, closest=[1, 2, 3, 4])
     acknowledgements.on_failed(node(1))
     acknowledgements.on_refused(node(2), StoreStatus.TOO_LARGE)
     assert acknowledgements.outcome is None  # hopeless, but one dead node is not to hide the reason of the others
@@ -165,7 +153,7 @@ def test_a_reason_that_may_still_find_a_majority_is_waited_for() -> None:
 
 
 def test_refusals_are_counted_by_their_reason() -> None:
-    acknowledgements = looked_up(4, ours=[1, 2, 3, 4])
+    acknowledgements = looked_up(4, closest=[1, 2, 3, 4])
     acknowledgements.on_refused(node(1), StoreStatus.FULL)
     acknowledgements.on_refused(node(2), StoreStatus.FULL)
     acknowledgements.on_refused(node(3), StoreStatus.QUOTA)
@@ -174,7 +162,7 @@ def test_refusals_are_counted_by_their_reason() -> None:
 
 
 def test_refusals_for_several_reasons_are_a_failure_without_a_reason() -> None:
-    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements = looked_up(3, closest=[1, 2, 3])
     acknowledgements.on_refused(node(1), StoreStatus.FULL)
     acknowledgements.on_refused(node(2), StoreStatus.QUOTA)
     assert acknowledgements.outcome is None
@@ -183,8 +171,8 @@ def test_refusals_for_several_reasons_are_a_failure_without_a_reason() -> None:
 
 
 def test_an_acknowledgement_after_a_refusal_counts_and_not_the_other_way_round() -> None:
-    acknowledgements = looked_up(3, ours=[1, 2, 3])
-    acknowledgements.on_refused(node(1), StoreStatus.NO_TOKEN)
+    acknowledgements = looked_up(3, closest=[1, 2, 3])
+    acknowledgements.on_refused(node(1), StoreStatus.VALUE_NEEDED)
     acknowledge(acknowledgements, 1)
     acknowledgements.on_failed(node(1))
     acknowledgements.on_failed(node(2))
@@ -194,7 +182,7 @@ def test_an_acknowledgement_after_a_refusal_counts_and_not_the_other_way_round()
 
 
 def test_the_outcome_stays_once_it_is_there() -> None:
-    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements = looked_up(3, closest=[1, 2, 3])
     for number in (1, 2):
         acknowledgements.on_failed(node(number))
     acknowledge(acknowledgements, 1, 2, 3)
@@ -207,22 +195,21 @@ def test_the_outcome_stays_once_it_is_there() -> None:
 
 @pytest.mark.parametrize(("m", "least", "needed"), [(2, 3, 2), (3, 3, 2), (3, 4, 3), (3, 5, 3), (5, 3, 3), (5, 9, 3)])
 def test_a_majority_is_that_of_as_many_as_there_are_at_least_and_of_k_at_most(m: int, least: int, needed: int) -> None:
-    acknowledgements = looked_up(5, ours=list(range(1, m + 1)), least=least)
+    acknowledgements = looked_up(5, closest=list(range(1, m + 1)), least=least)
     acknowledge(acknowledgements, *range(1, needed))
     assert acknowledgements.outcome is None
     acknowledge(acknowledgements, needed)
     assert acknowledgements.outcome == Success()
 
 
-@pytest.mark.parametrize("classic", [[], [2, 3, 4]])
-def test_fewer_of_ours_than_a_majority_of_those_cannot_acknowledge(classic: list[int]) -> None:
-    acknowledgements = looked_up(5, ours=[1], classic=classic, least=3)
+def test_fewer_than_a_majority_of_those_cannot_acknowledge() -> None:
+    acknowledgements = looked_up(5, closest=[1], least=3)
     assert acknowledgements.outcome == Failed(short=True)
 
 
 def test_a_first_node_that_is_not_the_only_one_does_not_count_alone() -> None:
     acknowledgements = tally(20, own=1, alone=True, least=3)
-    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_answered(node(1))
     acknowledgements.on_lookup_end([node(1)])
     assert acknowledgements.outcome == Failed(short=True)
 
@@ -230,17 +217,17 @@ def test_a_first_node_that_is_not_the_only_one_does_not_count_alone() -> None:
 def test_before_the_end_a_majority_of_k_is_one_of_any_that_there_may_be() -> None:
     acknowledgements = tally(3, least=9)
     for number in (1, 2):
-        acknowledgements.on_answered(node(number), ours=True)
+        acknowledgements.on_answered(node(number))
     acknowledge(acknowledgements, 1, 2)
     assert acknowledgements.outcome == Success()
 
 
-# A node by itself, and one among classic nodes.
+# A node by itself.
 
 
 def test_a_node_of_which_no_contact_answers_acknowledges_nothing_alone() -> None:
     acknowledgements = tally(1, own=1)
-    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_answered(node(1))
     acknowledgements.on_own_copy(Durability.DISK)
     assert acknowledgements.outcome is None
     acknowledgements.on_lookup_end([node(1)])
@@ -249,39 +236,33 @@ def test_a_node_of_which_no_contact_answers_acknowledges_nothing_alone() -> None
 
 def test_the_first_node_of_a_network_counts_alone() -> None:
     acknowledgements = tally(20, own=1, alone=True)
-    acknowledgements.on_answered(node(1), ours=True)
+    acknowledgements.on_answered(node(1))
     acknowledgements.on_lookup_end([node(1)])
     assert acknowledgements.outcome is None
     acknowledgements.on_own_copy(Durability.SYSTEM)
     assert acknowledgements.outcome == Success()
 
 
-def test_among_classic_nodes_only_the_publishers_own_copy_counts() -> None:
-    acknowledgements = looked_up(3, ours=[], classic=[1, 2, 3])
-    acknowledge(acknowledgements, 9)
-    assert acknowledgements.outcome is None
-    acknowledgements.on_own_copy(Durability.SYSTEM)
-    assert acknowledgements.outcome == Success()
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_put_to_which_no_node_answers_succeeds_by_the_publishers_copy_where_that_counts_alone(alone: bool) -> None:
+    acknowledgements = tally(3, alone=alone)
+    acknowledgements.on_lookup_end([])
+    acknowledgements.on_own_copy(Durability.DISK)
+    assert acknowledgements.outcome == (Success() if alone else Failed(alone=True))
 
 
-def test_among_classic_nodes_a_refusal_of_our_own_is_the_reason() -> None:
-    acknowledgements = looked_up(3, ours=[], classic=[1, 2, 3])
+def test_where_no_node_answers_a_refusal_of_our_own_is_the_reason() -> None:
+    acknowledgements = tally(3, alone=True)
+    acknowledgements.on_lookup_end([])
     acknowledgements.on_refused(node(OWN), StoreStatus.FULL)
     assert acknowledgements.outcome == Refused(StoreStatus.FULL)
-
-
-def test_a_put_to_which_nobody_answers_fails() -> None:
-    acknowledgements = tally(3)
-    acknowledgements.on_own_copy(Durability.DISK)
-    acknowledgements.on_lookup_end([])
-    assert acknowledgements.outcome == Failed(alone=True)
 
 
 # What the caller is told.
 
 
 def test_durable_counts_what_reached_the_system_or_the_disk() -> None:
-    acknowledgements = looked_up(5, ours=[1, 2, 3, 4])
+    acknowledgements = looked_up(5, closest=[1, 2, 3, 4])
     for number, durability in enumerate((Durability.MEMORY, Durability.SYSTEM, Durability.DISK), start=1):
         acknowledgements.on_acknowledged(node(number), durability)
     assert (acknowledgements.replicas, acknowledgements.durable) == (3, 2)
@@ -289,7 +270,7 @@ def test_durable_counts_what_reached_the_system_or_the_disk() -> None:
 
 
 def test_a_node_that_acknowledges_twice_counts_once_with_the_better_word() -> None:
-    acknowledgements = looked_up(3, ours=[1, 2, 3])
+    acknowledgements = looked_up(3, closest=[1, 2, 3])
     for durability in (Durability.MEMORY, Durability.DISK, Durability.MEMORY):
         acknowledgements.on_acknowledged(node(1), durability)
     assert (acknowledgements.replicas, acknowledgements.durable) == (1, 1)
@@ -304,7 +285,7 @@ WORDS = st.sampled_from(["stored", StoreStatus.FULL, StoreStatus.QUOTA, "silent"
 def test_the_outcome_is_that_of_all_words_in_whatever_order_they_come(
     words: list[str | StoreStatus], rng: random.Random
 ) -> None:
-    acknowledgements = looked_up(8, ours=list(range(1, len(words) + 1)))
+    acknowledgements = looked_up(8, closest=list(range(1, len(words) + 1)))
     order = list(enumerate(words, start=1))
     rng.shuffle(order)
     for number, word in order:
@@ -331,7 +312,7 @@ def test_before_the_end_a_candidate_that_has_not_answered_keeps_those_behind_it_
     acknowledge(acknowledgements, 5, 9)
     assert acknowledgements.outcome is None  # 9 is none of the three closest
     candidates.remove(node(2))
-    acknowledgements.on_answered(node(12), ours=True)
+    acknowledgements.on_answered(node(12))
     assert acknowledgements.outcome == Success()
 
 

@@ -246,84 +246,32 @@ def test_a_replacement_is_not_dropped_while_we_are_offline_or_if_it_answered_sin
     assert seats(table) == ([ALICE, BOB], [CAROL])
 
 
-def test_who_is_not_at_its_endpoint_any_more_is_gone_even_if_nobody_else_answers() -> None:
-    table = table_of(ALICE, BOB)
-    table.on_answer(CAROL, 3.0)
-    assert table.on_gone(ALICE.id, ALICE.endpoint)
-    assert seats(table) == ([BOB, CAROL], [])
-    assert not table.on_gone(ALICE.id, ALICE.endpoint)
-
-
-def test_who_is_gone_from_another_endpoint_than_its_own_stays() -> None:
-    table = table_of(ALICE)
-    elsewhere = contact(8, host=2)
-    assert not table.on_gone(ALICE.id, elsewhere.endpoint)
-    table.on_answer(elsewhere, 2.0)
-    assert not table.on_gone(ALICE.id, elsewhere.endpoint)
-    assert seats(table) == ([ALICE], [])
-
-
-def test_the_only_member_of_a_bucket_can_be_gone() -> None:
-    table = table_of(ALICE)
-    assert table.on_gone(ALICE.id, ALICE.endpoint)
-    assert len(table) == 0
-    assert table.closest(ALICE.id) == []
-    assert not table.on_gone(ZOE.id, ZOE.endpoint)
-
-
 def test_a_failure_before_the_question_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="cannot have failed"):
         table_of(ALICE).on_failure(ALICE.id, ALICE.endpoint, asked_at=5.0, now=4.0)
 
 
-# The same id at two endpoints
+# A node that moves
 
 ALICE_ELSEWHERE = contact(8, host=2)
 
 
-def test_an_id_that_answers_from_elsewhere_has_its_known_endpoint_checked_first() -> None:
-    table = table_of(ALICE)
-    assert table.on_answer(ALICE_ELSEWHERE, 2.0) == ALICE
-    assert table.get(ALICE.id) == ALICE
-    assert seats(table) == ([ALICE], [ALICE_ELSEWHERE])
-
-
-def test_if_the_known_endpoint_fails_the_id_moves() -> None:
-    table = table_of(ALICE, BOB, ALICE_ELSEWHERE, CAROL)
-    assert fails(table, ALICE, asked_at=5.0)
-    assert seats(table) == ([BOB, ALICE_ELSEWHERE], [CAROL]), (
-        "before Carol, who came later but has no claim to the seat"
-    )
-
-
-def test_if_the_known_endpoint_answers_the_other_claim_is_void() -> None:
-    table = table_of(ALICE, ALICE_ELSEWHERE)
-    assert table.on_answer(ALICE, 3.0) is None
-    assert seats(table) == ([ALICE], [])
-
-
-def test_an_id_never_takes_a_second_seat() -> None:
-    table = table_of(ALICE, BOB, CAROL, ALICE_ELSEWHERE)
-    assert fails(table, BOB, asked_at=5.0)
-    assert seats(table) == ([ALICE, CAROL], [ALICE_ELSEWHERE])
-    table = table_of(ALICE, BOB, ALICE_ELSEWHERE)
-    assert fails(table, BOB, asked_at=5.0)
-    assert seats(table) == ([ALICE], [ALICE_ELSEWHERE])
-
-
-def test_an_advertised_endpoint_that_answers_replaces_the_old_one_at_once() -> None:
-    table = table_of(ALICE, BOB)
-    assert table.on_answer(ALICE_ELSEWHERE, 3.0, moved=True) is None
+def test_a_member_that_answers_from_another_endpoint_moves_its_seat_there_at_once() -> None:
+    table = table_of(ALICE, BOB, CAROL)
+    assert table.on_answer(ALICE_ELSEWHERE, 4.0) is None
     assert table.get(ALICE.id) == ALICE_ELSEWHERE
-    assert seats(table) == ([BOB, ALICE_ELSEWHERE], [])
-    assert not fails(table, ALICE, asked_at=4.0), "a request still out to the old endpoint"
-    assert ALICE.id in table
+    assert seats(table) == ([BOB, ALICE_ELSEWHERE], [CAROL])
+    assert not fails(table, ALICE, asked_at=5.0), "a request that is still out to the old endpoint"
+    assert fails(table, ALICE_ELSEWHERE, asked_at=7.0)
+    assert seats(table) == ([BOB, CAROL], [])
 
 
-def test_an_advertised_endpoint_of_a_newcomer_gets_no_better_seat() -> None:
-    table = table_of(ALICE, BOB)
-    assert table.on_answer(CAROL, 3.0, moved=True) == ALICE
-    assert seats(table) == ([ALICE, BOB], [CAROL])
+def test_a_replacement_that_answers_from_another_endpoint_is_one_replacement_still() -> None:
+    table = table_of(BOB, CAROL, ALICE, DAVE)
+    assert table.on_answer(ALICE_ELSEWHERE, 5.0) == BOB
+    assert seats(table) == ([BOB, CAROL], [DAVE, ALICE_ELSEWHERE])
+    assert fails(table, BOB, asked_at=6.0)
+    assert seats(table) == ([CAROL, ALICE_ELSEWHERE], [DAVE])
 
 
 # Who is closest
@@ -394,17 +342,3 @@ def test_a_lookup_of_our_own_id_freshens_no_bucket() -> None:
 
 def test_answers_alone_freshen_no_bucket() -> None:
     assert table_of(ZOE).stale_buckets(0.5) == [7]
-
-
-def test_a_newcomer_is_wanted_where_its_answer_would_change_something() -> None:
-    table = RoutingTable(NodeId(b"\x00"), k=2, check_after=60.0)
-    far = [contact(0x80 + each) for each in range(5)]
-    assert table.has_room(far[0].id)
-    assert not table.has_room(table.own)
-    for number, newcomer in enumerate(far[:4]):
-        assert table.wants(newcomer.id, 0.0)  # two seats and two replacements
-        table.on_answer(newcomer, 0.0)
-        assert table.has_room(far[4].id) == (number == 0)
-    assert not table.wants(far[4].id, 59.0)
-    assert table.wants(far[4].id, 60.0)  # the least recently seen member may be gone by now
-    assert table.wants(NodeId(b"\x01"), 0.0)

@@ -23,7 +23,6 @@ def contact(number: int, *, host: int) -> Contact:
 @attrs.frozen
 class Answers:
     who: Contact
-    moved: bool
 
 
 @attrs.frozen
@@ -35,8 +34,8 @@ class Fails:
 # Few ids and two endpoints for each, so that buckets overflow and ids turn up elsewhere.
 people = st.builds(contact, st.sampled_from([0, 1, 2, 3, *range(8, 16), 0x80, 0x81, 0x82]), host=st.integers(1, 2))
 happenings = st.one_of(
-    st.builds(Answers, people, st.booleans()),
-    st.builds(Answers, people, st.just(False)),
+    st.builds(Answers, people),
+    st.builds(Answers, people),
     st.builds(Fails, people, st.integers(0, 6)),
 )
 
@@ -53,14 +52,16 @@ def test_in_any_order_of_answers_and_failures_the_table_keeps_its_rules(
         before = set(table)
         who = happening.who
         if isinstance(happening, Answers):
-            checked = table.on_answer(who, now, moved=happening.moved)
+            was_member = any(c.id == who.id for c in before)
+            checked = table.on_answer(who, now)
             if who.id != OWN:
                 last_answer[who] = now
-            gone = before - set(table)
-            # An answer evicts nobody: at most the same id has moved, which it had said before.
-            assert gone <= ({c for c in before if c.id == who.id} if happening.moved else set())
+            # An answer evicts nobody: the id that answered is where it answered from, if it has a seat.
+            assert {c.id for c in before} <= {c.id for c in table}
+            assert before - set(table) == {c for c in before if c.id == who.id and c != who}
             assert checked is None or checked in before & set(table)
-            assert (who in table.closest(who.id, 1)) == (checked is None and who.id != OWN)
+            assert (table.get(who.id) == who) == (checked is None and who.id != OWN)
+            assert not (was_member and checked)
         else:
             asked_at = now - happening.asked_ago
             evicted = table.on_failure(who.id, who.endpoint, asked_at=asked_at, now=now)
@@ -82,12 +83,13 @@ def keeps_its_rules(
         waiting = [c.id for c in bucket.replacements]
         assert len(set(waiting)) == len(waiting)
         assert set(bucket.contacts) | set(bucket.replacements) <= proven
-        assert not set(bucket.contacts) & set(bucket.replacements)
+        assert not set(ids) & set(waiting), "an id is a member or a replacement, once"
+        assert all(last_answer[c] == max(at for o, at in last_answer.items() if o.id == c.id) for c in bucket.contacts)
         assert {bucket_index(OWN, identifier) for identifier in [*ids, *waiting]} == {bucket.index}
         for line in (bucket.contacts, bucket.replacements):
             assert list(line) == sorted(line, key=lambda c: last_answer[c])
         if len(bucket.contacts) < table.k:
-            assert set(waiting) <= set(ids), "somebody waits beside a free seat"
+            assert not waiting, "a replacement beside a free seat"
     members = [c for bucket in table.buckets() for c in bucket.contacts]
     assert list(table) == members
     assert len(table) == len(members)

@@ -29,7 +29,7 @@ def test_a_new_node_counts_alone_until_the_first_answer_and_so_does_nobody_with_
     storage = new_storage()
     node = membership(storage)
     assert (node.has_met, node.counts_alone, node.is_noted) == (False, True, False)
-    node.on_answer(contact(1), is_ours=False)
+    node.on_answer(contact(1))
     for each in (node, membership(storage)):
         assert (each.has_met, each.counts_alone, each.is_noted) == (True, False, True)
     assert storage.contacts() == [contact(1)]
@@ -44,7 +44,7 @@ def test_contacts_that_were_saved_tell_it_where_the_note_is_lost() -> None:
 def test_an_explicit_one_counts_alone_whomever_it_has_met() -> None:
     storage = new_storage()
     node = membership(storage, expect=1)
-    node.on_answer(contact(1), is_ours=True)
+    node.on_answer(contact(1))
     assert (node.has_met, node.counts_alone, node.lacks) == (True, True, "")
     assert not membership(storage).counts_alone
 
@@ -53,11 +53,10 @@ def test_it_waits_for_as_many_as_it_is_told_once() -> None:
     storage = new_storage()
     node = membership(storage, expect=4)
     for number in (1, 2, 1, 2):
-        node.on_answer(contact(number), is_ours=True)
-    node.on_answer(contact(9), is_ours=False)  # a classic node acknowledges nothing
+        node.on_answer(contact(number))
     assert node.lacks == "it has met 2 of the 3 other nodes that --expect 4 waits for"
     assert membership(storage, expect=4).lacks == "it has met 0 of the 3 other nodes that --expect 4 waits for"
-    node.on_answer(contact(3), is_ours=True)
+    node.on_answer(contact(3))
     assert (node.lacks, node.is_noted) == ("", True)
     assert membership(storage, expect=4).lacks == ""
     assert membership(storage, expect=9).lacks == ""
@@ -103,7 +102,7 @@ def test_while_the_disk_does_not_say_it_does_not_count_alone() -> None:
 def test_a_disk_that_takes_no_note_changes_nothing_about_this_life() -> None:
     storage = FailingStorage(max_bytes=2**20)
     node = membership(storage, expect=2)
-    node.on_answer(contact(1), is_ours=True)
+    node.on_answer(contact(1))
     storage.is_failing = False
     assert not node.counts_alone
     assert node.lacks == ""

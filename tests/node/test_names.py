@@ -12,9 +12,10 @@ import trio
 import trio.testing
 
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.node.names import Names
+from camomile_trio.node.names import Address, Names
 
 HERE, THERE = Endpoint.parse("10.0.0.1:8118"), Endpoint.parse("10.0.0.2:8118")
+KEY, OTHER_KEY = "ab" * 32, "cd" * 32
 COMPLAINT = "cannot resolve a name to join, will go on trying"
 
 
@@ -60,12 +61,12 @@ async def test_a_silent_name_delays_no_other(autojump_clock: trio.testing.MockCl
     async with looking_up(service, "silent:8118", "there:8118") as names:
         names.look_up()
         await trio.sleep(0.1)
-        assert names.take() == [THERE]
+        assert names.take() == [Address(THERE, None)]
         assert names.under_way == 1
         assert service.changes == 1
         service.teach("silent", HERE)
         await trio.sleep(0.1)
-        assert names.take() == [HERE]
+        assert names.take() == [Address(HERE, None)]
         assert names.under_way == 0
 
 
@@ -84,15 +85,37 @@ async def test_an_address_needs_no_resolver(autojump_clock: trio.testing.MockClo
     service = NameService()
     async with looking_up(service, "10.0.0.1:8118", "[fd00::1]:8118") as names:
         names.look_up()
-        assert names.take() == [HERE, Endpoint.parse("[fd00::1]:8118")]
+        assert names.take() == [Address(HERE, None), Address(Endpoint.parse("[fd00::1]:8118"), None)]
         assert names.take() == []
         assert not service.asked
+
+
+async def test_a_key_pins_the_node_at_an_address_and_at_each_address_of_a_name(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = NameService({"there": [HERE, THERE]})
+    async with looking_up(service, f"there:8118#{KEY}", f"10.0.0.1:8118#{OTHER_KEY}") as names:
+        names.look_up()
+        await trio.sleep(0.1)
+        pinned, other = bytes.fromhex(KEY), bytes.fromhex(OTHER_KEY)
+        assert names.take() == [Address(HERE, other), Address(HERE, pinned), Address(THERE, pinned)]
+
+
+async def test_a_name_with_two_keys_is_resolved_once_and_is_of_either_node(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = NameService({"there": [THERE]})
+    async with looking_up(service, f"there:8118#{KEY}", f"there:8118#{OTHER_KEY}") as names:
+        names.look_up()
+        await trio.sleep(0.1)
+        assert names.take() == [Address(THERE, bytes.fromhex(each)) for each in (KEY, OTHER_KEY)]
+        assert service.asked == ["there"]
 
 
 async def test_trouble_with_a_name_is_said_once_until_it_is_over(autojump_clock: trio.testing.MockClock) -> None:
     service = NameService({"there": OSError("no such name")})
     with structlog.testing.capture_logs() as logs:
-        async with looking_up(service, "there:8118") as names:
+        async with looking_up(service, f"there:8118#{KEY}") as names:
             for known in (OSError("no such name"), OSError("no such name"), [THERE], OSError("gone again")):
                 service.known["there"] = known
                 names.look_up()

@@ -133,7 +133,7 @@ async def test_a_commit_of_the_tables_waits_for_the_disk(opening: OpenParts, syn
 
 async def test_everything_is_there_after_a_restart(open_storage: Open) -> None:
     storage = open_storage()
-    contacts = [Contact(NodeId(b"n" * 32), Endpoint.parse("[::1]:8118"))]
+    contacts = [Contact.of(b"n" * 32, Endpoint.parse("[::1]:8118"))]
     storage.write(state(1, 5), Timetable(due=7, renew=6), value=b"hello", evictable=True)
     storage.write(state(2), NEVER)
     await commit(storage)
@@ -158,7 +158,7 @@ async def test_contacts_and_notes_alone_are_committed_too(open_storage: Open) ->
     storage.close()
     storage = open_storage()
     assert storage.note("uptime") == 1
-    storage.save_contacts([Contact(NodeId(b"n" * 32), Endpoint.parse("127.0.0.1:1"))])
+    storage.save_contacts([Contact.of(b"n" * 32, Endpoint.parse("127.0.0.1:1"))])
     storage.close()
     assert len(open_storage().contacts()) == 1
 
@@ -386,7 +386,7 @@ async def test_what_is_not_acknowledged_is_not_brought_into_the_tables(opening: 
         storage.write(state(1), NEVER, done=outcomes)
         await until(gate.entered.is_set)
         storage.write(state(2), NEVER, done=outcomes)
-        contacts = [Contact(NodeId(b"n" * 32), Endpoint.parse("127.0.0.1:1"))]
+        contacts = [Contact.of(b"n" * 32, Endpoint.parse("127.0.0.1:1"))]
         storage.save_contacts(contacts)
         await until(opened.database.contacts)
         assert opened.database.keys(None, 5) == []
