@@ -11,7 +11,7 @@ import functools
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -414,8 +414,14 @@ class _Inbound:
 class _Link:
     """The ways out."""
 
-    send: Callable[[bytes, Endpoint], object]
-    exchange: Callable[[Contact, bytes], Awaitable[bytes]]
+    _transport: Transport
+    _streams: Streams
+
+    def send(self, datagram: bytes, to: Endpoint) -> object:
+        return self._transport.send(datagram, to)
+
+    async def exchange(self, contact: Contact, inner: bytes) -> bytes:
+        return await self._streams.exchange(contact, inner)
 
 
 @attrs.frozen
@@ -475,11 +481,11 @@ def _wire(
         confirmations=confirmations,
         max_value_size=config.records.max_value_size,
     )
-    requests, inbox, streams = _speak(config, local, transport, contacts, handlers, wall_clock, clock)
     classic = _classic(config, static.node_id, transport, contacts, holdings, rng, clock) if config.classic else None
     if classic is not None:
         contacts.on_session = classic.forget
-        inbox.on_classic = classic.on_datagram
+    on_classic = classic.on_datagram if classic is not None else None
+    requests, inbox, streams = _speak(config, local, transport, contacts, handlers, on_classic, wall_clock, clock)
 
     def on_round_trip(kind: str, seconds: float) -> None:
         if events.watched:
@@ -516,6 +522,7 @@ def _speak(
     transport: Transport,
     contacts: Contacts,
     handlers: Handlers,
+    on_classic: Callable[[bytes, Endpoint], None] | None,
     wall_clock: WallClock,
     clock: Clock,
 ) -> tuple[Requests[Message], Inbox[Message], Streams]:
@@ -537,19 +544,19 @@ def _speak(
         max_message=max_message,
         handle=handle,
         is_member=is_member,
-        afford=lambda: sessions.responder.afford_stream(clock()),
+        afford=lambda ip: sessions.responder.afford_stream(ip, clock()),
     )
     requests = Requests(
         sessions=sessions,
         codec=Codec(),
-        link=_Link(transport.send, streams.exchange),
+        link=_Link(transport, streams),
         hooks=contacts,
         settings=config.requests,
         wall_ms=wall_clock,
         clock=clock,
     )
     contacts.begin(requests)
-    inbox = Inbox(requests, handlers.handle, max_message=max_message)
+    inbox = Inbox(requests, handlers.handle, max_message=max_message, on_classic=on_classic)
     return requests, inbox, streams
 
 

@@ -495,7 +495,7 @@ class Requests(Generic[M]):
         path = self.paths.on_answer(contact, now, round_trip, flags)
         if size:
             path.on_passed(max(size, _datagram_bytes(pending.inner)))
-        answer = Answer(contact, message, flags, round_trip)
+        answer = Answer(contact, message, flags, round_trip, not size)
         if not pending.is_background:
             self.hooks.on_answered(pending.message, answer)
         return answer

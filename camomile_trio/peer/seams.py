@@ -71,6 +71,7 @@ class Answer(Generic[M]):
     message: M
     flags: int
     round_trip: float | None  # None where it may belong to either of two transmissions (Karn), and over a stream
+    by_stream: bool = False
 
 
 class Hooks(Protocol[M]):
