@@ -2,7 +2,8 @@
 
 Rules of this file: it never gives up. Names are resolved again at every try (`names.py`), each address of a name is a
 node to try, and so is each contact that an earlier run remembered. An address without a key is asked for it first. A
-try asks a bounded number of them, the next try the next ones. A node that has met nobody and is told of nobody is the first of its network.
+try asks a bounded number of them, the next try the next ones. A node that has met nobody and is told of nobody is the
+first of its network.
 Source: Kademlia (2002), §2.3.
 """
 

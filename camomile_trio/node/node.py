@@ -268,8 +268,8 @@ async def open_node(
 
     The arguments after `config` replace what the config would make: a simulated transport, a storage of one's own, the
     wall clock (ms since the epoch), the source of randomness, the keys, the name service, a routing table that may have
-    contacts already, the cipher suite of a simulation. ConfigError, TransportError (an address is taken), StorageError (the data directory is in use,
-    damaged, not writable).
+    contacts already, the cipher suite of a simulation. ConfigError, TransportError (an address is taken), StorageError
+    (the data directory is in use, damaged, not writable).
     """
     require_type("config", config, Config | None, "a Config", remedy="write open_node(Config(...))")
     config = config or Config()
