@@ -1,8 +1,8 @@
 """Asking an address for the public key of its node.
 
 Rules of this file: what an address names is a claim until a handshake with that key has proven it: a request with
-`only_there` makes one. An address may be this node's own, by a second address of the host or a NAT that sends back what
-leaves for its outer address. Then our hello comes back to us, and the address is remembered as ours.
+`only_there` makes one. An address may be this node's own: a second address of the host, or the outer one of a NAT that
+sends back what leaves for it. Then our hello comes back to us, and the address is remembered as ours.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class Hellos:
         self._settings = settings
         self._clock = clock
         self.own_endpoints: dict[Endpoint, None] = {}
-        """Addresses where this node reached itself, the last one that it found last; of too many the first goes."""
+        """Addresses where this node reached itself, in the order of its finding them; of too many the first goes."""
         self._waiting: list[_Waiting] = []  # in the order of their coming, so that a simulation repeats itself
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     async def public_key_at(self, endpoint: Endpoint) -> bytes | None:
-        """What the address names. None at once if the address is our own, and None if it does not answer one of two
-        hellos within the deadline.
+        """What the address names; None if it does not answer one of two hellos within the deadline, and None at once
+        if it is our own (`own_endpoints`).
 
-        It may be our own key: then another node runs there with a copy of it, and the caller has to say so.
+        If it names our own key, another node runs there with a copy of it. It is for the caller to say so.
         """
         waiting = _Waiting(endpoint)
         self._waiting.append(waiting)

@@ -21,8 +21,7 @@ from camomile_trio.peer.packets import MOST_INNER
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import M, Request
 
-# Our frames begin with a byte of 0x80 or more, and packets of classic nodes with 0x0a.
-_OURS: Final = b"\x80"
+_LEAST: Final = b"\x80"  # of our frames as bytes are compared: packets of classic nodes begin with 0x0a
 _FOREIGN: Final = frozenset({"wrong_mac1", "other_version"})
 
 
@@ -49,7 +48,7 @@ class Inbox(Generic[M]):
         self._on_classic = on_classic
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
-        if datagram_untrusted[:1] < _OURS:
+        if datagram_untrusted < _LEAST:
             self._on_other(datagram_untrusted, source)
             return
         requests = self._requests

@@ -193,10 +193,10 @@ class Initiator:
         return Introduced(public, source)
 
     def own_hello(self, untrusted: Hello, now: float) -> OwnHello | None:
-        """Whether a hello that came is one that this node sent, and so has asked itself: nobody else is to answer it.
+        """The address that a hello asked, if this node sent it: the address is its own. None for any other hello.
 
-        Only the node that was asked, and a host on the way to it, can send a hello back in our name; either could as
-        well have given no answer.
+        The node that was asked, or a host on the way to it, can send our hello back too. That does no more harm than
+        if it gave no answer.
         """
         asked = self._hellos.get(untrusted.nonce)
         return OwnHello(asked[0]) if asked is not None and now < asked[2] else None

@@ -815,6 +815,21 @@ async def test_our_own_address_is_found_at_once_and_remembered(autojump_clock: t
         assert a.requests.statistics.dropped["own_key"] == 1
 
 
+async def test_each_of_several_addresses_answers_for_itself(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    c = MeshNode(mesh, "c", C)
+    named: dict[Endpoint, bytes | None] = {}
+
+    async def ask(endpoint: Endpoint) -> None:
+        named[endpoint] = await a.requests.hellos.public_key_at(endpoint)
+
+    async with running(mesh, a, b, c), trio.open_nursery() as nursery:
+        for node in (a, b, c):
+            nursery.start_soon(ask, node.endpoint)
+    assert named == {a.endpoint: None, b.endpoint: b.contact.public, c.endpoint: c.contact.public}
+
+
 async def test_an_address_that_another_node_has_now_is_ours_no_more(autojump_clock: trio.testing.MockClock) -> None:
     mesh = Mesh()
     a, b = two(mesh)
