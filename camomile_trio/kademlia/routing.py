@@ -149,6 +149,19 @@ class RoutingTable:
         seen = seating.members.get(number) if seating is not None else None
         return seen.contact if seen is not None else None
 
+    def discard(self, node: NodeId) -> None:
+        """The node with this id is known to live elsewhere, or to be none for this table: it leaves, wherever it is."""
+        number = as_int(node)
+        index = (number ^ self._number).bit_length() - 1
+        seating = self._seatings.get(index)
+        if seating is None:
+            return
+        seating.replacements.pop(number, None)
+        if number in seating.members:
+            seating.evict(number)
+            if not seating.members:
+                self._filled ^= 1 << index
+
     def __len__(self) -> int:
         return sum(len(seating.members) for seating in self._seatings.values())
 
