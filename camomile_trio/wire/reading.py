@@ -87,7 +87,9 @@ def _message(raw: schema.Inner) -> Message:
 
 
 def _value(raw: schema.Value) -> Value:
-    contacts, dropped = split_contacts(raw.node_list.contacts4, raw.node_list.contacts6) if raw.node_list else ((), 0)
+    contacts, dropped = (
+        split_contacts(raw.node_list.contacts4, raw.node_list.contacts6) if raw.node_list is not None else ((), 0)
+    )
     return Value(raw.value or None, contacts, check_records(raw.records), raw.cached, dropped)
 
 

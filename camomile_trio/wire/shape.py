@@ -76,9 +76,7 @@ INNER: Final[_Fields] = {
 }
 
 
-def check_shape(
-    packet_untrusted: bytes, fields: Mapping[int, Field] = INNER, *, most_fields: int = MAX_FIELDS
-) -> None:
+def check_shape(packet_untrusted: bytes, fields: Mapping[int, Field] = INNER, *, most_fields: int = MAX_FIELDS) -> None:
     """Returns if the protobuf library may look at the packet, which has these fields; MalformedPacket otherwise."""
     _Look(packet_untrusted, most_fields).message(0, len(packet_untrusted), fields)
 
