@@ -7,18 +7,18 @@ leads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
-from camomile_trio.kademlia.messages import MAX_KEYS, Durability, StoreKind, StoreStatus
+from camomile_trio.kademlia.messages import MAX_KEYS, Durability, Store, StoreKind, StoreStatus
 from camomile_trio.kademlia.records import FORMAT, RENEWABLE, ROW_BYTES, Kind, PublisherKey, RecordRow
 from camomile_trio.kademlia.registers import DIGEST_BYTES
 
-MAX_TOKEN_BYTES: Final = 16
-NETWORK_BYTES: Final = 8
 PUBLIC_KEY_BYTES: Final = 32
+LONGEST_ROW: Final = 512  # bytes, of a record of a later format
 
 _STORE_KINDS = {int(kind): kind for kind in StoreKind}
 _STATUSES = {int(status): status for status in StoreStatus}
@@ -34,11 +34,6 @@ def sized(field: bytes, size: int, name: str) -> bytes:
     return field
 
 
-def sized_or_empty(field: bytes, size: int, name: str) -> bytes:
-    """A field of exactly `size` bytes, or none."""
-    return sized(field, size, name) if field else field
-
-
 def check_node_id(field: bytes, name: str) -> NodeId:
     return NodeId(sized(field, ID_BYTES, name))
 
@@ -48,7 +43,7 @@ def check_key(field: bytes) -> Key:
 
 
 def check_key_or_none(field: bytes) -> Key | None:
-    return Key(sized(field, ID_BYTES, "key")) if field else None
+    return check_key(field) if field else None
 
 
 def check_keys(packed: bytes) -> tuple[Key, ...]:
@@ -75,21 +70,15 @@ def check_alike(bits: int) -> int:
     return bits
 
 
+def check_flags(bits: int) -> int:
+    """Eight flags; unknown ones are left alone."""
+    if bits >> 8:
+        raise MalformedPacket("flags")
+    return bits
+
+
 def check_publisher(field: bytes) -> PublisherKey | None:
     return PublisherKey(sized(field, PUBLIC_KEY_BYTES, "publisher")) if field else None
-
-
-def check_token(field: bytes) -> bytes:
-    if len(field) > MAX_TOKEN_BYTES:
-        raise MalformedPacket("token")
-    return field
-
-
-def check_store_kind(number: int) -> StoreKind:
-    kind = _STORE_KINDS.get(number)
-    if kind is None:
-        raise MalformedPacket("store_class")
-    return kind
 
 
 def known_status(number: int) -> StoreStatus:
@@ -102,11 +91,35 @@ def known_durability(number: int) -> Durability:
     return _DURABILITIES.get(number, Durability.NONE)
 
 
-def check_record(row_untrusted: bytes) -> RecordRow:
-    """A record of a known format, kind and flags, its signature unchecked; else MalformedPacket."""
-    if len(row_untrusted) != ROW_BYTES or row_untrusted[:3] not in _RECORD_HEADS:
-        raise MalformedPacket("record")
-    return RecordRow(row_untrusted)
+def check_records(rows_untrusted: Iterable[bytes]) -> tuple[RecordRow, ...]:
+    """The records of a known format, kind and flags, their signatures unchecked.
+
+    A later version may have others. They are skipped, so that the rest of its message is taken. MalformedPacket for a
+    row that is no record of any version: format 1 always has 123 bytes, a later one may have more.
+    """
+    rows = []
+    for row in rows_untrusted:
+        size = len(row)
+        if size == ROW_BYTES:
+            if row[:3] in _RECORD_HEADS:
+                rows.append(RecordRow(row))
+        elif not ROW_BYTES < size <= LONGEST_ROW or row[0] == FORMAT:
+            raise MalformedPacket("record")
+    return tuple(rows)
+
+
+def check_store(
+    kind: int, key: bytes, value: bytes, records: tuple[RecordRow, ...], cached: bool, names_contacts: bool
+) -> Store:
+    """A STORE is about a value or a key, and has a record that this version knows."""
+    if not (value or key):
+        raise MalformedPacket("empty_store")
+    if not records:
+        raise MalformedPacket("records")
+    known = _STORE_KINDS.get(kind)
+    if known is None:
+        raise MalformedPacket("store_class")
+    return Store(known, check_key_or_none(key), value or None, records, cached, names_contacts)
 
 
 def check_endpoint(endpoint_untrusted: bytes) -> Endpoint | None:

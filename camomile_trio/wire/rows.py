@@ -1,73 +1,94 @@
-"""Packed rows of contacts: `id ip port`, one behind the other.
+"""Packed rows of contacts: `public-key ip port`, one behind the other.
 
 Rules of this file: plain bytes, no protobuf. Both decoders read through it, so that a row means the same to both.
 Senseless contacts (port 0) are left out singly and counted; a length that is no whole number of rows is malformed, and
-so are more rows than a list may have contacts.
+so are more rows than a list may have contacts. A public key has 32 bytes; whether it is one is checked before its use.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
+from operator import attrgetter
 from typing import Final
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import ID_BYTES, NodeId
 from camomile_trio.kademlia.messages import MAX_CONTACTS
 
-ROW4_BYTES: Final = ID_BYTES + 6
-ROW6_BYTES: Final = ID_BYTES + 18
-_ROWS6 = struct.Struct(f">{ID_BYTES}s16sH")
-
-# Without a Python frame for each contact: twenty of them come with every answer.
-_contact = functools.partial(tuple.__new__, Contact)
-
-
-@functools.lru_cache(maxsize=MAX_CONTACTS + 1)
-def _rows4(count: int) -> struct.Struct:
-    return struct.Struct(f"{ID_BYTES}s6s" * count)
+_KEY_BYTES: Final = 32
+ROW4_BYTES: Final = _KEY_BYTES + 6
+ROW6_BYTES: Final = _KEY_BYTES + 18
+_parts = attrgetter("public", "endpoint")
 
 
 def pack_contacts(contacts: Iterable[Contact]) -> tuple[bytes, bytes]:
-    """The rows of the IPv4 contacts and those of the IPv6 ones, each in their order."""
+    """The rows of the IPv4 contacts and those of the IPv6 ones, each in their order.
+
+    ValueError for a contact without a public key: a classic node has none, and no place in a row.
+    """
     contacts = tuple(contacts)
-    together = b"".join(chain.from_iterable(contacts))
-    # An IPv6 row is longer, so the length alone tells that there is none.
+    together = b"".join(chain.from_iterable(map(_parts, contacts)))
+    # Nearly always all are IPv4, and then the length tells it.
     if len(together) == ROW4_BYTES * len(contacts):
         return together, b""
-    rows4 = b"".join(chain.from_iterable(contact for contact in contacts if contact.endpoint.is_ipv4))
-    rows6 = b"".join(chain.from_iterable(contact for contact in contacts if not contact.endpoint.is_ipv4))
+    if not all(contact.public for contact in contacts):
+        raise ValueError("a contact without a public key has no row")
+    rows4 = b"".join(chain.from_iterable(_parts(contact) for contact in contacts if contact.endpoint.is_ipv4))
+    rows6 = b"".join(chain.from_iterable(_parts(contact) for contact in contacts if not contact.endpoint.is_ipv4))
     return rows4, rows6
 
 
-def split_contacts4(rows_untrusted: bytes) -> tuple[list[Contact], int]:
-    """The contacts in IPv4 rows, and how many senseless ones were left out."""
-    count, rest = divmod(len(rows_untrusted), ROW4_BYTES)
-    if rest:
-        raise MalformedPacket("contact_rows")
-    if count > MAX_CONTACTS:
-        raise MalformedPacket("too_many_contacts")
-    parts = _rows4(count).unpack(rows_untrusted)
-    contacts: list[Contact] = list(map(_contact, zip(parts[::2], map(Endpoint, parts[1::2]), strict=True)))
+def split_contacts(rows4_untrusted: bytes, rows6_untrusted: bytes) -> tuple[tuple[Contact, ...], int]:
+    """The contacts in the rows of a message, IPv4 and IPv6, and how many senseless ones were left out."""
+    contacts, dropped = _contacts4(rows4_untrusted)
+    if rows6_untrusted:
+        contacts6, dropped6 = _contacts6(rows6_untrusted)
+        contacts += contacts6
+        dropped += dropped6
+        if len(contacts) + dropped > MAX_CONTACTS:
+            raise MalformedPacket("too_many_contacts")
+    return tuple(contacts), dropped
+
+
+def _contacts4(rows_untrusted: bytes) -> tuple[list[Contact], int]:
+    contacts = _split(rows_untrusted, ROW4_BYTES, _contact4)
     # A port is 0 only if both of its bytes are, and nearly always neither is.
-    if 0 in rows_untrusted[ROW4_BYTES - 1 :: ROW4_BYTES]:
-        contacts = [contact for contact in contacts if contact.endpoint.port]
-    return contacts, count - len(contacts)
+    return _with_ports(contacts) if 0 in rows_untrusted[ROW4_BYTES - 1 :: ROW4_BYTES] else (contacts, 0)
 
 
-def split_contacts6(rows_untrusted: bytes) -> tuple[list[Contact], int]:
-    """The contacts in IPv6 rows (IPv4-mapped ones become IPv4), and how many senseless ones were left out."""
-    count, rest = divmod(len(rows_untrusted), ROW6_BYTES)
+def _contacts6(rows_untrusted: bytes) -> tuple[list[Contact], int]:
+    return _with_ports(_split(rows_untrusted, ROW6_BYTES, _contact6))
+
+
+def _split(rows_untrusted: bytes, row_bytes: int, contact: Callable[[bytes], Contact]) -> list[Contact]:
+    count, rest = divmod(len(rows_untrusted), row_bytes)
     if rest:
         raise MalformedPacket("contact_rows")
     if count > MAX_CONTACTS:
         raise MalformedPacket("too_many_contacts")
-    contacts = [
-        Contact(NodeId(identifier), Endpoint.of(ip, port))
-        for identifier, ip, port in _ROWS6.iter_unpack(rows_untrusted)
-        if port
-    ]
-    return contacts, count - len(contacts)
+    return list(map(contact, _rows(row_bytes, count).unpack(rows_untrusted)))
+
+
+def _with_ports(contacts: list[Contact]) -> tuple[list[Contact], int]:
+    sensible = [contact for contact in contacts if contact.endpoint.port]
+    return sensible, len(contacts) - len(sensible)
+
+
+@functools.lru_cache(maxsize=2 * (MAX_CONTACTS + 1))
+def _rows(row_bytes: int, count: int) -> struct.Struct:
+    return struct.Struct(f"{row_bytes}s" * count)
+
+
+# Twenty rows come with an answer, and they are nearly always known. Then no Python frame and no object is made for any.
+@functools.lru_cache(maxsize=8192)
+def _contact4(row: bytes) -> Contact:
+    return Contact.of(row[:_KEY_BYTES], Endpoint(row[_KEY_BYTES:]))
+
+
+@functools.lru_cache(maxsize=8192)
+def _contact6(row: bytes) -> Contact:
+    """An IPv4-mapped address becomes IPv4."""
+    return Contact.of(row[:_KEY_BYTES], Endpoint.of(row[_KEY_BYTES:-2], int.from_bytes(row[-2:], "big")))

@@ -1,4 +1,4 @@
-"""The cheap look at a packet before the protobuf library sees it.
+"""The cheap look at an inner packet before the protobuf library sees it.
 
 Rules of this file: it reads tags and lengths, never contents, and builds nothing. One pass, whose work is bounded by a
 count of fields and not by the size of the packet. What passes has, at every level that the schema knows: each field
@@ -15,10 +15,10 @@ from typing import Final
 import attrs
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.messages import MAX_CONTACTS, MAX_KEYS, MAX_RECORDS
+from camomile_trio.kademlia.messages import MAX_KEYS, MAX_RECORDS
 
-# A list of the most contacts, each a message of three fields, and room for everything around it.
-MAX_FIELDS: Final = 4 * MAX_CONTACTS + 48
+# A result of the most holdings, each a message of three fields and its records, and room for everything around it.
+MAX_FIELDS: Final = (4 + MAX_RECORDS) * MAX_KEYS + 48
 # Later versions may add fields, but not hundreds: each costs as much as a known one.
 MAX_UNKNOWN: Final = 32
 
@@ -26,9 +26,6 @@ VARINT: Final = 0
 FIXED64: Final = 1
 LENGTH: Final = 2
 FIXED32: Final = 5
-
-_VERSION_TAG: Final = 10 << 3 | VARINT
-_UINT32: Final = 2**32 - 1  # the library cuts a longer number
 
 
 @attrs.frozen
@@ -44,14 +41,14 @@ class Field:
 _BYTES = Field(LENGTH)
 _NUMBER = Field(VARINT)
 _RECORDS = Field(LENGTH, most=MAX_RECORDS)
+_CLASSIC = Field(LENGTH, most=0)  # nothing of ours has it
 _Fields = dict[int, Field]
 
-NODE_INFO: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: _NUMBER}
-NODE_LIST: Final[_Fields] = {1: Field(LENGTH, NODE_INFO, most=MAX_CONTACTS), 10: _BYTES, 11: _BYTES, 12: _BYTES}
-PING: Final[_Fields] = {1: _BYTES}
-PONG: Final[_Fields] = {1: _BYTES, 10: _BYTES, 11: _BYTES, 12: _BYTES, 13: _NUMBER}
-STORE: Final[_Fields] = {1: _NUMBER, 2: _BYTES, 3: _BYTES, 10: _RECORDS, 11: _BYTES, 12: _NUMBER, 13: _NUMBER}
-VALUE: Final[_Fields] = {1: _BYTES, 2: _BYTES, 3: Field(LENGTH, NODE_LIST), 10: _RECORDS, 11: _NUMBER, 12: _BYTES}
+PING: Final[_Fields] = {1: _CLASSIC}
+PONG: Final[_Fields] = {1: _CLASSIC, 12: _BYTES, 13: _NUMBER}
+STORE: Final[_Fields] = {1: _NUMBER, 2: _BYTES, 3: _BYTES, 10: _RECORDS, 12: _NUMBER, 13: _NUMBER}
+NODE_LIST: Final[_Fields] = {1: _CLASSIC, 10: _BYTES, 11: _BYTES}
+VALUE: Final[_Fields] = {1: _CLASSIC, 2: _BYTES, 3: Field(LENGTH, NODE_LIST), 10: _RECORDS, 11: _NUMBER}
 FIND_NODE: Final[_Fields] = {1: _BYTES}
 FIND_VALUE: Final[_Fields] = {1: _BYTES, 10: _BYTES}
 STORE_RESULT: Final[_Fields] = {1: _NUMBER, 2: _NUMBER, 3: _RECORDS, 10: _BYTES, 11: _BYTES}
@@ -60,11 +57,10 @@ HOLDING: Final[_Fields] = {1: _BYTES, 2: _NUMBER, 3: _RECORDS, 4: _NUMBER}
 HAVE_RESULT: Final[_Fields] = {1: Field(LENGTH, HOLDING, most=MAX_KEYS), 2: _NUMBER}
 TOO_LARGE: Final[_Fields] = {1: _NUMBER}
 LEAVE: Final[_Fields] = {}
-CLASSIC_MESSAGES: Final = range(3, 10)
 
-PACKET: Final[_Fields] = {
-    1: _BYTES,
-    2: _BYTES,
+INNER: Final[_Fields] = {
+    1: _NUMBER,
+    2: _NUMBER,
     3: Field(LENGTH, PING, is_message=True),
     4: Field(LENGTH, PONG, is_message=True),
     5: Field(LENGTH, STORE, is_message=True),
@@ -72,30 +68,17 @@ PACKET: Final[_Fields] = {
     7: Field(LENGTH, FIND_NODE, is_message=True),
     8: Field(LENGTH, FIND_VALUE, is_message=True),
     9: Field(LENGTH, NODE_LIST, is_message=True),
-    10: _NUMBER,
-    11: _BYTES,
-    12: _BYTES,
-    13: _NUMBER,
-    14: _BYTES,
-    16: Field(LENGTH, STORE_RESULT, is_message=True),
-    17: Field(LENGTH, HAVE, is_message=True),
-    18: Field(LENGTH, HAVE_RESULT, is_message=True),
-    19: Field(LENGTH, TOO_LARGE, is_message=True),
-    20: Field(LENGTH, is_message=True),
-    21: Field(LENGTH, LEAVE, is_message=True),
+    10: Field(LENGTH, STORE_RESULT, is_message=True),
+    11: Field(LENGTH, HAVE, is_message=True),
+    12: Field(LENGTH, HAVE_RESULT, is_message=True),
+    13: Field(LENGTH, TOO_LARGE, is_message=True),
+    14: Field(LENGTH, LEAVE, is_message=True),
 }
 
 
-def check_shape(packet_untrusted: bytes) -> None:
-    """Returns if the protobuf library may look at the packet; MalformedPacket otherwise."""
-    _Look(packet_untrusted).message(0, len(packet_untrusted), PACKET)
-
-
-def is_classic(packet_untrusted: bytes) -> bool:
-    """Whether it has a message that classic nodes know, and no version. It looks at the packet's own fields and not
-    into its message. MalformedPacket where those have no form.
-    """
-    return _Look(packet_untrusted).is_classic()
+def check_shape(packet_untrusted: bytes, fields: Mapping[int, Field] = INNER, *, most_fields: int = MAX_FIELDS) -> None:
+    """Returns if the protobuf library may look at the packet, which has these fields; MalformedPacket otherwise."""
+    _Look(packet_untrusted, most_fields).message(0, len(packet_untrusted), fields)
 
 
 @attrs.define
@@ -103,7 +86,7 @@ class _Look:
     """One pass over one packet, with what it may still spend."""
 
     _data: bytes
-    _fields_left: int = MAX_FIELDS
+    _fields_left: int
     _unknown_left: int = MAX_UNKNOWN
 
     def message(self, at: int, end: int, fields: Mapping[int, Field]) -> None:
@@ -136,20 +119,6 @@ class _Look:
                 has_message = True
             if field.inner is not None:
                 self.message(start, at, field.inner)
-
-    def is_classic(self) -> bool:
-        has_classic_message = False
-        at, end = 0, len(self._data)
-        while at < end:
-            self._fields_left -= 1
-            if self._fields_left < 0:
-                raise MalformedPacket("too_many_fields")
-            tag, at = self._varint(at, end)
-            start, at = self._content(tag & 7, at, end)
-            if tag == _VERSION_TAG and self._varint(start, at)[0] & _UINT32:
-                return False
-            has_classic_message |= tag >> 3 in CLASSIC_MESSAGES
-        return has_classic_message
 
     def _content(self, wire_type: int, at: int, end: int) -> tuple[int, int]:
         """Where the content of a field starts and ends, `at` being behind its tag."""

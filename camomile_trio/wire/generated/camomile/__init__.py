@@ -10,6 +10,7 @@ __all__ = (
     "Have",
     "HaveResult",
     "Holding",
+    "Inner",
     "Leave",
     "NodeInfo",
     "NodeList",
@@ -107,17 +108,15 @@ class StoreStatus(betterproto2.Enum):
 
     BAD_SIGNATURE = 9
 
-    NO_TOKEN = 10
+    TOO_MANY_PUBLISHERS = 10
 
-    TOO_MANY_PUBLISHERS = 11
+    NOT_YET = 11
 
-    NOT_YET = 12
+    FAILED = 12
 
-    FAILED = 13
+    BUSY = 13
 
-    BUSY = 14
-
-    NO_ROOM = 15
+    NO_ROOM = 14
 
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
@@ -132,12 +131,11 @@ class StoreStatus(betterproto2.Enum):
             7: "STORE_STATUS_VALUE_NEEDED",
             8: "STORE_STATUS_BAD_HASH",
             9: "STORE_STATUS_BAD_SIGNATURE",
-            10: "STORE_STATUS_NO_TOKEN",
-            11: "STORE_STATUS_TOO_MANY_PUBLISHERS",
-            12: "STORE_STATUS_NOT_YET",
-            13: "STORE_STATUS_FAILED",
-            14: "STORE_STATUS_BUSY",
-            15: "STORE_STATUS_NO_ROOM",
+            10: "STORE_STATUS_TOO_MANY_PUBLISHERS",
+            11: "STORE_STATUS_NOT_YET",
+            12: "STORE_STATUS_FAILED",
+            13: "STORE_STATUS_BUSY",
+            14: "STORE_STATUS_NO_ROOM",
         }
 
     @classmethod
@@ -153,12 +151,11 @@ class StoreStatus(betterproto2.Enum):
             "STORE_STATUS_VALUE_NEEDED": 7,
             "STORE_STATUS_BAD_HASH": 8,
             "STORE_STATUS_BAD_SIGNATURE": 9,
-            "STORE_STATUS_NO_TOKEN": 10,
-            "STORE_STATUS_TOO_MANY_PUBLISHERS": 11,
-            "STORE_STATUS_NOT_YET": 12,
-            "STORE_STATUS_FAILED": 13,
-            "STORE_STATUS_BUSY": 14,
-            "STORE_STATUS_NO_ROOM": 15,
+            "STORE_STATUS_TOO_MANY_PUBLISHERS": 10,
+            "STORE_STATUS_NOT_YET": 11,
+            "STORE_STATUS_FAILED": 12,
+            "STORE_STATUS_BUSY": 13,
+            "STORE_STATUS_NO_ROOM": 14,
         }
 
 
@@ -234,7 +231,7 @@ class Holding(betterproto2.Message):
 
     records: "list[bytes]" = betterproto2.field(3, betterproto2.TYPE_BYTES, repeated=True)
     """
-    Records of 123 bytes, at most 4.
+    At most 4.
     """
 
     classic: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -247,68 +244,22 @@ default_message_pool.register_message("camomile", "Holding", Holding)
 
 
 @dataclass(eq=False, repr=False)
-class Leave(betterproto2.Message):
-    pass
-
-
-default_message_pool.register_message("camomile", "Leave", Leave)
-
-
-@dataclass(eq=False, repr=False)
-class NodeInfo(betterproto2.Message):
-    node_id: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
-
-    ip: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+class Inner(betterproto2.Message):
     """
-    4 or 16 bytes.
-    """
-
-    port: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
-
-
-default_message_pool.register_message("camomile", "NodeInfo", NodeInfo)
-
-
-@dataclass(eq=False, repr=False)
-class NodeList(betterproto2.Message):
-    nodes: "list[NodeInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
-
-    contacts4: "bytes" = betterproto2.field(10, betterproto2.TYPE_BYTES)
-    """
-    Rows of 38 bytes: id, ip, port.
-    """
-
-    contacts6: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
-    """
-    Rows of 50 bytes: id, ip, port.
-    """
-
-    write_token: "bytes" = betterproto2.field(12, betterproto2.TYPE_BYTES)
-    """
-    Lets the asker store here by datagram, up to 16 bytes.
-    """
-
-
-default_message_pool.register_message("camomile", "NodeList", NodeList)
-
-
-@dataclass(eq=False, repr=False)
-class Packet(betterproto2.Message):
-    """
-
+    What is sealed: one message between nodes of ours. Each tag is one byte.
 
     Oneofs:
         - message:
     """
 
-    session_id: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    number: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
     """
-    32 random bytes, the same in a request and its answer.
+    The same in a request and its answer; 0 in what has no answer.
     """
 
-    sender_id: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    flags: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
     """
-    The 32-byte id of the node that sends this.
+    Of the sender, eight at most. Bit 0: stores nothing. Bit 1, in answers: is about to leave.
     """
 
     ping: "Ping | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="message")
@@ -326,46 +277,116 @@ class Packet(betterproto2.Message):
     node_list: "NodeList | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True, group="message")
 
     store_result: "StoreResult | None" = betterproto2.field(
-        16, betterproto2.TYPE_MESSAGE, optional=True, group="message"
+        10, betterproto2.TYPE_MESSAGE, optional=True, group="message"
     )
 
-    have: "Have | None" = betterproto2.field(17, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+    have: "Have | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True, group="message")
 
-    have_result: "HaveResult | None" = betterproto2.field(18, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+    have_result: "HaveResult | None" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, optional=True, group="message")
 
-    too_large: "TooLarge | None" = betterproto2.field(19, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+    too_large: "TooLarge | None" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    leave: "Leave | None" = betterproto2.field(14, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+
+default_message_pool.register_message("camomile", "Inner", Inner)
+
+
+@dataclass(eq=False, repr=False)
+class Leave(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("camomile", "Leave", Leave)
+
+
+@dataclass(eq=False, repr=False)
+class NodeInfo(betterproto2.Message):
+    """
+    Classic.
+    """
+
+    node_id: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+
+    ip: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    4 or 16 bytes.
+    """
+
+    port: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+
+
+default_message_pool.register_message("camomile", "NodeInfo", NodeInfo)
+
+
+@dataclass(eq=False, repr=False)
+class NodeList(betterproto2.Message):
+    nodes: "list[NodeInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Classic.
+    """
+
+    contacts4: "bytes" = betterproto2.field(10, betterproto2.TYPE_BYTES)
+    """
+    Rows of 38 bytes: public key, ip, port.
+    """
+
+    contacts6: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
+    """
+    Rows of 50 bytes: public key, ip, port.
+    """
+
+
+default_message_pool.register_message("camomile", "NodeList", NodeList)
+
+
+@dataclass(eq=False, repr=False)
+class Packet(betterproto2.Message):
+    """
+
+
+    Oneofs:
+        - message:
+    """
+
+    session_id: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    Classic: 32 random bytes, the same in a request and its answer.
+    """
+
+    sender_id: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    Classic: the 32-byte id of the node that sends this.
+    """
+
+    ping: "Ping | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    pong: "Pong | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    store: "Store | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    value: "Value | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    find_node: "FindNode | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    find_value: "FindValue | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+
+    node_list: "NodeList | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True, group="message")
 
     sealed: "bytes | None" = betterproto2.field(20, betterproto2.TYPE_BYTES, optional=True, group="message")
     """
-    An encrypted Packet. Not in use yet.
+    Between ours. camomile_trio/peer/packets.py writes and reads these, byte by byte.
     """
 
-    leave: "Leave | None" = betterproto2.field(21, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+    initiation: "bytes | None" = betterproto2.field(22, betterproto2.TYPE_BYTES, optional=True, group="message")
 
-    version: "int" = betterproto2.field(10, betterproto2.TYPE_UINT32)
-    """
-    0 (absent): classic.
-    """
+    response: "bytes | None" = betterproto2.field(23, betterproto2.TYPE_BYTES, optional=True, group="message")
 
-    network: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
-    """
-    The first 8 bytes of a named network's id.
-    """
+    cookie: "bytes | None" = betterproto2.field(24, betterproto2.TYPE_BYTES, optional=True, group="message")
 
-    advertised: "bytes" = betterproto2.field(12, betterproto2.TYPE_BYTES)
-    """
-    Where the sender wants to be reached: 6 or 18 bytes, ip and port.
-    """
+    hello: "bytes | None" = betterproto2.field(25, betterproto2.TYPE_BYTES, optional=True, group="message")
 
-    flags: "int" = betterproto2.field(13, betterproto2.TYPE_UINT32)
-    """
-    Bit 0: stores nothing. Bit 1, in answers: is about to leave.
-    """
-
-    padding: "bytes" = betterproto2.field(14, betterproto2.TYPE_BYTES)
-    """
-    Zeros, which let a full answer stay within three times the request.
-    """
+    hello_answer: "bytes | None" = betterproto2.field(26, betterproto2.TYPE_BYTES, optional=True, group="message")
 
 
 default_message_pool.register_message("camomile", "Packet", Packet)
@@ -375,7 +396,7 @@ default_message_pool.register_message("camomile", "Packet", Packet)
 class Ping(betterproto2.Message):
     challenge: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
-    32 random bytes.
+    Classic: 32 random bytes.
     """
 
 
@@ -386,17 +407,7 @@ default_message_pool.register_message("camomile", "Ping", Ping)
 class Pong(betterproto2.Message):
     challenge: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
-    The challenge of the ping.
-    """
-
-    public_key: "bytes" = betterproto2.field(10, betterproto2.TYPE_BYTES)
-    """
-    The sender's Ed25519 key, 32 bytes.
-    """
-
-    signature: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
-    """
-    64 bytes, over "camomile pong\\0", the network's id and the challenge.
+    Classic: the challenge of the ping.
     """
 
     observed: "bytes" = betterproto2.field(12, betterproto2.TYPE_BYTES)
@@ -426,10 +437,8 @@ class Store(betterproto2.Message):
 
     records: "list[bytes]" = betterproto2.field(10, betterproto2.TYPE_BYTES, repeated=True)
     """
-    Records of 123 bytes, at most 4.
+    1 to 4. Those that this version knows have 123 bytes.
     """
-
-    write_token: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
 
     cached: "bool" = betterproto2.field(12, betterproto2.TYPE_BOOL)
 
@@ -455,12 +464,12 @@ class StoreResult(betterproto2.Message):
 
     contacts4: "bytes" = betterproto2.field(10, betterproto2.TYPE_BYTES)
     """
-    If the store asked for them: rows of 38 bytes, id, ip, port.
+    If the store asked for them: rows of 38 bytes, public key, ip, port.
     """
 
     contacts6: "bytes" = betterproto2.field(11, betterproto2.TYPE_BYTES)
     """
-    Rows of 50 bytes: id, ip, port.
+    Rows of 50 bytes: public key, ip, port.
     """
 
 
@@ -481,6 +490,9 @@ default_message_pool.register_message("camomile", "TooLarge", TooLarge)
 @dataclass(eq=False, repr=False)
 class Value(betterproto2.Message):
     key: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    Classic.
+    """
 
     value: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
     """
@@ -491,15 +503,13 @@ class Value(betterproto2.Message):
 
     records: "list[bytes]" = betterproto2.field(10, betterproto2.TYPE_BYTES, repeated=True)
     """
-    Records of 123 bytes, at most 4.
+    At most 4. Those that this version knows have 123 bytes.
     """
 
     cached: "bool" = betterproto2.field(11, betterproto2.TYPE_BOOL)
     """
     The copy of a node that only caches it.
     """
-
-    write_token: "bytes" = betterproto2.field(12, betterproto2.TYPE_BYTES)
 
 
 default_message_pool.register_message("camomile", "Value", Value)
