@@ -20,6 +20,7 @@ import trio
 from camomile_trio.alarm import Alarm
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.links import Links, Nats, StreamFault
+from camomile_trio.transport.base import Caller, Conversation
 
 Item = TypeVar("Item")
 
@@ -112,7 +113,7 @@ class NetworkStatistics:
     undeliverable: int = 0  # nobody at the destination, or it does not receive
     overflowed: int = 0  # over a bound: too many under way, or waiting at a paused node
     damaged: int = 0  # came, or would have come, with other bytes than were sent; among those above
-    streams: int = 0  # exchanges begun; the counters above are of datagrams only
+    streams: int = 0  # exchanges begun, two over a new connection; the counters above are of datagrams only
     streams_answered: int = 0
     streams_failed: int = 0  # for any cause; given up by the asker is one
     streams_refused: int = 0  # by chance, as the next two
@@ -121,11 +122,34 @@ class NetworkStatistics:
     streams_unasked: int = 0  # to a node behind a NAT
 
 
+CLOSED = "the peer closed it without an answer"
+
+
+@attrs.define(eq=False)
+class Connection:
+    """A connection between two transports, as both ends have it. When one end closes it, it is closed for both."""
+
+    to: Endpoint
+    peer: bytes
+    caller: Caller
+    conversation: Conversation | None = None  # once the first message has arrived
+    is_open: bool = True
+    idle_since: float = -math.inf
+    on_closed: list[Callable[[], object]] = attrs.field(factory=list)  # told at its end
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            for told in self.on_closed:
+                told()
+
+
 @attrs.define(eq=False)
 class Exchange:
-    """One message over a stream and its answer. `over` is set once there is an answer or a failure."""
+    """One message over a connection and its answer. `over` is set once there is an answer or a failure."""
 
-    max_answer: int
+    connection: Connection
+    is_first: bool  # of its connection: it can be refused, and nothing worse happens to it
     # What chance has for it, once the question has set out.
     fault: StreamFault | None = None
     answer: bytes | None = None
@@ -258,7 +282,9 @@ class Delivery:
 
     def _send_message(self, parcel: Parcel, exchange: Exchange) -> None:
         if not parcel.is_answer:
-            exchange.fault = self.links.stream_fault(parcel.source, parcel.destination)
+            fault = self.links.stream_fault(parcel.source, parcel.destination)
+            if fault is not None and (fault.kind == "refused") is exchange.is_first:
+                exchange.fault = fault
         self._post(parcel, self.links.stream_delay(parcel.source, parcel.destination, len(parcel.payload)))
 
     def _post(self, parcel: Parcel, delay: float) -> None:

@@ -30,7 +30,7 @@ from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.network import MemoryNetwork, MemoryTransport
 from camomile_trio.storage.base import Storage
 from camomile_trio.storage.memory import MemoryStorage
-from camomile_trio.transport.base import Inbound, TransportStatistics
+from camomile_trio.transport.base import Caller, Inbound, TransportStatistics
 
 
 class Crashed(Exception):
@@ -45,14 +45,15 @@ class KillableTransport:
     endpoint: Endpoint = attrs.field(init=False)
     statistics: TransportStatistics = attrs.field(init=False)
     send: Callable[[bytes, Endpoint], bool] = attrs.field(init=False)
+    close_ended: Callable[[], None] = attrs.field(init=False)
     _killed: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.endpoint, self.statistics = self._transport.endpoint, self._transport.statistics
-        self.send = self._transport.send
+        self.send, self.close_ended = self._transport.send, self._transport.close_ended
 
-    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
-        return await self._transport.exchange(message, to, max_answer=max_answer)
+    async def exchange(self, message: bytes, to: Endpoint, *, peer: bytes, caller: Callable[[], Caller]) -> bytes:
+        return await self._transport.exchange(message, to, peer=peer, caller=caller)
 
     async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:

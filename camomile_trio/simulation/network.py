@@ -1,9 +1,9 @@
 """A whole network in one process: datagrams and streams between nodes, in real or in virtual time.
 
 Rules of this file: as a node sees it, a `MemoryTransport` is a transport like any other (`transport/base.py`). One task
-(`MemoryNetwork.run`) delivers everything; no task is made per datagram, and one for each answer to a stream. How
-packets travel is the business of `delivery.py`. In virtual time the same seed and the same sends give the same
-deliveries.
+(`MemoryNetwork.run`) delivers everything; no task is made per datagram, and one for each answer to a stream. A
+connection is kept and used again as by the real transport, and its end is known at both ends at once. How packets
+travel is the business of `delivery.py`. In virtual time the same seed and the same sends give the same deliveries.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 import attrs
 import trio
 
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.simulation.delivery import Delivery, Exchange, NetworkStatistics, Observer, Parcel
+from camomile_trio.simulation.delivery import (
+    CLOSED,
+    Connection,
+    Delivery,
+    Exchange,
+    NetworkStatistics,
+    Observer,
+    Parcel,
+)
 from camomile_trio.simulation.links import LinkConditions, Links, require_seconds
-from camomile_trio.transport.base import MAX_DATAGRAM, Inbound, TransportStatistics
+from camomile_trio.transport.base import MAX_DATAGRAM, Caller, Conversation, Inbound, TransportStatistics
+from camomile_trio.transport.stream import DEFAULT_LIMITS
 
 FIRST_DYNAMIC_PORT = 49_152  # RFC 6335
 _STREAM_PORTS = range(32_768, FIRST_DYNAMIC_PORT)  # the source ports of streams: nobody's endpoint
-
-
-@attrs.frozen(kw_only=True)
-class StreamBounds:
-    """The longest message that a stream takes, and the streams that a node answers at once."""
-
-    max_message: int
-    max_streams: int
 
 
 @attrs.define(eq=False)
@@ -40,7 +41,7 @@ class MemoryTransport:
 
     _delivery: Delivery
     endpoint: Endpoint
-    _bounds: StreamBounds
+    _max_streams: int
     statistics: TransportStatistics = attrs.field(init=False, factory=TransportStatistics)
     # Who receives here, and where its answers to streams run; None before and after `serve`.
     _receiver: tuple[Inbound, trio.Nursery] | None = attrs.field(init=False, default=None)
@@ -48,6 +49,10 @@ class MemoryTransport:
     # Kept in order, as no set would: a crash fails them in the same order in every run.
     _asking: dict[Exchange, None] = attrs.field(init=False, factory=dict)
     _answering: dict[Exchange, None] = attrs.field(init=False, factory=dict)
+    # Connections that this node has made, and those of them that are idle, the longest first; and those of its peers.
+    _outbound: dict[Connection, None] = attrs.field(init=False, factory=dict)
+    _idle: dict[Connection, None] = attrs.field(init=False, factory=dict)
+    _inbound: dict[Connection, None] = attrs.field(init=False, factory=dict)
     # While the node is paused: what has come to it and what it sends, in order.
     _is_paused: bool = attrs.field(init=False, default=False)
     _unread: deque[Parcel] = attrs.field(init=False, factory=deque)
@@ -68,27 +73,38 @@ class MemoryTransport:
         """Sends a datagram that says that it comes from `source`; as any other it may be lost on the way from there."""
         self._send(Parcel(source, to, datagram))
 
-    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
-        """Sends `message` over a stream and returns the answer, of 1 to `max_answer` bytes; else TransportError."""
+    async def exchange(self, message: bytes, to: Endpoint, *, peer: bytes, caller: Callable[[], Caller]) -> bytes:
+        """Sends `message` over a connection and returns the answer; else TransportError.
+
+        A new connection costs two round trips, one that was kept costs one.
+        """
         if self._is_cut_off:
             raise TransportError(f"the transport of {self.endpoint} is closed")
-        exchange = Exchange(max_answer)
-        self._asking[exchange] = None
+        kept = self._take(to, peer)
+        if kept is not None:
+            answer = await self._ask(kept, message, is_kept=True)
+            if answer is not None:
+                return answer
+        connection = Connection(to, peer, caller())
+        self._open(connection, self._outbound)
         self.statistics.streams_out += 1
-        self.statistics.stream_connections += 1
-        self.statistics.bytes_out += len(message)
-        try:
-            self._send(Parcel(self.endpoint, to, message, exchange))
-            await exchange.over.wait()
-        finally:
-            exchange.fail("given up")
-            self._delivery.settle(exchange)
-            del self._asking[exchange]
-            self.statistics.stream_connections -= 1
-        if exchange.answer is None:
-            raise TransportError(f"no answer over a stream from {to}: {exchange.failure}")
-        self.statistics.bytes_in += len(exchange.answer)
-        return exchange.answer
+        await self._begin(connection)
+        answer = await self._ask(connection, message, is_kept=False)
+        if answer is None:
+            raise self._no_answer(to, CLOSED)
+        return answer
+
+    def close_ended(self) -> None:
+        """Closes all connections whose caller or conversation is over; exchanges over them fail."""
+        for connection in list(self._outbound):
+            if connection.caller.is_over:
+                connection.close()
+        for connection in list(self._inbound):
+            if connection.conversation is not None and connection.conversation.is_over:
+                connection.close()
+        for exchange in (*self._asking, *self._answering):
+            if not exchange.connection.is_open:
+                exchange.fail("the connection was closed")
 
     async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receives until it is cancelled; so do the answers to streams that are being made then."""
@@ -100,6 +116,8 @@ class MemoryTransport:
                 await trio.sleep_forever()
             finally:
                 self._receiver = None
+                for connection in list(self._inbound):
+                    connection.close()
 
     def receive(self, due: float, parcel: Parcel) -> None:
         """For the network alone, as the next three: a parcel has arrived here."""
@@ -133,6 +151,8 @@ class MemoryTransport:
                 self._delivery.return_to_sender(queue.popleft())
         for exchange in (*self._asking, *self._answering):
             exchange.fail("the connection was reset")
+        for connection in (*self._outbound, *self._inbound):
+            connection.close()
 
     def _send(self, parcel: Parcel) -> None:
         self._delivery.accept(parcel)
@@ -150,45 +170,149 @@ class MemoryTransport:
         self._delivery.receive(due, parcel)
         self._receiver[0].on_datagram(parcel.payload, parcel.source)
 
+    # The asking side -------------------------------------------------------------------------------------------------
+
+    async def _begin(self, connection: Connection) -> None:
+        """The first message and its answer, or the connection is closed."""
+        is_begun = False
+        try:
+            exchange = await self._talk(connection, connection.caller.first(), is_first=True)
+            if exchange.answer is None:
+                raise self._no_answer(connection.to, exchange.failure)
+            connection.caller.on_first(exchange.answer)
+            is_begun = True
+        finally:
+            if not is_begun:
+                connection.close()
+
+    async def _ask(self, connection: Connection, message: bytes, *, is_kept: bool) -> bytes | None:
+        """The answer. None: the peer had closed a kept connection, which is closed now."""
+        answer: bytes | None = None
+        try:
+            exchange = await self._talk(connection, await connection.caller.sealed(message), is_first=False)
+            if exchange.answer is not None:
+                answer = await connection.caller.opened(exchange.answer)
+            elif not (is_kept and exchange.failure == CLOSED):
+                raise self._no_answer(connection.to, exchange.failure)
+            return answer
+        finally:
+            if answer is None:
+                connection.close()
+            elif connection.is_open:
+                self._keep(connection)
+
+    async def _talk(self, connection: Connection, message: bytes, *, is_first: bool) -> Exchange:
+        """One message and its answer, or why there is none."""
+        exchange = Exchange(connection, is_first)
+        self._asking[exchange] = None
+        self.statistics.bytes_out += len(message)
+        try:
+            self._send(Parcel(self.endpoint, connection.to, message, exchange))
+            await exchange.over.wait()
+        finally:
+            exchange.fail("given up")
+            self._delivery.settle(exchange)
+            del self._asking[exchange]
+        self.statistics.bytes_in += len(exchange.answer or b"")
+        return exchange
+
+    def _no_answer(self, to: Endpoint, why: str) -> TransportError:
+        return TransportError(f"no answer over a stream from {to}: {why}")
+
+    def _take(self, to: Endpoint, peer: bytes) -> Connection | None:
+        """The connection to `peer` that was used last."""
+        self._close_idle()
+        for kept in reversed(self._idle):
+            if kept.to == to and kept.peer == peer:
+                del self._idle[kept]
+                return kept
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        connection.idle_since = trio.current_time()
+        self._idle[connection] = None
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        """Those idle for too long, and the longest idle of too many. No task does it: an end shows when one is used."""
+        long_ago = trio.current_time() - DEFAULT_LIMITS.idle
+        for connection in list(self._idle):
+            if len(self._idle) <= DEFAULT_LIMITS.max_idle_outbound and connection.idle_since > long_ago:
+                return
+            connection.close()
+
+    def _open(self, connection: Connection, at: dict[Connection, None]) -> None:
+        """It is open at this end, as one of these."""
+        at[connection] = None
+        self.statistics.stream_connections += 1
+
+        def on_closed() -> None:
+            del at[connection]
+            self._idle.pop(connection, None)
+            self.statistics.stream_connections -= 1
+
+        connection.on_closed.append(on_closed)
+
+    # The accepting side ----------------------------------------------------------------------------------------------
+
     def _receive_message(self, due: float, parcel: Parcel, exchange: Exchange) -> None:
         if self._receiver is None:
             self._delivery.return_to_sender(parcel)
             return
-        has_room = len(self._answering) < self._bounds.max_streams
-        if not has_room or not 0 < len(parcel.payload) <= self._bounds.max_message:
-            self.statistics.streams_refused += 1
-            exchange.fail("the peer closed it without an answer")
-            return
         inbound, nursery = self._receiver
-        # As over TCP: the ip is the asker's, the port is nobody's.
-        port = _STREAM_PORTS[self.statistics.streams_in % len(_STREAM_PORTS)]
-        source = Endpoint.of(parcel.source.ip, port)
-        self.statistics.streams_in += 1
-        self.statistics.stream_connections += 1
-        self.statistics.bytes_in += len(parcel.payload)
-        self._answering[exchange] = None
-        self._delivery.receive(due, parcel)
-        nursery.start_soon(self._answer, inbound, parcel, exchange, source)
-
-    def _receive_answer(self, due: float, parcel: Parcel, exchange: Exchange) -> None:
-        if not parcel.payload:
-            exchange.fail("the peer closed it without an answer")
-        elif len(parcel.payload) > exchange.max_answer:
-            exchange.fail(f"its answer of {len(parcel.payload)} bytes is longer than {exchange.max_answer}")
+        connection = exchange.connection
+        if exchange.is_first and self._has_room():
+            # As over TCP: the ip is the asker's, the port is nobody's.
+            port = _STREAM_PORTS[self.statistics.streams_in % len(_STREAM_PORTS)]
+            connection.conversation = inbound.on_connection(Endpoint.of(parcel.source.ip, port))
+            self._open(connection, self._inbound)
+            self.statistics.streams_in += 1
+        conversation = connection.conversation
+        if conversation is None or connection not in self._inbound:
+            self.statistics.streams_refused += exchange.is_first
+            exchange.fail(CLOSED)
+        elif not 0 < len(parcel.payload) <= conversation.most_bytes:
+            self.statistics.streams_refused += 1
+            exchange.fail(CLOSED)
+            connection.close()
         else:
+            self.statistics.bytes_in += len(parcel.payload)
+            self._answering[exchange] = None
             self._delivery.receive(due, parcel)
-            exchange.succeed(parcel.payload)
+            nursery.start_soon(self._answer, conversation, parcel, exchange)
 
-    async def _answer(self, inbound: Inbound, parcel: Parcel, exchange: Exchange, source: Endpoint) -> None:
+    def _has_room(self) -> bool:
+        """Whether a connection more may come, and be it that an idle one makes room."""
+        if len(self._inbound) < self._max_streams:
+            return True
+        idle = [each for each in self._inbound if each.conversation is not None and each.conversation.peer]
+        busy = {exchange.connection for exchange in self._answering}
+        idle = [each for each in idle if each not in busy]
+        if idle:
+            min(idle, key=lambda connection: connection.idle_since).close()
+        return bool(idle)
+
+    async def _answer(self, conversation: Conversation, parcel: Parcel, exchange: Exchange) -> None:
         answer: bytes | None = None
         try:
-            answer = await inbound.on_stream_message(parcel.payload, source)
+            answer = await conversation.answer(parcel.payload)
         finally:
             del self._answering[exchange]
-            self.statistics.stream_connections -= 1
+            if not answer:
+                exchange.connection.close()
             if not self._is_cut_off:
                 self.statistics.bytes_out += len(answer or b"")
                 self._send(Parcel(self.endpoint, parcel.source, answer or b"", exchange, is_answer=True))
+
+    def _receive_answer(self, due: float, parcel: Parcel, exchange: Exchange) -> None:
+        most = exchange.connection.caller.most_bytes
+        if not parcel.payload:
+            exchange.fail(CLOSED)
+        elif len(parcel.payload) > most:
+            exchange.fail(f"its answer of {len(parcel.payload)} bytes is longer than {most}")
+        else:
+            self._delivery.receive(due, parcel)
+            exchange.succeed(parcel.payload)
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -202,23 +326,17 @@ class MemoryNetwork:
     max_in_flight: int = 1_000_000
     # Packets that wait in each direction at a paused node, as in the buffers of its socket.
     max_paused: int = 1024
-    # The longest message that a stream takes, and the streams that a node answers at once.
-    max_message: int = 2**20 + 2**16
+    # The connections of others at a node; idle ones make room.
     max_streams: int = 64
     # Packets arrive at whole multiples of so many seconds, those of one moment in the order of sending; 0: at any time.
     # In virtual time each moment costs a wake-up, so that a tick of 1 ms makes a busy network several times faster.
     tick: float = 0.0
     # Sees all that is received, in order: the trace of a run.
     observer: Observer | None = None
-    _bounds: StreamBounds = attrs.field(init=False)
     _links: Links = attrs.field(init=False)
     _delivery: Delivery = attrs.field(init=False)
     _transports: dict[Endpoint, MemoryTransport] = attrs.field(init=False, factory=dict)
     _next_port: dict[bytes, int] = attrs.field(init=False, factory=dict)
-
-    @_bounds.default
-    def _make_bounds(self) -> StreamBounds:
-        return StreamBounds(max_message=self.max_message, max_streams=self.max_streams)
 
     @_links.default
     def _make_links(self) -> Links:
@@ -257,7 +375,7 @@ class MemoryNetwork:
             endpoint = self._free_endpoint(endpoint.ip)
         if endpoint in self._transports:
             raise TransportError(f"cannot listen on {endpoint}: it is in use", remedy="choose another port")
-        transport = self._transports[endpoint] = MemoryTransport(self._delivery, endpoint, self._bounds)
+        transport = self._transports[endpoint] = MemoryTransport(self._delivery, endpoint, self.max_streams)
         self._delivery.receivers[endpoint] = transport.receive
         try:
             yield transport

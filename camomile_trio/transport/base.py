@@ -1,12 +1,14 @@
 """The seam between a node and its network.
 
 Rules of this file: types only. A transport moves datagrams (which may be lost, doubled, reordered) and, for what does
-not fit into one, whole messages over a stream. It never looks inside them. Sending a datagram never waits; receiving
+not fit into one, whole messages over connections. It never looks inside them: each end of a connection has an object
+(`Caller`, `Conversation`) that seals and opens them and knows whose they are. Sending a datagram never waits; receiving
 one is a plain call into the node, so that no task and no queue stands between the socket and the handler.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -35,17 +37,64 @@ class TransportStatistics:
     send_errors: int = 0
 
 
+class Conversation(Protocol):
+    """The accepting side of one connection. `answer` is called with one message after another, and never twice at once.
+
+    The first message and its answer only begin it. So a peer has proven itself with its second one at the earliest.
+    """
+
+    @property
+    def most_bytes(self) -> int:
+        """How long the next message may be. Small as long as nothing is proven: anybody can make a node wait for it."""
+
+    @property
+    def peer(self) -> bytes:
+        """The key that the peer has proven in this connection; empty before."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the peer has proven the key of a member of the routing table. Only then it has a member's place."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what this connection was begun under is accepted no more."""
+
+    async def answer(self, message_untrusted: bytes) -> bytes | None:
+        """What goes back over the connection; None closes it. Raises nothing."""
+
+
+class Caller(Protocol):
+    """The asking side of one connection."""
+
+    @property
+    def most_bytes(self) -> int:
+        """How long the next answer may be."""
+
+    @property
+    def is_over(self) -> bool:
+        """As with a conversation."""
+
+    def first(self) -> bytes:
+        """The first message."""
+
+    def on_first(self, answer_untrusted: bytes) -> None:
+        """Its answer. TransportError if it is not the peer's."""
+
+    async def sealed(self, message: bytes) -> bytes:
+        """A further message, as it travels. All of it has to be sent, before the next one is sealed."""
+
+    async def opened(self, answer_untrusted: bytes) -> bytes:
+        """The answer to a further message. TransportError if it is not the peer's."""
+
+
 class Inbound(Protocol):
-    """What a transport calls when something arrives. Implemented by `node.rpc`."""
+    """What a transport calls when something arrives."""
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
         """A datagram came from `source` (an address that nobody has proven). Must not block or raise."""
 
-    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
-        """A whole message came over a stream; the result goes back over it, None closes the stream without an answer.
-
-        The ip of `source` is proven by the handshake of TCP; its port is nobody's endpoint.
-        """
+    def on_connection(self, source: Endpoint) -> Conversation:
+        """A connection came. The ip of `source` is proven by the handshake of TCP; its port is nobody's endpoint."""
 
 
 class Transport(Protocol):
@@ -61,12 +110,17 @@ class Transport(Protocol):
     def send(self, datagram: bytes, to: Endpoint) -> bool:
         """Sends now or not at all, and never waits. False: dropped, and counted."""
 
-    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
-        """Sends `message` over a stream to `to` and returns the answer, of at most `max_answer` bytes.
+    async def exchange(self, message: bytes, to: Endpoint, *, peer: bytes, caller: Callable[[], Caller]) -> bytes:
+        """Sends `message` over a connection to `to` and returns the answer.
 
-        TransportError when the peer cannot be reached, closes, or answers more than that. No deadline of its own: the
-        caller has one. Connections are kept for a while and used again.
+        Connections are kept for a while and used again by exchanges with the same `to` and `peer`: bytes that stand for
+        all that a connection depends on. For each new one `caller` is called once. TransportError when the peer cannot
+        be reached, closes, or answers what its caller refuses. No deadline of its own: who asks has one. When a kept
+        connection turns out closed, the message is sent once more over a new one, so a peer may see it twice.
         """
+
+    def close_ended(self) -> None:
+        """Closes all connections whose caller or conversation says that it is over; exchanges over them fail."""
 
     async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receives until it is cancelled. Calls `task_status.started()` once both ways in are open."""

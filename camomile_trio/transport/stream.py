@@ -1,16 +1,19 @@
 """Messages over TCP, inbound: a 4-byte big-endian length, then so many bytes; answers go back the same way.
 
 Rules of this file: everybody can connect, so each connection is bounded in number, size and time, and what it does
-never reaches another one. A message has to keep a least rate, in both directions. When the places are full, an idle
-connection makes room for a new one, or else the one that is furthest behind that rate. A connection that keeps the rate
-never makes room, and neither does one that waits for this node. A length is checked before anything is allocated, and
-memory grows with what has arrived, not with what was promised. Every connection turned away is counted. Nothing here
-looks inside a message.
+never reaches another one. There are two classes of places. A connection is a stranger's until its conversation says
+that its peer is a member; strangers have one half of the places at most, so the other half is for members alone. A
+message has to keep a least rate, in both directions. When the places of a class are full, an idle connection of that
+class makes room for a new one, or else one that is behind that rate: the slowest of the source that has most of these
+places, so a source with one connection loses it last. A connection that keeps the rate never makes room, and neither
+does one that waits for this node. A length is checked before anything is allocated, and memory grows with what has
+arrived, not with what was promised. Every connection turned away is counted. Nothing here looks inside a message.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -20,7 +23,7 @@ from camomile_trio.accepting import accept
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.networks import source_network
-from camomile_trio.transport.base import Inbound, TransportStatistics
+from camomile_trio.transport.base import Conversation, Inbound, TransportStatistics
 from camomile_trio.transport.sockaddr import from_sockaddr
 
 LENGTH_BYTES = 4
@@ -32,12 +35,11 @@ _CHUNK = 64 * 1024  # the most asked of the system at once: what a liar's promis
 class StreamLimits:
     """The bounds of streams. Sizes in bytes, times in seconds."""
 
-    # The longest message accepted. Small: large values cannot come in. Large: `total` times as much memory at worst.
-    max_message: int = attrs.field(default=2**20 + 2**16)
     # Until a connection to a peer stands. Short: links that lose packets fail. Long: a firewall that drops TCP is
     # noticed late.
     connect: float = attrs.field(default=4.0)
-    # From accepting a connection to its first byte. Long: silent connections keep their places.
+    # To the first byte of each message until the peer has proven its key. Short: distant peers fail. Long: silent
+    # connections keep their places.
     first_byte: float = attrs.field(default=2.0)
     # Bytes a second at which a message has to come in, and an answer to be taken. High: slow links fail. Low: slow
     # peers hold places.
@@ -47,13 +49,13 @@ class StreamLimits:
     # How far behind it makes room for a newcomer when the places are full. Short: a burst of messages displaces those
     # that this node has had no time to read. Long: newcomers that send nothing hold all places for so long.
     makes_room: float = attrs.field(default=0.02)
-    # Connections from one ip (one /64 of IPv6), and exchanges at once with one peer. Small: nodes that share an address
-    # are in each other's way. Large: one peer can take all places.
+    # Connections of strangers from one ip (one /64 of IPv6), those of one member, and exchanges at once with one peer.
+    # Small: nodes that share an address are in each other's way. Large: one peer can take all places.
     per_peer: int = attrs.field(default=8)
-    # Inbound connections from one source network (kademlia/networks.py). Small: nodes of one data
-    # centre are in each other's way. As large as `total`: one network can take all places.
-    per_network: int = attrs.field(default=32)
-    # Inbound connections in all.
+    # Connections of strangers from one source network (kademlia/networks.py). Small: newcomers of one data centre are
+    # in each other's way. As large as half of `total`: one network can take all places of strangers.
+    per_network: int = attrs.field(default=16)
+    # Inbound connections in all. Half of them, and the odd one, are for strangers, the others for members only.
     total: int = attrs.field(default=64)
     # A connection without traffic is kept so long for a further message. Short: handshakes. Long: descriptors.
     idle: float = attrs.field(default=30.0)
@@ -66,21 +68,21 @@ class StreamLimits:
         for name, value in attrs.asdict(self).items():
             if not (value > 0 or (value == 0 and name == "max_idle_outbound")):
                 raise ConfigError(f"{name} is {value}", remedy=f"choose a {name.replace('_', ' ')} above 0")
-        if self.max_message >= 2 ** (8 * LENGTH_BYTES):
-            raise ConfigError(
-                f"max_message is {self.max_message}", remedy="choose less than 4 GiB: a length has 32 bits"
-            )
+
+    @property
+    def most_strangers(self) -> int:
+        return self.total - self.total // 2
 
     @classmethod
-    def within(cls, most: int, *, max_message: int) -> StreamLimits:
-        """The limits of streams that take at most three in five of `most` descriptors: two for inbound ones, one for
-        idle ones. The rest is for exchanges, which are bounded by those who ask for them."""
-        usual = cls(max_message=max_message)
+    def within(cls, most: int) -> StreamLimits:
+        """The limits of connections that take at most three in five of `most` descriptors: two for inbound ones, one
+        for idle ones. The rest is for exchanges, which are bounded by those who ask for them."""
+        usual = cls()
         total = min(usual.total, most * 2 // 5)
         return attrs.evolve(
             usual,
             total=total,
-            per_network=min(usual.per_network, (total + 1) // 2),
+            per_network=min(usual.per_network, (total + 3) // 4),
             max_idle_outbound=min(usual.max_idle_outbound, most // 5),
         )
 
@@ -113,11 +115,12 @@ class _Connection:
     """One accepted connection, and how its peer keeps up with the message that is under way."""
 
     stream: trio.SocketStream
-    source: Endpoint
+    conversation: Conversation
     limits: StreamLimits
-    peer: bytes  # what counts as one address
+    source: bytes  # what counts as one address
     network: bytes  # its source network; empty for loopback
-    idle_since: float | None = None  # set while it waits for a further message
+    has_members_place: bool = False
+    idle_since: float | None = None  # set while it waits for a further message of a peer that has proven itself
     # The time until which the bytes so far keep the least rate; no end while the message waits for this node.
     _kept_until: float = math.inf
     under_way: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends a message that is too far behind
@@ -158,46 +161,69 @@ class StreamServer:
         async with trio.open_nursery() as nursery:
             while True:
                 accepted, address = await accept(self._listener, self._count_refused)
-                connection = self._admit(accepted, from_sockaddr(address))
+                connection = self._admit(accepted, from_sockaddr(address), inbound)
                 if connection is not None:
-                    nursery.start_soon(self._converse, connection, inbound)
+                    nursery.start_soon(self._converse, connection)
+
+    def close_ended(self) -> None:
+        """Closes the connections whose conversations are over, whatever they are doing."""
+        for connection in [connection for connection in self._connections if connection.conversation.is_over]:
+            self._release(connection)
 
     def _count_refused(self) -> None:
         self._statistics.streams_refused += 1
 
-    def _admit(self, accepted: trio.socket.SocketType, source: Endpoint) -> _Connection | None:
-        # Whoever has one IPv6 address has its whole /64.
-        peer = source.ip if source.is_ipv4 else source.ip[:8]
+    def _admit(self, accepted: trio.socket.SocketType, source: Endpoint, inbound: Inbound) -> _Connection | None:
+        # One who has one IPv6 address has its whole /64.
+        ip = source.ip if source.is_ipv4 else source.ip[:8]
         network = source_network(source.ip)
-        if not (
-            self._has_room(self._limits.per_peer, lambda other: other.peer == peer)
-            and self._has_room(self._limits.per_network, lambda other: other.network == network != b"")
-            and self._has_room(self._limits.total, lambda other: True)
-        ):
+        if not self._has_strangers_place(ip, network):
             accepted.close()
             self._count_refused()
             return None
-        connection = _Connection(trio.SocketStream(accepted), source, self._limits, peer, network)
+        stream, conversation = trio.SocketStream(accepted), inbound.on_connection(source)
+        connection = _Connection(stream, conversation, self._limits, ip, network)
         connection.begin()
         self._connections.append(connection)
         self._statistics.streams_in += 1
         self._statistics.stream_connections += 1
         return connection
 
-    def _has_room(self, most: int, is_counted: Callable[[_Connection], bool]) -> bool:
-        """Whether one more of those that `is_counted` chooses may come, and be it that another one makes room."""
-        crowd = [connection for connection in self._connections if is_counted(connection)]
-        if len(crowd) < most:
-            return True
+    def _has_strangers_place(self, ip: bytes, network: bytes) -> bool:
+        """Whether one more stranger may come, and be it that another one makes room."""
+        strangers = [connection for connection in self._connections if not connection.has_members_place]
+        limits = self._limits
+        crowds = (
+            (limits.per_peer, [other for other in strangers if other.source == ip]),
+            (limits.per_network, [other for other in strangers if other.network == network != b""]),
+            (limits.most_strangers, strangers),
+        )
+        for most, crowd in crowds:
+            if len(crowd) >= most:
+                # What makes room here was in the larger crowds as well.
+                return self._makes_room(crowd)
+        # Members may use what strangers leave free, and give it back: a full house has more members than their half.
+        members = [connection for connection in self._connections if connection.has_members_place]
+        return len(self._connections) < limits.total or self._makes_room(members)
+
+    def _give_members_place(self, connection: _Connection) -> None:
+        """A stranger has turned out to be a member. If it has too many connections, this one stays as it is."""
+        peer = connection.conversation.peer
+        own = [each for each in self._connections if each.has_members_place and each.conversation.peer == peer]
+        connection.has_members_place = len(own) < self._limits.per_peer or self._makes_room(own)
+
+    def _makes_room(self, crowd: list[_Connection]) -> bool:
+        """Whether one of these has been closed for another one."""
         # One that is idle loses nothing: its peer opens another when it has something to say.
         if idle := [connection for connection in crowd if connection.idle_since is not None]:
             self._release(min(idle, key=lambda connection: connection.idle_since or 0.0))
             return True
         now = trio.current_time()
-        slowest = max(crowd, key=lambda connection: connection.behind(now))
-        if slowest.behind(now) <= self._limits.makes_room:
+        slow = [connection for connection in crowd if connection.behind(now) > self._limits.makes_room]
+        if not slow:
             return False
-        self._release(slowest)
+        places = Counter(connection.source for connection in crowd)
+        self._release(max(slow, key=lambda connection: (places[connection.source], connection.behind(now))))
         self._count_refused()
         return True
 
@@ -207,30 +233,38 @@ class StreamServer:
             self._statistics.stream_connections -= 1
             connection.stream.socket.close()
 
-    async def _converse(self, connection: _Connection, inbound: Inbound) -> None:
+    async def _converse(self, connection: _Connection) -> None:
+        conversation = connection.conversation
         try:
             message = await self._receive(connection)
             while message is not None:
-                answer = await inbound.on_stream_message(message, connection.source)
+                answer = await conversation.answer(message)
+                if conversation.is_member and not connection.has_members_place:
+                    self._give_members_place(connection)
                 if not answer or not await self._send(connection, answer):
                     return
-                connection.idle_since = trio.current_time()
+                if connection.has_members_place and not conversation.is_member:
+                    return  # it has lost its seat in the table, and with it its place
+                if conversation.peer:
+                    connection.idle_since = trio.current_time()
+                else:
+                    connection.begin()
                 message = await self._receive(connection)
         finally:
             self._release(connection)
 
     async def _receive(self, connection: _Connection) -> bytes | None:
         """The next message; None when there is none to come, or none that is acceptable."""
-        is_first = connection.idle_since is None
+        is_idle = connection.idle_since is not None
         header = b""
         try:
-            with trio.move_on_after(self._limits.first_byte if is_first else self._limits.idle) as waiting:
+            with trio.move_on_after(self._limits.idle if is_idle else self._limits.first_byte) as waiting:
                 header = await connection.stream.receive_some(LENGTH_BYTES)
             if not header:
-                if is_first and waiting.cancelled_caught:
+                if not is_idle and waiting.cancelled_caught:
                     self._count_refused()
                 return None
-            if not is_first:
+            if is_idle:
                 connection.begin()
             with connection.under_way:
                 message = await self._receive_rest(connection, header)
@@ -240,7 +274,7 @@ class StreamServer:
                     return message
             self._count_refused()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # reset by the peer, or closed by `_has_room`
+            pass  # reset by the peer, or closed by this node to make room
         return None
 
     async def _receive_rest(self, connection: _Connection, header: bytes) -> bytes:
@@ -248,7 +282,7 @@ class StreamServer:
         connection.move(len(header))
         header += await receive_up_to(connection.stream, LENGTH_BYTES - len(header), connection.move)
         length = int.from_bytes(header, "big")
-        if len(header) < LENGTH_BYTES or length > self._limits.max_message:
+        if len(header) < LENGTH_BYTES or length > connection.conversation.most_bytes:
             return b""
         message = await receive_up_to(connection.stream, length, connection.move)
         return message if len(message) == length else b""

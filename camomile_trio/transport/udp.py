@@ -16,14 +16,14 @@ import os
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import trio
 
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport import packet_info
-from camomile_trio.transport.base import Inbound, TransportStatistics
+from camomile_trio.transport.base import Caller, Inbound, TransportStatistics
 from camomile_trio.transport.packet_info import Ancillary, Departure
 from camomile_trio.transport.pool import StreamPool
 from camomile_trio.transport.shares import Moment, Share, Shares
@@ -136,12 +136,17 @@ class UdpTransport:
         self._statistics.bytes_out += len(datagram)
         return True
 
-    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
-        """Sends `message` over TCP to `to` and returns the answer, of at most `max_answer` bytes; else TransportError.
+    async def exchange(self, message: bytes, to: Endpoint, *, peer: bytes, caller: Callable[[], Caller]) -> bytes:
+        """Sends `message` over TCP to `to` and returns the answer; else TransportError.
 
         A kept connection that turns out closed is replaced by a fresh one, once: the peer may see a message twice.
         """
-        return await self._pool.exchange(message, to, max_answer=max_answer)
+        return await self._pool.exchange(message, to, peer=peer, caller=caller)
+
+    def close_ended(self) -> None:
+        """Closes all connections whose caller or conversation is over."""
+        self._pool.close_ended()
+        self._server.close_ended()
 
     async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receives until it is cancelled. Calls `task_status.started()` once both ways in are open."""

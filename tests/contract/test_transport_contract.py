@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ import trio
 from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport.base import MAX_DATAGRAM, Transport
-from tests.transport.peers import Recorder, World, echo, forever, open_world
+from tests.transport.peers import WELCOME, Caller, Recorder, World, echo, forever, open_world
 
 MIB = 2**20
 
@@ -117,14 +118,15 @@ async def test_a_large_message_goes_over_a_stream_and_its_answer_comes_back(worl
 
 
 @pytest.mark.parametrize(("longest", "fits"), [(1000, True), (999, False)])
-async def test_an_answer_is_at_most_as_long_as_was_asked_for(world: World, longest: int, fits: bool) -> None:
+async def test_an_answer_is_at_most_as_long_as_its_caller_takes(world: World, longest: int, fits: bool) -> None:
     alice, bob = await world.join(), await world.join()
+    caller = functools.partial(Caller, most_bytes=longest)
     if fits:
-        assert await alice.exchange(bytes(1000), bob, max_answer=longest) == bytes(1000)
+        assert await alice.exchange(bytes(1000), bob, caller=caller) == bytes(1000)
     else:
         with pytest.raises(TransportError, match="1000 bytes"):
-            await alice.exchange(bytes(1000), bob, max_answer=longest)
-        assert await alice.exchange(b"small", bob, max_answer=longest) == b"small"
+            await alice.exchange(bytes(1000), bob, caller=caller)
+        assert await alice.exchange(b"small", bob, caller=caller) == b"small"
 
 
 async def test_a_peer_that_does_not_want_to_answer_closes_the_stream(world: World) -> None:
@@ -140,7 +142,7 @@ async def test_a_peer_that_does_not_want_to_answer_closes_the_stream(world: Worl
 async def test_nobody_listens_where_nobody_is(world: World) -> None:
     alice = await world.join()
     with pytest.raises(TransportError, match=r"127\.0\.0\.1:1\b"):
-        await alice.transport.exchange(b"hello?", Endpoint.parse("127.0.0.1:1"), max_answer=100)
+        await alice.exchange(b"hello?", Endpoint.parse("127.0.0.1:1"))
 
 
 async def test_a_peer_that_stops_serving_ends_the_streams_that_it_answers(world: World) -> None:
@@ -172,6 +174,66 @@ async def test_many_exchanges_at_once_each_get_their_own_answer(world: World) ->
         for number in range(30):
             nursery.start_soon(ask, number)
     assert answers == {number: b"question %d" % number for number in range(30)}
+
+
+async def test_a_connection_is_begun_once_and_used_again_with_the_same_peer_only(world: World) -> None:
+    alice, bob = await world.join(), await world.join()
+    for name in (b"carol", b"carol", b"dave", b"carol"):
+        assert await alice.exchange(b"hello", bob, peer=name, caller=lambda name=name: Caller(name)) == b"hello"
+    assert [conversation.name for conversation in bob.inbound.conversations] == [b"carol", b"dave"]
+    assert alice.transport.statistics.streams_out == bob.transport.statistics.streams_in == 2
+    assert alice.transport.statistics.stream_connections == 2
+
+
+async def test_a_peer_that_answers_the_first_message_with_something_else_is_not_asked(world: World) -> None:
+    alice, bob = await world.join(), await world.join()
+
+    class Stranger(Caller):
+        def first(self) -> bytes:
+            return b"no greeting"
+
+    with pytest.raises(TransportError, match="not welcome"):
+        await alice.exchange(b"a secret", bob, caller=Stranger)
+    assert [message for message, _source in bob.inbound.messages] == [b"no greeting"]
+    assert alice.transport.statistics.stream_connections == 0
+
+
+async def test_connections_that_are_over_are_closed_at_either_end_in_use_or_not(world: World) -> None:
+    alice, bob, carol = await world.join(), await world.join(), await world.join(Recorder(answer=forever))
+    callers: list[Caller] = []
+
+    def caller() -> Caller:
+        callers.append(Caller())
+        return callers[-1]
+
+    for _ in range(2):
+        await alice.exchange(b"hello", bob, caller=caller)
+    assert len(callers) == 1
+    alice.transport.close_ended()
+    assert alice.transport.statistics.stream_connections == 1
+    callers[0].is_over = True
+    alice.transport.close_ended()
+    assert alice.transport.statistics.stream_connections == 0
+    await alice.exchange(b"hello", bob, caller=caller)
+    assert len(callers) == 2
+    bob.inbound.conversations[-1].is_over = True
+    bob.transport.close_ended()
+    assert bob.transport.statistics.stream_connections == 0
+    assert await alice.exchange(b"again", bob, caller=caller) == b"again"
+
+    async def ask() -> None:
+        with pytest.raises(TransportError):
+            await alice.exchange(b"never answered", carol, caller=caller)
+
+    for end in (lambda: callers[-1], lambda: carol.inbound.conversations[-1]):
+        messages = len(carol.inbound.messages)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await carol.inbound.until(messages=messages + 1)
+            end().is_over = True
+            for peer in (alice, carol):
+                peer.transport.close_ended()
+        assert carol.transport.statistics.stream_connections == 0
 
 
 async def test_an_exchange_that_was_given_up_leaves_nothing_behind_for_the_next_one(world: World) -> None:
@@ -208,8 +270,9 @@ async def test_statistics_tell_what_went_each_way(world: World) -> None:
     assert (here.datagrams_out, here.bytes_out, here.datagrams_in) == (2, 8, 0)
     assert (there.datagrams_in, there.bytes_in, there.datagrams_out) == (2, 8, 0)
     await alice.exchange(b"9" * 100, bob)
-    assert (here.streams_out, here.bytes_out, here.bytes_in) == (1, 108, 100)
-    assert (there.streams_in, there.bytes_in, there.bytes_out) == (1, 108, 100)
+    greeting, welcome = len(Caller().first()), len(WELCOME)
+    assert (here.streams_out, here.bytes_out, here.bytes_in) == (1, 108 + greeting, 100 + welcome)
+    assert (there.streams_in, there.bytes_in, there.bytes_out) == (1, 108 + greeting, 100 + welcome)
     assert here.streams_refused == there.streams_refused == 0
 
 
@@ -219,9 +282,9 @@ async def test_a_closed_transport_sends_nothing_and_says_so(world: World) -> Non
     await world.leave(alice)
     assert not transport.send(b"too late", bob.endpoint)
     with pytest.raises(TransportError):
-        await transport.exchange(b"too late", bob.endpoint, max_answer=10)
+        await alice.exchange(b"too late", bob)
     with pytest.raises(TransportError):
-        await bob.transport.exchange(b"are you there", transport.endpoint, max_answer=10)
+        await bob.exchange(b"are you there", alice)
 
 
 async def test_an_exchange_under_way_fails_when_its_transport_is_closed(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 import trio
 
+from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
@@ -29,6 +30,61 @@ async def forever(_message: bytes) -> bytes | None:
     return None
 
 
+# What begins a connection: this and the caller's name. Nothing is sealed; what the peer room seals is tested there.
+GREETING, WELCOME = b"this is ", b"welcome"
+
+
+@attrs.define(eq=False)
+class Conversation:
+    """The accepting side of one connection. A first message that is no greeting is a further one at once, by nobody.
+
+    Whoever has greeted is proven by its next message, as the peers of sealed connections are.
+    """
+
+    recorder: Recorder
+    source: Endpoint
+    name: bytes = b"nobody"
+    peer: bytes = b""
+    is_over: bool = False
+
+    @property
+    def most_bytes(self) -> int:
+        return self.recorder.most_bytes
+
+    @property
+    def is_member(self) -> bool:
+        return self.peer in self.recorder.members
+
+    async def answer(self, message_untrusted: bytes) -> bytes | None:
+        if message_untrusted.startswith(GREETING):
+            self.name = message_untrusted.removeprefix(GREETING)
+            return WELCOME
+        self.peer = self.name
+        return await self.recorder.on_message(message_untrusted, self.source)
+
+
+@attrs.define(eq=False)
+class Caller:
+    """The asking side of one connection."""
+
+    name: bytes = b"alice"
+    most_bytes: int = 2**21
+    is_over: bool = False
+
+    def first(self) -> bytes:
+        return GREETING + self.name
+
+    def on_first(self, answer_untrusted: bytes) -> None:
+        if answer_untrusted != WELCOME:
+            raise TransportError("not welcome")
+
+    async def sealed(self, message: bytes) -> bytes:
+        return message
+
+    async def opened(self, answer_untrusted: bytes) -> bytes:
+        return answer_untrusted
+
+
 @attrs.define(eq=False)
 class Recorder:
     """Remembers what arrives. `answer` makes the answers to streams, `react` is called for each datagram."""
@@ -37,6 +93,9 @@ class Recorder:
     react: Callable[[bytes, Endpoint], object] | None = None
     datagrams: list[tuple[bytes, Endpoint]] = attrs.field(factory=list)
     messages: list[tuple[bytes, Endpoint]] = attrs.field(factory=list)
+    conversations: list[Conversation] = attrs.field(factory=list)
+    most_bytes: int = 2**21
+    members: set[bytes] = attrs.field(factory=set)  # their names
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
@@ -45,7 +104,11 @@ class Recorder:
         if self.react is not None:
             self.react(datagram_untrusted, source)
 
-    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
+    def on_connection(self, source: Endpoint) -> Conversation:
+        self.conversations.append(Conversation(self, source))
+        return self.conversations[-1]
+
+    async def on_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
         self.messages.append((message_untrusted, source))
         self._change()
         return await self.answer(message_untrusted)
@@ -79,8 +142,11 @@ class Peer:
     def send(self, datagram: bytes, to: Peer) -> bool:
         return self.transport.send(datagram, to.endpoint)
 
-    async def exchange(self, message: bytes, to: Peer, *, max_answer: int = 2**21) -> bytes:
-        return await self.transport.exchange(message, to.endpoint, max_answer=max_answer)
+    async def exchange(
+        self, message: bytes, to: Peer | Endpoint, *, peer: bytes = b"", caller: Callable[[], Caller] = Caller
+    ) -> bytes:
+        endpoint = to if isinstance(to, Endpoint) else to.endpoint
+        return await self.transport.exchange(message, endpoint, peer=peer, caller=caller)
 
 
 @attrs.define(eq=False)
