@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from camomile_trio.classic.network import MAX_CLASSIC_VALUE, ClassicNetwork
+from camomile_trio.classic.network import ClassicNetwork
+from camomile_trio.classic.values import MAX_CLASSIC_VALUE
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
@@ -107,7 +108,11 @@ class Maintenance:
         for page in self.repair.pages():
             for key in page:
                 size = core.holdings.state(key).size
-                if size is None or size > MAX_CLASSIC_VALUE or classic.is_replicated_lately(key):
+                if (
+                    size is None
+                    or size > MAX_CLASSIC_VALUE
+                    or classic.is_replicated_lately(key, core.config.records.replicate_interval)
+                ):
                     continue
                 served = core.holdings.served(key) if core.table.is_among_closest(key) else None
                 if served is not None:

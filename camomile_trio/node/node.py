@@ -435,7 +435,7 @@ class _ClassicHoldings:
             served = self._holdings.served(key)
         except StorageError:
             return None
-        return served.value if served is not None else None
+        return None if served is None else served.value
 
     def store(self, key: Key, value: bytes, kind: StoreKind) -> None:
         def done(result: StoreResult) -> None:
@@ -544,7 +544,7 @@ def _speak(
         max_message=max_message,
         handle=handle,
         is_member=is_member,
-        afford=lambda ip: sessions.responder.afford_stream(ip, clock()),
+        afford=lambda source: sessions.responder.afford_stream(source.ip, clock()),
     )
     requests = Requests(
         sessions=sessions,
@@ -577,5 +577,6 @@ def _classic(
         rng=rng,
         clock=clock,
         holdings=_ClassicHoldings(holdings),
+        is_ours=contacts.has_met,
         own_endpoints=lambda: contacts.own_endpoints,
     )

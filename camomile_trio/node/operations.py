@@ -15,6 +15,7 @@ from typing import Literal
 import attrs
 import trio
 
+from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import LEAST_LEASE, MAX_LEASE, number_text
 from camomile_trio.errors import (
     LEFT_ALONE,
@@ -100,9 +101,13 @@ class Operations:
                     core.background(functools.partial(self._withdraw, spread))
                 raise _error_of(acknowledgements, "put")
             if core.classic is not None:
-                core.background(functools.partial(core.classic.store, key, value, StoreKind.PUBLISH))
+                core.background(functools.partial(self._store_at_classic, core.classic, key, value))
             expires = None if lease.is_renewable else lease.expires
             return Stored(key, acknowledgements.replicas, acknowledgements.durable, expires)
+
+    @staticmethod
+    async def _store_at_classic(classic: ClassicNetwork, key: Key, value: bytes) -> None:
+        await classic.store(key, value, StoreKind.PUBLISH)
 
     async def get(self, key: Key) -> Found:
         core = self._core

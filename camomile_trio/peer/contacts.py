@@ -28,6 +28,7 @@ from camomile_trio.peer.stream_troubles import StreamTroubles
 
 CHECKED_AFTER: Final = 60.0  # seconds until a contact that answers is checked again
 MOST_ADVERTISED: Final = 8192
+MOST_MET: Final = 8192
 LOGGED_AGAIN: Final = 600.0  # seconds until a line about the same trouble is logged again
 
 _PING: Final = Ping()
@@ -51,23 +52,29 @@ class Contacts:
         self.on_clock: Callable[[NodeId, int], None] = lambda node, wall_ms: None
         # Told of the kind of a request and its round trip in seconds.
         self.on_round_trip: Callable[[str, float], None] = lambda kind, seconds: None
-        # Told of an endpoint that has a session: whoever is there is no classic node.
+        # Told of an endpoint that has a session: no classic node is there.
         self.on_session: Callable[[Endpoint], None] = lambda endpoint: None
-        self._own_endpoints = {bound, advertise}
+        self._own_endpoints = {bound, advertise} if advertise is not None else {bound}
         self._advertised: OrderedDict[bytes, Endpoint] = OrderedDict()  # by public key, the earliest first
+        self._met: OrderedDict[Endpoint, None] = OrderedDict()  # endpoints that had a session, the earliest first
         self._logged_at: dict[str, float] = {}
 
     def begin(self, requests: Requests[Message]) -> None:
         self.requests = requests
 
     @property
-    def own_endpoints(self) -> set[Endpoint | None]:
+    def own_endpoints(self) -> set[Endpoint]:
         """Where this node itself is reached, as far as it knows."""
-        return {*self._own_endpoints, self.observed, *self.requests.hellos.own_endpoints}
+        observed = {self.observed} if self.observed is not None else set()
+        return {*self._own_endpoints, *observed, *self.requests.hellos.own_endpoints}
 
     def may_contact(self, endpoint: Endpoint, told_by: Endpoint) -> bool:
         """Whether an endpoint that a peer named makes sense, and is not our own."""
         return is_sensible(endpoint, told_by=told_by) and endpoint not in self._own_endpoints
+
+    def has_met(self, endpoint: Endpoint) -> bool:
+        """Whether one of ours was ever found at this endpoint."""
+        return endpoint in self._met
 
     # What is known of a contact --------------------------------------------------------------------------------------
 
@@ -203,7 +210,11 @@ class Contacts:
         self._warn(reason, "a node cannot speak with this one", at=str(source), meaning=meaning)
 
     def _on_handshake(self, contact: Contact, about: About) -> None:
-        self.on_session(contact.endpoint)
+        if contact.endpoint not in self._met:
+            if len(self._met) >= MOST_MET:
+                self._met.popitem(last=False)
+            self._met[contact.endpoint] = None
+            self.on_session(contact.endpoint)
         self.on_clock(contact.id, about.wall_ms)
         advertised = Endpoint(about.advertised)
         self._advertised.pop(contact.public, None)
