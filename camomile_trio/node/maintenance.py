@@ -104,15 +104,11 @@ class Maintenance:
             await self._guard(functools.partial(self._replicate_once, core.classic))
 
     async def _replicate_once(self, classic: ClassicNetwork) -> None:
-        core = self._core
+        core, interval = self._core, self._core.config.records.replicate_interval
         for page in self.repair.pages():
             for key in page:
                 size = core.holdings.state(key).size
-                if (
-                    size is None
-                    or size > MAX_CLASSIC_VALUE
-                    or classic.is_replicated_lately(key, core.config.records.replicate_interval)
-                ):
+                if size is None or size > MAX_CLASSIC_VALUE or classic.is_replicated_lately(key, interval):
                     continue
                 served = core.holdings.served(key) if core.table.is_among_closest(key) else None
                 if served is not None:

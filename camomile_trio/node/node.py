@@ -335,8 +335,7 @@ async def _leave(core: Core, maintenance: Maintenance) -> None:
 
 
 def _stream_limits(config: Config) -> StreamLimits:
-    most, largest = config.requests.max_streams, config.records.max_value_size
-    limits = StreamLimits.within(most, max_message=largest + STREAM_OVERHEAD)
+    limits = StreamLimits.within(config.requests.max_streams)
     # On loopback all nodes are one peer to the transport.
     return attrs.evolve(limits, per_peer=limits.total) if ip_address(config.listen.ip).is_loopback else limits
 
