@@ -132,7 +132,7 @@ class RoutingTable:
         seating = self._seatings.get(index)
         if seating is None:
             return False
-        # Here "answered since" means another node: one that answered since is not held to have failed.
+        # A node has answered since it was asked. If that was this one itself, it has not failed.
         if self._failed(seating.members.get(number), endpoint, asked_at):
             seating.evict(number)
             if not seating.members:

@@ -62,7 +62,7 @@ class Membership:
         return self._has_met is True and self._has_met_all
 
     def on_answer(self, contact: Contact) -> None:
-        """Another node has answered. (A classic one is none: it cannot acknowledge.)"""
+        """Another node of ours has answered. (A classic one acknowledges nothing, and does not count.)"""
         if not (self.has_met and self._has_met):
             self._has_met = True
             self._note(HAS_MET, contact)
