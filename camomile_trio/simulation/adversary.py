@@ -55,11 +55,12 @@ class Adversary(Stranger):
 
     # What it says --------------------------------------------------------------------------------------------------
 
-    def begin(self, to: Contact, message: Message) -> None:
-        """A handshake, with any message as its first request."""
-        first = self._inner(message)
-        now, wall_ms = trio.current_time(), self.wall_ms()
-        self.transport.send(self.sessions.initiator.initiate(to.public, to.endpoint, first, now, wall_ms), to.endpoint)
+    def begin(self, to: Contact, message: Message, *, padded_to: int = 0) -> None:
+        """A handshake, with any message as its first request, in a datagram of so many bytes at least."""
+        first, now = self._inner(message), trio.current_time()
+        initiator = self.sessions.initiator
+        datagram = initiator.initiate(to.public, to.endpoint, first, now, self.wall_ms(), padded_to)
+        self.transport.send(datagram, to.endpoint)
 
     def say(self, message: Message, to: Contact) -> None:
         """Sealed, after a handshake if there has been none."""
