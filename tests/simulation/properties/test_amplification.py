@@ -18,6 +18,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.peer import responder
+from camomile_trio.peer.decisions import Initiated
 from camomile_trio.peer.handshake import NetworkKey, open_network_key
 from camomile_trio.peer.local import Local, StaticKey
 from camomile_trio.peer.packets import LARGEST_DATAGRAM
@@ -110,7 +111,7 @@ class Scene:
     def answered(self, initiation: bytes, answer: bytes = b"found") -> bytes:
         """The machine's response to it."""
         decision = self.ours.on_datagram(initiation, STRANGER, self.world.now, 1)
-        assert isinstance(decision, responder.Initiated)
+        assert isinstance(decision, Initiated)
         response = self.ours.responder.respond(decision, answer, self.world.now, 1)
         assert response is not None
         return response
@@ -211,7 +212,7 @@ def test_a_response_to_our_own_initiation_proves_its_address_and_any_other_does_
         if is_ours:
             scene.sent(initiation)
         decision = scene.theirs.on_datagram(initiation, scene.machine.endpoint, scene.world.now, 1)
-        assert isinstance(decision, responder.Initiated)
+        assert isinstance(decision, Initiated)
         response = scene.theirs.responder.respond(decision, b"", scene.world.now, 1)
         assert response is not None
         scene.received(response)
