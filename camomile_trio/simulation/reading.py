@@ -22,8 +22,10 @@ from camomile_trio.peer.packets import (
     HELLO_ANSWER,
     INDEX_BYTES,
     INITIATION,
+    MAC_BYTES,
     RESPONSE,
     SEALED,
+    About,
     CookieReply,
     Hello,
     HelloAnswer,
@@ -59,7 +61,9 @@ class Kind(enum.Enum):
     HELLO = "hello"
     HELLO_ANSWER = "hello_answer"
     CLASSIC = "classic"
-    STREAM = "stream"  # a sealed message over a stream, which only the toy suite shows as such
+    # Messages over streams, which only the toy suite shows as such.
+    STREAM_HANDSHAKE = "stream_handshake"
+    STREAM = "stream"
     UNREADABLE = "unreadable"
 
 
@@ -99,7 +103,7 @@ class Reader:
         self.sees_inside = isinstance(self.suite, ToySuite)
 
     def read(self, payload: bytes) -> Datagram:
-        """A datagram, or a message over a stream."""
+        """A datagram, or a message over a stream, which comes from there without its length in the clear."""
         try:
             if payload.startswith(CLASSIC_HEAD):
                 return Datagram(Kind.CLASSIC, classic=classic.decode_untrusted(payload))
@@ -109,10 +113,8 @@ class Reader:
             because = "unknown_field"
         except MalformedPacket as error:
             because = error.reason
-        message = _stream_message(payload) if self.sees_inside else None
-        if message is not None:
-            return Datagram(Kind.STREAM, inner=message)
-        return Datagram(Kind.UNREADABLE, because=because)
+        over_stream = _read_over_stream(payload) if self.sees_inside else None
+        return over_stream or Datagram(Kind.UNREADABLE, because=because)
 
     def opened(self, inner: bytes) -> tuple[int, Message, int]:
         """The number, the message and the flags of an inner packet; MalformedPacket."""
@@ -172,9 +174,19 @@ def message_tag(inner: bytes) -> int:
     return inner[at] if at < len(inner) else 0
 
 
-def _stream_message(body: bytes) -> bytes | None:
-    """The message in the records of a stream, which begin with its length; None if the bytes are none."""
+def _read_over_stream(body: bytes) -> Datagram | None:
+    """A message over a stream: the records of a sealed one, which begin with its length, or one of the handshake."""
     records = (body[start : start + _RECORD_BYTES] for start in range(0, len(body), _RECORD_BYTES))
     plain = b"".join(each[:-TAG_BYTES] for each in records)
-    length = int.from_bytes(plain[:_LENGTH_BYTES], "big")
-    return plain[_LENGTH_BYTES:] if 0 < length == len(plain) - _LENGTH_BYTES else None
+    if 0 < int.from_bytes(plain[:_LENGTH_BYTES], "big") == len(plain) - _LENGTH_BYTES:
+        return Datagram(Kind.STREAM, inner=plain[_LENGTH_BYTES:])
+    if _is_about(body[2 * KEY_BYTES + TAG_BYTES : -TAG_BYTES - MAC_BYTES]):
+        return Datagram(Kind.STREAM_HANDSHAKE, sender=body[KEY_BYTES : 2 * KEY_BYTES])
+    return Datagram(Kind.STREAM_HANDSHAKE) if _is_about(body[KEY_BYTES:-TAG_BYTES]) else None
+
+
+def _is_about(payload: bytes) -> bool:
+    try:
+        return About.decode_untrusted(payload, 0)[1] == len(payload)
+    except MalformedPacket:
+        return False

@@ -25,6 +25,7 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.peer.budget import HandshakeRates, Rate
+from camomile_trio.peer.packets import About
 from camomile_trio.peer.suite import CipherSuite, NaclSuite
 from camomile_trio.simulation.reading import FIND_VALUE_TAG, VALUE_TAG, Datagram, Kind, Reader, message_tag
 from camomile_trio.simulation.suite import ToySuite
@@ -111,6 +112,16 @@ def test_it_reads_a_message_over_a_stream_out_of_its_records(size: int) -> None:
     assert Reader(suite).read(body) == Datagram(Kind.STREAM, inner=message)
     assert Reader(suite).read(body[:-1]).kind is Kind.UNREADABLE
     assert Reader(NaclSuite()).read(body).kind is Kind.UNREADABLE
+
+
+def test_it_reads_the_handshake_of_a_stream() -> None:
+    suite, about = ToySuite(), About(1, b"r" * 8, 2, 0, Endpoint.parse("10.0.0.1:8118")).encode()
+    ephemeral, sender = suite.public(b"e" * 32), suite.public(b"s" * 32)
+    key, mac1 = b"k" * 32, b"m" * 16
+    first = ephemeral + suite.seal(key, 0, b"", sender) + suite.seal(key, 0, b"", about) + mac1
+    assert Reader(suite).read(first) == Datagram(Kind.STREAM_HANDSHAKE, sender=sender)
+    second = ephemeral + suite.seal(key, 0, b"", about)
+    assert Reader(suite).read(second) == Datagram(Kind.STREAM_HANDSHAKE)
 
 
 @given(noise=st.binary(max_size=300), at=st.integers(0, 10_000), byte=st.integers(1, 255), cut=st.integers(0, 400))

@@ -102,7 +102,7 @@ def test_everything_that_arrives_can_be_read() -> None:
     told: list[Happening] = []
     simulate(plan(), tell=told.append)
     found = [each for each in told if each["event"] == "packet"]
-    assert {"hello", "hello_answer", "initiation", "response", "sealed", "stream"} <= {
+    assert {"hello", "hello_answer", "initiation", "response", "sealed", "stream_handshake", "stream"} <= {
         each["datagram"] for each in found
     }
     assert not [each for each in found if each["datagram"] == "unreadable" or "because" in each]
@@ -114,4 +114,4 @@ def test_what_is_really_sealed_is_told_as_sealed() -> None:
     assert outcome.passed, outcome.surprises
     found = [each for each in told if each["event"] == "packet"]
     assert {"initiation", "response", "sealed"} <= {each["datagram"] for each in found}
-    assert not [each for each in found if "kind" in each or "id" in each or "because" in each]
+    assert not [each for each in found if "kind" in each or "id" in each or "number" in each]

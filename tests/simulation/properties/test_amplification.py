@@ -14,6 +14,7 @@ import attrs
 import pytest
 import trio
 
+from camomile_trio.config import Config
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import FindNode
@@ -65,8 +66,11 @@ def test_more_than_that_is_seen() -> None:
     def generous(initiation_bytes: int, advertised: bytes) -> int:
         return LARGEST_DATAGRAM - 200
 
-    with mock.patch.object(responder, "room_for_answer", generous):
-        outcome = run_world(a_stranger_asks, Amplification, nodes=30)
+    async def story(world: World, machines: list[Machine]) -> None:
+        with mock.patch.object(responder, "room_for_answer", generous):
+            await a_stranger_asks(world, machines)
+
+    outcome = run_world(story, Amplification, nodes=30, config=Config())
     assert broken_rules(outcome) == [Amplification.name]
     assert any(str(STRANGER) in each.expected for each in outcome.violations)
 
