@@ -41,7 +41,7 @@ def print_outcome(outcome: Outcome) -> None:
         because = f" (expected: {expected})" if expected is not None else ""
         console.print(mark + Text(one_line(f"{claim.what}: {claim.seen}{because}"), style="default not bold"))
     for rule, reads in outcome.not_judged.items():
-        console.print(one_line(f"not judged, since packets were really sealed: {rule}: {reads}"), style="yellow")
+        console.print(one_line(f"not judged, since packets were really sealed: {reads} ({rule})"), style="yellow")
     for violation in outcome.violations[:SHOWN_VIOLATIONS]:
         console.print()
         console.print(violation_text(violation, outcome))

@@ -114,7 +114,7 @@ class Amplification(Property):
     only while the address is unproven."""
 
     name = "forged addresses get three times their bytes at most"
-    reads = "under which index a packet is sealed: any from an address that was sent a response counts as its proof"
+    reads = "whether what confirms a session is sealed under the index that its address was given"
     watches_packets = True
 
     def __init__(self, world: World) -> None:

@@ -35,7 +35,7 @@ class Property:
     """A property watches one run. Each method may be left as it is."""
 
     name = ""
-    # What it has to read in packets, in words, and cannot judge where they are really sealed; empty: nothing.
+    # What it reads in packets, in words, and cannot judge where they are really sealed; empty: nothing.
     reads = ""
     # Whether `on_sent` and `on_received` are to be called: they cost every packet. Likewise `on_value`.
     watches_packets = False

@@ -33,7 +33,7 @@ KEYS_A_LOOK = 100  # whose standing one look asks the ledger for
 GETS_A_LOOK = 1
 SLACK = 0.01  # s, of rounding
 MOST_ASKED = 4096  # questions whose answers are awaited
-WHAT_IS_SENT = "what nodes send to each other; what they hold, and what users get, is judged"
+WHAT_IS_SENT = "the values that nodes send to each other"
 
 
 def forgotten_bound(world: World) -> float:
