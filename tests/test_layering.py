@@ -47,7 +47,8 @@ MAY_SEE = {
     ),
     "simulation": frozenset(
         {"errors", "kademlia", "alarm", "config", "identity", "wire", "transport", "storage"}
-        | {"peer.suite", "node.node", "node.results", "node.events"}
+        | {"peer.suite", "peer.local", "peer.packets", "peer.handshake", "peer.sessions", "peer.decisions"}
+        | {"node.node", "node.results", "node.events"}
     ),
 }
 

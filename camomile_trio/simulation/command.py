@@ -38,6 +38,7 @@ DRAWN_EVERY = 0.1  # s between two drawings of the bar
 @click.option("--list", "lists", is_flag=True, help="Print all scenarios and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, in one line.")
 @click.option("--warm", is_flag=True, help="Lay out the routing tables instead of letting nodes join.")
+@click.option("--real-crypto", is_flag=True, help="Seal packets as real nodes do; the judge cannot read them then.")
 @click.option(
     "--trace",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -65,6 +66,7 @@ def simulate(
     lists: bool,
     as_json: bool,
     warm: bool,
+    real_crypto: bool,
     trace: Path | None,
     report: Path | None,
     seeds: int | None,
@@ -85,7 +87,7 @@ def simulate(
         raise click.UsageError("--jobs goes with --seeds")
     if seeds is not None and trace is not None:
         raise click.UsageError("--trace is of one run; leave --seeds out")
-    plan = Plan(scenario=_scenario(name), seed=seed, nodes=nodes, is_warm=warm)
+    plan = Plan(scenario=_scenario(name), seed=seed, nodes=nodes, is_warm=warm, has_real_crypto=real_crypto)
     if seeds is None:
         context.exit(_run_once(plan, as_json=as_json, trace=trace, report=report))
     from camomile_trio.simulation.seeds import run_many

@@ -20,11 +20,13 @@ from camomile_trio.config import Config
 from camomile_trio.errors import StorageError
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia import registers
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.kademlia.routing import CHECK_AFTER, RoutingTable
 from camomile_trio.node.node import Node
+from camomile_trio.peer.local import StaticKey
+from camomile_trio.peer.suite import CipherSuite
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.network import MemoryNetwork, MemoryTransport
@@ -103,6 +105,7 @@ class Machine:
     endpoint: Endpoint
     config: Config
     identity: KeyPair
+    suite: CipherSuite
     publisher: KeyPair
     clock: WallClock
     disk: SimulatedDisk | None  # None: an ephemeral node, in memory
@@ -115,10 +118,23 @@ class Machine:
     down_since: float = 0.0
     why_not: str = ""  # the last start failed for this reason
     is_member: bool = False  # its node has said that it has joined, and that its clock and its contacts are well
+    static: StaticKey = attrs.field(init=False)  # the key that its node is
+
+    def __attrs_post_init__(self) -> None:
+        self.become(self.identity)
+
+    def become(self, identity: KeyPair) -> None:
+        """From its next life on its node is this one."""
+        self.identity, self.static = identity, StaticKey.from_seed(self.suite, identity.seed)
 
     @property
     def id(self) -> NodeId:
-        return self.identity.node_id
+        return self.static.node_id
+
+    @property
+    def contact(self) -> Contact:
+        """Its node, as others know it."""
+        return Contact(self.static.node_id, self.endpoint, self.static.public)
 
     @property
     def is_up(self) -> bool:

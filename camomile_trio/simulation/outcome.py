@@ -60,6 +60,8 @@ class Outcome:
     memory: int = 0  # bytes at most, of the whole process
     violated_rules: dict[str, int] = attrs.field(factory=dict)  # how often each was violated
     expected_failures: dict[str, str] = attrs.field(factory=dict)  # what must fail, and why
+    # By rule: the part of it that is read in packets, which could not be judged, since they were really sealed.
+    not_judged: dict[str, str] = attrs.field(factory=dict)
 
     @property
     def surprises(self) -> list[str]:

@@ -40,6 +40,8 @@ def print_outcome(outcome: Outcome) -> None:
         expected = outcome.expected_failures.get(claim.what) if not claim.is_true else None
         because = f" (expected: {expected})" if expected is not None else ""
         console.print(mark + Text(one_line(f"{claim.what}: {claim.seen}{because}"), style="default not bold"))
+    for rule, reads in outcome.not_judged.items():
+        console.print(one_line(f"not judged, since packets were really sealed: {reads} ({rule})"), style="yellow")
     for violation in outcome.violations[:SHOWN_VIOLATIONS]:
         console.print()
         console.print(violation_text(violation, outcome))

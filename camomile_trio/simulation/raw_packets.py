@@ -1,6 +1,6 @@
 """Packets as bytes, written and read by hand, and what may be in one that a classic node is sent.
 
-Rules of this file: nothing of `camomile_trio.wire` or `camomile_trio.node`, so that a mistake in our codec cannot hide
+Rules of this file: nothing of `camomile_trio.wire`, `peer` or `node`, so that a mistake in our codec cannot hide
 itself. Only the classic part of the protocol is known here (docs/protocol.md, Messages and Classic nodes), and only
 what it needs of protobuf: varints, and bytes behind their length.
 """
@@ -17,7 +17,6 @@ from camomile_trio.kademlia.contacts import Endpoint
 
 MAX_VALUE = 1000
 SESSION, SENDER = 1, 2
-VERSION, PADDING = 10, 14
 PUBLISH, REPLICATE = 1, 2
 
 
@@ -34,6 +33,8 @@ class Kind(enum.IntEnum):
     NODE_LIST = 9
 
 
+# What ours may send to an address without knowing that a classic node is there; such a node skips the field.
+HELLO = 25
 ANSWER_TO = {Kind.PING: Kind.PONG, Kind.FIND_NODE: Kind.NODE_LIST, Kind.FIND_VALUE: Kind.VALUE}
 # The fields that a classic node may be sent within each message. A STORE has no key, as among classic nodes.
 _KNOWN_FIELDS = {
@@ -163,15 +164,14 @@ class Received:
         return self.kind in ANSWER_TO.values()
 
     def check(self) -> None:
-        """Fails if anything is in it that a classic node does not know, but for a request's version and padding."""
+        """Fails if anything is in it that a classic node does not know; a hello, which it skips, may be sent to it."""
+        if [number for number, _ in self.fields] == [HELLO]:
+            return
         assert self.kind is not Kind.UNKNOWN
         numbers = [number for number, _ in self.fields]
         assert numbers == sorted(set(numbers)), "fields come once, in ascending order"
-        assert set(numbers) <= {SESSION, SENDER, self.kind} | (set() if self.is_answer else {VERSION, PADDING})
+        assert set(numbers) == {SESSION, SENDER, self.kind}
         assert len(content(self.fields, SESSION)) == len(content(self.fields, SENDER)) == 32
-        assert not content(self.fields, PADDING).strip(b"\0")
-        if not self.is_answer:
-            assert (VERSION, 1) in self.fields
         assert len(self.datagram) <= _LARGEST_SENT
         message = self.message
         assert {number for number, _ in message} <= _KNOWN_FIELDS[self.kind]

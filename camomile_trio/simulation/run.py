@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.peer.suite import NaclSuite
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.figures import Figures
 from camomile_trio.simulation.network import MemoryNetwork
@@ -27,6 +28,7 @@ from camomile_trio.simulation.properties.base import Property
 from camomile_trio.simulation.properties.served import Served
 from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.scheduling import deterministic_scheduling
+from camomile_trio.simulation.suite import ToySuite
 from camomile_trio.simulation.trace import Teller, Trace
 from camomile_trio.simulation.trace_file import tell_world
 from camomile_trio.simulation.world import World
@@ -86,6 +88,7 @@ class _Run:
                     progress=Progress(),
                     nursery=lives,
                     is_warm=plan.is_warm,
+                    suite=NaclSuite() if plan.has_real_crypto else ToySuite(),
                 )
                 self._figures = Figures(world)
                 self._properties = [each(world) for each in self._kinds]
@@ -96,7 +99,8 @@ class _Run:
                     with contextlib.ExitStack() as watching:
                         for each in self._taps:
                             watching.enter_context(network.watched(each.on_sent))
-                        if values := [each for each in self._properties if each.watches_values]:
+                        values = [each for each in self._properties if each.watches_values]
+                        if values and world.reader.sees_inside:
                             watching.enter_context(network.watched(Served(world, values).on_sent))
                         await self._tell_the_story(world)
                 finally:
@@ -136,6 +140,7 @@ class _Run:
         assert world is not None
         assert self._figures is not None
         done = world.progress.operations
+        blind = [] if world.reader.sees_inside else [each for each in self._properties if each.reads]
         return Outcome(
             scenario=plan.scenario.name,
             nodes=plan.node_count or len(world.machines),
@@ -158,6 +163,7 @@ class _Run:
             interrupted=self.is_interrupted,
             violated_rules=dict(world.violated_rules),
             expected_failures=plan.scenario.expected_failures,
+            not_judged={each.name: each.reads for each in blind},
         )
 
 

@@ -50,6 +50,8 @@ class Plan:
     nodes: int | None = None
     # Routing tables laid out from the global view instead of joins, for experiments on a steady state.
     is_warm: bool = False
+    # Nodes seal with the real cipher suite, which costs time and lets nobody read what they say, the judge included.
+    has_real_crypto: bool = False
 
     @property
     def node_count(self) -> int:
@@ -61,7 +63,8 @@ class Plan:
         # 0: the scenario draws its number from the seed.
         nodes = f" --nodes {self.node_count}" if self.node_count else ""
         warm = " --warm" if self.is_warm else ""
-        return f"camomile simulate --scenario {self.scenario.name}{nodes} --seed {self.seed}{warm}"
+        real = " --real-crypto" if self.has_real_crypto else ""
+        return f"camomile simulate --scenario {self.scenario.name}{nodes} --seed {self.seed}{warm}{real}"
 
 
 # How soon a user tries another machine, as one that presses the button again. Virtual s.

@@ -159,9 +159,9 @@ class _Worker:
     def start(cls, context: ForkServerContext, plan: Plan, timeout: float) -> _Worker:
         receiving, sending = context.Pipe(duplex=False)
         began = time.monotonic()
-        process = context.Process(
-            target=_work, args=(plan.scenario.name, plan.seed, plan.nodes, plan.is_warm, timeout, sending), daemon=True
-        )
+        # A plan's scenario has functions, which do not travel: it goes by its name.
+        words = (plan.scenario.name, plan.seed, plan.nodes, plan.is_warm, plan.has_real_crypto)
+        process = context.Process(target=_work, args=(words, timeout, sending), daemon=True)
         process.start()
         sending.close()
         return cls(plan, process, receiving, began, began + timeout)
@@ -188,13 +188,15 @@ class _Worker:
         self.result.close()
 
 
-def _work(name: str, seed: int, nodes: int | None, is_warm: bool, timeout: float, result: Connection) -> None:
+def _work(words: tuple[str, int, int | None, bool, bool], timeout: float, result: Connection) -> None:
     """In the process of one seed."""
     # Ctrl-C is for the process that started this one, which may be gone before our time is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, timeout + GRACE)
     try:
-        result.send(simulate(Plan(scenario=SCENARIOS[name], seed=seed, nodes=nodes, is_warm=is_warm)))
+        name, seed, nodes, is_warm, has_real_crypto = words
+        plan = Plan(scenario=SCENARIOS[name], seed=seed, nodes=nodes, is_warm=is_warm, has_real_crypto=has_real_crypto)
+        result.send(simulate(plan))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         result.send(f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})")

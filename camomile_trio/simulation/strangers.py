@@ -16,6 +16,9 @@ import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.network import MemoryNetwork, MemoryTransport
+from camomile_trio.transport.base import Conversation
+
+LARGEST_MESSAGE = 2**26  # bytes: more than any node sends
 
 
 @attrs.define(eq=False)
@@ -31,9 +34,28 @@ class Stranger:
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
         """A datagram has arrived. What it likes to answer it hands to `transport.send`, or to `transport.forge`."""
 
+    def on_connection(self, source: Endpoint) -> Conversation:
+        """A stream has been opened to here."""
+        return StrangersConversation(self, source)
+
     async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
         """A message has arrived over a stream; the result is the answer, None closes the stream without one."""
         return None
+
+
+@attrs.define(eq=False)
+class StrangersConversation:
+    """A stream to a stranger, who takes messages of any length and tells nothing of itself."""
+
+    _stranger: Stranger
+    _source: Endpoint
+    most_bytes: int = LARGEST_MESSAGE
+    peer: bytes = b""
+    is_member: bool = False
+    is_over: bool = False
+
+    async def answer(self, message_untrusted: bytes) -> bytes | None:
+        return await self._stranger.on_stream_message(message_untrusted, self._source)
 
 
 AnyStranger = TypeVar("AnyStranger", bound=Stranger)

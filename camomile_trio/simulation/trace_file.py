@@ -2,8 +2,8 @@
 
 Rules of this file: it only looks. The trace's hash is the same whether a file is written or not, so nothing here draws
 from a generator, changes a node, or notes anything in the trace. The first line says which run it was, the last how it
-ended; a run that was cut short has no last one. What is long is cut: ids and sessions to a prefix, values to their
-size. Keys are in full, so that grep finds them.
+ended; a run that was cut short has no last one. What is long is cut: ids and classic sessions to a prefix, values to
+their size. Keys are in full, so that grep finds them. What the real cipher suite sealed is told as sealed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,16 @@ import attrs
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
     FindNode,
     FindValue,
     Have,
     HaveResult,
-    Leave,
     Message,
     NodeList,
-    Ping,
-    Pong,
     Store,
+    StoreKind,
     StoreResult,
     TooLarge,
     Value,
@@ -38,10 +36,11 @@ from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
+from camomile_trio.simulation.reading import Datagram, Kind
 from camomile_trio.simulation.scenario import Plan
 from camomile_trio.simulation.trace import Happening, Trace
 from camomile_trio.simulation.world import World
-from camomile_trio.wire.codec import decode_untrusted
+from camomile_trio.wire import classic
 
 FORMAT: Final = 1
 _BUFFER = 2**20  # bytes
@@ -50,19 +49,14 @@ _encode: Callable[[Happening], str] = json.JSONEncoder(separators=(",", ":"), de
 ID_DIGITS = 16  # of a node's id: enough to tell millions of nodes apart
 SESSION_DIGITS = 24
 
-_NAMES: dict[type[Message], str] = {
-    Ping: "ping",
-    Pong: "pong",
-    FindNode: "find_node",
-    FindValue: "find_value",
-    NodeList: "node_list",
-    Value: "value",
-    Store: "store",
-    StoreResult: "store_result",
-    Have: "have",
-    HaveResult: "have_result",
-    TooLarge: "too_large",
-    Leave: "leave",
+_CLASSIC_NAMES: dict[type[classic.Message], str] = {
+    classic.Ping: "ping",
+    classic.Pong: "pong",
+    classic.FindNode: "find_node",
+    classic.FindValue: "find_value",
+    classic.NodeList: "node_list",
+    classic.Value: "value",
+    classic.Store: "store",
 }
 
 
@@ -118,27 +112,35 @@ class PacketsInWords:
 
     def packet(self, due: float, source: Endpoint, destination: Endpoint, payload: bytes) -> Happening:
         """A packet that was received; `from` and `to` are numbers of machines, or endpoints of anybody else."""
-        try:
-            packet = decode_untrusted(payload)
-        except MalformedPacket as error:
-            return self._head(due, "", "malformed", source, destination, payload) | {"because": error.reason}
-        session, kind = packet.session.hex()[:SESSION_DIGITS], _NAMES[type(packet.message)]
-        told = self._head(due, session, kind, source, destination, payload)
-        told |= {"id": packet.sender.hex()[:ID_DIGITS], "version": packet.version}
-        return told | _particulars(packet.message)
-
-    def _head(
-        self, due: float, session: str, kind: str, source: Endpoint, destination: Endpoint, payload: bytes
-    ) -> dict[str, object]:
-        return {
+        seen = self._world.reader.read(payload)
+        if seen.kind is Kind.CLASSIC and seen.classic is not None:
+            inside = _classic_inside(seen.classic)
+        else:
+            inside = self._inside(seen)
+        told: dict[str, object] = {
             "time": due,
             "event": "packet",
-            "session": session,
-            "kind": kind,
+            "datagram": seen.kind.value,
             "from": self._who(source),
             "to": self._who(destination),
             "bytes": len(payload),
         }
+        if seen.sender:
+            told["id"] = NodeId.of(seen.sender).hex()[:ID_DIGITS]
+        return told | inside
+
+    def _inside(self, seen: Datagram) -> dict[str, object]:
+        """What is in an inner packet; empty where nothing is, or can be, read."""
+        if seen.because:
+            return {"because": seen.because}
+        if not seen.inner:
+            return {}
+        reader = self._world.reader
+        try:
+            number, message, _ = reader.opened(seen.inner)
+        except MalformedPacket as error:
+            return {"because": error.reason}
+        return {"number": number, "kind": reader.codec.kind(message)} | _particulars(message)
 
     def on_event(self, machine: Machine, event: Event) -> None:
         """A node tells what it does. Operations are told by the world, as their users see them."""
@@ -194,12 +196,10 @@ def _particulars(message: Message) -> dict[str, object]:
             found |= {"cached": True} if message.cached else {}
             return found | {"contacts": _contacts(message.contacts), "records": _records(message.records)}
         case Store():
-            return {
-                "key": (message.key or Key.of(message.value or b"")).hex(),
-                "why": "cache" if message.cached else message.kind.name.lower(),
-                "size": None if message.value is None else len(message.value),
-                "records": _records(message.records),
-            }
+            key = message.key or Key.of(message.value or b"")
+            told = _store(key, message.kind, message.value)
+            told |= {"why": "cache"} if message.cached else {}
+            return told | {"records": _records(message.records)}
         case StoreResult():
             return {
                 "status": message.status.name.lower(),
@@ -219,6 +219,34 @@ def _particulars(message: Message) -> dict[str, object]:
             return {"size": size}
         case _:
             return {}
+
+
+def _classic_inside(packet: classic.Packet) -> dict[str, object]:
+    message = packet.message
+    told: dict[str, object] = {
+        "session": packet.session.hex()[:SESSION_DIGITS],
+        "id": packet.sender.hex()[:ID_DIGITS],
+        "kind": _CLASSIC_NAMES[type(message)],
+    }
+    match message:
+        case classic.FindNode(target):
+            return told | {"target": target.hex()}
+        case classic.FindValue(key):
+            return told | {"key": key.hex()}
+        case classic.NodeList():
+            return told | {"contacts": _contacts(message.contacts)}
+        case classic.Value():
+            told |= {"key": message.key.hex()}
+            told |= {} if message.value is None else {"size": len(message.value)}
+            return told | {"contacts": _contacts(message.contacts)}
+        case classic.Store():
+            return told | _store(Key.of(message.value), message.kind, message.value)
+        case _:
+            return told
+
+
+def _store(key: Key, kind: StoreKind, value: bytes | None) -> dict[str, object]:
+    return {"key": key.hex(), "why": kind.name.lower(), "size": None if value is None else len(value)}
 
 
 def _contacts(contacts: tuple[Contact, ...]) -> list[str]:

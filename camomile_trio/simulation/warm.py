@@ -1,7 +1,8 @@
 """Routing tables laid out from the global view, as a long and quiet life would have left them, without a join.
 
 Rules of this file: tables are filled through the calls that answers make. Each has of each bucket as many random
-members as it holds, and all of the node's k closest. Nothing is sent, and nothing is known of peers but their contacts.
+members as it holds, and all of the node's k closest. Nothing is sent, and nothing is known of peers but their contacts:
+no node has a session, and the first request to each peer makes one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import ID_BITS, as_int, random_id_in_bucket
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.simulation.directory import halve
@@ -23,7 +23,7 @@ def lay_out(
     that they do not know: the rest they have met at a time of their own."""
     placed = sorted(machines, key=lambda machine: as_int(machine.id))
     numbers = [as_int(machine.id) for machine in placed]
-    contacts = [Contact(machine.id, machine.endpoint) for machine in placed]
+    contacts = [machine.contact for machine in placed]
     is_new = {machine.number: None for machine in newcomers}
     for machine in placed:
         rng, table, interval = rng_of(machine.number), machine.table, machine.config.kademlia.refresh_interval

@@ -24,6 +24,7 @@ from camomile_trio.kademlia.ids import ID_BYTES, Key
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
 from camomile_trio.node.node import Node, open_node
+from camomile_trio.peer.suite import CipherSuite
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.simulation.ledger import Ledger, Operation
@@ -31,6 +32,8 @@ from camomile_trio.simulation.lookups import Truth
 from camomile_trio.simulation.machine import Condition, Crashed, Life, Machine
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.outcome import Claim, Progress, Violation
+from camomile_trio.simulation.reading import Reader
+from camomile_trio.simulation.suite import ToySuite
 from camomile_trio.simulation.tombstones import Tombstones
 from camomile_trio.simulation.trace import Trace
 from camomile_trio.simulation.users import Users
@@ -60,8 +63,12 @@ class World:
         progress: Progress,
         nursery: trio.Nursery,
         is_warm: bool = False,
+        suite: CipherSuite | None = None,
     ) -> None:
         self.seed = seed
+        # What all nodes seal with, and what reads it: the toy suite, unless a run says otherwise.
+        self.suite = suite or ToySuite()
+        self.reader = Reader(self.suite)
         # Whether `settle` lays out tables instead of having nodes join.
         self.is_warm = is_warm
         self.config = config
@@ -190,6 +197,7 @@ class World:
             endpoint=Endpoint.of(bytes((10, number >> 16, number >> 8 & 0xFF, number & 0xFF)), PORT),
             config=attrs.evolve(config, join=(SEEDS_NAME,)),
             identity=KeyPair.new(rng),
+            suite=self.suite,
             publisher=publisher or self.publisher,
             clock=WallClock(clock_error),
             disk=disk,
@@ -256,7 +264,7 @@ class World:
                 with self.tombstones.taken_from(machine):
                     machine.disk.wipe()
         elif machine.lives:
-            machine.identity = KeyPair.new(self.generator("identity", machine.number, machine.lives))
+            machine.become(KeyPair.new(self.generator("identity", machine.number, machine.lives)))
         machine.life = Life(table=table or machine.new_table())
         machine.lives += 1
         # The first machine has no other to ask, until it comes back.
@@ -385,6 +393,7 @@ class World:
             rng=machine.rng_of_life(machine.lives),
             identity=machine.identity,
             publisher=machine.publisher,
+            suite=machine.suite,
             resolver=functools.partial(self._resolve, machine),
             table=life.table,
         ) as node:

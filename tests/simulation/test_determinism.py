@@ -37,6 +37,7 @@ ALLOWED = {
     ("identity.py", "uses os.getpid"): "names a temporary key file; machines of a simulation are given their keys",
     ("node/names.py", "uses trio.to_thread"): "the system's resolver; a simulated machine is given its own",
     ("peer/exchanges.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
+    ("peer/streams.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
     ("node/very_large.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
     ("node/node.py", "imports time"): "the wall clock of who gives none; a simulated machine has its own",
     ("node/node.py", "uses random.SystemRandom"): "the generator of who gives none; a simulated machine has its own",

@@ -14,6 +14,7 @@ from camomile_trio.kademlia.ids import ID_BITS, as_int
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.directory import Directory, nearest_first
 from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.suite import ToySuite
 
 IDS = st.integers(0, 2**ID_BITS - 1) | st.integers(0, 255) | st.integers(2**ID_BITS - 256, 2**ID_BITS - 1)
 
@@ -21,7 +22,7 @@ IDS = st.integers(0, 2**ID_BITS - 1) | st.integers(0, 255) | st.integers(2**ID_B
 def machine(number: int, rng: random.Random) -> Machine:
     key = KeyPair.new(rng)
     endpoint = Endpoint.of(bytes((10, 0, 0, number)), 8118)
-    return Machine(number, endpoint, Config(), key, key, WallClock(), None, lambda life: rng, lives=1)
+    return Machine(number, endpoint, Config(), key, ToySuite(), key, WallClock(), None, lambda life: rng, lives=1)
 
 
 @given(st.lists(IDS, unique=True, max_size=60).map(sorted), IDS)
@@ -39,7 +40,8 @@ def test_machines_are_found_under_the_ids_that_they_have_now() -> None:
     assert list(directory.nearest_first(target)) == by_distance
 
     moved, before = by_distance[0], by_distance[0].id
-    moved.identity, moved.lives = KeyPair.new(rng), 2
+    moved.become(KeyPair.new(rng))
+    moved.lives = 2
     directory.refresh(machines)
     assert len(directory) == 20
     assert before not in directory

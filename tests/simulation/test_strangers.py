@@ -15,6 +15,7 @@ from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.strangers import Stranger, open_stranger, recorded
 from camomile_trio.simulation.world import World
 from tests.simulation.worlds import put, run_world
+from tests.transport.peers import Caller
 
 PARROT, THIEF, NOWHERE = (Endpoint.parse(f"198.18.0.{number}:8118") for number in (1, 2, 3))
 A_MOMENT = 0.1
@@ -35,6 +36,12 @@ class Parrot(Stranger):
         return message_untrusted
 
 
+class TakesAnything(Caller):
+    """The asking side of a stream to one that repeats its first message, too."""
+
+    def on_first(self, answer_untrusted: bytes) -> None: ...
+
+
 @pytest.fixture
 async def network(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> AsyncIterator[MemoryNetwork]:
     network = MemoryNetwork()
@@ -48,7 +55,8 @@ async def test_it_answers_as_it_likes(network: MemoryNetwork) -> None:
         other.transport.send(b"x silence", PARROT)
         await trio.sleep(A_MOMENT)
         assert (parrot.heard, other.heard) == ([(b"x silence", THIEF)], [])
-        assert await other.transport.exchange(b"over a stream", PARROT, max_answer=100) == b"over a stream"
+        exchange = other.transport.exchange(b"over a stream", PARROT, peer=b"a parrot", caller=TakesAnything)
+        assert await exchange == b"over a stream"
         async with open_stranger(network, NOWHERE, Stranger) as silent:
             other.transport.send(b"hello", NOWHERE)
             silent.transport.send(b"x", PARROT)

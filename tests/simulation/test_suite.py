@@ -92,6 +92,8 @@ def test_no_option_or_environment_variable_has_a_suite() -> None:
     assert len(options) > 20
     for option in options:
         assert not any("suite" in name.lower() for name in (*option.opts, *option.secondary_opts, str(option.envvar)))
+    with_crypto = [command.name for command in _commands(camomile) for each in command.params if "crypto" in str(each)]
+    assert with_crypto == ["simulate"]
 
 
 def test_no_setting_of_a_node_has_a_suite() -> None:

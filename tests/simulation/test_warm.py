@@ -24,7 +24,7 @@ def check_tables(machines: list[Machine]) -> None:
         for bucket in table.buckets():
             assert len(bucket.contacts) == min(K, available.count(bucket.index))
         assert len(table) == sum(min(K, available.count(index)) for index in range(256))
-        assert [each.id for each in table.closest(machine.id)] == [each.id for each in nearest(others, machine.id)]
+        assert list(table.closest(machine.id)) == [each.contact for each in nearest(others, machine.id)]
 
 
 def test_a_warm_network_works_at_once_without_a_message_before() -> None:

@@ -1,42 +1,35 @@
 """A forged address cannot make a node send there more than three times the bytes that it cost.
 
-Rules of this file: it sees datagrams only, and keeps its own account of who has proven itself to whom: an address has
-when it answered a request with that request's session. Requests of a node's own lookups are no answers; the ping that
-goes with an answer counts with it. Classic peers share a budget beyond that. Of all requests of a node's own, few go to
-an address before it has proven itself.
+Rules of this file: it sees datagrams only, and keeps its own account of which address has proven itself to which node:
+for sessions by a response to an initiation that was sent there, or by a sealed packet under the index that a response
+gave there; among classic nodes by an answer to a request's session. Until then answers are at most three times what
+came from there, and nothing sealed goes there at all. Classic peers share a budget beyond that; the ping that goes with
+a classic answer counts with it. What a node itself asks is no answer: of that, few go to an address before it has
+proven itself.
 """
 
 from __future__ import annotations
 
-import math
+from collections import deque
 
 import attrs
 
-from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.messages import (
-    FindNode,
-    HaveResult,
-    NodeList,
-    Packet,
-    Ping,
-    Pong,
-    StoreResult,
-    TooLarge,
-    Value,
-)
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.base import Property
+from camomile_trio.simulation.reading import CLASSIC_HEAD, Datagram, Kind
 from camomile_trio.simulation.world import World
-from camomile_trio.wire.codec import decode_untrusted
+from camomile_trio.wire import classic
 
 MOST_WATCHED = 500
 # The rules' own numbers, and not the code's, which may be wrong.
 MOST_TIMES = 3
-MINUTE = 60.0  # s, in which two first requests may go out
-ANSWERS = (NodeList, StoreResult, Value, Pong, HaveResult, TooLarge)
-# How a packet of ours begins: a session, a sender, then a Pong, a Value or a NodeList.
-_SESSION_HEAD, _SENDER_HEAD, _ANSWER_TAGS = b"\x0a\x20", b"\x12\x20", frozenset((b"\x22", b"\x32", b"\x4a"))
+MINUTE = 60.0  # s
+MOST_CLASSIC_FIRST = 2  # first requests in a minute
+MOST_INITIATIONS = 10  # in a minute to one node: at once, then after 1, 2, 4 and every 8 s
+_COST = (Kind.INITIATION, Kind.HELLO)
+_ANSWERS = (Kind.RESPONSE, Kind.COOKIE, Kind.HELLO_ANSWER)
+_CLASSIC_ANSWERS = (classic.NodeList, classic.Value, classic.Pong)
 
 
 @attrs.define(eq=False)
@@ -44,15 +37,45 @@ class Account:
     """What passed between a node and an address that has not proven itself to it."""
 
     is_proven: bool = False
-    received: int = 0  # bytes of its requests
-    sent: int = 0  # bytes of answers to them, and of the pings that went with them
+    received: int = 0  # bytes that asked for answers
+    sent: int = 0  # bytes of answers
+    firsts: deque[float] = attrs.field(factory=deque)  # when first requests of the node's own left, in the last minute
+
+    def beyond_with(self, size: int) -> int:
+        """Counts so many bytes of an answer; how many of them are more than the rule allows."""
+        before = self._beyond()
+        self.sent += size
+        return self._beyond() - before
+
+    def _beyond(self) -> int:
+        return max(0, self.sent - MOST_TIMES * self.received)
+
+
+@attrs.define(eq=False)
+class SessionAccount(Account):
+    """By handshakes."""
+
+    initiated: dict[bytes, None] = attrs.field(factory=dict)  # indexes of initiations that were sent there
+    given: dict[bytes, None] = attrs.field(factory=dict)  # indexes that responses gave there; b"" for one unread
+
+    def on_received(self, seen: Datagram, size: int) -> None:
+        is_answer = seen.kind is Kind.RESPONSE and seen.index in self.initiated
+        confirms = seen.kind is Kind.SEALED and (seen.index in self.given or b"" in self.given)
+        if is_answer or confirms:
+            self.is_proven = True
+            self.initiated.clear()
+            self.given.clear()
+        elif seen.kind in _COST:
+            self.received += size
+
+
+@attrs.define(eq=False)
+class ClassicAccount(Account):
+    """By sessions of classic packets."""
+
     heard_at: float = -1.0
-    is_classic: bool = False
     # Sessions of the node's requests to it; true for pings that went with an answer.
     asked: dict[bytes, bool] = attrs.field(factory=dict)
-    # When the last two of those requests were sent.
-    older: float = -math.inf
-    newer: float = -math.inf
 
 
 @attrs.define(eq=False)
@@ -75,15 +98,23 @@ class Book:
     machine: Machine
     life: int
     budget: Budget
-    accounts: dict[Endpoint, Account] = attrs.field(factory=dict)
-    heard: Endpoint | None = None  # whose datagram came last
+    sessions: dict[Endpoint, SessionAccount] = attrs.field(factory=dict)
+    classic: dict[Endpoint, ClassicAccount] = attrs.field(factory=dict)
+    heard: Endpoint | None = None  # whose packet came last
+
+    def session(self, other: Endpoint) -> SessionAccount:
+        account = self.sessions.get(other)
+        if account is None:
+            account = self.sessions[other] = SessionAccount()
+        return account
 
 
 class Amplification(Property):
-    """Watches all datagrams of the first `MOST_WATCHED` machines. A packet costs a look into a dict, and is decoded
+    """Watches all datagrams of the first `MOST_WATCHED` machines. A packet costs a look into two dicts, and is read
     only while the address is unproven."""
 
     name = "forged addresses get three times their bytes at most"
+    reads = "whether what confirms a session is sealed under the index that its address was given"
     watches_packets = True
 
     def __init__(self, world: World) -> None:
@@ -91,72 +122,90 @@ class Amplification(Property):
         self._books: dict[Endpoint, Book] = {}
 
     def on_sent(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
-        account = self._account(source, destination)
-        if account is None or account.is_proven:
+        book = self._book(source)
+        if book is None:
             return
-        if _is_answer_of_ours(payload):
-            self._count(source, destination, account, len(payload))
+        if payload.startswith(CLASSIC_HEAD):
+            peer = book.classic.setdefault(destination, ClassicAccount())
+            if not peer.is_proven:
+                self._on_classic_sent(book, peer, destination, payload)
             return
-        packet = _decoded(payload)
-        if packet is None:
-            return
-        if isinstance(packet.message, ANSWERS):
-            self._count(source, destination, account, len(payload))
-        else:
-            if packet.session not in account.asked:
-                self._count_first(source, destination, account, packet)
-            is_repeat = account.asked.get(packet.session, False)
-            # A request that goes out while another is being received goes with its answer. A third node may have been
-            # heard in the same moment, which has named this address.
-            is_being_received = account.heard_at == self.world.now and self._books[source].heard == destination
-            goes_with = isinstance(packet.message, Ping) and is_being_received
-            account.asked[packet.session] = is_repeat or goes_with
-            if is_repeat or goes_with:
-                self._count(source, destination, account, len(payload))
+        account = book.session(destination)
+        if not account.is_proven:
+            self._on_sent(book, account, destination, payload)
 
     def on_received(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
-        account = self._account(destination, source)
-        if account is None:
+        book = self._book(destination)
+        if book is None:
             return
-        self._books[destination].heard = source
-        if account.is_proven:
+        book.heard = source
+        if payload.startswith(CLASSIC_HEAD):
+            peer = book.classic.setdefault(source, ClassicAccount())
+            if not peer.is_proven:
+                self._on_classic_received(peer, payload)
             return
-        if _is_answer_of_ours(payload) and payload[2:34] not in account.asked:
-            return
-        packet = _decoded(payload)
+        account = book.session(source)
+        if not account.is_proven:
+            account.on_received(self.world.reader.read(payload), len(payload))
+
+    # Sessions ------------------------------------------------------------------------------------------------------
+
+    def _on_sent(self, book: Book, account: SessionAccount, to: Endpoint, payload: bytes) -> None:
+        seen = self.world.reader.read(payload)
+        if seen.kind is Kind.INITIATION:
+            if seen.index not in account.initiated:
+                account.initiated[seen.index] = None
+                # A machine that started again may have got another key each time, and exchanged places with another.
+                there = self.world.machine_at(to)
+                keys = 1 if there is None else 1 + there.lives
+                self._count_first(book, account, to, keys * MOST_INITIATIONS, "initiations")
+        elif seen.kind in _ANSWERS:
+            if seen.kind is Kind.RESPONSE:
+                account.given[seen.new_index] = None
+            if account.beyond_with(len(payload)):
+                self._too_much(book, account, to)
+        elif seen.kind is Kind.SEALED:
+            self._violated(book, f"nothing sealed to {to}, which has no session", f"{len(payload)} bytes")
+
+    # Classic nodes -------------------------------------------------------------------------------------------------
+
+    def _on_classic_sent(self, book: Book, peer: ClassicAccount, to: Endpoint, payload: bytes) -> None:
+        packet = self.world.reader.read(payload).classic
         if packet is None:
             return
-        if not isinstance(packet.message, ANSWERS):
-            account.received += len(payload)
-            account.heard_at = self.world.now
-            account.is_classic = packet.version == 0
-        elif packet.session in account.asked:
-            account.is_proven = True
-            account.asked = {}
-
-    def _count_first(self, own: Endpoint, other: Endpoint, account: Account, packet: Packet) -> None:
-        if isinstance(packet.message, FindNode) and packet.message.target == packet.sender:
-            # A node that joins: its operator has named the address.
+        if isinstance(packet.message, _CLASSIC_ANSWERS):
+            self._count_classic(book, peer, to, len(payload))
             return
-        now = self.world.now
-        if now - account.older < MINUTE:
-            expected = f"two first requests a minute to {other}, which has never answered"
-            self.world.violated(self.name, expected, f"three in {now - account.older:.1f} s", self._books[own].machine)
-        account.older, account.newer = account.newer, now
+        is_join = isinstance(packet.message, classic.FindNode) and packet.message.target == packet.sender
+        # Of an address that the operator has named, the rule of first requests says nothing.
+        if packet.session not in peer.asked and not is_join:
+            self._count_first(book, peer, to, MOST_CLASSIC_FIRST, "first requests")
+        # A request that goes out while another is being received goes with its answer. A third node may have been
+        # heard in the same moment, which has named this address.
+        is_being_received = peer.heard_at == self.world.now and book.heard == to
+        goes_with = isinstance(packet.message, classic.Ping) and is_being_received
+        peer.asked[packet.session] = peer.asked.get(packet.session, False) or goes_with
+        if peer.asked[packet.session]:
+            self._count_classic(book, peer, to, len(payload))
 
-    def _account(self, own: Endpoint, other: Endpoint) -> Account | None:
-        book = self._books.get(own)
-        if book is None or book.life != book.machine.lives or book.machine.endpoint != own:
-            book = self._open_book(own)
-            if book is None:
-                return None
-        account = book.accounts.get(other)
-        if account is None:
-            account = book.accounts[other] = Account()
-        return account
+    def _on_classic_received(self, peer: ClassicAccount, payload: bytes) -> None:
+        packet = self.world.reader.read(payload).classic
+        if packet is None:
+            return
+        if not isinstance(packet.message, _CLASSIC_ANSWERS):
+            peer.received += len(payload)
+            peer.heard_at = self.world.now
+        elif packet.session in peer.asked:
+            peer.is_proven = True
+            peer.asked.clear()
 
-    def _open_book(self, own: Endpoint) -> Book | None:
+    # Accounts ------------------------------------------------------------------------------------------------------
+
+    def _book(self, own: Endpoint) -> Book | None:
         """A new one for each life: a node that starts again has forgotten who has proven itself."""
+        book = self._books.get(own)
+        if book is not None and book.life == book.machine.lives and book.machine.endpoint == own:
+            return book
         machine = self.world.machine_at(own)
         if machine is None or machine.number >= MOST_WATCHED or machine.endpoint != own:
             return None
@@ -164,28 +213,24 @@ class Amplification(Property):
         book = self._books[own] = Book(machine, machine.lives, Budget(rate, self.world.now))
         return book
 
-    def _count(self, own: Endpoint, other: Endpoint, account: Account, size: int) -> None:
-        machine = self._books[own].machine
-        before = max(0, account.sent - MOST_TIMES * account.received)
-        account.sent += size
-        beyond = max(0, account.sent - MOST_TIMES * account.received)
-        if beyond <= before:
-            return
-        if account.is_classic:
-            rate = float(machine.config.requests.classic_budget)
-            if self._books[own].budget.spend(beyond - before, rate, self.world.now):
-                return
-        expected = f"{MOST_TIMES * account.received} bytes at most to {other}, which sent {account.received}"
-        self.world.violated(self.name, expected, f"{account.sent} bytes", machine)
+    def _count_first(self, book: Book, account: Account, to: Endpoint, most: int, what: str) -> None:
+        now, firsts = self.world.now, account.firsts
+        while firsts and now - firsts[0] >= MINUTE:
+            firsts.popleft()
+        firsts.append(now)
+        if len(firsts) > most:
+            seen = f"{len(firsts)} in {now - firsts[0]:.1f} s"
+            self._violated(book, f"{most} {what} a minute to {to}, which has never answered", seen)
+            firsts.popleft()
 
+    def _count_classic(self, book: Book, peer: ClassicAccount, to: Endpoint, size: int) -> None:
+        beyond, rate = peer.beyond_with(size), float(book.machine.config.requests.classic_budget)
+        if beyond and not book.budget.spend(beyond, rate, self.world.now):
+            self._too_much(book, peer, to)
 
-def _is_answer_of_ours(payload: bytes) -> bool:
-    """At a glance, for most of what passes; nothing more needs to be known of it."""
-    return payload[68:69] in _ANSWER_TAGS and payload[:2] == _SESSION_HEAD and payload[34:36] == _SENDER_HEAD
+    def _too_much(self, book: Book, account: Account, to: Endpoint) -> None:
+        expected = f"{MOST_TIMES * account.received} bytes at most to {to}, which sent {account.received}"
+        self._violated(book, expected, f"{account.sent} bytes")
 
-
-def _decoded(payload: bytes) -> Packet | None:
-    try:
-        return decode_untrusted(payload)
-    except MalformedPacket:
-        return None
+    def _violated(self, book: Book, expected: str, seen: str) -> None:
+        self.world.violated(self.name, expected, seen, book.machine)

@@ -35,6 +35,8 @@ class Property:
     """A property watches one run. Each method may be left as it is."""
 
     name = ""
+    # What it reads in packets, in words, and cannot judge where they are really sealed; empty: nothing.
+    reads = ""
     # Whether `on_sent` and `on_received` are to be called: they cost every packet. Likewise `on_value`.
     watches_packets = False
     watches_values = False

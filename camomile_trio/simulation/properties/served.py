@@ -26,15 +26,14 @@ from camomile_trio.simulation.ledger import OK, Operation, Standing
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.base import Looking, Pace, Pairs, Property, Round, short
 from camomile_trio.simulation.properties.promises import worst_clocks
+from camomile_trio.simulation.reading import FIND_VALUE_TAG, VALUE_TAG, message_tag
 from camomile_trio.simulation.world import World
-from camomile_trio.wire.codec import decode_untrusted
 
 KEYS_A_LOOK = 100  # whose standing one look asks the ledger for
 GETS_A_LOOK = 1
 SLACK = 0.01  # s, of rounding
 MOST_ASKED = 4096  # questions whose answers are awaited
-# Where the message begins in a packet of ours, after session and sender: the tags of a Value and of a FindValue.
-_VALUE_TAG, _FIND_VALUE_TAG = b"\x32", b"\x42"
+WHAT_IS_SENT = "the values that nodes send to each other"
 
 
 def forgotten_bound(world: World) -> float:
@@ -48,34 +47,36 @@ def forgotten_bound(world: World) -> float:
 
 
 class Served:
-    """Sees every value that a machine sends as a datagram, and tells those properties that watch for it.
+    """Sees every value that a machine sends as a datagram to one of ours, and tells those properties that watch for it.
 
-    Between ours the key does not travel with the value: it is that of the question with the same session.
+    The key does not travel with the value: it is that of the question with the same number, between the same two. A
+    classic node is told nothing of leases, so what it is served is not meant.
     """
 
     def __init__(self, world: World, properties: Sequence[Property]) -> None:
         self._world = world
         self._properties = properties
-        self._asked: dict[bytes, Key] = {}  # by session, the oldest first
+        # By who asks, who is asked, and the number of the question; the oldest first.
+        self._asked: dict[tuple[Endpoint, Endpoint, int], Key] = {}
 
     def on_sent(self, time: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
-        if payload[68:69] not in (_VALUE_TAG, _FIND_VALUE_TAG):
+        reader = self._world.reader
+        inner = reader.read(payload).inner
+        if not inner or message_tag(inner) not in (VALUE_TAG, FIND_VALUE_TAG):
             return
         try:
-            packet = decode_untrusted(payload)
+            number, message, _ = reader.opened(inner)
         except MalformedPacket:
             return
-        if isinstance(packet.message, FindValue):
-            if packet.version == 0:
-                return  # from a classic node, which is told nothing of leases
-            self._asked[packet.session] = packet.message.key
+        if isinstance(message, FindValue):
+            self._asked[source, destination, number] = message.key
             if len(self._asked) > MOST_ASKED:
                 del self._asked[next(iter(self._asked))]
-        elif isinstance(packet.message, Value) and packet.message.value is not None:
-            machine, key = self._world.machine_at(source), self._asked.get(packet.session)
+        elif isinstance(message, Value) and message.value is not None:
+            machine, key = self._world.machine_at(source), self._asked.get((destination, source, number))
             if machine is not None and machine.is_heard and key is not None:
                 for each in self._properties:
-                    each.on_value(machine, key, packet.message)
+                    each.on_value(machine, key, message)
 
 
 class Asking(Looking):
@@ -124,6 +125,7 @@ class Forgotten(Asking):
     """
 
     name = "what was forgotten stays away"
+    reads = WHAT_IS_SENT
     watches_values = True
 
     def __init__(self, world: World) -> None:
@@ -167,6 +169,7 @@ class LeaseEnds(Asking):
     """
 
     name = "nothing is served after its leases ended"
+    reads = WHAT_IS_SENT
     watches_values = True
 
     def __init__(self, world: World) -> None:
@@ -241,6 +244,7 @@ class RightBytes(Looking):
     """
 
     name = "values have the right bytes"
+    reads = WHAT_IS_SENT
     watches_values = True
 
     def __init__(self, world: World) -> None:

@@ -107,7 +107,6 @@ class Look:
     """A table as it was. `answer`: when anybody had answered its node last."""
 
     time: float
-    damaged: int  # packets so far
     life: int
     answer: float | None
     members: tuple[NodeId, ...]
@@ -133,20 +132,17 @@ class Living(Looking):
     def look(self) -> None:
         world = self.world
         by_id = {each.id: each for each in world.machines}
-        damaged = world.network.statistics.damaged
         for machine in self._machines.take(running(world)[:MOST_WATCHED], LIVING_A_LOOK):
             table = machine.table
             members = tuple(contact.id for contact in table)
             before = self._looks.get(machine.number)
-            self._looks[machine.number] = Look(world.now, damaged, machine.lives, table.last_answer, members)
+            self._looks[machine.number] = Look(world.now, machine.lives, table.last_answer, members)
             if before is None or before.life != machine.lives:
                 continue
             # Who was asked before that answer, and is silent, may go as long as its deadline is not over.
             deadline = machine.config.requests.deadline + MOMENT
             answer = before.answer if before.answer is not None else -math.inf
             heard_nobody = table.last_answer == before.answer and answer + deadline < before.time
-            # An answer whose sender was damaged is one of another node at the same place.
-            heard_nobody &= damaged == before.damaged
             passed = world.now - before.time
             was_calm = world.calm_for > passed + 2 * deadline
             if not (heard_nobody or was_calm):

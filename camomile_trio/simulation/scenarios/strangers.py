@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 
 import attrs
 import trio
 
 from camomile_trio.config import Config
-from camomile_trio.errors import MalformedPacket
-from camomile_trio.identity import KeyPair, network_id, sign_pong, sign_record
+from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, Message, NodeList, Packet, Ping, Pong, Store, StoreKind
-from camomile_trio.kademlia.records import Record, RecordRow
+from camomile_trio.kademlia.messages import FindNode, Store, StoreKind
+from camomile_trio.kademlia.records import Record
+from camomile_trio.simulation.adversary import Adversary, open_adversary
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
 from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.promises import leases_of
 from camomile_trio.simulation.raw_packets import Kind, field
 from camomile_trio.simulation.scenario import Scenario, claim_all_read, claim_none_read, claim_share
-from camomile_trio.simulation.strangers import Stranger, open_stranger
+from camomile_trio.simulation.strangers import Recording, recorded
 from camomile_trio.simulation.world import World
-from camomile_trio.wire.codec import decode_untrusted, encode
 
 FIRST_CLASSIC = "10.200.0.1:8118"
 HOURS = 2.0
@@ -119,73 +117,35 @@ ROUNDS = 4
 PAUSE = 20.0
 
 
-@attrs.define(eq=False)
-class Impostor(Stranger):
-    """It answers pings from `mouth`, which may be another address than the one that was asked."""
-
-    pair: KeyPair
-    mouth: Endpoint | None  # None: it never answers
-    rng: random.Random
-    network: bytes = network_id("camomile")
-    tokens: dict[Endpoint, bytes] = attrs.field(factory=dict)
-
-    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
-        try:
-            packet = decode_untrusted(datagram_untrusted)
-        except MalformedPacket:
-            return
-        if isinstance(packet.message, NodeList) and self.mouth is not None:
-            # One that forges an address does not read what is sent there.
-            self.tokens[source] = packet.message.token
-        if isinstance(packet.message, Ping) and self.mouth is not None:
-            challenge = packet.message.challenge
-            signature = sign_pong(challenge, self.pair, self.network)
-            pong = Pong(challenge, self.pair.public, signature, source, 0)
-            answer = Packet(packet.session, self.pair.node_id, pong, 1, b"", None)
-            self.transport.forge(encode(answer), source, source=self.mouth)
-
-    def request(self, message: Message, to: Endpoint) -> None:
-        """A request of its own, as small as it can be."""
-        self.transport.send(encode(Packet(self.rng.randbytes(32), self.pair.node_id, message, 1, b"", None)), to)
-
-    def ask(self, to: Endpoint) -> None:
-        self.request(FindNode(NodeId(self.rng.randbytes(32))), to)
-
-    def store(self, key: Key, value: bytes | None, row: RecordRow, to: Endpoint) -> None:
-        self.request(Store(StoreKind.PUBLISH, key, value, (row,), self.tokens.get(to, b"")), to)
-
-
-def _open(world: World, at: Endpoint, *, mouth: Endpoint | None) -> AbstractAsyncContextManager[Impostor]:
-    rng = world.generator("stranger", at)
-    return open_stranger(world.network, at, lambda transport: Impostor(transport, KeyPair.new(rng), mouth, rng))
-
-
 async def _strangers(world: World, nodes: int) -> None:
-    """Strangers send what they may not: questions from forged addresses, answers from others, forged and old words. So
-    does a classic node, since no node here was started with `--classic`.
+    """Strangers send what they may not: questions from forged addresses, packets from others than their handshakes came
+    from, forged and old words, old packets. So does a classic node, since no node here was started with `--classic`.
 
     Meanwhile nobody else does anything, so whatever happens is their doing.
     """
     world.has_strangers = True
-    machines = await world.settle(nodes)
-    keys = await world.users.put_many(VALUES)
+    with recorded(world.network) as recording:
+        machines = await world.settle(nodes)
+        keys = await world.users.put_many(VALUES)
     value = b"nobody here has asked for this"
     wall = machines[0].clock()
     async with (
-        _open(world, SILENT, mouth=None) as silent,
-        _open(world, TWO_FACED, mouth=ELSEWHERE) as two_faced,
-        _open(world, LIAR, mouth=LIAR) as liar,
+        open_adversary(world, SILENT, mouth=None) as silent,
+        open_adversary(world, TWO_FACED, mouth=ELSEWHERE) as two_faced,
+        open_adversary(world, LIAR, mouth=LIAR) as liar,
         open_classic_peers(world.network, 1, first=FIRST_CLASSIC, seed=world.generator("classic").getrandbits(32)) as (
             classic,
         ),
     ):
-        lease = leases.new_lease(Key.of(value), silent.pair.public, seen=0, now=wall, life_ms=3_600_000)
-        row = sign_record(lease, silent.pair, silent.network).row()
+        unproven = _signed_store(silent, value, wall)
         for _ in range(ROUNDS):
             for machine in machines:
-                for stranger in (silent, two_faced, liar):
-                    stranger.ask(machine.endpoint)
-                silent.store(Key.of(value), value, row, machine.endpoint)
+                silent.begin(machine.contact, _find(silent))
+                silent.begin(machine.contact, unproven)
+                silent.seal_without_session(unproven, machine.contact)
+                for stranger in (two_faced, liar):
+                    stranger.say(_find(stranger), machine.contact)
+                two_faced.say(unproven, machine.contact)
                 classic.send(machine.endpoint, Kind.FIND_NODE, field(1, classic.node_id))
                 classic.store(machine.endpoint, value)
             await trio.sleep(PAUSE)
@@ -196,35 +156,53 @@ async def _strangers(world: World, nodes: int) -> None:
             forged = leases.new_tombstone(key, world.publisher.public, seen=0, now=wall)
             forged = attrs.evolve(forged, signature=liar.rng.randbytes(64))
             for machine in machines:
-                liar.store(key, None, forged.row(), machine.endpoint)
+                liar.say(Store(StoreKind.PUBLISH, key, None, (forged.row(),)), machine.contact)
         await trio.sleep(PAUSE)
-        believers = [machine.number for machine in machines if two_faced.pair.node_id in machine.table]
+        believers = [machine.number for machine in machines if two_faced.id in machine.table]
         world.claim(
-            "nobody believes an answer that comes from another address than was asked",
+            "nobody believes a packet that comes from another address than its handshake",
             not believers,
             believers or "none",
         )
         welcome = b"the liar has answered as it should"
-        lease = leases.new_lease(Key.of(welcome), liar.pair.public, seen=0, now=wall, life_ms=3_600_000)
-        row = sign_record(lease, liar.pair, liar.network).row()
         for machine in machines:
-            liar.store(Key.of(welcome), welcome, row, machine.endpoint)
+            liar.say(_signed_store(liar, welcome, wall), machine.contact)
         await trio.sleep(PAUSE)
         holders = sum(machine.holds(Key.of(welcome)) for machine in machines)
         world.claim("who answers as it should is believed", holders == nodes, f"{holders} nodes")
         taken = [machine.number for machine in machines if machine.stored(Key.of(value)) is not None]
         world.claim("nobody stores what comes from an address that nobody has proven", not taken, taken or "nobody did")
-        forgotten = keys[:REPLAYED]
-        replayed = {key: [lease.row() for lease in _leases(machines[0], key)] for key in forgotten}
-        for key in forgotten:
-            await world.users.forget(key)
-        for key, rows in replayed.items():
-            for row, machine in itertools.product(rows, machines):
-                liar.store(key, world.users.values[key], row, machine.endpoint)
-        await trio.sleep(PAUSE)
-        await claim_none_read(world, "an old word that is sent again brings nothing back", forgotten)
+        await _claim_nothing_old_comes_back(world, machines, liar, keys[:REPLAYED], recording)
     keys = keys[REPLAYED:]
     await claim_all_read(world, "nobody forgets by a word that its publisher has not signed", keys, within=2.0)
+
+
+async def _claim_nothing_old_comes_back(
+    world: World, machines: Sequence[Machine], liar: Adversary, keys: Sequence[Key], recording: Recording
+) -> None:
+    """The keys are forgotten; then what was said of them before is said again: as recorded, and in new packets."""
+    replayed = {key: [lease.row() for lease in _leases(machines[0], key)] for key in keys}
+    for key in keys:
+        await world.users.forget(key)
+    recording.replay(liar)
+    await trio.sleep(PAUSE)
+    await claim_none_read(world, "an old packet that is sent again brings nothing back", keys)
+    for key, rows in replayed.items():
+        for row, machine in itertools.product(rows, machines):
+            liar.say(Store(StoreKind.PUBLISH, key, world.users.values[key], (row,)), machine.contact)
+    await trio.sleep(PAUSE)
+    await claim_none_read(world, "an old word that is sent again brings nothing back", keys)
+
+
+def _find(adversary: Adversary) -> FindNode:
+    return FindNode(NodeId(adversary.rng.randbytes(32)))
+
+
+def _signed_store(adversary: Adversary, value: bytes, wall: int) -> Store:
+    """A value with a right lease of the adversary's own."""
+    key = Key.of(value)
+    lease = leases.new_lease(key, adversary.pair.public, seen=0, now=wall, life_ms=3_600_000)
+    return Store(StoreKind.PUBLISH, key, value, (sign_record(lease, adversary.pair, adversary.network).row(),))
 
 
 def _leases(machine: Machine, key: Key) -> list[Record]:
@@ -235,7 +213,7 @@ def _leases(machine: Machine, key: Key) -> list[Record]:
 _STRANGERS = (
     Scenario(
         name="strangers",
-        summary="Strangers ask from forged addresses, answer from others, forge words, and repeat old ones.",
+        summary="Strangers ask from forged addresses, speak from others, forge words, and repeat words and packets.",
         passes="nobody is answered too much, believed, stored or obeyed that should not be",
         run=_strangers,
         nodes=12,

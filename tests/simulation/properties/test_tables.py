@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from unittest import mock
 
 import pytest
@@ -48,14 +49,8 @@ def test_who_comes_back_under_another_id_is_dead_under_the_old_one() -> None:
         await world.start(guest)
         await trio.sleep(dead_bound(guest) + 60)
 
-    def ignore(self: RoutingTable, *args: object) -> bool:
-        return False
-
     assert not broken_rules(run_world(story, NoDead))
-    with (
-        mock.patch.object(RoutingTable, "on_failure", keep_everybody),
-        mock.patch.object(RoutingTable, "on_gone", ignore),
-    ):
+    with mock.patch.object(RoutingTable, "on_failure", keep_everybody):
         assert broken_rules(run_world(story, NoDead)) == [NoDead.name]
 
 
@@ -118,9 +113,12 @@ def test_the_dead_and_the_cut_off_may_go() -> None:
 
 
 def drop_one(machines: list[Machine]) -> None:
-    table = machines[0].table
-    contact = next(iter(table))
-    assert table.on_gone(contact.id, contact.endpoint)
+    """As a table that forgets the rule of nodes that are offline, and that of contacts that have answered since."""
+    table, now = machines[0].table, trio.current_time()
+    contact, answered = next(iter(table)), table.last_answer
+    table.last_answer = math.inf
+    assert table.on_failure(contact.id, contact.endpoint, asked_at=now, now=now)
+    table.last_answer = answered
 
 
 def test_a_living_member_that_goes_while_nothing_is_wrong_is_seen() -> None:

@@ -1,0 +1,133 @@
+"""An adversary: a machine with a node's key of its own, which makes real handshakes and then says what it likes.
+
+Rules of this file: verbs of one who means no good, and nothing of what must come of them. It can do what anybody can
+who has a key and may forge a source: it has no other node's secret. It answers pings, and no other request.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import attrs
+import trio
+
+from camomile_trio.errors import MalformedPacket
+from camomile_trio.identity import KeyPair, network_id
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.messages import Message, Ping, Pong
+from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
+from camomile_trio.peer.handshake import NetworkKey, open_network_key
+from camomile_trio.peer.local import Local, StaticKey
+from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, SEALED, frame
+from camomile_trio.peer.sessions import Sessions
+from camomile_trio.peer.suite import KEY_BYTES
+from camomile_trio.simulation.clocks import WallClock
+from camomile_trio.simulation.network import MemoryTransport
+from camomile_trio.simulation.strangers import Stranger, open_stranger
+from camomile_trio.simulation.world import World
+from camomile_trio.wire.codec import Codec
+
+
+@attrs.define(eq=False)
+class Adversary(Stranger):
+    """`mouth`: the address that its sealed packets come from, which may be another than its own. None: it is deaf, as
+    one that forges its address, so it completes no handshake."""
+
+    pair: KeyPair  # what it signs with
+    sessions: Sessions
+    mouth: Endpoint | None
+    rng: random.Random
+    wall_ms: Callable[[], int]
+    _codec: Codec = attrs.field(factory=Codec)
+    _waiting: dict[bytes, list[bytes]] = attrs.field(factory=dict)  # inner packets, by the peer that has no session yet
+    _number: int = 0
+
+    @property
+    def id(self) -> NodeId:
+        return self.sessions.local.static.node_id
+
+    @property
+    def network(self) -> bytes:
+        return self.sessions.local.network_keys[0].network_id
+
+    # What it says --------------------------------------------------------------------------------------------------
+
+    def begin(self, to: Contact, message: Message, *, padded_to: int = 0) -> None:
+        """A handshake, with any message as its first request, in a datagram of so many bytes at least."""
+        first, now = self._inner(message), trio.current_time()
+        initiator = self.sessions.initiator
+        datagram = initiator.initiate(to.public, to.endpoint, first, now, self.wall_ms(), padded_to)
+        self.transport.send(datagram, to.endpoint)
+
+    def say(self, message: Message, to: Contact) -> None:
+        """Sealed, after a handshake if there has been none."""
+        inner = self._inner(message)
+        if not self._seal(to.public, inner):
+            self._waiting.setdefault(to.public, []).append(inner)
+            self.begin(to, Ping())
+
+    def seal_without_session(self, message: Message, to: Contact) -> None:
+        """Sealed under a key and an index that nobody has agreed on."""
+        sealed = self.sessions.local.suite.seal(self.rng.randbytes(KEY_BYTES), 0, b"", self._inner(message))
+        body = self.rng.randbytes(INDEX_BYTES) + bytes(COUNTER_BYTES) + sealed
+        self.transport.send(frame(SEALED, body), to.endpoint)
+
+    def _inner(self, message: Message) -> bytes:
+        self._number += 1
+        return self._codec.encode(self._number, message, 0)
+
+    def _seal(self, public: bytes, inner: bytes) -> bool:
+        sealed = self.sessions.seal(public, inner, trio.current_time())
+        if sealed is None or self.mouth is None:
+            return False
+        self.transport.forge(sealed.datagram, sealed.endpoint, source=self.mouth)
+        return True
+
+    # What it hears -------------------------------------------------------------------------------------------------
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        if self.mouth is None:
+            return
+        now, wall_ms = trio.current_time(), self.wall_ms()
+        decision = self.sessions.on_datagram(datagram_untrusted, source, now, wall_ms)
+        if isinstance(decision, Responded):
+            self._seal(decision.peer, b"")
+            for inner in self._waiting.pop(decision.peer, []):
+                self._seal(decision.peer, inner)
+        elif isinstance(decision, Opened):
+            pong = self._pong(decision.inner, source)
+            if pong is not None:
+                self._seal(decision.peer, pong)
+        elif isinstance(decision, Initiated):
+            pong = self._pong(decision.request, source)
+            response = self.sessions.responder.respond(decision, pong, now, wall_ms) if pong is not None else None
+            if response is not None:
+                self.transport.forge(response, source, source=self.mouth)
+        elif isinstance(decision, Reply):
+            self.transport.send(decision.datagram, source)
+
+    def _pong(self, inner_untrusted: bytes, source: Endpoint) -> bytes | None:
+        """The answer to a ping; None to all else."""
+        try:
+            number, message, _ = self._codec.decode_untrusted(inner_untrusted)
+        except MalformedPacket:
+            return None
+        return self._codec.encode(number, Pong(source), 0) if isinstance(message, Ping) else None
+
+
+def open_adversary(world: World, at: Endpoint, *, mouth: Endpoint | None) -> AbstractAsyncContextManager[Adversary]:
+    """An adversary that lives at `at` for the length of the block, with a right clock."""
+    rng = world.generator("adversary", at)
+    network = network_id(world.config.network)
+
+    def make(transport: MemoryTransport) -> Adversary:
+        pair = KeyPair.new(rng)
+        static = StaticKey.from_seed(world.suite, pair.seed)
+        keys = (NetworkKey.of(open_network_key(network), network),)
+        sessions = Sessions(Local.start(static, keys, world.suite, rng), world.now)
+        return Adversary(transport, pair, sessions, mouth, rng, WallClock(0.0))
+
+    return open_stranger(world.network, at, make)
