@@ -65,8 +65,8 @@ class Contacts:
     @property
     def own_endpoints(self) -> set[Endpoint]:
         """Where this node itself is reached, as far as it knows."""
-        observed = {self.observed} if self.observed is not None else set()
-        return {*self._own_endpoints, *observed, *self.requests.hellos.own_endpoints}
+        endpoints = self._own_endpoints | self.requests.hellos.own_endpoints.keys()
+        return endpoints if self.observed is None else endpoints | {self.observed}
 
     def may_contact(self, endpoint: Endpoint, told_by: Endpoint) -> bool:
         """Whether an endpoint that a peer named makes sense, and is not our own."""
