@@ -97,9 +97,9 @@ class Codec:
     def decode_untrusted(self, inner_untrusted: bytes) -> tuple[int, Message, int]:
         """The number, the message and the flags, with every length, count, enum and range checked.
 
-        Unknown fields are skipped, and so are records of a kind or format that only a later version knows. Contacts that
-        make no sense in themselves are left out and counted (`dropped`). Rows of records have the right form, but nobody
-        has checked their signatures, nor whether public keys are any. MalformedPacket for everything else.
+        Unknown fields are skipped, and so are records of a kind or format that only a later version knows. Contacts
+        that make no sense in themselves are left out and counted (`dropped`). Rows of records have the right form, but
+        nobody has checked their signatures, nor whether public keys are any. MalformedPacket for everything else.
         """
         if len(inner_untrusted) > LARGEST_PACKET:
             raise MalformedPacket("too_large")

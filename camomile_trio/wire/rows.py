@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterable
-from itertools import chain
-from operator import attrgetter
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from camomile_trio.errors import MalformedPacket
@@ -21,23 +19,21 @@ from camomile_trio.kademlia.messages import MAX_CONTACTS
 _KEY_BYTES: Final = 32
 ROW4_BYTES: Final = _KEY_BYTES + 6
 ROW6_BYTES: Final = _KEY_BYTES + 18
-_parts = attrgetter("public", "endpoint")
 
 
-def pack_contacts(contacts: Iterable[Contact]) -> tuple[bytes, bytes]:
+def pack_contacts(contacts: Sequence[Contact]) -> tuple[bytes, bytes]:
     """The rows of the IPv4 contacts and those of the IPv6 ones, each in their order.
 
     ValueError for a contact without a public key: a classic node has none, and no place in a row.
     """
-    contacts = tuple(contacts)
-    together = b"".join(chain.from_iterable(map(_parts, contacts)))
+    together = b"".join([contact.public + contact.endpoint for contact in contacts])
     # Nearly always all are IPv4, and then the length tells it.
     if len(together) == ROW4_BYTES * len(contacts):
         return together, b""
     if not all(contact.public for contact in contacts):
         raise ValueError("a contact without a public key has no row")
-    rows4 = b"".join(chain.from_iterable(_parts(contact) for contact in contacts if contact.endpoint.is_ipv4))
-    rows6 = b"".join(chain.from_iterable(_parts(contact) for contact in contacts if not contact.endpoint.is_ipv4))
+    rows4 = b"".join([contact.public + contact.endpoint for contact in contacts if contact.endpoint.is_ipv4])
+    rows6 = b"".join([contact.public + contact.endpoint for contact in contacts if not contact.endpoint.is_ipv4])
     return rows4, rows6
 
 

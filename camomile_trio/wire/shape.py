@@ -1,10 +1,10 @@
 """The cheap look at an inner packet before the protobuf library sees it.
 
-Rules of this file: it reads tags and lengths, never contents, and builds nothing. One pass, whose work is bounded by a
-count of fields and not by the size of the packet. What passes has, at every level that the schema knows: each field
-within its message, each known field with its own wire type and no more often than it may be there, at most one
-message, and few unknown fields. The library checks none of that, and takes milliseconds for hundreds of tiny fields.
-Source: the protobuf encoding guide; the tables below repeat schemas/packet.proto, and a test compares the two.
+Rules of this file: it reads tags and lengths, never contents, and builds nothing. One pass, whose work is bounded by
+the fields that a packet may have and not by its size. What passes has, at every level that the schema knows: each field
+within its message, each known field with its own wire type and no more often than it may be there, at most one message,
+and few unknown fields. The library checks none of that, and takes milliseconds for hundreds of tiny fields. Source: the
+protobuf encoding guide; the tables below repeat schemas/packet.proto, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import attrs
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.messages import MAX_KEYS, MAX_RECORDS
 
-# A result of the most holdings, each a message of three fields and its records, and room for everything around it.
-MAX_FIELDS: Final = (4 + MAX_RECORDS) * MAX_KEYS + 48
 # Later versions may add fields, but not hundreds: each costs as much as a known one.
 MAX_UNKNOWN: Final = 32
 
@@ -35,7 +33,7 @@ class Field:
     wire_type: int
     inner: Mapping[int, Field] | None = None
     most: int = 1
-    is_message: bool = False  # a member of the packet's oneof
+    is_message: bool = False  # a member of the oneof
 
 
 _BYTES = Field(LENGTH)
@@ -76,9 +74,9 @@ INNER: Final[_Fields] = {
 }
 
 
-def check_shape(packet_untrusted: bytes, fields: Mapping[int, Field] = INNER, *, most_fields: int = MAX_FIELDS) -> None:
-    """Returns if the protobuf library may look at the packet, which has these fields; MalformedPacket otherwise."""
-    _Look(packet_untrusted, most_fields).message(0, len(packet_untrusted), fields)
+def check_shape(inner_untrusted: bytes) -> None:
+    """Returns if the protobuf library may look at the inner packet; MalformedPacket otherwise."""
+    _Look(inner_untrusted).message(0, len(inner_untrusted), INNER)
 
 
 @attrs.define
@@ -86,7 +84,6 @@ class _Look:
     """One pass over one packet, with what it may still spend."""
 
     _data: bytes
-    _fields_left: int
     _unknown_left: int = MAX_UNKNOWN
 
     def message(self, at: int, end: int, fields: Mapping[int, Field]) -> None:
@@ -94,9 +91,6 @@ class _Look:
         seen: dict[int, int] = {}
         has_message = False
         while at < end:
-            self._fields_left -= 1
-            if self._fields_left < 0:
-                raise MalformedPacket("too_many_fields")
             tag, at = self._varint(at, end)
             number, wire_type = tag >> 3, tag & 7
             if not 0 < number < 1 << 29:
