@@ -22,9 +22,7 @@ from camomile_trio.kademlia.messages import MAX_CONTACTS, StoreKind
 
 SESSION_BYTES: Final = 32
 CHALLENGE_BYTES: Final = 32
-# A list of the most contacts, each a message of three fields, and room for everything around it.
-MAX_FIELDS: Final = 4 * MAX_CONTACTS + 48
-MAX_UNKNOWN: Final = 32  # fields, in all of a packet
+MAX_UNKNOWN: Final = 32  # fields, in all of a packet; with the known ones, each bounded, that bounds a reader's work
 LARGEST_PACKET: Final = 65_507  # bytes: no datagram has more
 
 
@@ -217,9 +215,8 @@ class _Fields:
 
 @attrs.define
 class _Reader:
-    """Reads one packet, with what it may still spend."""
+    """Reads one packet."""
 
-    _fields_left: int = MAX_FIELDS
     _unknown_left: int = MAX_UNKNOWN
 
     def message(self, number: int, content: bytes) -> Message:
@@ -269,9 +266,6 @@ class _Reader:
         found = _Fields()
         at, end = 0, len(data)
         while at < end:
-            self._fields_left -= 1
-            if self._fields_left < 0:
-                raise MalformedPacket("too_many_fields")
             tag, at = _read_varint(data, at)
             number, wire_type = tag >> 3, tag & 7
             if not 0 < number < 1 << 29:
