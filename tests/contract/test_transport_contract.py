@@ -179,7 +179,7 @@ async def test_many_exchanges_at_once_each_get_their_own_answer(world: World) ->
 async def test_a_connection_is_begun_once_and_used_again_with_the_same_peer_only(world: World) -> None:
     alice, bob = await world.join(), await world.join()
     for name in (b"carol", b"carol", b"dave", b"carol"):
-        assert await alice.exchange(b"hello", bob, peer=name, caller=lambda name=name: Caller(name)) == b"hello"
+        assert await alice.exchange(b"hello", bob, peer=name, caller=functools.partial(Caller, name)) == b"hello"
     assert [conversation.name for conversation in bob.inbound.conversations] == [b"carol", b"dave"]
     assert alice.transport.statistics.streams_out == bob.transport.statistics.streams_in == 2
     assert alice.transport.statistics.stream_connections == 2
