@@ -1,43 +1,59 @@
-"""Sealed streams: what comes through, in whatever pieces; what ends a connection; and what each costs before it does.
+"""Sealed messages over TCP: what comes through, what ends a connection, what that costs before; keys that change.
 
-Rules of this file: `StreamConnection` by bytes alone, `SealedStream` over Trio's streams in memory.
+Rules of this file: the two ends by bytes alone, then `Streams` on the simulated network, in virtual time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import itertools
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
+import attrs
 import pytest
 import trio
-import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from camomile_trio.errors import MalformedPacket, TransportError
-from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.ids import NodeId
-from camomile_trio.peer.decisions import NotForUs
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.peer.exchanges import VERY_LARGE
 from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.local import Local, StaticKey
-from camomile_trio.peer.noise import HandshakeState
+from camomile_trio.peer.noise import CipherState, HandshakeState
 from camomile_trio.peer.streams import (
+    LARGEST_MESSAGE,
     LENGTH_BYTES,
+    MOST_INITIATION,
     MOST_RECORD,
-    Established,
-    Received,
-    SealedStream,
-    StreamConnection,
+    MOST_RESPONSE,
+    Answering,
+    Asking,
+    Streams,
+    open_untrusted,
+    seal,
+    sealed_length,
 )
 from camomile_trio.peer.suite import TAG_BYTES, CipherSuite, NaclSuite
+from camomile_trio.simulation.links import LinkConditions
+from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.suite import ToySuite
+from camomile_trio.transport.base import Transport
 from tests.peer.nodes import NETWORK, OPEN
+from tests.transport.peers import ANY_PORT
 
 WALL_MS = 1_700_000_000_000
 MAX_MESSAGE = 300_000
-FULL = MOST_RECORD - TAG_BYTES - LENGTH_BYTES  # what fits into the first record of a message
+CHUNK = MOST_RECORD - TAG_BYTES
+FULL = CHUNK - LENGTH_BYTES  # what fits into the first record of a message
+OTHER = NetworkKey.of(b"k" * 32, NETWORK)
+HERE = Endpoint.parse("198.18.1.1:40000")
+
+
+def wall_ms() -> int:
+    return WALL_MS
 
 
 def local(name: str, suite: CipherSuite | None = None, keys: tuple[NetworkKey, ...] = (OPEN,)) -> Local:
@@ -46,116 +62,134 @@ def local(name: str, suite: CipherSuite | None = None, keys: tuple[NetworkKey, .
     return Local.start(static, keys, suite, random.Random(name))
 
 
-def opened(
-    suite: CipherSuite | None = None, *, max_message: int = MAX_MESSAGE
-) -> tuple[StreamConnection, StreamConnection]:
-    """A's side, which began, and b's, which has not been confirmed yet."""
-    a, b = local("a", suite), local("b", suite)
-    initiator, first = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=max_message)
-    responder = StreamConnection.respond(b, max_message=max_message)
-    events, response = responder.receive(first, WALL_MS)
-    assert not events  # it may be a replay
-    initiator.receive(response, WALL_MS)
-    return initiator, responder
+@attrs.define(eq=False)
+class Side:
+    """One node's streams, without a network. It answers with what was asked, backwards."""
+
+    streams: Streams = attrs.field(init=False)
+    local: Local
+    handled: list[tuple[Contact, bytes]] = attrs.field(factory=list)
+    members: set[bytes] = attrs.field(factory=set)
+    affords: bool = True
+    asked_to_afford: list[Endpoint] = attrs.field(factory=list)
+    answer: Callable[[bytes], bytes | None] = lambda message: message[::-1]
+
+    @classmethod
+    def of(cls, local: Local, transport: Transport | None = None, *, max_message: int = MAX_MESSAGE) -> Side:
+        side = cls(local)
+        side.streams = Streams(
+            transport=transport or NoTransport(),  # type: ignore[arg-type]
+            local=local,
+            wall_ms=wall_ms,
+            max_message=max_message,
+            handle=side.handle,
+            is_member=side.members.__contains__,
+            afford=side.afford,
+        )
+        return side
+
+    async def handle(self, contact: Contact, message: bytes) -> bytes | None:
+        self.handled.append((contact, message))
+        return self.answer(message)
+
+    def afford(self, source: Endpoint) -> bool:
+        self.asked_to_afford.append(source)
+        return self.affords
+
+    def ask(self, other: Side) -> Asking:
+        return Asking(self.local, other.local.static.public, wall_ms, self.streams.most_bytes)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return dict(self.streams.dropped)
 
 
-def sealed(connection: StreamConnection, message: bytes) -> bytes:
-    return b"".join(connection.records(message))
+class NoTransport:
+    pass
 
 
-def received(connection: StreamConnection, data: bytes) -> list[bytes]:
-    events, to_send = connection.receive(data, WALL_MS)
-    assert not to_send
-    return [event.message for event in events if isinstance(event, Received)]
+def two(suite: CipherSuite | None = None, *, max_message: int = MAX_MESSAGE) -> tuple[Side, Side]:
+    return Side.of(local("a", suite)), Side.of(local("b", suite), max_message=max_message)
 
 
-def in_pieces(connection: StreamConnection, data: bytes, pieces: list[int]) -> bytes:
-    """What is to be sent when the data has come so, the pieces over and over again."""
-    to_send, position = b"", 0
-    for piece in itertools.cycle(pieces):
-        if position >= len(data):
-            return to_send
-        to_send += connection.receive(data[position : position + piece], WALL_MS)[1]
-        position += piece
-    return to_send
+async def opened(a: Side, b: Side) -> tuple[Asking, Answering]:
+    """A's end, which began, and b's, to which nothing is proven yet."""
+    asking, answering = a.ask(b), b.streams.on_connection(HERE)
+    response = await answering.answer(asking.first())
+    assert response
+    asking.on_first(response)
+    return asking, answering
 
 
 # The ordinary case ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suite", [NaclSuite(), ToySuite()], ids=["nacl", "toy"])
-def test_both_sides_prove_themselves_and_exchange_messages(suite: CipherSuite) -> None:
-    a, b = local("a", suite), local("b", suite)
-    a.advertised = Endpoint.parse("198.18.9.9:1")
-    initiator, first = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=MAX_MESSAGE)
-    responder = StreamConnection.respond(b, max_message=MAX_MESSAGE)
-    events, response = responder.receive(first, WALL_MS)
-    assert events == []
-    events, to_send = initiator.receive(response, WALL_MS)
-    assert events == [Established(b.static.public, node_id_of(b.static.public), b.about(WALL_MS))]
-    assert not to_send
-    events, _ = responder.receive(sealed(initiator, b"question"), WALL_MS)
-    assert events == [
-        Established(a.static.public, node_id_of(a.static.public), a.about(WALL_MS)),
-        Received(b"question"),
-    ]
-    assert received(initiator, sealed(responder, b"answer")) == [b"answer"]
-    assert received(responder, sealed(initiator, b"more")) == [b"more"]
-    for side in (initiator, responder):
-        side.on_end()
+@pytest.mark.parametrize("advertised", [b"", Endpoint.parse("198.18.9.9:1"), Endpoint.parse("[2001:db8::1]:1")])
+async def test_both_sides_prove_themselves_and_exchange_messages(suite: CipherSuite, advertised: bytes) -> None:
+    a, b = two(suite)
+    a.local.advertised = b.local.advertised = advertised
+    asking, answering = a.ask(b), b.streams.on_connection(HERE)
+    assert (answering.most_bytes, asking.most_bytes) == (MOST_INITIATION, MOST_RESPONSE)
+    initiation = asking.first()
+    response = await answering.answer(initiation)
+    assert response
+    assert len(initiation) <= MOST_INITIATION
+    assert len(response) <= MOST_RESPONSE
+    assert not b.handled
+    assert answering.peer == b""  # it may be a replay
+    asking.on_first(response)
+    assert asking.most_bytes == answering.most_bytes == sealed_length(MAX_MESSAGE)
+    for message in (b"question", b"more"):
+        answer = await answering.answer(await asking.sealed(message))
+        assert answer
+        assert await asking.opened(answer) == message[::-1]
+    contact = Contact.of(a.local.static.public, HERE)
+    assert b.handled == [(contact, b"question"), (contact, b"more")]
+    assert answering.peer == contact.public
+    assert b.asked_to_afford == [HERE]
+    assert not b.dropped
 
 
-@pytest.mark.parametrize("size", [1, FULL - 1, FULL, FULL + 1, FULL + MOST_RECORD - TAG_BYTES, MAX_MESSAGE])
-def test_a_message_travels_in_full_records(size: int) -> None:
-    initiator, responder = opened()
+async def test_a_peer_is_a_member_once_it_has_proven_its_key_and_while_it_sits_in_the_table() -> None:
+    a, b = two()
+    b.members.add(a.local.static.public)
+    asking, answering = await opened(a, b)
+    seen = [answering.is_member]
+    await answering.answer(await asking.sealed(b"question"))
+    seen.append(answering.is_member)
+    b.members.clear()
+    assert [*seen, answering.is_member] == [False, True, False]
+
+
+async def test_without_an_answer_the_connection_is_closed() -> None:
+    a, b = two()
+    b.answer = lambda message: None
+    asking, answering = await opened(a, b)
+    assert await answering.answer(await asking.sealed(b"question")) is None
+    assert not b.dropped
+
+
+@given(st.sampled_from([1, FULL - 1, FULL, FULL + 1, FULL + CHUNK, FULL + CHUNK + 1]) | st.integers(1, 4 * MOST_RECORD))
+def test_a_message_travels_in_full_records_and_is_as_long_as_is_said(size: int) -> None:
     message = random.Random(size).randbytes(size)
-    records = list(initiator.records(message))
-    assert all(len(record) == LENGTH_BYTES + MOST_RECORD for record in records[:-1])
-    assert len(records[-1]) <= LENGTH_BYTES + MOST_RECORD
-    assert received(responder, b"".join(records)) == [message]
+    body = seal(CipherState(ToySuite(), b"k" * 32), message)
+    assert len(body) == sealed_length(size)
+    opening = CipherState(ToySuite(), b"k" * 32)
+    assert open_untrusted(opening, body) == message
+    assert opening.n == -(-len(body) // MOST_RECORD)
 
 
-@given(
-    st.lists(st.integers(1, 2 * MOST_RECORD), min_size=1, max_size=4),
-    st.lists(st.integers(1, MOST_RECORD + 50), min_size=1, max_size=10),
-)
-def test_messages_come_whole_and_in_order_in_whatever_pieces(sizes: list[int], pieces: list[int]) -> None:
-    initiator, responder = opened()
-    messages = [random.Random(size).randbytes(size) for size in sizes]
-    data = b"".join(sealed(initiator, message) for message in messages)
-    came, position, count = [], 0, 0
-    while position < len(data):
-        piece = pieces[count % len(pieces)]
-        came += received(responder, data[position : position + piece])
-        position, count = position + piece, count + 1
-    assert came == messages
+def test_the_longest_message_has_a_length_of_32_bits() -> None:
+    assert sealed_length(LARGEST_MESSAGE) < 2**32
 
 
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=10))
-def test_a_handshake_may_come_in_pieces(pieces: list[int]) -> None:
-    a, b = local("a"), local("b")
-    initiator, first = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)
-    responder = StreamConnection.respond(b, max_message=9)
-    response = in_pieces(responder, first, pieces)
-    assert in_pieces(initiator, response, pieces) == b""
-    assert initiator.is_open
-    assert received(responder, sealed(initiator, b"x")) == [b"x"]
+def test_an_empty_message_cannot_be_sent() -> None:
+    with pytest.raises(ValueError, match="1 to"):
+        seal(CipherState(ToySuite(), b"k" * 32), b"")
 
 
-# What ends a connection ----------------------------------------------------------------------------------------------
-
-
-def ends(connection: StreamConnection, data: bytes) -> str:
-    """Why it ends with these bytes. It stays so."""
-    with pytest.raises((MalformedPacket, NotForUs)) as caught:
-        connection.receive(data, WALL_MS)
-    assert not connection.is_open
-    with pytest.raises(MalformedPacket, match="ended"):
-        connection.receive(b"", WALL_MS)
-    with pytest.raises(ValueError, match="not open"):
-        sealed(connection, b"after")
-    assert isinstance(caught.value, MalformedPacket | NotForUs)
-    return caught.value.reason
+# What ends it --------------------------------------------------------------------------------------------------------
 
 
 def flips(data: bytes) -> list[bytes]:
@@ -168,340 +202,364 @@ def flips(data: bytes) -> list[bytes]:
     return changed
 
 
-def refused_or_cut_off(connection: StreamConnection, data: bytes) -> bool:
-    """Whether nothing comes of these bytes, followed by the end of the stream."""
-    try:
-        events, to_send = connection.receive(data, WALL_MS)
-        assert not events
-        assert not to_send
-        connection.on_end()
-    except (MalformedPacket, NotForUs):
-        return True
-    return False
+def cuts(data: bytes) -> list[bytes]:
+    """All that a cut leaves of the data, and the data with something behind it."""
+    return [*(data[:end] for end in range(len(data))), data + b"\0", data + bytes(TAG_BYTES)]
 
 
-def test_nothing_comes_of_a_handshake_with_any_bit_changed() -> None:
-    a, b = local("a"), local("b")
-    initiator, first = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)
-    for changed in flips(first):
-        assert refused_or_cut_off(StreamConnection.respond(b, max_message=9), changed)
-    _, response = StreamConnection.respond(b, max_message=9).receive(first, WALL_MS)
-    for changed in flips(response):
-        assert refused_or_cut_off(copy.deepcopy(initiator), changed)
-    assert initiator.receive(response, WALL_MS)[0]
+async def test_nothing_comes_of_an_initiation_with_any_bit_changed_or_missing() -> None:
+    a, b = two()
+    initiation = a.ask(b).first()
+    changed = flips(initiation) + cuts(initiation)
+    for each in changed:
+        assert await b.streams.on_connection(HERE).answer(each) is None
+    assert sum(b.dropped.values()) == len(changed)
+    assert set(b.dropped) == {"wrong_mac1"}
 
 
-def test_nothing_comes_of_records_with_any_bit_changed() -> None:
-    data = sealed(opened()[0], b"a message")
-    for changed in flips(data):
-        assert refused_or_cut_off(opened()[1], changed)
-    # The same bytes, unchanged, are good: `opened` is the same each time.
-    assert received(opened()[1], data) == [b"a message"]
-
-
-def test_records_out_of_order_or_twice_end_it() -> None:
-    initiator, responder = opened()
-    first, second = sealed(initiator, b"first"), sealed(initiator, b"second")
-    assert ends(responder, second + first) == "wrong_tag"
-    initiator, responder = opened()
-    first = sealed(initiator, b"first")
-    assert received(responder, first) == [b"first"]
-    assert ends(responder, first) == "wrong_tag"
-
-
-def test_a_record_sent_back_ends_it() -> None:
-    initiator, responder = opened()
-    own = sealed(initiator, b"own")
-    received(responder, own)
-    assert ends(initiator, own) == "wrong_tag"
-
-
-def test_a_stream_that_ends_within_a_message_is_no_message() -> None:
-    data = sealed(opened()[0], bytes(2 * MOST_RECORD))
-    record = LENGTH_BYTES + MOST_RECORD
-    for cut in (1, LENGTH_BYTES, 100, record - 1, record, record + 1, 2 * record, len(data) - 1):
-        responder = opened()[1]
-        assert received(responder, data[:cut]) == []
-        with pytest.raises(MalformedPacket, match="cut_off"):
-            responder.on_end()
-        assert not responder.is_open
-
-
-def test_a_stream_that_ends_in_its_handshake_was_none() -> None:
-    a, b = local("a"), local("b")
-    initiator, _ = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)
-    for side in (initiator, StreamConnection.respond(b, max_message=9), opened()[1]):
-        with pytest.raises(MalformedPacket, match="cut_off"):
-            side.on_end()
-
-
-def test_a_recorded_stream_is_answered_and_never_handled() -> None:
-    a, b = local("a"), local("b")
-    initiator, first = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)
-    responder = StreamConnection.respond(b, max_message=9)
-    initiator.receive(responder.receive(first, WALL_MS)[1], WALL_MS)
-    recorded = sealed(initiator, b"question")
-    assert received(responder, recorded) == [b"question"]
-    replayed = StreamConnection.respond(b, max_message=9)
-    events, response = replayed.receive(first, WALL_MS)
-    assert not events
+async def test_nothing_comes_of_a_response_with_any_bit_changed_or_missing() -> None:
+    a, b = two()
+    asking = a.ask(b)
+    response = await b.streams.on_connection(HERE).answer(asking.first())
     assert response
-    assert ends(replayed, recorded) == "wrong_tag"
+    for each in flips(response) + cuts(response):
+        with pytest.raises(TransportError, match="another node"):
+            copy.deepcopy(asking).on_first(each)
+    asking.on_first(response)
 
 
-def test_a_responder_seals_nothing_before_the_initiator_has_confirmed() -> None:
-    _, responder = opened()
-    with pytest.raises(ValueError, match="not open"):
-        sealed(responder, b"too early")
+async def test_nothing_comes_of_a_message_with_any_bit_changed_or_missing() -> None:
+    a, b = two()
+    for each in range(2):
+        asking, answering = await opened(a, b)
+        body = await asking.sealed(b"a message")
+        if each:
+            body = await answering.answer(body) or b""
+        for changed in flips(body) + cuts(body):
+            if each:
+                with pytest.raises(TransportError, match="not the peer's"):
+                    await copy.deepcopy(asking).opened(changed)
+            else:
+                assert await at_this_moment(answering, b).answer(changed) is None
+    assert [message for _, message in b.handled] == [b"a message"]
 
 
-@pytest.mark.parametrize("length", [0, 1, TAG_BYTES, LENGTH_BYTES + TAG_BYTES, MOST_RECORD + 1, 2**31, 2**32 - 1])
-def test_a_length_that_no_record_has_ends_it_before_the_record_comes(length: int) -> None:
-    assert ends(opened()[1], length.to_bytes(4, "big")) == "wrong_length"
+def at_this_moment(answering: Answering, b: Side) -> Answering:
+    """The same end again, with the same streams behind it."""
+    return copy.deepcopy(answering, {id(b.streams): b.streams})
 
 
-@pytest.mark.parametrize("length", [0, 1, 130, 132, 150, MOST_RECORD, 2**32 - 1])
-def test_a_length_that_no_handshake_has_ends_it_at_once(length: int) -> None:
-    a, b = local("a"), local("b")
-    for side in (
-        StreamConnection.respond(b, max_message=9),
-        StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)[0],
-    ):
-        assert ends(side, length.to_bytes(4, "big")) == "wrong_length"
+@pytest.mark.parametrize("records", [1, 2, 3])
+async def test_a_message_that_was_cut_between_two_records_is_none(records: int) -> None:
+    a, b = two()
+    asking, answering = await opened(a, b)
+    body = await asking.sealed(bytes(4 * CHUNK))
+    assert await answering.answer(body[: records * MOST_RECORD]) is None
+    assert b.dropped == {"wrong_length": 1}
+    assert not b.handled
 
 
-def test_a_message_that_is_announced_too_long_ends_it_with_its_first_record() -> None:
-    initiator, responder = opened(max_message=100)
-    assert received(responder, sealed(initiator, bytes(100))) == [bytes(100)]
-    first = next(initiator.records(bytes(100_000)))
-    assert ends(responder, first) == "too_long"
+async def test_records_out_of_order_are_no_message() -> None:
+    a, b = two()
+    asking, answering = await opened(a, b)
+    body = await asking.sealed(bytes(3 * CHUNK - LENGTH_BYTES))
+    records = [body[start : start + MOST_RECORD] for start in range(0, len(body), MOST_RECORD)]
+    for order in ([1, 0, 2], [0, 2, 1], [0, 0, 2]):
+        swapped = b"".join(records[number] for number in order)
+        assert await at_this_moment(answering, b).answer(swapped) is None
+    assert b.dropped == {"wrong_tag": 3}
+    assert await answering.answer(body)
 
 
-def by_hand(payload: bytes) -> tuple[HandshakeState, bytes]:
-    """A handshake with b as the page describes it, and its first bytes."""
-    a, b = local("a"), local("b")
-    noise = HandshakeState.initiator(
-        a.suite,
-        prologue=b"camomile stream 1\0" + OPEN.network_id,
-        s=a.static.key,
-        psk=OPEN.psk,
-        rs=b.static.public,
-    )
-    message = noise.write_message_1(a.ephemeral(), payload)
-    return noise, framed(message + OPEN.mac1(b.static.public, 27, message))
+async def test_messages_out_of_order_or_twice_are_none() -> None:
+    a, b = two()
+    asking, answering = await opened(a, b)
+    first, second = await asking.sealed(b"first"), await asking.sealed(b"second")
+    assert await at_this_moment(answering, b).answer(second) is None
+    assert await answering.answer(first)
+    assert await answering.answer(first) is None
+    assert [message for _, message in b.handled] == [b"first"]
+    assert b.dropped == {"wrong_tag": 2}
 
 
-def crafted(plaintexts: list[bytes]) -> tuple[bytes, StreamConnection]:
-    """Records that no honest side makes, and the side that receives them."""
-    noise, first = by_hand(local("a").about(WALL_MS).encode())
-    responder = StreamConnection.respond(local("b"), max_message=MAX_MESSAGE)
-    _, response = responder.receive(first, WALL_MS)
-    noise.read_message_2(response[LENGTH_BYTES:])
-    cipher, _ = noise.symmetric.split()
-    return b"".join(framed(cipher.encrypt_with_ad(b"", plaintext)) for plaintext in plaintexts), responder
+async def test_a_message_sent_back_is_none() -> None:
+    a, b = two()
+    asking, answering = await opened(a, b)
+    own = await asking.sealed(b"own")
+    assert await answering.answer(own)
+    with pytest.raises(TransportError, match="wrong_tag"):
+        await asking.opened(own)
 
 
-def test_nothing_may_follow_what_a_side_tells_of_itself() -> None:
-    about = local("a").about(WALL_MS).encode()
-    _, first = by_hand(about + bytes(6))  # as long as if an endpoint was advertised
-    assert ends(StreamConnection.respond(local("b"), max_message=9), first) == "wrong_length"
+async def test_a_recorded_connection_gets_a_response_and_nothing_is_handled() -> None:
+    a, b = two()
+    b.members.add(a.local.static.public)
+    asking, answering = a.ask(b), b.streams.on_connection(HERE)
+    initiation = asking.first()
+    asking.on_first(await answering.answer(initiation) or b"")
+    recorded = await asking.sealed(b"question")
+    assert await answering.answer(recorded)
+    replayed = b.streams.on_connection(HERE)
+    assert await replayed.answer(initiation)
+    assert not replayed.is_member
+    assert await replayed.answer(recorded) is None
+    assert (len(b.handled), replayed.peer) == (1, b"")
+    # Nor does anything come of a further one of either.
+    again = b.streams.on_connection(HERE)
+    assert await again.answer(initiation)
+    assert await again.answer(initiation) is None
+    assert len(b.handled) == 1
 
 
-def framed(record: bytes) -> bytes:
-    return len(record).to_bytes(LENGTH_BYTES, "big") + record
+def crafted(plaintexts: list[bytes]) -> bytes:
+    """Records that no honest side makes."""
+    cipher = CipherState(ToySuite(), b"k" * 32)
+    return b"".join(cipher.encrypt_with_ad(b"", plaintext) for plaintext in plaintexts)
 
 
 @pytest.mark.parametrize(
-    ("plaintexts", "reason"),
+    ("plaintexts", "opens"),
     [
-        ([b"\0\0\0\x02xy"], ""),  # the one way
-        ([b"\0\0\0\0x"], "too_long"),  # of no message at all
-        ([b"\0\0\0\x02x"], "wrong_length"),  # not full, and not the last
-        ([b"\0\0\0\x01xy"], "wrong_length"),  # more than there is
-        ([(FULL + 2).to_bytes(4, "big") + bytes(FULL), b"x"], "wrong_length"),
-        ([(FULL + 2).to_bytes(4, "big") + bytes(FULL), b"xyz"], "wrong_length"),
+        ([b"\0\0\0\x02xy"], True),  # the one way
+        ([b"\0\0\0\0"], False),  # of no message at all
+        ([b"\0\0\0\x03xy"], False),
+        ([b"\0\0\0\x01xy"], False),
+        ([b"\0\0"], False),
+        ([FULL.to_bytes(4, "big") + bytes(FULL)], True),
+        ([FULL.to_bytes(4, "big") + bytes(FULL), b""], False),
+        ([(FULL + 2).to_bytes(4, "big") + bytes(FULL), b"xy"], True),
+        ([(FULL + 2).to_bytes(4, "big") + bytes(FULL), b"x"], False),
+        ([(FULL + 2).to_bytes(4, "big") + bytes(FULL), b"xyz"], False),
     ],
 )
-def test_a_message_has_one_way_to_be_cut_into_records(plaintexts: list[bytes], reason: str) -> None:
-    data, responder = crafted(plaintexts)
-    if reason:
-        assert ends(responder, data) == reason
+def test_a_message_has_one_way_to_be_cut_into_records(plaintexts: list[bytes], opens: bool) -> None:
+    cipher, body = CipherState(ToySuite(), b"k" * 32), crafted(plaintexts)
+    if opens:
+        assert open_untrusted(cipher, body)
     else:
-        assert received(responder, data) == [b"xy"]
+        with pytest.raises(MalformedPacket, match="wrong_length"):
+            open_untrusted(cipher, body)
 
 
-def test_nothing_else_than_a_message_can_be_sent() -> None:
-    initiator, _ = opened()
-    with pytest.raises(ValueError, match="1 to"):
-        sealed(initiator, b"")
+@given(st.binary(max_size=300), st.integers(0, 2))
+def test_arbitrary_bytes_are_answered_by_nothing_and_make_no_other_error(garbage: bytes, stage: int) -> None:
+    async def main() -> None:
+        a, b = two()
+        if stage == 0:
+            assert await b.streams.on_connection(HERE).answer(garbage) is None
+        asking, answering = await opened(a, b)
+        if stage == 1:
+            assert await answering.answer(garbage) is None
+        elif stage == 2:
+            with pytest.raises(TransportError):
+                await asking.opened(garbage)
+        assert not b.handled
+
+    trio.run(main)
 
 
-def test_a_node_of_another_network_or_key_is_told_apart_by_a_hash_alone() -> None:
-    other = NetworkKey.of(b"k" * 32, NETWORK)
-    a, b, c = local("a", keys=(other,)), local("b"), local("c")
-    budget: list[str] = []
+# The handshake by hand, and what is refused in it --------------------------------------------------------------------
 
-    def afford() -> bool:
-        budget.append("asked")
-        return True
 
-    for initiator, key in ((a, b.static.public), (local("a"), c.static.public)):
-        _, first = StreamConnection.initiate(initiator, key, WALL_MS, max_message=9)
-        assert ends(StreamConnection.respond(b, max_message=9, afford=afford), first) == "wrong_mac1"
-    assert not budget
+def by_hand(payload: bytes) -> bytes:
+    """An initiation to b as the page describes it."""
+    a, b = local("a"), local("b")
+    prologue = b"camomile stream 1\0" + OPEN.network_id
+    noise = HandshakeState.initiator(a.suite, prologue=prologue, s=a.static.key, psk=OPEN.psk, rs=b.static.public)
+    message = noise.write_message_1(a.ephemeral(), payload)
+    return message + OPEN.mac1(b.static.public, 27, message)
+
+
+async def test_nothing_may_follow_what_a_side_tells_of_itself() -> None:
+    _, b = two()
+    about = local("a").about(WALL_MS).encode()
+    assert await b.streams.on_connection(HERE).answer(by_hand(about))
+    assert await b.streams.on_connection(HERE).answer(by_hand(about + bytes(6))) is None
+    assert b.dropped == {"wrong_length": 1}
+
+
+async def test_a_node_of_another_network_or_key_is_told_apart_by_a_hash_alone() -> None:
+    a, b, c = Side.of(local("a", keys=(OTHER,))), Side.of(local("b")), Side.of(local("c"))
+    for asking in (a.ask(b), Side.of(local("a")).ask(c)):
+        assert await b.streams.on_connection(HERE).answer(asking.first()) is None
+    assert b.dropped == {"wrong_mac1": 2}
+    assert not b.asked_to_afford
     # While keys are changed, two are accepted.
-    both = local("b", keys=(OPEN, other))
-    _, first = StreamConnection.initiate(a, both.static.public, WALL_MS, max_message=9)
-    _, response = StreamConnection.respond(both, max_message=9, afford=afford).receive(first, WALL_MS)
+    both = Side.of(local("b", keys=(OPEN, OTHER)))
+    assert await both.streams.on_connection(HERE).answer(a.ask(both).first())
+    assert both.asked_to_afford == [HERE]
+
+
+async def test_a_handshake_that_cannot_be_afforded_costs_a_hash() -> None:
+    a, b = two()
+    b.affords = False
+    assert await b.streams.on_connection(HERE).answer(a.ask(b).first()) is None
+    assert b.dropped == {"over_budget": 1}
+
+
+async def test_a_node_has_no_connection_with_itself() -> None:
+    _, b = two()
+    assert await b.streams.on_connection(HERE).answer(b.ask(b).first()) is None
+    assert b.dropped == {"own_key": 1}
+
+
+async def test_a_peer_of_another_version_is_refused_by_either_end() -> None:
+    a, b = two()
+    a.local.version = 3
+    assert await b.streams.on_connection(HERE).answer(a.ask(b).first()) is None
+    assert b.dropped == {"other_version": 1}
+    asking = a.ask(b)
+    a.local.version = 2
+    response = await b.streams.on_connection(HERE).answer(asking.first())
     assert response
-    assert budget == ["asked"]
+    a.local.version = 3
+    with pytest.raises(TransportError, match="speaks version 2 of the protocol, not 3"):
+        asking.on_first(response)
 
 
-def test_a_handshake_that_cannot_be_afforded_costs_a_hash() -> None:
-    a, b = local("a"), local("b")
-    _, first = StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)
-    assert ends(StreamConnection.respond(b, max_message=9, afford=lambda: False), first) == "over_budget"
+async def test_very_large_messages_are_sealed_and_opened_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_threads = 0
+
+    async def run_sync(call: Callable[[], object]) -> object:
+        nonlocal in_threads
+        in_threads += 1
+        return call()
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+    a, b = two()
+    asking, answering = await opened(a, b)
+    for size, threads in ((MAX_MESSAGE, 0), (VERY_LARGE + 1, 4)):
+        answer = await answering.answer(await asking.sealed(bytes(size)))
+        assert answer
+        assert len(await asking.opened(answer)) == size
+        assert in_threads == threads
 
 
-def test_a_node_has_no_stream_with_itself_nor_with_a_key_that_no_node_has() -> None:
-    a = local("a")
-    _, first = StreamConnection.initiate(a, a.static.public, WALL_MS, max_message=9)
-    assert ends(StreamConnection.respond(a, max_message=9), first) == "own_key"
-    with pytest.raises(MalformedPacket):
-        StreamConnection.initiate(a, bytes(32), WALL_MS, max_message=9)
+@pytest.mark.parametrize("wrong", [0, LARGEST_MESSAGE + 1])
+def test_a_bound_of_messages_that_makes_no_sense_is_refused(wrong: int) -> None:
+    with pytest.raises(ValueError, match="max_message"):
+        Side.of(local("a"), max_message=wrong)
 
 
-@given(st.binary(max_size=300), st.booleans(), st.integers(0, 3))
-def test_arbitrary_bytes_make_no_event_and_no_other_error(garbage: bytes, has_length: bool, stage: int) -> None:
-    a, b = local("a"), local("b")
-    data = len(garbage).to_bytes(4, "big") + garbage if has_length else garbage
-    side = (
-        StreamConnection.respond(b, max_message=9),
-        StreamConnection.initiate(a, b.static.public, WALL_MS, max_message=9)[0],
-        *opened(),
-    )[stage]
-    try:
-        events, to_send = side.receive(data, WALL_MS)
-    except (MalformedPacket, NotForUs):
-        return
-    assert not events
-    assert not to_send
+# Over a network ------------------------------------------------------------------------------------------------------
 
 
-# Over a stream of Trio -----------------------------------------------------------------------------------------------
+@attrs.define(eq=False)
+class Node(Side):
+    """One node on the simulated network."""
+
+    contact: Contact = attrs.field(init=False)
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        raise AssertionError
+
+    def on_connection(self, source: Endpoint) -> Answering:
+        return self.streams.on_connection(source)
+
+    async def exchange(self, other: Node | Contact, message: bytes) -> bytes:
+        return await self.streams.exchange(other.contact if isinstance(other, Node) else other, message)
 
 
-def wall_ms() -> int:
-    return WALL_MS
-
-
-def accepted(stream: trio.abc.Stream, local: Local) -> SealedStream:
-    return SealedStream(stream, StreamConnection.respond(local, max_message=MAX_MESSAGE), wall_ms)
-
-
-async def serve(stream: trio.abc.Stream, local: Local, answer: Callable[[bytes], bytes]) -> None:
-    """Answers each message until the peer ends the stream."""
-    server = accepted(stream, local)
-    async with stream:
-        while (message := await server.receive()) is not None:
-            await server.send(answer(message))
-
-
-async def test_messages_go_both_ways_over_a_stream() -> None:
-    a, b = local("a"), local("b")
-    one, other = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve, other, b, lambda message: message[::-1])
-        async with one:
-            client = await SealedStream.connect(one, a, b.static.public, wall_ms, max_message=MAX_MESSAGE)
-            assert client.peer == Established(b.static.public, b.static.node_id, b.about(WALL_MS))
-            for size in (1, 5000, 200_000):
-                message = random.Random(size).randbytes(size)
-                await client.send(message)
-                assert await client.receive() == message[::-1]
-
-
-async def test_several_messages_that_come_at_once_are_given_one_by_one() -> None:
-    a, b = local("a"), local("b")
-    one, other = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        server = accepted(other, b)
-        nursery.start_soon(server.wait)
-        client = await SealedStream.connect(one, a, b.static.public, wall_ms, max_message=9)
-        for message in (b"1", b"2", b"3"):
-            await client.send(message)
-        assert [await server.receive() for _ in range(3)] == [b"1", b"2", b"3"]
-        assert server.peer is not None
-        assert server.peer.peer == a.static.public
-        await client.send(b"4")
-        assert await server.wait()
-        assert await server.wait()  # it is here: nothing is waited for
-        assert await server.receive() == b"4"
-        await one.aclose()
-        assert await server.receive() is None
-
-
-async def test_another_node_at_the_other_end_is_no_peer() -> None:
-    a, b, c = local("a"), local("b"), local("c")
-    one, other = trio.testing.memory_stream_pair()
-
-    async def answer() -> None:
-        with pytest.raises(TransportError, match="wrong_mac1"):
-            await accepted(other, c).receive()
-        await other.aclose()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer)
-        with pytest.raises(TransportError, match="cut_off"):
-            await SealedStream.connect(one, a, b.static.public, wall_ms, max_message=9)
-
-
-async def test_a_key_that_no_node_has_is_not_connected_to() -> None:
-    one, _ = trio.testing.memory_stream_pair()
-    with pytest.raises(TransportError, match="low_order"):
-        await SealedStream.connect(one, local("a"), bytes(32), wall_ms, max_message=9)
-
-
-async def test_a_stream_that_breaks_is_an_error_of_the_transport() -> None:
-    a, b = local("a"), local("b")
-    one, other = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        server = accepted(other, b)
-        nursery.start_soon(server.wait)
-        client = await SealedStream.connect(one, a, b.static.public, wall_ms, max_message=9)
-    await other.aclose()
-    with pytest.raises(TransportError, match="broke"):
-        await client.send(b"x")
-    await one.aclose()
-    with pytest.raises(TransportError, match="broke"):
-        await client.receive()
-
-
-async def test_a_send_that_was_cancelled_is_the_last() -> None:
-    """Half of a message may have left: what came after it would be taken for its rest."""
-    a, b = local("a"), local("b")
-    one, other = trio.testing.memory_stream_one_way_pair()
-    back, forth = trio.testing.memory_stream_one_way_pair()
-    client_end, server_end = trio.StapledStream(one, forth), trio.StapledStream(back, other)
-    async with trio.open_nursery() as nursery:
-        server = accepted(server_end, b)
-        nursery.start_soon(server.wait)
-        client = await SealedStream.connect(client_end, a, b.static.public, wall_ms, max_message=9)
-    blocked = trio.Event()
-
-    async def block() -> None:
-        blocked.set()
-        await trio.sleep_forever()
-
-    one.send_all_hook = block
-    async with trio.open_nursery() as nursery:
-
-        async def send() -> None:
-            await client.send(bytes(MAX_MESSAGE))
-
-        nursery.start_soon(send)
-        await blocked.wait()
+@contextlib.asynccontextmanager
+async def nodes(*names: str, keys: tuple[NetworkKey, ...] = (OPEN,)) -> AsyncIterator[list[Node]]:
+    network = MemoryNetwork(conditions=LinkConditions(latency=0.5))
+    made: list[Node] = []
+    async with contextlib.AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        await nursery.start(network.run)
+        for name in names:
+            transport = await stack.enter_async_context(network.open(ANY_PORT))
+            node = Node.of(local(name, keys=keys), transport)
+            assert isinstance(node, Node)
+            node.contact = Contact.of(node.local.static.public, transport.endpoint)
+            await nursery.start(transport.serve, node)
+            made.append(node)
+        yield made
         nursery.cancel_scope.cancel()
-    one.send_all_hook = None
-    with pytest.raises(TransportError, match="not open"):
-        await client.send(b"x")
+
+
+async def test_a_first_message_takes_two_round_trips_and_the_next_ones_take_one(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b") as [a, b]:
+        for size, ends in ((5000, 2.0), (5000, 3.0), (200_000, 4.0)):
+            message = random.Random(size).randbytes(size)
+            assert await a.exchange(b, message) == message[::-1]
+            assert trio.current_time() == pytest.approx(ends)
+        contacts = {contact for contact, _ in b.handled}
+        assert [contact.public for contact in contacts] == [a.contact.public]
+        assert [contact.endpoint.ip for contact in contacts] == [a.contact.endpoint.ip]
+        assert [contact.endpoint for contact in contacts] != [a.contact.endpoint]
+
+
+async def test_another_node_at_the_address_is_not_asked(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b", "c") as [a, b, c]:
+        await a.exchange(c, b"to c")
+        with pytest.raises(TransportError, match="closed"):
+            await a.exchange(b.contact._replace(endpoint=c.contact.endpoint), b"to b")
+        assert [message for _, message in c.handled] == [b"to c"]
+        assert c.dropped == {"wrong_mac1": 1}
+
+
+async def test_a_key_that_no_node_has_is_not_connected_to(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b") as [a, b]:
+        for public in (bytes(32), b"", b"\xff" * 32):
+            with pytest.raises(TransportError, match="no node can have"):
+                await a.exchange(b.contact._replace(public=public), b"question")
+        assert a.streams.transport.statistics.streams_out == 0
+
+
+async def test_messages_are_bounded_in_both_directions(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b") as [a, b]:
+        assert len(await a.exchange(b, bytes(MAX_MESSAGE))) == MAX_MESSAGE
+        with pytest.raises(TransportError, match="without an answer"):
+            await a.exchange(b, bytes(MAX_MESSAGE + 1))
+        b.answer = lambda message: bytes(MAX_MESSAGE + 1)
+        with pytest.raises(TransportError, match="longer"):
+            await a.exchange(b, b"question")
+
+
+async def test_a_connection_under_a_key_that_is_no_longer_first_is_not_used_again(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b", keys=(OPEN, OTHER)) as [a, b]:
+        await a.exchange(b, b"before")
+        a.local.network_keys = (OTHER, OPEN)
+        a.streams.end_other_keys()
+        await a.exchange(b, b"after")
+        await a.exchange(b, b"and again")
+        assert a.streams.transport.statistics.streams_out == 2
+        assert a.streams.transport.statistics.stream_connections == 2
+
+
+@pytest.mark.parametrize("changing", [0, 1])
+async def test_connections_under_a_key_that_was_removed_end_at_either_side(
+    autojump_clock: MockClock, changing: int
+) -> None:
+    async with nodes("a", "b", keys=(OPEN, OTHER)) as both:
+        a, b = both
+        await a.exchange(b, b"before")
+        for node in both:
+            node.streams.end_other_keys()
+            assert node.streams.transport.statistics.stream_connections == 1
+        both[changing].local.network_keys = (OTHER,)
+        both[changing].streams.end_other_keys()
+        for node in both:
+            assert node.streams.transport.statistics.stream_connections == 0
+        if changing:
+            with pytest.raises(TransportError):
+                await a.exchange(b, b"under the removed key")
+            assert b.dropped == {"wrong_mac1": 1}
+        else:
+            assert await a.exchange(b, b"after")
+
+
+async def test_an_exchange_under_a_key_that_is_removed_meanwhile_fails(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b", keys=(OPEN, OTHER)) as [a, b]:
+
+        async def ask() -> None:
+            with pytest.raises(TransportError):
+                await a.exchange(b, b"question")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(1.2)
+            a.local.network_keys = (OTHER,)
+            a.streams.end_other_keys()
+            assert a.streams.transport.statistics.stream_connections == 0
+        assert trio.current_time() == pytest.approx(1.2)

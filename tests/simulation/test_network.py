@@ -65,9 +65,11 @@ async def test_latency_is_what_it_says(autojump_clock: MockClock) -> None:
         alice.send(b"hello", bob)
         await bob.inbound.until(datagrams=1)
         assert trio.current_time() == pytest.approx(0.25)
-        await alice.exchange(b"hello", bob)
-        assert trio.current_time() == pytest.approx(0.75)
-    assert arrivals == pytest.approx([0.25, 0.5, 0.75])
+        await alice.exchange(b"a new connection costs two round trips", bob)
+        assert trio.current_time() == pytest.approx(1.25)
+        await alice.exchange(b"and one that stands costs one", bob)
+        assert trio.current_time() == pytest.approx(1.75)
+    assert arrivals == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
 
 
 async def test_a_lossy_network_loses_its_share(autojump_clock: MockClock) -> None:
@@ -162,10 +164,14 @@ async def test_a_one_way_cut_stops_one_way(autojump_clock: MockClock) -> None:
         bob.send(b"yes", alice)
         await trio.sleep(1)
         assert (alice.inbound.payloads, bob.inbound.payloads) == ([b"yes"], [])
-        # The question gets there, the answer does not come back.
-        with pytest.raises(TransportError):
-            await bob.exchange(b"question", alice)
-        assert [message for message, _source in alice.inbound.messages] == [b"question"]
+        # Over a connection that stands the question gets there, and the answer does not come back.
+        network.heal(alice.endpoint, bob.endpoint, one_way=True)
+        await bob.exchange(b"before", alice)
+        network.cut(alice.endpoint, bob.endpoint, one_way=True)
+        for _ in range(2):
+            with pytest.raises(TransportError):
+                await bob.exchange(b"question", alice)
+        assert [message for message, _source in alice.inbound.messages] == [b"before", b"question"]
         network.heal(alice.endpoint, bob.endpoint, one_way=True)
         assert await bob.exchange(b"question", alice) == b"question"
 
@@ -232,6 +238,8 @@ async def test_a_crashed_node_starts_again_at_its_place_while_the_old_one_still_
 async def test_a_paused_node_gets_and_sends_everything_later_and_in_order(autojump_clock: MockClock) -> None:
     network = MemoryNetwork(conditions=LinkConditions(latency=0.1))
     async with cluster(network) as (_world, [alice, bob]):
+        await alice.exchange(b"before", bob)
+        bob.inbound.messages.clear()
         network.pause(bob.endpoint)
         answers: list[bytes] = []
 
@@ -243,7 +251,7 @@ async def test_a_paused_node_gets_and_sends_everything_later_and_in_order(autoju
             for datagram in (b"1", b"2", b"3"):
                 alice.send(datagram, bob)
                 bob.send(datagram, alice)
-            await trio.sleep(60)
+            await trio.sleep_until(60)
             assert alice.inbound.datagrams == bob.inbound.datagrams == bob.inbound.messages == []
             assert answers == []
             network.resume(bob.endpoint)
@@ -322,13 +330,15 @@ async def test_packets_under_way_are_bounded(autojump_clock: MockClock) -> None:
 
 
 async def test_a_message_over_the_bound_is_refused_by_the_peer(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork(conditions=PERFECT, max_message=100)
+    network = MemoryNetwork(conditions=PERFECT)
     async with cluster(network) as (_world, [alice, bob]):
+        bob.inbound.most_bytes = 100
         assert await alice.exchange(bytes(100), bob) == bytes(100)
         for wrong in (bytes(101), b""):
             with pytest.raises(TransportError, match="without an answer"):
                 await alice.exchange(wrong, bob)
-        assert bob.transport.statistics.streams_refused == 2
+        # The first one went over a kept connection, and so once more over a fresh one.
+        assert bob.transport.statistics.streams_refused == 3
         assert len(bob.inbound.messages) == 1
 
 
@@ -344,6 +354,50 @@ async def test_streams_at_one_node_are_bounded(autojump_clock: MockClock) -> Non
                 await alice.exchange(b"3", busy)
             assert busy.transport.statistics.streams_refused == 1
             nursery.cancel_scope.cancel()
+
+
+async def test_an_idle_connection_makes_room_for_a_new_one(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(conditions=PERFECT, max_streams=2)
+    async with cluster(network, 4) as (_world, [alice, bob, carol, dave]):
+        for peer in (alice, bob, carol, bob):
+            assert await peer.exchange(b"hello", dave) == b"hello"
+            await trio.sleep(1)
+        assert dave.transport.statistics.stream_connections == 2
+        assert [peer.transport.statistics.stream_connections for peer in (alice, bob, carol)] == [0, 1, 1]
+        assert (dave.transport.statistics.streams_in, dave.transport.statistics.streams_refused) == (3, 0)
+
+
+async def test_an_idle_connection_is_used_again_for_a_while(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(conditions=PERFECT)
+    async with cluster(network) as (_world, [alice, bob]):
+        for pause, opened in ((29.0, 1), (29.0, 1), (31.0, 1), (0.0, 2)):
+            await alice.exchange(b"hello", bob)
+            assert alice.transport.statistics.streams_out == opened
+            await trio.sleep(pause)
+        assert alice.transport.statistics.stream_connections == bob.transport.statistics.stream_connections == 1
+
+
+async def test_idle_connections_are_bounded(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(conditions=PERFECT)
+    async with cluster(network, 40) as (_world, [alice, *others]):
+        for peer in others:
+            await alice.exchange(b"hello", peer)
+        assert alice.transport.statistics.stream_connections == 32
+        assert [peer.transport.statistics.stream_connections for peer in others] == [0] * 7 + [1] * 32
+
+
+async def test_a_kept_connection_that_the_peer_closes_is_replaced_once(autojump_clock: MockClock) -> None:
+    async def answer_each_other(message: bytes) -> bytes | None:
+        return message if len(bob.inbound.messages) % 2 else None
+
+    network = MemoryNetwork(conditions=PERFECT)
+    async with cluster(network) as (_world, [alice, bob]):
+        bob.inbound.answer = answer_each_other
+        for _ in range(3):
+            assert await alice.exchange(b"hello", bob) == b"hello"
+        assert alice.transport.statistics.streams_out == 3
+        with pytest.raises(TransportError, match="without an answer"):
+            await alice.exchange(b"refused on a fresh connection", bob, peer=b"another")
 
 
 async def test_port_0_is_the_next_free_one_of_that_ip(autojump_clock: MockClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -15,7 +16,7 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.transport import pool
 from camomile_trio.transport.stream import StreamLimits, framed
-from tests.transport.peers import Recorder, World, echo, forever, open_world
+from tests.transport.peers import WELCOME, Caller, Recorder, World, echo, forever, open_world
 
 pytestmark = pytest.mark.real_time
 
@@ -30,19 +31,25 @@ async def world(mock_clock: MockClock) -> AsyncIterator[World]:
 
 @attrs.define
 class RawServer:
-    """A TCP peer made of plain bytes. `behave` is called with each connection's stream and its number, from 1."""
+    """A TCP peer made of plain bytes."""
 
     endpoint: Endpoint
     accepted: int = 0
 
 
-async def _raw_server(world: World, behave: Callable[[trio.SocketStream, int], Awaitable[None]]) -> RawServer:
+async def _raw_server(
+    world: World, behave: Callable[[trio.SocketStream, int], Awaitable[None]], *, greets: bool = True
+) -> RawServer:
+    """`behave` is called with each connection's stream and its number, from 1; if the server `greets`, after that."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = RawServer(Endpoint.from_host(*listener.socket.getsockname()[:2]))
 
     async def accept(stream: trio.SocketStream) -> None:
         server.accepted += 1
         async with stream:
+            if greets:
+                await stream.receive_some(100)
+                await stream.send_all(framed(WELCOME))
             await behave(stream, server.accepted)
 
     await world.nursery.start(trio.serve_listeners, accept, [listener])
@@ -83,7 +90,7 @@ async def test_our_side_closes_it_even_if_the_peer_never_does(world: World, mock
         ended.set()
 
     alice, server = await world.join(), await _raw_server(world, answer_once)
-    assert await alice.transport.exchange(b"hello", server.endpoint, max_answer=10) == b"ok"
+    assert await alice.exchange(b"hello", server.endpoint) == b"ok"
     await wait_all_tasks_blocked(0.005)
     mock_clock.jump(30)
     await ended.wait()
@@ -110,7 +117,7 @@ async def test_a_kept_connection_that_ends_when_it_is_used_is_replaced_once(worl
 
     alice, server = await world.join(), await _raw_server(world, close_on_second)
     for _ in range(3):
-        assert await alice.transport.exchange(b"hello", server.endpoint, max_answer=10) == b"ok"
+        assert await alice.exchange(b"hello", server.endpoint) == b"ok"
     assert server.accepted == 3
 
 
@@ -128,7 +135,7 @@ async def test_a_kept_connection_that_is_reset_when_it_is_used_is_replaced(world
 
     alice, server = await world.join(), await _raw_server(world, reset_on_second)
     for _ in range(3):
-        assert await alice.transport.exchange(b"hello", server.endpoint, max_answer=10) == b"ok"
+        assert await alice.exchange(b"hello", server.endpoint) == b"ok"
     assert server.accepted == 3
 
 
@@ -148,7 +155,7 @@ async def test_a_peer_that_does_not_answer_at_all_is_given_up(world: World, mock
 
         async def ask() -> None:
             with pytest.raises(TransportError) as raised:
-                await alice.transport.exchange(b"hello?", silent, max_answer=100)
+                await alice.exchange(b"hello?", silent)
             failures.append(str(raised.value))
 
         async with trio.open_nursery() as nursery:
@@ -162,14 +169,15 @@ async def test_a_peer_that_does_not_answer_at_all_is_given_up(world: World, mock
     assert alice.transport.statistics.stream_connections == 0
 
 
-async def test_a_fresh_connection_that_is_reset_is_an_error(world: World) -> None:
+@pytest.mark.parametrize("greets", [True, False])
+async def test_a_fresh_connection_that_is_reset_is_an_error(world: World, greets: bool) -> None:
     async def reset(stream: trio.SocketStream, _number: int) -> None:
         await stream.receive_some(100)
         _reset(stream)
 
-    alice, server = await world.join(), await _raw_server(world, reset)
+    alice, server = await world.join(), await _raw_server(world, reset, greets=greets)
     with pytest.raises(TransportError, match="broke"):
-        await alice.transport.exchange(b"hello", server.endpoint, max_answer=10)
+        await alice.exchange(b"hello", server.endpoint)
     assert server.accepted == 1
     assert alice.transport.statistics.stream_connections == 0
 
@@ -180,10 +188,10 @@ async def test_a_connection_that_met_itself_is_nobody(world: World, monkeypatch:
     async def unheard(stream: trio.SocketStream, _number: int) -> None:
         assert await stream.receive_some(100) == b""
 
-    alice, server = await world.join(), await _raw_server(world, unheard)
+    alice, server = await world.join(), await _raw_server(world, unheard, greets=False)
     monkeypatch.setattr(pool, "from_sockaddr", lambda _address: server.endpoint)
     with pytest.raises(TransportError, match="nobody listens"):
-        await alice.transport.exchange(b"hello", server.endpoint, max_answer=10)
+        await alice.exchange(b"hello", server.endpoint)
 
 
 async def test_a_peer_that_always_closes_is_not_tried_for_ever(world: World) -> None:
@@ -194,13 +202,14 @@ async def test_a_peer_that_always_closes_is_not_tried_for_ever(world: World) -> 
             await stream.receive_some(100)
 
     alice, server = await world.join(), await _raw_server(world, answer_once_in_a_life)
-    assert await alice.transport.exchange(b"hello", server.endpoint, max_answer=10) == b"ok"
+    assert await alice.exchange(b"hello", server.endpoint) == b"ok"
     with pytest.raises(TransportError, match="without an answer"):
-        await alice.transport.exchange(b"hello", server.endpoint, max_answer=10)
+        await alice.exchange(b"hello", server.endpoint)
     assert server.accepted == 2
     assert alice.transport.statistics.stream_connections == 0
 
 
+@pytest.mark.parametrize("greets", [True, False])
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
@@ -211,14 +220,27 @@ async def test_a_peer_that_always_closes_is_not_tried_for_ever(world: World) -> 
         (framed(b"0123456789")[:-1], "after 9 of 10 bytes"),
     ],
 )
-async def test_an_answer_that_lies_or_ends_early_is_an_error(world: World, answer: bytes, complaint: str) -> None:
+async def test_an_answer_that_lies_or_ends_early_is_an_error(
+    world: World, answer: bytes, complaint: str, greets: bool
+) -> None:
     async def lie(stream: trio.SocketStream, _number: int) -> None:
         await stream.receive_some(100)
         await stream.send_all(answer)
 
-    alice, server = await world.join(), await _raw_server(world, lie)
+    alice, server = await world.join(), await _raw_server(world, lie, greets=greets)
     with pytest.raises(TransportError, match=complaint):
-        await alice.transport.exchange(b"hello", server.endpoint, max_answer=10)
+        await alice.exchange(b"hello", server.endpoint, caller=functools.partial(Caller, most_bytes=10))
+    assert alice.transport.statistics.stream_connections == 0
+
+
+async def test_a_peer_that_closes_at_once_is_not_asked_again(world: World) -> None:
+    async def close(stream: trio.SocketStream, _number: int) -> None:
+        await stream.receive_some(100)
+
+    alice, server = await world.join(), await _raw_server(world, close, greets=False)
+    with pytest.raises(TransportError, match="first message"):
+        await alice.exchange(b"hello", server.endpoint)
+    assert server.accepted == 1
     assert alice.transport.statistics.stream_connections == 0
 
 
@@ -231,7 +253,7 @@ async def test_a_connection_with_unasked_bytes_is_not_used_again(world: World) -
 
     alice, server = await world.join(), await _raw_server(world, babble)
     for _ in range(2):
-        assert await alice.transport.exchange(b"hello", server.endpoint, max_answer=10) == b"ok"
+        assert await alice.exchange(b"hello", server.endpoint) == b"ok"
         await wait_all_tasks_blocked(0.005)
     assert server.accepted == 2
 

@@ -17,12 +17,13 @@ from camomile_trio.errors import ConfigError
 from camomile_trio.transport import stream as stream_module
 from camomile_trio.transport.base import TransportStatistics
 from camomile_trio.transport.stream import StreamLimits, StreamServer, framed
-from tests.transport.peers import Peer, Recorder, World, forever, open_world
+from tests.transport.peers import GREETING, WELCOME, Peer, Recorder, World, echo, forever, open_world
 
 pytestmark = pytest.mark.real_time
 
-LIMITS = StreamLimits(max_message=1000, per_peer=2, total=3)
+LIMITS = StreamLimits(per_peer=2, total=6)  # three places for strangers
 SLOW = attrs.evolve(LIMITS, least_rate=100)  # bytes a second
+LONGEST = 1000
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def _connections(peer: Peer) -> int:
 
 
 async def test_messages_follow_one_another_on_one_connection(world: World) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as stream:
         assert await _ask(stream, b"one") == b"one"
         assert await _ask(stream, b"two") == b"two"
@@ -90,7 +91,7 @@ async def test_messages_follow_one_another_on_one_connection(world: World) -> No
 
 
 async def test_a_silent_connection_is_closed_after_two_seconds(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as stream:
         mock_clock.jump(1.9)
         assert not await _is_closed(stream)
@@ -103,7 +104,7 @@ async def test_a_silent_connection_is_closed_after_two_seconds(world: World, moc
 async def test_a_message_has_the_time_that_its_bytes_take_and_five_seconds_more(
     world: World, mock_clock: MockClock, rate: int, arrives: int
 ) -> None:
-    bob = await world.join(limits=SLOW)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=SLOW)
     async with await _connect(bob) as stream:
         message = framed(bytes(900))
         for second in range(0, len(message), rate):
@@ -118,7 +119,7 @@ async def test_a_message_has_the_time_that_its_bytes_take_and_five_seconds_more(
 
 
 async def test_a_burst_pays_for_no_long_silence(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=SLOW)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=SLOW)
     async with await _connect(bob) as stream:
         await stream.send_all(framed(bytes(900))[:800])
         await _settle()
@@ -131,7 +132,7 @@ async def test_a_burst_pays_for_no_long_silence(world: World, mock_clock: MockCl
 
 @pytest.mark.parametrize("length", [0, 1001, 2**32 - 1])
 async def test_a_length_out_of_bounds_closes_at_once(world: World, length: int) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as stream:
         await stream.send_all(length.to_bytes(4, "big"))
         assert await _is_closed(stream)
@@ -139,14 +140,14 @@ async def test_a_length_out_of_bounds_closes_at_once(world: World, length: int) 
 
 
 async def test_the_longest_message_is_accepted(world: World) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as stream:
         assert await _ask(stream, bytes(1000)) == bytes(1000)
 
 
 @pytest.mark.parametrize("sent", [b"\0", b"\0\0\0\5", b"\0\0\0\5four"])
 async def test_a_message_cut_short_is_not_handed_on(world: World, sent: bytes) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as stream:
         await stream.send_all(sent)
         await stream.send_eof()
@@ -156,7 +157,7 @@ async def test_a_message_cut_short_is_not_handed_on(world: World, sent: bytes) -
 
 
 async def test_a_peer_that_resets_its_connection_troubles_nobody(world: World) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as other:
         stream = await _connect(bob)
         await stream.send_all(b"\0\0")
@@ -229,7 +230,7 @@ async def test_a_peer_that_goes_away_before_its_answer_troubles_nobody(world: Wo
 async def test_one_address_has_only_so_many_connections_and_others_still_get_in(
     world: World, mock_clock: MockClock
 ) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob), await _connect(bob):
         async with await _connect(bob) as third:
             assert await _is_closed(third)
@@ -239,7 +240,7 @@ async def test_one_address_has_only_so_many_connections_and_others_still_get_in(
 
 
 async def test_all_addresses_together_have_only_so_many_connections(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with (
         await _connect(bob, from_ip="127.0.0.2"),
         await _connect(bob, from_ip="127.0.0.3"),
@@ -253,7 +254,7 @@ async def test_all_addresses_together_have_only_so_many_connections(world: World
 
 
 async def test_an_idle_connection_makes_room_for_a_new_one(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as oldest, await _connect(bob) as older, await _connect(bob) as refused:
         assert await _is_closed(refused)
         assert await _ask(oldest, b"1") == b"1"
@@ -266,7 +267,7 @@ async def test_an_idle_connection_makes_room_for_a_new_one(world: World, mock_cl
 
 
 async def test_a_connection_at_work_makes_no_room(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as first, await _connect(bob) as second:
         # One has been idle before, one has not.
         await _ask(first, b"hello")
@@ -282,7 +283,7 @@ async def test_a_connection_at_work_makes_no_room(world: World, mock_clock: Mock
 
 
 async def test_the_slowest_makes_room_and_one_that_keeps_the_rate_does_not(world: World, mock_clock: MockClock) -> None:
-    bob = await world.join(limits=SLOW)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=SLOW)
     message = framed(bytes(900))
     async with (
         await _connect(bob, from_ip="127.0.0.2") as good,
@@ -312,7 +313,7 @@ async def test_one_source_network_has_only_so_many_connections_and_its_own_make_
     world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_module, "source_network", lambda ip: b"hostile" if ip[3] > 100 else b"")
-    bob = await world.join(limits=StreamLimits(max_message=1000, per_peer=2, per_network=2, total=5))
+    bob = await world.join(limits=StreamLimits(per_peer=2, per_network=2, total=10))
     async with (
         await _connect(bob, from_ip="127.0.0.2") as other,
         await _connect(bob, from_ip="127.0.0.101") as first,
@@ -327,8 +328,162 @@ async def test_one_source_network_has_only_so_many_connections_and_its_own_make_
         assert await _ask(other, b"hello") == b"hello"
 
 
+# Places of members and strangers ------------------------------------------------------------------------------------
+
+
+async def _greet(stream: trio.SocketStream, name: bytes) -> None:
+    """After it the peer is claimed, and proven with its next message."""
+    assert await _ask(stream, GREETING + name) == WELCOME
+
+
+async def _member(peer: Peer, name: bytes, *, from_ip: str = "127.0.0.1") -> trio.SocketStream:
+    """A connection with a member's place, which is idle."""
+    peer.inbound.members.add(name)
+    stream = await _connect(peer, from_ip=from_ip)
+    await _greet(stream, name)
+    assert await _ask(stream, b"hello") == b"hello"
+    return stream
+
+
+async def test_strangers_cannot_take_the_places_of_members(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with contextlib.AsyncExitStack() as stack:
+        strangers = [await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.0.{n}")) for n in range(2, 8)]
+        assert [await _is_closed(each) for each in strangers] == [False] * 3 + [True] * 3
+        mock_clock.jump(0.1)  # all are behind, so one makes room
+        members = []
+        for number in range(3):
+            members.append(await stack.enter_async_context(await _member(bob, b"%d" % number)))
+            mock_clock.jump(0.1)
+        for number in range(10):
+            await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.1.{number + 1}"))
+            mock_clock.jump(0.1)
+        assert _connections(bob) == 6
+        for member in members:
+            assert await _ask(member, b"still here") == b"still here"
+
+
+async def test_a_members_place_is_not_for_one_who_has_only_named_it(world: World, mock_clock: MockClock) -> None:
+    """Its first message may be a replay: until its second one it is closed for another stranger if it is slow."""
+    bob = await world.join(limits=LIMITS)
+    bob.inbound.members.add(b"carol")
+    async with contextlib.AsyncExitStack() as stack:
+        replayed = await stack.enter_async_context(await _connect(bob, from_ip="127.0.0.2"))
+        await _greet(replayed, b"carol")
+        mock_clock.jump(0.1)
+        for number in range(3, 6):
+            await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.0.{number}"))
+        assert await _is_closed(replayed)
+    assert bob.inbound.messages == []
+
+
+async def test_one_that_has_greeted_has_two_seconds_to_prove_itself(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _connect(bob) as stream:
+        mock_clock.jump(1.9)
+        await _greet(stream, b"carol")
+        mock_clock.jump(1.9)
+        assert not await _is_closed(stream)
+        mock_clock.jump(0.2)
+        assert await _is_closed(stream)
+    assert (_refused(bob), _connections(bob)) == (1, 0)
+
+
+async def test_members_use_what_strangers_leave_free_and_give_it_back(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with contextlib.AsyncExitStack() as stack:
+        members = [await stack.enter_async_context(await _member(bob, b"%d" % number)) for number in range(6)]
+        assert _connections(bob) == 6
+        for number in range(5):
+            await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.0.{2 + number}"))
+        # The longest idle ones gave way to three strangers, and these do to nobody.
+        assert [await _is_closed(each) for each in members] == [True] * 3 + [False] * 3
+        assert (_connections(bob), _refused(bob)) == (6, 2)
+
+
+async def test_a_member_at_work_makes_no_room(world: World, mock_clock: MockClock) -> None:
+    bob = await world.join(limits=attrs.evolve(LIMITS, total=1))
+    async with await _connect(bob) as member:
+        bob.inbound.members.add(b"carol")
+        await _greet(member, b"carol")
+        bob.inbound.answer = forever
+        await member.send_all(framed(b"think"))
+        await bob.inbound.until(messages=1)
+        mock_clock.jump(60.0)
+        async with await _connect(bob, from_ip="127.0.0.2") as refused:
+            assert await _is_closed(refused)
+        assert not await _is_closed(member)
+
+
+async def test_members_of_one_address_and_network_are_not_in_each_others_way(
+    world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "source_network", lambda ip: b"one for all")
+    bob = await world.join(limits=StreamLimits(per_peer=2, per_network=2, total=10))
+    async with contextlib.AsyncExitStack() as stack:
+        members = [await stack.enter_async_context(await _member(bob, b"%d" % number)) for number in range(5)]
+        strangers = [await stack.enter_async_context(await _connect(bob)) for _ in range(3)]
+        assert [await _is_closed(each) for each in members] == [False] * 5
+        assert [await _is_closed(each) for each in strangers] == [False, False, True]
+
+
+async def test_a_member_has_only_so_many_places_from_wherever_it_comes(world: World, mock_clock: MockClock) -> None:
+    """A further connection takes the place of an idle one of its own, or else stays a stranger's."""
+    bob = await world.join(limits=StreamLimits(per_peer=2, total=20))
+    async with contextlib.AsyncExitStack() as stack:
+        own = [
+            await stack.enter_async_context(await _member(bob, b"carol", from_ip=f"127.0.0.{number}"))
+            for number in range(2, 6)
+        ]
+        assert [await _is_closed(each) for each in own] == [True, True, False, False]
+        bob.inbound.answer = forever
+        for each in own[2:]:
+            await each.send_all(framed(b"think"))
+        await bob.inbound.until(messages=6)
+        bob.inbound.answer = echo
+        third = await stack.enter_async_context(await _member(bob, b"carol", from_ip="127.0.0.9"))
+        assert not await _is_closed(third)
+        strangers = [
+            await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.1.{number}")) for number in range(1, 11)
+        ]
+        assert await _is_closed(third)
+        assert not any([await _is_closed(each) for each in [*own[2:], *strangers]])
+
+
+async def test_a_member_that_loses_its_seat_loses_its_place(world: World) -> None:
+    bob = await world.join(limits=LIMITS)
+    async with await _member(bob, b"carol") as stream:
+        assert await _ask(stream, b"one") == b"one"
+        assert not await _is_closed(stream)
+        bob.inbound.members.clear()
+        assert await _ask(stream, b"two") == b"two"
+        assert await _is_closed(stream)
+    async with await _connect(bob) as stranger:
+        await _greet(stranger, b"carol")
+        assert await _ask(stranger, b"three") == b"three"
+        assert not await _is_closed(stranger)
+
+
+async def test_of_those_that_are_slow_the_source_with_most_places_loses_one(
+    world: World, mock_clock: MockClock
+) -> None:
+    """A newcomer far away is slow as well, for as long as a round trip takes."""
+    bob = await world.join(limits=StreamLimits(per_peer=2, total=8))
+    async with contextlib.AsyncExitStack() as stack:
+        far = await stack.enter_async_context(await _connect(bob, from_ip="127.0.0.2"))
+        mock_clock.jump(0.2)
+        hostile: list[trio.SocketStream] = []
+        for number in (3, 3, 4, 4):
+            hostile.append(await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.0.{number}")))
+            mock_clock.jump(0.1)
+        assert not await _is_closed(far)
+        assert [await _is_closed(each) for each in hostile] == [True, False, False, False]
+        await _greet(far, b"carol")
+        assert await _ask(far, b"hello") == b"hello"
+
+
 async def test_many_slow_streams_keep_no_honest_message_out(world: World, mock_clock: MockClock) -> None:
-    """64 of them from 8 addresses take all places: each sends a byte at times, and comes back when it is closed."""
+    """64 from 8 addresses want all places: each sends a byte at times, and comes back when it is closed."""
     alice, bob = await world.join(), await world.join()
     hostile: dict[str, list[trio.SocketStream]] = {f"127.0.0.{number}": [] for number in range(2, 10)}
     for number in range(20):
@@ -343,11 +498,11 @@ async def test_many_slow_streams_keep_no_honest_message_out(world: World, mock_c
                 with contextlib.suppress(trio.BrokenResourceError):
                     await stream.send_all(b"x")
         await _settle()
-        assert _connections(bob) == 64
+        assert _connections(bob) == 32
         mock_clock.jump(0.3)
         message = number.to_bytes(1, "big") * 5000
         assert await alice.exchange(message, bob) == message
-        assert _connections(bob) <= 64
+        assert _connections(bob) <= 32
     assert len(bob.inbound.messages) == 20
     assert _refused(bob) >= 20
     for stream in [each for streams in hostile.values() for each in streams]:
@@ -357,7 +512,7 @@ async def test_many_slow_streams_keep_no_honest_message_out(world: World, mock_c
 async def test_an_idle_connection_is_closed_after_a_while_and_that_is_no_offence(
     world: World, mock_clock: MockClock
 ) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as stream:
         await _ask(stream, b"hello")
         mock_clock.jump(29)
@@ -368,7 +523,7 @@ async def test_an_idle_connection_is_closed_after_a_while_and_that_is_no_offence
 
 
 async def test_accepted_connections_end_with_serving(world: World) -> None:
-    bob = await world.join(limits=LIMITS)
+    bob = await world.join(Recorder(most_bytes=LONGEST), limits=LIMITS)
     async with await _connect(bob) as idle, await _connect(bob) as silent:
         await _ask(idle, b"hello")
         bob.serving.cancel()
@@ -412,9 +567,7 @@ async def test_a_broken_listener_is_not_hidden() -> None:
     assert raised.group_contains(OSError)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"max_message": 0}, {"max_message": 2**32}, {"first_byte": -1.0}, {"per_peer": 0}, {"idle": math.nan}]
-)
+@pytest.mark.parametrize("wrong", [{"total": 0}, {"first_byte": -1.0}, {"per_peer": 0}, {"idle": math.nan}])
 def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         StreamLimits(**wrong)  # type: ignore[arg-type]

@@ -148,7 +148,7 @@ async def test_a_node_open_to_both_families_sees_ipv4_peers_as_ipv4(world: World
         await peer.inbound.until(datagrams=1)
         assert peer.inbound.payloads == [b"answer"]
         assert await both.exchange(b"by TCP", peer) == b"by TCP"
-    await old.transport.exchange(b"by TCP", Endpoint.parse(f"127.0.0.1:{port}"), max_answer=100)
+    await old.exchange(b"by TCP", Endpoint.parse(f"127.0.0.1:{port}"))
     assert both.inbound.messages[0][1].ip == old.endpoint.ip
 
 
