@@ -298,8 +298,6 @@ class MemoryTransport:
             answer = await conversation.answer(parcel.payload)
         finally:
             del self._answering[exchange]
-            if not answer:
-                exchange.connection.close()
             if not self._is_cut_off:
                 self.statistics.bytes_out += len(answer or b"")
                 self._send(Parcel(self.endpoint, parcel.source, answer or b"", exchange, is_answer=True))

@@ -153,7 +153,7 @@ async def test_both_sides_prove_themselves_and_exchange_messages(suite: CipherSu
 
 async def test_a_peer_is_a_member_once_it_has_proven_its_key_and_while_it_sits_in_the_table() -> None:
     a, b = two()
-    b.members.add(a.local.static.public)
+    b.members |= {a.local.static.public, b""}
     asking, answering = await opened(a, b)
     seen = [answering.is_member]
     await answering.answer(await asking.sealed(b"question"))

@@ -386,6 +386,32 @@ async def test_idle_connections_are_bounded(autojump_clock: MockClock) -> None:
         assert [peer.transport.statistics.stream_connections for peer in others] == [0] * 7 + [1] * 32
 
 
+@pytest.mark.parametrize("crashes", [True, False])
+async def test_kept_connections_end_with_either_side(autojump_clock: MockClock, crashes: bool) -> None:
+    network = MemoryNetwork(conditions=PERFECT)
+    async with cluster(network, 3) as (world, [alice, bob, carol]):
+        await alice.exchange(b"hello", bob)
+        await bob.exchange(b"hello", carol)
+        if crashes:
+            network.crash(bob.endpoint)
+        else:
+            await world.leave(bob)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [peer.transport.statistics.stream_connections for peer in (alice, bob, carol)] == [0, 0, 0]
+        again = await world.join(at=bob.endpoint)
+        assert await alice.exchange(b"hello again", again) == b"hello again"
+        assert [message for message, _source in again.inbound.messages] == [b"hello again"]
+
+
+async def test_kept_connections_end_when_their_peer_stops_serving(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(conditions=PERFECT)
+    async with cluster(network) as (_world, [alice, bob]):
+        await alice.exchange(b"hello", bob)
+        bob.serving.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert alice.transport.statistics.stream_connections == bob.transport.statistics.stream_connections == 0
+
+
 async def test_a_kept_connection_that_the_peer_closes_is_replaced_once(autojump_clock: MockClock) -> None:
     async def answer_each_other(message: bytes) -> bytes | None:
         return message if len(bob.inbound.messages) % 2 else None

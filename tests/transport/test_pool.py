@@ -301,6 +301,25 @@ async def test_exchanges_under_way_are_bounded(world: World) -> None:
     assert await alice.exchange(b"4", bob) == b"4"
 
 
+async def test_a_connection_that_is_over_while_an_answer_is_opened_is_not_kept(world: World) -> None:
+    """That may happen in a thread."""
+    alice, bob = await world.join(), await world.join()
+    callers: list[Caller] = []
+
+    class Slow(Caller):
+        async def opened(self, answer_untrusted: bytes) -> bytes:
+            if not callers:
+                callers.append(self)
+                self.is_over = True
+                alice.transport.close_ended()
+            return answer_untrusted
+
+    for _ in range(2):
+        assert await alice.exchange(b"hello", bob, caller=Slow) == b"hello"
+    assert alice.transport.statistics.streams_out == 2
+    assert alice.transport.statistics.stream_connections == 1
+
+
 @pytest.mark.parametrize(("kept", "opened"), [(0, 6), (1, 6), (2, 2)])
 async def test_idle_connections_are_bounded(world: World, kept: int, opened: int) -> None:
     alice = await world.join(limits=StreamLimits(max_idle_outbound=kept))
