@@ -40,7 +40,7 @@ NOT_BUILT_YET = frozenset({"holding", "operations", "upkeep"})
 MAY_SEE = {
     "": frozenset({"errors", "kademlia", "config", "node"}),
     "transport": frozenset({"errors", "alarm", "accepting", "kademlia.contacts", "kademlia.networks"}),
-    "peer": frozenset({"errors", "alarm", "kademlia", "config", "identity", "wire"}),
+    "peer": frozenset({"errors", "alarm", "kademlia", "config", "identity", "wire", "transport.base"}),
     "holding": frozenset({"errors", "alarm", "kademlia", "config", "identity", "storage"}),
     "http": frozenset(
         {"errors", "kademlia", "accepting", "config"} | {"node.node.Node", "node.results", "node.events"}

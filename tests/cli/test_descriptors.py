@@ -9,7 +9,7 @@ import pytest
 from camomile_trio.cli.descriptors import ENOUGH, bounded, raise_limit
 from camomile_trio.config import Config
 from camomile_trio.http.settings import HttpSettings
-from camomile_trio.node.rpc import STREAMS_AT_ONCE
+from camomile_trio.peer.exchanges import STREAMS_AT_ONCE
 from camomile_trio.transport.stream import StreamLimits
 
 
@@ -61,7 +61,7 @@ def test_a_limit_that_cannot_be_raised_is_what_there_is(limits: list[int], monke
 def test_all_bounds_together_stay_below_what_there_is(descriptors: int) -> None:
     config, http = bounded(Config(), HttpSettings(), descriptors)
     most = config.requests.max_streams
-    streams = StreamLimits.within(most, max_message=1000)
+    streams = StreamLimits.within(most)
     at_once = min(STREAMS_AT_ONCE, most * 2 // 5)
     assert streams.total + streams.max_idle_outbound + at_once <= most
     assert http.max_connections + most <= descriptors - 32

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 
 import attrs
 import trio
-import trio.testing
 
 from camomile_trio.config import Requests as Settings
 from camomile_trio.errors import TransportError
@@ -25,8 +24,9 @@ from camomile_trio.peer.pending import Pending
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import Answer, Request
 from camomile_trio.peer.sessions import Sessions
-from camomile_trio.peer.streams import SealedStream, StreamConnection
+from camomile_trio.peer.streams import Streams
 from camomile_trio.simulation.suite import ToySuite
+from camomile_trio.transport.base import Caller
 from tests.peer.nodes import OPEN
 from tests.peer.tiny_codec import Find, Get, Message, Nodes, Ping, Pong, Store, Stored, TinyCodec, Value
 
@@ -83,29 +83,24 @@ class Mesh:
         if node is not None:
             node.inbox.on_datagram(sent.datagram, sent.source)
 
-    async def exchange(self, source: MeshNode, contact: Contact, inner: bytes) -> bytes:
-        """Over a sealed stream of its own."""
+    async def exchange(self, source: MeshNode, message: bytes, to: Endpoint, caller: Caller) -> bytes:
+        """Over a connection of its own."""
         self.streams += 1
         await trio.sleep(ONE_WAY)
-        node = self.nodes.get(contact.endpoint)
+        node = self.nodes.get(to)
         if self.stream_fails or node is None:
-            raise TransportError(self.stream_fails or f"cannot reach {contact.endpoint} by TCP")
-        here, there = trio.testing.memory_stream_pair()
-        answer: bytes | None = None
-        failure = "closed without an answer"
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(node.serve, there, source.endpoint)
-            try:
-                local, wall_ms = source.sessions.local, source.requests.wall_ms
-                stream = await SealedStream.connect(here, local, contact.public, wall_ms, max_message=MAX_MESSAGE)
-                await stream.send(inner)
-                answer = await stream.receive()
-            except TransportError as error:
-                failure = str(error)
-            nursery.cancel_scope.cancel()
+            raise TransportError(self.stream_fails or f"cannot reach {to} by TCP")
+        conversation = node.streams.on_connection(source.endpoint)
+
+        async def answered(message: bytes) -> bytes:
+            answer = await conversation.answer(message)
+            if answer is None:
+                raise TransportError("closed without an answer")
+            return answer
+
+        caller.on_first(await answered(caller.first()))
+        answer = await caller.opened(await answered(await caller.sealed(message)))
         await trio.sleep(ONE_WAY)
-        if answer is None:
-            raise TransportError(failure)
         return answer
 
     def fields(self, source: MeshNode | None = None) -> list[int]:
@@ -169,6 +164,15 @@ class MeshNode:
             wall_ms=lambda: WALL_MS + int(1000 * trio.current_time()),
         )
         self.inbox = Inbox(self.requests, self.handle, max_message=MAX_MESSAGE, on_classic=on_classic)
+        self.streams = Streams(
+            transport=MeshTransport(self),  # type: ignore[arg-type]  # it has only what streams use
+            local=local,
+            wall_ms=self.requests.wall_ms,
+            max_message=MAX_MESSAGE,
+            handle=self.inbox.on_stream_message,
+            is_member=lambda public: False,
+            afford=lambda source: self.sessions.responder.afford_stream(source.ip, trio.current_time()),
+        )
         self.answer_of: Callable[[Message], Message | None] = answer_of
         self.handled: list[Request[Message]] = []
         self.responded: list[tuple[Contact, About]] = []
@@ -213,24 +217,7 @@ class MeshNode:
         self.mesh.send(datagram, self.endpoint, to)
 
     async def exchange(self, contact: Contact, inner: bytes) -> bytes:
-        return await self.mesh.exchange(self, contact, inner)
-
-    async def serve(self, stream: trio.abc.Stream, source: Endpoint) -> None:
-        """The other end of a stream: one message, and its answer."""
-        connection = StreamConnection.respond(
-            self.sessions.local,
-            max_message=MAX_MESSAGE,
-            afford=lambda: self.sessions.responder.afford_stream(source.ip, trio.current_time()),
-        )
-        sealed = SealedStream(stream, connection, self.requests.wall_ms)
-        with contextlib.suppress(TransportError):
-            message = await sealed.receive()
-            if message is not None and sealed.peer is not None:
-                contact = Contact(sealed.peer.node_id, source, sealed.peer.peer)
-                answer = await self.inbox.on_stream_message(contact, message)
-                if answer is not None:
-                    await sealed.send(answer)
-        await stream.aclose()
+        return await self.streams.exchange(contact, inner)
 
     # Hooks, and the handler
 
@@ -260,6 +247,16 @@ class MeshNode:
 
     def on_foreign(self, source: Endpoint, reason: str) -> None:
         self.foreign.append((source, reason))
+
+
+@attrs.frozen(eq=False)
+class MeshTransport:
+    """What streams see of the mesh."""
+
+    node: MeshNode
+
+    async def exchange(self, message: bytes, to: Endpoint, *, peer: bytes, caller: Callable[[], Caller]) -> bytes:
+        return await self.node.mesh.exchange(self.node, message, to, caller())
 
 
 def answer_of(message: Message) -> Message | None:
