@@ -33,6 +33,7 @@ from camomile_trio.peer.deadlines import Clock
 from camomile_trio.peer.local import Local
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER
+from camomile_trio.peer.streams import Streams
 from camomile_trio.storage.base import Storage
 from camomile_trio.transport.base import Transport
 
@@ -152,6 +153,7 @@ class Core:
     transport: Transport
     contacts: Contacts
     requests: Requests[Message]
+    streams: Streams
     classic: ClassicNetwork | None  # None unless this node speaks with classic nodes
     holdings: Holdings
     storage: Storage

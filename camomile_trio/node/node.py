@@ -501,6 +501,7 @@ def _wire(
         transport=transport,
         contacts=contacts,
         requests=requests,
+        streams=streams,
         classic=classic,
         holdings=holdings,
         storage=storage,

@@ -51,7 +51,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
     by(
         "rpc_dropped_total",
         "reason",
-        requests.dropped + sessions.dropped,
+        requests.dropped + sessions.dropped + core.streams.dropped,
         "What came from peers, or would have gone to them, and was dropped",
     )
     by("store_refused_total", "reason", holdings.refused, "Records that peers offered and this node refused")
