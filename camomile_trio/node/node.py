@@ -413,11 +413,8 @@ class _Inbound:
 class _Link:
     """The ways out."""
 
-    _transport: Transport
+    send: Callable[[bytes, Endpoint], object]
     _streams: Streams
-
-    def send(self, datagram: bytes, to: Endpoint) -> object:
-        return self._transport.send(datagram, to)
 
     async def exchange(self, contact: Contact, inner: bytes) -> bytes:
         return await self._streams.exchange(contact, inner)
@@ -549,7 +546,7 @@ def _speak(
     requests = Requests(
         sessions=sessions,
         codec=Codec(),
-        link=_Link(transport, streams),
+        link=_Link(transport.send, streams),
         hooks=contacts,
         settings=config.requests,
         wall_ms=wall_clock,

@@ -5,23 +5,25 @@ Rules of this file: frozen values only, and NotForUs, which never leaves this ro
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import attrs
 
 from camomile_trio.errors import PeerError
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.noise import HandshakeState
 from camomile_trio.peer.packets import About
 
 
-@attrs.frozen
-class Opened:
-    """A sealed packet of a peer whose session is confirmed, by this packet at the latest. Handle `inner`."""
+class Opened(NamedTuple):
+    """A sealed packet of a peer whose session is confirmed, by this packet at the latest. Handle `inner`.
 
-    peer: bytes  # public key
-    node_id: NodeId
-    endpoint: Endpoint  # of the session, and where it came from
+    A tuple, as Sealed is, because nearly every datagram makes one.
+    """
+
+    contact: Contact  # at the session's address, where it came from
     inner: bytes  # empty where the packet had only to confirm
     about: About | None = None  # what the peer told of itself in the handshake; only where this packet confirmed it
     is_copied: bool = False  # two runs of this key alternate: a copied data directory
@@ -89,8 +91,7 @@ class OwnHello:
     endpoint: Endpoint  # the one that was asked
 
 
-@attrs.frozen
-class Sealed:
+class Sealed(NamedTuple):
     """A datagram for the peer's address. `rekey_due`: initiate a new session soon; this one works until then."""
 
     datagram: bytes

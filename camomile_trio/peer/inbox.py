@@ -77,10 +77,10 @@ class Inbox(Generic[M]):
             self._on_classic(datagram_untrusted, source)
 
     def _on_opened(self, opened: Opened, size: int) -> None:
-        contact = Contact(opened.node_id, opened.endpoint, opened.peer)
-        packet = self._decoded(opened.inner)
-        if opened.about is not None:
-            self._requests.on_confirmed(contact, opened.about, is_copied=opened.is_copied)
+        contact, inner, about, is_copied = opened
+        packet = self._decoded(inner)
+        if about is not None:
+            self._requests.on_confirmed(contact, about, is_copied=is_copied)
         if packet is None:
             return
         number, message, flags = packet

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, SEALED, About, frame
 from camomile_trio.peer.suite import TAG_BYTES, CipherSuite
 
@@ -58,6 +58,10 @@ class Session:
     confirmed_at: float | None = None  # by the peer; None: not yet
     sent: int = 0
     window: ReplayWindow = attrs.field(factory=ReplayWindow)
+    contact: Contact = attrs.field(init=False)  # of the peer, at this address
+
+    def __attrs_post_init__(self) -> None:
+        self.contact = Contact.of(self.peer, self.endpoint)
 
     def seal(self, suite: CipherSuite, inner: bytes) -> bytes | None:
         """The datagram; None once the counter has run out."""

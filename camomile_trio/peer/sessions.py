@@ -92,12 +92,12 @@ class Sessions:
             raise NotForUs("other_address")
         inner = session.open_untrusted(self.local.suite, body_untrusted)
         if session.confirmed_at is None:
-            peer, about, is_copied = self.table.confirm(session, now)
-            return Opened(peer.public, peer.node_id, source, inner, about, is_copied)
+            _, about, is_copied = self.table.confirm(session, now)
+            return Opened(session.contact, inner, about, is_copied)
         peer = self.table.peers[session.peer]
         peer.heard_at = now
         self.table.use(peer)
-        return Opened(peer.public, peer.node_id, source, inner)
+        return Opened(session.contact, inner)
 
     def _on_handshake(
         self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int

@@ -14,13 +14,8 @@ import random
 from typing import Final, Protocol
 
 import attrs
-from nacl.bindings import (
-    crypto_aead_chacha20poly1305_ietf_decrypt,
-    crypto_aead_chacha20poly1305_ietf_encrypt,
-    crypto_scalarmult,
-    crypto_scalarmult_base,
-)
-from nacl.exceptions import CryptoError
+from nacl._sodium import ffi, lib  # type: ignore[import-not-found]
+from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 
 from camomile_trio.errors import MalformedPacket
 
@@ -90,8 +85,19 @@ _LOW_ORDER = frozenset(
 )
 
 
+_open, _seal = lib.crypto_aead_chacha20poly1305_ietf_decrypt, lib.crypto_aead_chacha20poly1305_ietf_encrypt
+_NULL: Final = ffi.NULL
+_BYTES: Final = ffi.typeof("unsigned char[]")
+_allocate = ffi.new_allocator(should_clear_after_alloc=False)
+_view = ffi.buffer
+
+
 class NaclSuite:
-    """The real suite, by PyNaCl: 25519, ChaChaPoly, BLAKE2b."""
+    """The real suite, by PyNaCl: 25519, ChaChaPoly, BLAKE2b.
+
+    Every packet is sealed once and opened once, so these two call libsodium as `nacl.bindings` does, without its
+    checks of types and lengths: a third of the time, half of it with cold caches. What they check is made sure here.
+    """
 
     name: Final = b"25519_ChaChaPoly_BLAKE2b"
 
@@ -109,15 +115,26 @@ class NaclSuite:
         return crypto_scalarmult(secret, public)
 
     def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
-        return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, associated, _nonce(nonce), key)
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
+        size = len(plaintext)
+        sealed = _allocate(_BYTES, size + TAG_BYTES)
+        _seal(sealed, _NULL, plaintext, size, associated, len(associated), _NULL, _nonce(nonce), key)
+        return bytes(_view(sealed, size + TAG_BYTES))
 
     def open_untrusted(self, key: bytes, nonce: int, associated: bytes, ciphertext_untrusted: bytes) -> bytes:
-        if len(ciphertext_untrusted) < TAG_BYTES:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
+        size = len(ciphertext_untrusted) - TAG_BYTES
+        if size < 0:
             raise MalformedPacket("too_short")
-        try:
-            return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext_untrusted, associated, _nonce(nonce), key)
-        except CryptoError:
-            raise MalformedPacket("wrong_tag") from None
+        opened = _allocate(_BYTES, size)
+        nonce_bytes = _nonce(nonce)
+        if _open(
+            opened, _NULL, _NULL, ciphertext_untrusted, size + TAG_BYTES, associated, len(associated), nonce_bytes, key
+        ):
+            raise MalformedPacket("wrong_tag")
+        return bytes(_view(opened, size))
 
     def hash(self, data: bytes) -> bytes:
         return hashlib.blake2b(data).digest()

@@ -100,7 +100,7 @@ class Adversary(Stranger):
         elif isinstance(decision, Opened):
             pong = self._pong(decision.inner, source)
             if pong is not None:
-                self._seal(decision.peer, pong)
+                self._seal(decision.contact.public, pong)
         elif isinstance(decision, Initiated):
             pong = self._pong(decision.request, source)
             response = self.sessions.responder.respond(decision, pong, now, wall_ms) if pong is not None else None

@@ -154,7 +154,7 @@ class Node:
                     self.send(confirming.datagram, confirming.endpoint)
             case Opened():
                 if decision.inner:
-                    self.handled.append(Handled(decision.peer, decision.inner, True))
+                    self.handled.append(Handled(decision.contact.public, decision.inner, True))
             case Reply():
                 self.send(decision.datagram, source)
         return decision

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.decisions import Dropped, Initiated, Opened, Reply, Responded
 from camomile_trio.peer.packets import (
     LARGEST_DATAGRAM,
@@ -79,7 +79,8 @@ def test_if_both_begin_at_once_each_learns_what_the_other_tells_of_itself_in_eac
     told: dict[bytes, list[About]] = {a.public: [], b.public: []}
     for decision in line.deliver_all():
         if isinstance(decision, Opened | Responded) and decision.about is not None:
-            told[decision.peer].append(decision.about)
+            peer = decision.contact.public if isinstance(decision, Opened) else decision.peer
+            told[peer].append(decision.about)
     # Of the four ends of two sessions the one that the higher id began there may not be confirmed at the lower.
     assert all(told.values())
     assert {each for abouts in told.values() for each in abouts} == {
@@ -104,7 +105,7 @@ def test_a_first_packet_that_asks_for_something_confirms_and_is_handled(line: Li
     line.take()  # the empty packet is lost
     a.seal(b, b"store")
     about = a.sessions.local.about(a.wall_ms)
-    assert line.deliver_all() == [Opened(a.public, a.static.node_id, a.endpoint, b"store", about)]
+    assert line.deliver_all() == [Opened(Contact.of(a.public, a.endpoint), b"store", about)]
 
 
 def test_a_lost_initiation_is_sent_again_byte_for_byte(line: Line) -> None:
