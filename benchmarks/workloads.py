@@ -52,7 +52,7 @@ def _contacts(rng: random.Random, count: int) -> list[Contact]:
     return [Contact.of(rng.randbytes(32), Endpoint.of(bytes((10, 0, n >> 8, n & 0xFF)), 8118)) for n in range(count)]
 
 
-def codec_counts() -> Counts:
+def codec() -> Counts:
     """The hot messages, there and back."""
     rng = random.Random(SEED)
     word = rng.randbytes(32)
@@ -71,7 +71,7 @@ def codec_counts() -> Counts:
         "StoreResult": StoreResult(StoreStatus.STORED, Durability.SYSTEM),
         "StoreResult with contacts": StoreResult(StoreStatus.STORED, Durability.SYSTEM, contacts=contacts),
     }
-    codec = Codec()
+    wire = Codec()
     counts: Counts = {}
     for name, message in messages.items():
 
@@ -79,8 +79,8 @@ def codec_counts() -> Counts:
             counts[f"codec, {name}: calls"] = calls
 
         with counted(note):
-            inner = codec.encode(70_000, message, 0)
-            codec.decode_untrusted(inner)
+            inner = wire.encode(70_000, message, 0)
+            wire.decode_untrusted(inner)
         counts[f"codec, {name}: bytes"] = len(inner)
     return counts
 
@@ -180,6 +180,6 @@ def network(nodes: int = NODES, operations: int = OPERATIONS) -> Counts:
 
 def all_counts() -> Counts:
     """Every figure. What is made once in a process (imports, caches) is made before, and so not counted."""
-    codec_counts()
+    codec()
     network(nodes=5, operations=2)
-    return {**codec_counts(), **routing_table(), **network()}
+    return {**codec(), **routing_table(), **network()}

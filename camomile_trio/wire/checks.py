@@ -63,13 +63,6 @@ def check_digests(packed: bytes, keys: int) -> tuple[bytes, ...]:
     return tuple(packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES))
 
 
-def check_alike(bits: int) -> int:
-    """A bit for each key that may be asked for."""
-    if bits >> MAX_KEYS:
-        raise MalformedPacket("alike")
-    return bits
-
-
 def check_flags(bits: int) -> int:
     """Eight flags; unknown ones are left alone."""
     if bits >> 8:

@@ -25,7 +25,6 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.wire.checks import (
-    check_alike,
     check_digests,
     check_endpoint,
     check_flags,
@@ -78,7 +77,7 @@ def _message(raw: schema.Inner) -> Message:
     if raw.have_result is not None:
         if not raw.have_result.holdings and not raw.have_result.alike:
             raise MalformedPacket("holdings")
-        return HaveResult(tuple(map(_holding, raw.have_result.holdings)), check_alike(raw.have_result.alike))
+        return HaveResult(tuple(map(_holding, raw.have_result.holdings)), raw.have_result.alike)
     if raw.too_large is not None:
         return TooLarge(raw.too_large.size)
     if raw.leave is not None:

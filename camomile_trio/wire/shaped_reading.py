@@ -254,7 +254,7 @@ def _have_result(content: bytes) -> HaveResult:
         holdings.append(_holding(holding))
     if at < end and content[at] == 0x10:
         alike, at = _number(content, at + 1)
-    if at != end or alike >> MAX_KEYS or not (holdings or alike):
+    if at != end or alike >> 32 or not (holdings or alike):
         raise OtherLayout
     return HaveResult(tuple(holdings), alike)
 

@@ -35,7 +35,8 @@ from camomile_trio.wire.codec import Codec
 from camomile_trio.wire.generated import camomile as schema
 from camomile_trio.wire.reading import decode_reference
 from camomile_trio.wire.shaped_reading import OtherLayout, decode_shaped
-from tests.wire.corpus import ACCEPTED, BOB, CORPUS, KEY, LONGER, NEW_KIND, NUMBER, PING, ROW, ROW4, ROW6
+from camomile_trio.wire.writing import inner_parts
+from tests.wire.corpus import ACCEPTED, BOB, CORPUS, KEY, LONGER, NEW_KIND, NUMBER, PING, ROW, ROW4, ROW6, field
 from tests.wire.mutations import mutated
 from tests.wire.reference import encode_reference
 from tests.wire.strategies import inner_packets
@@ -84,6 +85,19 @@ def test_a_message_of_ours_never_meets_the_library(
     monkeypatch.setattr(schema.Inner, "__init__", not_reached)
     assert CODEC.encode(70_000, message, flags) == expected
     assert decode_shaped(expected) == (70_000, message, flags)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_it_leaves_no_field_of_a_later_version_to_chance(message: Message) -> None:
+    head, *parts = inner_parts(7, message, 0)
+    content = b"".join(parts)
+    for more in (content + b"\x78\x01", b"\x78\x01" + content, content + b"\x7a\x20" + KEY):
+        packet = NUMBER + field(head[2], more)
+        assert CODEC.decode_untrusted(packet) == (7, message, 0)
+        with pytest.raises(OtherLayout):
+            decode_shaped(packet)
+    for end in {*range(min(len(content), 200)), len(content) - 1}:
+        assert_agrees(NUMBER + field(head[2], content[: max(end, 0)]))
 
 
 @settings(max_examples=300)
@@ -164,17 +178,23 @@ def test_it_agrees_with_the_reference_about_holdings(contents: list[bytes], alik
     assert_agrees(NUMBER + b"\x62" + _varint(len(content)) + content)
 
 
+_numbers = st.integers(0, 2**8) | st.integers(0, 2**34) | st.integers(0, 2**70)
+
+
 @settings(max_examples=300)
-@given(st.integers(0, 2**70), st.integers(0, 2**70))
-def test_it_agrees_with_the_reference_about_numbers(number: int, flags: int) -> None:
-    def longest(number: int) -> bytes:
-        groups = [number >> shift & 0x7F for shift in range(0, 70, 7)]
+@given(_numbers, _numbers, st.integers(1, 11))
+def test_it_agrees_with_the_reference_about_numbers(number: int, flags: int, least: int) -> None:
+    def written(number: int) -> bytes:
+        """In `least` bytes at least, which may be more than it needs, or than a number may have."""
+        size = max(least, -(-number.bit_length() // 7), 1)
+        groups = [number >> 7 * place & 0x7F for place in range(size)]
         return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
 
-    assert_agrees(b"\x08" + longest(number) + PING)
-    assert_agrees(b"\x08" + longest(number) + b"\x10" + longest(flags) + PING)
-    assert_agrees(b"\x6a\x0b\x08" + longest(number))
-    assert_agrees(b"\x22\x0b\x68" + longest(number))
+    assert_agrees(b"\x08" + written(number) + PING)
+    assert_agrees(b"\x08" + written(number) + b"\x10" + written(flags) + PING)
+    for message, tag in ((0x6A, 0x08), (0x22, 0x68), (0x62, 0x10), (0x52, 0x08), (0x52, 0x10)):
+        content = bytes([tag]) + written(number)
+        assert_agrees(bytes([message, len(content)]) + content)
 
 
 def test_a_packet_of_many_tiny_fields_costs_it_little() -> None:
