@@ -63,6 +63,7 @@ class Requests(Generic[M]):
         clock: Clock = trio.current_time,
     ) -> None:
         self.sessions = sessions
+        self._local = sessions.local
         self.codec = codec
         self.link = link
         self.hooks = hooks
@@ -72,7 +73,6 @@ class Requests(Generic[M]):
         self.deadlines = Deadlines(clock)
         self.paths = Paths(settings)
         self.statistics = RequestStatistics()
-        self.flags = 0  # of this node, in every packet
         self._pending = PendingRequests[M](settings.max_pending)
         self._handshakes = Handshakes[M]()
         self.hellos = Hellos(sessions.initiator, link, settings, clock)
@@ -120,7 +120,7 @@ class Requests(Generic[M]):
         `is_padded` False: the address is known by a peer's word alone, so a first answer from there is kept short.
         `only_there`: at this very address, by a handshake where the peer's session is not there.
         """
-        if contact.public == self.sessions.local.static.public:
+        if contact.public == self._local.static.public:
             self.statistics.dropped["own_key"] += 1
             return None
         if self._pending.is_full:
@@ -156,7 +156,7 @@ class Requests(Generic[M]):
     def tell(self, contact: Contact, message: M) -> bool:
         """Sends a message that has no answer. False: it was not sent, since there is no session with the peer."""
         kind = self.codec.kind(message)
-        if not self.seal(contact.public, self.codec.encode(0, message, self.flags)):
+        if not self.seal(contact.public, self.codec.encode(0, message, self._local.flags)):
             self.statistics.dropped["no_session"] += 1
             return False
         self.statistics.requests[kind] += 1
@@ -196,7 +196,7 @@ class Requests(Generic[M]):
     ) -> Pending[M]:
         codec, now, path = self.codec, self.clock(), self.paths.get(contact)
         number = self._pending.new_number(contact.public)
-        inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self.flags)
+        inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self._local.flags)
         pending = Pending(
             contact=contact,
             path=path,
@@ -516,7 +516,7 @@ class Requests(Generic[M]):
         return True
 
     async def _exchange(self, pending: Pending[M]) -> None:
-        came = await self.exchanges.exchange(pending, self.flags)
+        came = await self.exchanges.exchange(pending, self._local.flags)
         if isinstance(came, str):
             self._on_stream_failed(pending, came)
         else:
