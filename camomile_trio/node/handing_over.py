@@ -91,7 +91,7 @@ class HandOver:
     async def run(self) -> None:
         """Hands over, and then tells all contacts that we go. StorageError if our own disk fails."""
         core = self._core
-        core.requests.flags |= IS_LEAVING
+        core.local.flags |= IS_LEAVING
         core.holdings.begin_to_leave()
         window: list[Key] = []
         for page in self._repair.pages():

@@ -254,7 +254,8 @@ class Join:
         if public == core.local.static.public:
             self.on_copied_key(address.endpoint)
             return
-        answer = await core.requests.ask(Contact.of(public, address.endpoint), FindNode(core.id), only_there=True)
+        contact = Contact.of(public, address.endpoint)
+        answer = await core.requests.ask(contact, FindNode(core.id), only_there=True, is_named=True)
         if answer is not None:
             if core.readiness.is_joined:
                 meet_named(core, answer)

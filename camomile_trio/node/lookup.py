@@ -133,7 +133,7 @@ class Lookup:
 
     def _patience(self, contact: Contact) -> float:
         """How long to wait for it alone, in seconds; infinite for who is not near, or perhaps not there."""
-        path = self._requests.paths.known(contact)
+        path = self._requests.path(contact)
         if path is None or path.least > NEAR or path.is_suspect(self._requests.clock()):
             return math.inf
         return path.usual

@@ -235,7 +235,7 @@ class Node:
 
 
 def _peer_status(core: Core, contact: Contact) -> PeerStatus:
-    path = core.requests.paths.known(contact)
+    path = core.requests.path(contact)
     has_answered = path is not None and path.answered_at > -math.inf
     return PeerStatus(
         id=contact.id,

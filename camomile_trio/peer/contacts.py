@@ -28,7 +28,6 @@ from camomile_trio.peer.stream_troubles import StreamTroubles
 
 CHECKED_AFTER: Final = 60.0  # seconds until a contact that answers is checked again
 MOST_ADVERTISED: Final = 8192
-MOST_MET: Final = 8192
 LOGGED_AGAIN: Final = 600.0  # seconds until a line about the same trouble is logged again
 
 _PING: Final = Ping()
@@ -56,7 +55,6 @@ class Contacts:
         self.on_session: Callable[[Endpoint], None] = lambda endpoint: None
         self._own_endpoints = {bound, advertise} if advertise is not None else {bound}
         self._advertised: OrderedDict[bytes, Endpoint] = OrderedDict()  # by public key, the earliest first
-        self._met: OrderedDict[Endpoint, None] = OrderedDict()  # endpoints that had a session, the earliest first
         self._logged_at: dict[str, float] = {}
 
     def begin(self, requests: Requests[Message]) -> None:
@@ -69,45 +67,48 @@ class Contacts:
         return endpoints if self.observed is None else endpoints | {self.observed}
 
     def may_contact(self, endpoint: Endpoint, told_by: Endpoint) -> bool:
-        """Whether an endpoint that a peer named makes sense, and is not our own."""
+        """Whether an endpoint that a peer named makes sense, and is not one that the operator gave this node.
+
+        Where else it is reached it knows from peers only, and they cannot make it avoid an address that way.
+        """
         return is_sensible(endpoint, told_by=told_by) and endpoint not in self._own_endpoints
 
     def has_met(self, endpoint: Endpoint) -> bool:
         """Whether one of ours was ever found at this endpoint."""
-        return endpoint in self._met
+        return self.requests.endpoints.has_met(endpoint)
 
     # What is known of a contact --------------------------------------------------------------------------------------
 
     def is_storing(self, contact: Contact) -> bool:
         """Whether it keeps records at all: it may have said that it does not."""
-        path = self.requests.paths.known(contact)
+        path = self.requests.path(contact)
         return path is None or not path.flags & STORES_NOTHING
 
     def is_leaving(self, contact: Contact) -> bool:
         """Whether it has said that it is about to leave."""
-        path = self.requests.paths.known(contact)
+        path = self.requests.path(contact)
         return path is not None and bool(path.flags & IS_LEAVING)
 
     def is_answering(self, contact: Contact) -> bool:
         """Whether the last request to it that was answered or given up was answered."""
-        path = self.requests.paths.known(contact)
+        path = self.requests.path(contact)
         return path is not None and path.is_answering
 
     def is_doubtful(self, contact: Contact, now: float) -> bool:
         """Whether it may be gone: it has missed a deadline lately, or has said that it is about to leave."""
-        path = self.requests.paths.known(contact)
+        path = self.requests.path(contact)
         return path is not None and (bool(path.flags & IS_LEAVING) or path.is_suspect(now))
 
     def takes_stores(self, contact: Contact, now: float) -> bool:
         """Whether a STORE may go there at once: there is a session, and it stores, stays and is not silent."""
-        path = self.requests.paths.known(contact)
+        path = self.requests.path(contact)
         if path is None or path.flags & (STORES_NOTHING | IS_LEAVING) or path.is_suspect(now):
             return False
         return self.requests.has_session(contact.public)
 
     def on_leave(self, contact: Contact) -> None:
         """It says that it is about to leave, and is believed until it answers otherwise."""
-        self.requests.paths.get(contact).flags |= IS_LEAVING
+        self.requests.paths.get(self.requests.reached(contact)).flags |= IS_LEAVING
         self.check(contact, again_after=CHECKED_AGAIN_AFTER)
 
     # Checking --------------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Contacts:
         answer ping with ping for ever. `only_there`: at this very endpoint. `on_alive` is called if it answers.
         """
         requests, now = self.requests, self.requests.clock()
-        path = requests.paths.get(contact)
+        path = requests.paths.get(contact if only_there else requests.reached(contact))
         if -math.inf < path.answered_at < path.checked_at:
             # It has answered once, and not the last check: one that died and came back need not wait for as long.
             again_after = min(again_after, CHECKED_AGAIN_AFTER)
@@ -178,7 +179,7 @@ class Contacts:
     def on_stream_failed(self, contact: Contact, why: str) -> None:
         """A stream has reasons of its own to fail: a ping tells whether the peer is there."""
         now = self.requests.clock()
-        path = self.requests.paths.known(contact)
+        path = self.requests.path(contact)
         if path is not None and path.answered_at >= now - MISSED_FOR:
             self.stream_troubles.on_failure(contact.endpoint, why)
         self.check(
@@ -201,7 +202,7 @@ class Contacts:
         )
 
     def on_foreign(self, source: Endpoint, reason: str) -> None:
-        """A handshake came that this node cannot take part in. It is said once in a while, and counted."""
+        """A handshake came that this node cannot take part in. Each is counted; the log has a line once in a while."""
         meaning = (
             "it speaks another version of the protocol"
             if reason == "other_version"
@@ -210,11 +211,7 @@ class Contacts:
         self._warn(reason, "a node cannot speak with this one", at=str(source), meaning=meaning)
 
     def _on_handshake(self, contact: Contact, about: About) -> None:
-        if contact.endpoint not in self._met:
-            if len(self._met) >= MOST_MET:
-                self._met.popitem(last=False)
-            self._met[contact.endpoint] = None
-            self.on_session(contact.endpoint)
+        self.on_session(contact.endpoint)
         self.on_clock(contact.id, about.wall_ms)
         advertised = Endpoint(about.advertised)
         self._advertised.pop(contact.public, None)
@@ -227,18 +224,14 @@ class Contacts:
             self.check(Contact(contact.id, advertised, contact.public), only_there=True)
 
     def _seat(self, contact: Contact) -> None:
-        """It is there: a seat if there is one, and whoever is to be pinged for it."""
+        """It is there: it gets a seat or keeps its own. In a full bucket a member that may be gone is pinged for it."""
         table = self.table
         known = table.get(contact.id)
-        if known is None:
-            check = table.on_answer(contact, self.requests.clock())
-            is_new = contact.id in table
-        else:
-            if known.endpoint != contact.endpoint and known.endpoint == self._advertised.get(contact.public):
-                contact = known  # it wants to be reached there, and was
-            check = table.on_answer(contact, self.requests.clock())
-            is_new = False
-        if known is not None or is_new:
+        if known is not None and known.endpoint == self._advertised.get(contact.public):
+            contact = known  # it wants to be reached there, and was
+        check = table.on_answer(contact, self.requests.clock())
+        is_member = known is not None or contact.id in table
+        if is_member:
             self.requests.sessions.table.keep(contact.public)
         self.silence.on_answer(contact)
         if check is not None:
@@ -246,7 +239,7 @@ class Contacts:
         if self.listeners:
             for listener in tuple(self.listeners):
                 listener(contact)
-        if is_new:
+        if is_member and known is None:
             self.on_new_contact(contact)
 
     def _warn(self, trouble: str, event: str, **words: str) -> None:

@@ -42,6 +42,7 @@ class Inbox(Generic[M]):
     ) -> None:
         self._requests = requests
         self._sessions = requests.sessions
+        self._local = requests.sessions.local
         self._codec = requests.codec
         self._handle = handle
         self._max_message = max_message  # bytes of an inner packet over a stream
@@ -104,15 +105,15 @@ class Inbox(Generic[M]):
 
     def _answer(self, public: bytes, number: int, message: M) -> None:
         requests = self._requests
-        inner = self._codec.encode(number, message, requests.flags)
+        inner = self._codec.encode(number, message, self._local.flags)
         if len(inner) > MOST_INNER:
-            inner = self._codec.encode_within(number, message, requests.flags, MOST_INNER)
+            inner = self._codec.encode_within(number, message, self._local.flags, MOST_INNER)
         if not requests.seal(public, inner):
             requests.statistics.dropped["no_session"] += 1
 
     def _respond(self, initiated: Initiated, number: int, message: M) -> None:
         requests = self._requests
-        answer = self._codec.encode_within(number, message, requests.flags, initiated.room)
+        answer = self._codec.encode_within(number, message, self._local.flags, initiated.room)
         datagram = self._sessions.responder.respond(initiated, answer, requests.clock(), requests.wall_ms())
         if datagram is None:
             requests.statistics.dropped["answered_a_later_one"] += 1
@@ -144,7 +145,7 @@ class Inbox(Generic[M]):
         self._handle(Request(contact, True, True, self._max_message, message, flags, None, send))
         with trio.move_on_after(requests.settings.stream_deadline):
             await answered.wait()
-        return self._codec.encode(number, answers[0], requests.flags) if answers else None
+        return self._codec.encode(number, answers[0], self._local.flags) if answers else None
 
     def _decoded(self, inner_untrusted: bytes) -> tuple[int, M, int] | None:
         """None for what only confirms, too."""

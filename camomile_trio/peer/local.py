@@ -45,7 +45,7 @@ class Local:
     rng: random.Random  # `random.SystemRandom()` for anything but a simulation
     run: bytes
     version: int = 2
-    flags: int = 0
+    flags: int = 0  # in every packet, and in what handshakes tell
     advertised: bytes = b""  # an Endpoint, or empty
 
     @classmethod

@@ -37,7 +37,7 @@ class Path:
     smoothed: float = 0.0  # round trip; 0 before the first sample
     variation: float = 0.0
     least: float = math.inf  # the shortest round trip: how far away it is, however busy it may be
-    flags: int = 0  # of its latest answer
+    flags: int = 0  # of its latest answer or handshake
     answered_at: float = -math.inf
     overdue_at: float = math.inf  # a request became overdue, the first one since an answer came
     missed_at: float = -math.inf  # a deadline passed or two requests in turn were overdue, and no answer came since
@@ -152,7 +152,8 @@ class Paths:
         return path
 
     def on_answer(self, contact: Contact, now: float, round_trip: float | None, flags: int) -> Path:
-        """A matched answer came. `round_trip` is None where it is not known (Karn)."""
+        """A matched answer came, or the packet that confirms a handshake of the peer. `round_trip` is None where it is
+        not known (Karn)."""
         path = self.get(contact)
         if contact not in self._answered:
             del self._silent[contact]

@@ -37,6 +37,7 @@ class Pending(Generic[M]):
     may_be_large: bool  # it, or its answer, may be lost for its size
     is_padded: bool  # in an initiation, so that a full answer fits
     only_there: bool  # at this contact's address, not where else the peer has a session
+    is_named: bool  # the operator named this address
     is_background: bool  # a ping that begins a handshake, and tells nothing of the peer
     on_reply: Callable[[Answer[M]], None] | None = None
     on_overdue: Callable[[], None] | None = None

@@ -23,10 +23,11 @@ from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
+from camomile_trio.peer.endpoints import Endpoints
 from camomile_trio.peer.exchanges import VERY_LARGE, CameBack, Exchanges
 from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About
-from camomile_trio.peer.paths import SURELY_PASSES, Paths
+from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
 from camomile_trio.peer.pending import GREATEST_NUMBER, Handshake, Handshakes, Pending, PendingRequests
 from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
 from camomile_trio.peer.sessions import Sessions
@@ -63,6 +64,7 @@ class Requests(Generic[M]):
         clock: Clock = trio.current_time,
     ) -> None:
         self.sessions = sessions
+        self._local = sessions.local
         self.codec = codec
         self.link = link
         self.hooks = hooks
@@ -71,8 +73,8 @@ class Requests(Generic[M]):
         self.clock = clock
         self.deadlines = Deadlines(clock)
         self.paths = Paths(settings)
+        self.endpoints = Endpoints(settings.max_peers)
         self.statistics = RequestStatistics()
-        self.flags = 0  # of this node, in every packet
         self._pending = PendingRequests[M](settings.max_pending)
         self._handshakes = Handshakes[M]()
         self.hellos = Hellos(sessions.initiator, link, settings, clock)
@@ -112,21 +114,24 @@ class Requests(Generic[M]):
         on_failed: Callable[[], None] | None = None,
         is_padded: bool = True,
         only_there: bool = False,
+        is_named: bool = False,
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
-        key is no node's or our own, or a peer that was never met has been silent and may not be tried again so soon.
+        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon, or other
+        keys have been tried at its address (`endpoints`).
 
         `is_padded` False: the address is known by a peer's word alone, so a first answer from there is kept short.
-        `only_there`: at this very address, by a handshake where the peer's session is not there.
+        `only_there`: at this very address, by a handshake where the peer's session is not there. `is_named`: the operator
+        named the address, so it is tried whatever other keys were.
         """
-        if contact.public == self.sessions.local.static.public:
+        if contact.public == self._local.static.public:
             self.statistics.dropped["own_key"] += 1
             return None
         if self._pending.is_full:
             self.statistics.dropped["too_many_pending"] += 1
             return None
-        pending = self._new(contact, message, is_padded=is_padded, only_there=only_there)
+        pending = self._new(contact, message, is_padded=is_padded, only_there=only_there, is_named=is_named)
         pending.on_reply, pending.on_overdue, pending.on_failed = on_reply, on_overdue, on_failed
         if not self._start(pending):
             self._pending.remove(pending)
@@ -135,7 +140,9 @@ class Requests(Generic[M]):
         self._schedule(pending)
         return pending
 
-    async def ask(self, contact: Contact, message: M, *, only_there: bool = False) -> Answer[M] | None:
+    async def ask(
+        self, contact: Contact, message: M, *, only_there: bool = False, is_named: bool = False
+    ) -> Answer[M] | None:
         """Sends a request and waits for its answer; None when there is none. For the rare ones: each has a waiter."""
         answers: list[Answer[M]] = []
         done = trio.Event()
@@ -144,7 +151,9 @@ class Requests(Generic[M]):
             answers.append(answer)
             done.set()
 
-        pending = self.request(contact, message, on_reply=on_reply, on_failed=done.set, only_there=only_there)
+        pending = self.request(
+            contact, message, on_reply=on_reply, on_failed=done.set, only_there=only_there, is_named=is_named
+        )
         if pending is None:
             return None
         try:
@@ -156,7 +165,7 @@ class Requests(Generic[M]):
     def tell(self, contact: Contact, message: M) -> bool:
         """Sends a message that has no answer. False: it was not sent, since there is no session with the peer."""
         kind = self.codec.kind(message)
-        if not self.seal(contact.public, self.codec.encode(0, message, self.flags)):
+        if not self.seal(contact.public, self.codec.encode(0, message, self._local.flags)):
             self.statistics.dropped["no_session"] += 1
             return False
         self.statistics.requests[kind] += 1
@@ -166,6 +175,18 @@ class Requests(Generic[M]):
         """Whether there is a confirmed session with this peer, at whatever address."""
         peer = self.sessions.table.peers.get(public)
         return peer is not None and peer.current is not None
+
+    def reached(self, contact: Contact) -> Contact:
+        """The peer at the address of its session, where requests to it go; if it has none, where it is named."""
+        peer = self.sessions.table.peers.get(contact.public)
+        session = peer.current if peer is not None else None
+        if session is None or session.endpoint == contact.endpoint:
+            return contact
+        return Contact(contact.id, session.endpoint, contact.public)
+
+    def path(self, contact: Contact) -> Path | None:
+        """What is remembered of the way that requests to it go."""
+        return self.paths.known(self.reached(contact))
 
     def fits_datagram(self, message: M) -> bool:
         """Whether it goes by a datagram, whatever its number and flags are; else it takes a stream."""
@@ -192,11 +213,13 @@ class Requests(Generic[M]):
         *,
         is_padded: bool = False,
         only_there: bool = False,
+        is_named: bool = False,
         is_background: bool = False,
     ) -> Pending[M]:
-        codec, now, path = self.codec, self.clock(), self.paths.get(contact)
+        codec, now = self.codec, self.clock()
+        path = self.paths.get(contact if only_there else self.reached(contact))
         number = self._pending.new_number(contact.public)
-        inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self.flags)
+        inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self._local.flags)
         pending = Pending(
             contact=contact,
             path=path,
@@ -209,6 +232,7 @@ class Requests(Generic[M]):
             may_be_large=codec.may_have_large_answer(message) or _datagram_bytes(inner) > SURELY_PASSES,
             is_padded=is_padded,
             only_there=only_there,
+            is_named=is_named,
             is_background=is_background,
             overdue_at=now + min(path.rto, self.settings.deadline),
         )
@@ -332,6 +356,9 @@ class Requests(Generic[M]):
         if self._handshakes.is_full:
             self.statistics.dropped["too_many_handshakes"] += 1
             return False
+        if not (self.endpoints.try_key(contact.endpoint, contact.public, now) or pending.is_named):
+            self.statistics.dropped["unproven_endpoint"] += 1
+            return False
         carrier = pending
         is_lost_for_its_size = pending.resent and pending.may_be_large
         if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or is_lost_for_its_size:
@@ -410,9 +437,11 @@ class Requests(Generic[M]):
         """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
         contact = Contact(responded.node_id, responded.endpoint, responded.peer)
         self._to_confirm = contact.public
-        self.hooks.on_responded(contact, responded.about)
+        self.endpoints.on_session(contact.endpoint)
+        self.paths.get(contact).flags = responded.about.flags
         if responded.is_copied:
             self.hooks.on_copied_key(contact)
+        self.hooks.on_responded(contact, responded.about)
         if answer is not None:
             self.on_answer(contact, *answer, size, in_response=True)
         for handshake in self._handshakes.of_peer(contact.public):
@@ -424,9 +453,11 @@ class Requests(Generic[M]):
 
     def on_confirmed(self, contact: Contact, about: About, *, is_copied: bool) -> None:
         """A handshake of the peer is complete. What waits for one of ours need not wait any more."""
-        self.hooks.on_confirmed(contact, about)
+        self.endpoints.on_session(contact.endpoint)
+        self.paths.on_answer(contact, self.clock(), None, about.flags)
         if is_copied:
             self.hooks.on_copied_key(contact)
+        self.hooks.on_confirmed(contact, about)
         for handshake in self._handshakes.of_peer(contact.public):
             for pending in self._handshakes.remove(handshake):
                 if pending is handshake.carrier and not pending.resent:
@@ -516,7 +547,7 @@ class Requests(Generic[M]):
         return True
 
     async def _exchange(self, pending: Pending[M]) -> None:
-        came = await self.exchanges.exchange(pending, self.flags)
+        came = await self.exchanges.exchange(pending, self._local.flags)
         if isinstance(came, str):
             self._on_stream_failed(pending, came)
         else:

@@ -1,0 +1,54 @@
+"""Which endpoints have had a session with this node, and how often the others may be tried under new keys.
+
+Rules of this file: plain state without I/O; the caller tells the time. Peers name nodes, and can name any number of keys
+at the address of a victim, each of which would cost it an initiation. So an endpoint at which no handshake was ever
+completed is tried with two keys a minute. One that had a session is tried with any key: another node may live there now.
+Bounded: the endpoint that was used least recently is forgotten first, and names push out none that had a session.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from camomile_trio.kademlia.contacts import Endpoint
+
+MOST_KEYS: Final = 2
+TRIED_FOR: Final = 60.0  # seconds
+
+
+class Endpoints:
+    """Those of one node; at most `most` of either kind."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._met: OrderedDict[Endpoint, None] = OrderedDict()
+        # By public key: when it was tried there last.
+        self._tried: OrderedDict[Endpoint, dict[bytes, float]] = OrderedDict()
+
+    def has_met(self, endpoint: Endpoint) -> bool:
+        """Whether a handshake was completed with a node there."""
+        return endpoint in self._met
+
+    def on_session(self, endpoint: Endpoint) -> None:
+        """A handshake with a node there is complete."""
+        self._tried.pop(endpoint, None)
+        self._met[endpoint] = None
+        self._met.move_to_end(endpoint)
+        if len(self._met) > self._most:
+            self._met.popitem(last=False)
+
+    def try_key(self, endpoint: Endpoint, public: bytes, now: float) -> bool:
+        """Whether a handshake with this key may be begun there now; it has been tried then."""
+        if endpoint in self._met:
+            return True
+        tried = self._tried.pop(endpoint, {})
+        for other in [other for other, at in tried.items() if now - at >= TRIED_FOR]:
+            del tried[other]
+        self._tried[endpoint] = tried
+        if len(self._tried) > self._most:
+            self._tried.popitem(last=False)
+        if public not in tried and len(tried) >= MOST_KEYS:
+            return False
+        tried[public] = now
+        return True
