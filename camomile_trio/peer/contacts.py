@@ -154,8 +154,12 @@ class Contacts:
         self._on_handshake(contact, about)
 
     def on_confirmed(self, contact: Contact, about: About) -> None:
-        """A handshake that the peer began is confirmed by its first sealed packet."""
-        self._on_handshake(contact, about)
+        """A handshake that the peer began is confirmed by its first sealed packet.
+
+        It asks nobody in its bucket whether they are there: they would be asked by a handshake too, and so on from full
+        bucket to full bucket.
+        """
+        self._on_handshake(contact, about, may_check=False)
 
     def on_answered(self, request: Message, answer: Answer[Message]) -> None:
         """The peer is there."""
@@ -210,7 +214,7 @@ class Contacts:
         )
         self._warn(reason, "a node cannot speak with this one", at=str(source), meaning=meaning)
 
-    def _on_handshake(self, contact: Contact, about: About) -> None:
+    def _on_handshake(self, contact: Contact, about: About, *, may_check: bool = True) -> None:
         self.on_session(contact.endpoint)
         self.on_clock(contact.id, about.wall_ms)
         advertised = Endpoint(about.advertised)
@@ -219,11 +223,11 @@ class Contacts:
             if len(self._advertised) >= MOST_ADVERTISED:
                 self._advertised.popitem(last=False)
             self._advertised[contact.public] = advertised
-        self._seat(contact)
+        self._seat(contact, may_check=may_check)
         if advertised and advertised != contact.endpoint and self.may_contact(advertised, contact.endpoint):
             self.check(Contact(contact.id, advertised, contact.public), only_there=True)
 
-    def _seat(self, contact: Contact) -> None:
+    def _seat(self, contact: Contact, *, may_check: bool = True) -> None:
         """It is there: it gets a seat or keeps its own. In a full bucket a member that may be gone is pinged for it."""
         table = self.table
         known = table.get(contact.id)
@@ -234,7 +238,7 @@ class Contacts:
         if is_member:
             self.requests.sessions.table.keep(contact.public)
         self.silence.on_answer(contact)
-        if check is not None:
+        if check is not None and may_check:
             self.check(check, again_after=CHECKED_AGAIN_AFTER)
         if self.listeners:
             for listener in tuple(self.listeners):

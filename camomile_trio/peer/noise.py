@@ -17,29 +17,11 @@ from __future__ import annotations
 import attrs
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.peer.suite import BLOCK_BYTES, HASH_BYTES, KEY_BYTES, TAG_BYTES, CipherSuite, DhKey
+from camomile_trio.peer.suite import HASH_BYTES, KEY_BYTES, TAG_BYTES, CipherSuite, DhKey
 
 # How much longer than its payload a message is.
 MESSAGE_1_OVERHEAD = KEY_BYTES + KEY_BYTES + TAG_BYTES + TAG_BYTES
 MESSAGE_2_OVERHEAD = KEY_BYTES + TAG_BYTES
-
-_INNER = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER = bytes(byte ^ 0x5C for byte in range(256))
-
-
-def hmac_hash(suite: CipherSuite, key: bytes, data: bytes) -> bytes:
-    """HMAC-HASH (section 4.3; RFC 2104), for keys of one block at most."""
-    block = key.ljust(BLOCK_BYTES, b"\0")
-    return suite.hash(block.translate(_OUTER) + suite.hash(block.translate(_INNER) + data))
-
-
-def hkdf(suite: CipherSuite, chaining_key: bytes, input_key_material: bytes, num_outputs: int) -> list[bytes]:
-    """The two or three outputs of HKDF (section 4.3)."""
-    temp_key = hmac_hash(suite, chaining_key, input_key_material)
-    outputs = [hmac_hash(suite, temp_key, b"\x01")]
-    for number in range(2, num_outputs + 1):
-        outputs.append(hmac_hash(suite, temp_key, outputs[-1] + bytes([number])))
-    return outputs
 
 
 @attrs.define(eq=False, repr=False)
@@ -77,14 +59,14 @@ class SymmetricState:
         return cls(suite, h, h)
 
     def mix_key(self, input_key_material: bytes) -> None:
-        self.ck, temp_k = hkdf(self.suite, self.ck, input_key_material, 2)
+        self.ck, temp_k = self.suite.hkdf(self.ck, input_key_material, 2)
         self.cipher = CipherState(self.suite, temp_k[:KEY_BYTES])
 
     def mix_hash(self, data: bytes) -> None:
         self.h = self.suite.hash(self.h + data)
 
     def mix_key_and_hash(self, input_key_material: bytes) -> None:
-        self.ck, temp_h, temp_k = hkdf(self.suite, self.ck, input_key_material, 3)
+        self.ck, temp_h, temp_k = self.suite.hkdf(self.ck, input_key_material, 3)
         self.mix_hash(temp_h)
         self.cipher = CipherState(self.suite, temp_k[:KEY_BYTES])
 
@@ -102,7 +84,7 @@ class SymmetricState:
 
     def split(self) -> tuple[CipherState, CipherState]:
         """The cipher of what the initiator sends, and that of what the responder sends."""
-        temp_k1, temp_k2 = hkdf(self.suite, self.ck, b"", 2)
+        temp_k1, temp_k2 = self.suite.hkdf(self.ck, b"", 2)
         return CipherState(self.suite, temp_k1[:KEY_BYTES]), CipherState(self.suite, temp_k2[:KEY_BYTES])
 
 
@@ -137,7 +119,9 @@ class HandshakeState:
 
     def copy(self) -> HandshakeState:
         """An independent state, on which a read may fail."""
-        return attrs.evolve(self, symmetric=attrs.evolve(self.symmetric))
+        before = self.symmetric
+        symmetric = SymmetricState(before.suite, before.ck, before.h, before.cipher)
+        return HandshakeState(symmetric, self.s, self.psk, self.e, self.rs, self.re)
 
     @property
     def suite(self) -> CipherSuite:

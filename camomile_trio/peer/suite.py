@@ -48,7 +48,10 @@ class CipherSuite(Protocol):
         """The plaintext; MalformedPacket unless this key sealed exactly this, under this nonce."""
 
     def hash(self, data: bytes) -> bytes:
-        """64 bytes, of a hash function with blocks of 128 bytes."""
+        """64 bytes."""
+
+    def hkdf(self, chaining_key: bytes, input_key_material: bytes, num_outputs: int) -> list[bytes]:
+        """The two or three outputs of HKDF, of 64 bytes each (section 4.3)."""
 
 
 @attrs.frozen(repr=False)
@@ -90,6 +93,8 @@ _NULL: Final = ffi.NULL
 _BYTES: Final = ffi.typeof("unsigned char[]")
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 _view = ffi.buffer
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class NaclSuite:
@@ -138,6 +143,20 @@ class NaclSuite:
 
     def hash(self, data: bytes) -> bytes:
         return hashlib.blake2b(data).digest()
+
+    def hkdf(self, chaining_key: bytes, input_key_material: bytes, num_outputs: int) -> list[bytes]:
+        temp_key = _hmac_hash(chaining_key, input_key_material)
+        outputs = [_hmac_hash(temp_key, b"\x01")]
+        for number in range(2, num_outputs + 1):
+            outputs.append(_hmac_hash(temp_key, outputs[-1] + bytes([number])))
+        return outputs
+
+
+def _hmac_hash(key: bytes, data: bytes) -> bytes:
+    """HMAC-HASH (section 4.3; RFC 2104), for keys of one block at most."""
+    block = key.ljust(BLOCK_BYTES, b"\0")
+    inner = hashlib.blake2b(block.translate(_INNER) + data).digest()
+    return hashlib.blake2b(block.translate(_OUTER) + inner).digest()
 
 
 def _nonce(nonce: int) -> bytes:

@@ -117,7 +117,9 @@ class SessionTable:
         """
         about, session.about = session.about, None
         assert about is not None
-        peer = self.peers.setdefault(session.peer, Peer(session.peer, NodeId.of(session.peer)))
+        peer = self.peers.get(session.peer)
+        if peer is None:
+            peer = self.peers[session.peer] = Peer(session.peer, NodeId.of(session.peer))
         self.by_index[session.own_index] = session
         session.confirmed_at = peer.heard_at = now
         peer.wait, peer.initiated_at = SILENCE, -math.inf

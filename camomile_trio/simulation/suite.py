@@ -49,6 +49,11 @@ class ToySuite:
     def hash(self, data: bytes) -> bytes:
         return hashlib.blake2b(data).digest()
 
+    def hkdf(self, chaining_key: bytes, input_key_material: bytes, num_outputs: int) -> list[bytes]:
+        # One hash where HMAC takes six or eight: half of a handshake's time, in a simulation of thousands.
+        first = hashlib.blake2b(input_key_material, key=chaining_key).digest()
+        return [first, first[32:] + first[:32], first[::-1]][:num_outputs]
+
 
 def _tag(key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
     lengths = nonce.to_bytes(8, "big") + len(associated).to_bytes(8, "big")

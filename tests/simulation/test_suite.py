@@ -26,6 +26,17 @@ def test_both_suites_have_the_same_sizes(suite: CipherSuite) -> None:
     assert len(suite.dh(KEY, suite.public(b"s" * KEY_BYTES))) == KEY_BYTES
     assert len(suite.seal(KEY, 7, b"beside", TEXT)) == len(TEXT) + TAG_BYTES
     assert len(suite.hash(TEXT)) == HASH_BYTES
+    assert [len(each) for each in suite.hkdf(suite.hash(TEXT), KEY, 3)] == [HASH_BYTES] * 3
+
+
+@SUITES
+def test_the_keys_that_either_suite_derives_differ_and_depend_on_all_that_they_are_made_of(suite: CipherSuite) -> None:
+    chaining_key = suite.hash(TEXT)
+    outputs = suite.hkdf(chaining_key, KEY, 3)
+    assert len({*outputs, *(each[:KEY_BYTES] for each in outputs)}) == 6
+    assert suite.hkdf(chaining_key, KEY, 2) == outputs[:2]
+    others = [*suite.hkdf(suite.hash(KEY), KEY, 3), *suite.hkdf(chaining_key, bytes(KEY_BYTES), 3)]
+    assert not {*outputs} & {*others}
 
 
 @SUITES

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from camomile_trio.node.cache import Cache
-from camomile_trio.node.rpc import Rpc
 from camomile_trio.peer.deadlines import Deadlines
+from camomile_trio.peer.requests import Requests
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.properties import bounds
@@ -62,7 +62,7 @@ async def one_crashes(world: World, machines: list[Machine]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "method", "what"), [(Rpc, "_fail", "requests_pending"), (Deadlines, "set", "requests_pending")]
+    ("of", "method", "what"), [(Requests, "_fail", "requests_pending"), (Deadlines, "set", "requests_pending")]
 )
 def test_requests_that_never_end_are_seen(of: type, method: str, what: str) -> None:
     async def story(world: World, machines: list[Machine]) -> None:
