@@ -101,10 +101,8 @@ async def test_a_leave_is_believed_until_the_contact_answers_again(autojump_cloc
 
 async def test_a_leave_of_an_unknown_node_is_nothing(autojump_clock: trio.testing.MockClock) -> None:
     async with open_parts(Config(kademlia=Kademlia(k=1))) as (parts, line):
-        for number in range(1, 5):
-            peer = a_peer(line, f"peer {number}", f"10.9.0.{number + 1}:8118")
-            if peer.id not in parts.table:
-                break
+        peers = [a_peer(line, f"peer {number}", f"10.9.0.{number + 1}:8118") for number in range(1, 9)]
+        peer = next(each for each in peers if each.id not in parts.table)
         await trio.sleep(6)
         peer.heard()
         peer.ask(Leave())
