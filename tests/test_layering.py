@@ -22,9 +22,10 @@ FILES = package_files(working_tree(Path(__file__).resolve().parent.parent))
 # From left to right. Rooms in one column know nothing of each other.
 COLUMNS = (
     {"errors"},
-    {"kademlia", "alarm", "accepting", "secret_files"},
+    {"kademlia", "alarm", "accepting", "secret_files", "logs"},
     {"config", "identity", "wire", "transport", "storage"},
     {"peer"},
+    {"classic"},
     {"holding"},
     {"operations"},
     {"upkeep"},
@@ -40,7 +41,8 @@ NOT_BUILT_YET = frozenset({"holding", "operations", "upkeep"})
 MAY_SEE = {
     "": frozenset({"errors", "kademlia", "config", "node"}),
     "transport": frozenset({"errors", "alarm", "accepting", "kademlia.contacts", "kademlia.networks"}),
-    "peer": frozenset({"errors", "alarm", "kademlia", "config", "identity", "wire", "transport.base"}),
+    "peer": frozenset({"errors", "alarm", "logs", "kademlia", "config", "identity", "wire", "transport.base"}),
+    "classic": frozenset({"errors", "kademlia", "config", "wire.classic", "peer.deadlines", "peer.paths"}),
     "holding": frozenset({"errors", "alarm", "kademlia", "config", "identity", "storage"}),
     "http": frozenset(
         {"errors", "kademlia", "accepting", "config"} | {"node.node.Node", "node.results", "node.events"}
@@ -79,8 +81,8 @@ ONLY_IN = {
     "click": {"simulation", "cli", "__main__"},
     "rich": {"simulation", "cli"},
     "httpx": {"cli"},
-    "structlog": {"node", "http", "simulation", "cli"},
-    "trio": {"alarm", "accepting", "transport", "storage", "peer", "operations", "upkeep", "node"}
+    "structlog": {"logs", "http", "simulation", "cli"},
+    "trio": {"alarm", "accepting", "transport", "storage", "peer", "classic", "operations", "upkeep", "node"}
     | {"http", "simulation", "cli"},
 }
 
@@ -209,12 +211,25 @@ def test_every_room_that_has_rules_exists() -> None:
         ("wire.codec", "from camomile_trio import storage", "not to its left"),
         ("storage.sqlite", "from camomile_trio.transport.base import Transport", "not to its left"),
         ("config", "def late():\n    from camomile_trio.identity import Identity", "not to its left"),
-        ("node.rpc", "if TYPE_CHECKING:\n    from camomile_trio.http.app import App", "not to its left"),
+        ("node.core", "if TYPE_CHECKING:\n    from camomile_trio.http.app import App", "not to its left"),
         ("http.app", "from camomile_trio.simulation import cluster", "not to its left"),
         ("simulation.cluster", "import camomile_trio.cli", "not to its left"),
         ("node.node", "from camomile_trio.simulation.machine import Machine", "not to its left"),
         ("peer.sessions", "from camomile_trio.holding.quotas import Quotas", "not to its left"),
         ("peer.sessions", "from camomile_trio.storage.base import Storage", "peer imports storage.base.Storage: it"),
+        ("peer.contacts", "from camomile_trio.classic.network import ClassicNetwork", "not to its left"),
+        ("peer.contacts", "import structlog", "known to cli, http, logs, simulation only"),
+        ("classic.requests", "from camomile_trio.node.core import Core", "not to its left"),
+        (
+            "classic.requests",
+            "from camomile_trio.peer.contacts import Contacts",
+            "classic imports peer.contacts.Contacts",
+        ),
+        (
+            "classic.answers",
+            "from camomile_trio.wire.codec import Codec",
+            "classic imports wire.codec.Codec: it may see",
+        ),
         ("holding.store", "from camomile_trio.peer.sessions import Sessions", "holding imports peer.sessions.Sessions"),
         ("operations.put", "from camomile_trio.upkeep.join import Join", "not to its left"),
         ("simulation.commands", "import httpx", "known to cli only"),
@@ -226,7 +241,7 @@ def test_every_room_that_has_rules_exists() -> None:
             "http imports storage.base.Storage: it may see only",
         ),
         ("http.app", "from camomile_trio.node.node import open_node", "http imports node.node.open_node: it may"),
-        ("http.app", "from camomile_trio.node import rpc", "http imports node.rpc: it may see only"),
+        ("http.app", "from camomile_trio.node import core", "http imports node.core: it may see only"),
         (
             "transport.udp",
             "from camomile_trio.kademlia.messages import Ping",
@@ -235,7 +250,7 @@ def test_every_room_that_has_rules_exists() -> None:
         ("node.node", "from camomile_trio import open_node", "public API"),
         ("", "from camomile_trio.http.app import App", "the public API imports http.app"),
         ("", "import camomile_trio", "the public API imports camomile_trio"),
-        ("node.rpc", "from .lookup import Lookup", "relative import"),
+        ("node.core", "from .lookup import Lookup", "relative import"),
         ("kademlia.routing", "import trio", "pure and imports trio"),
         ("kademlia.routing", "import time", "pure and imports time"),
         ("kademlia.routing", "from os import urandom", "pure and imports os"),
@@ -266,7 +281,9 @@ def test_a_bad_example_is_caught(module: str, source: str, complaint: str) -> No
         ("kademlia.routing", "import random\ndef pick(rng: random.Random) -> int: return rng.getrandbits(8)"),
         ("storage.sqlite", "import sqlite3, trio\nfrom camomile_trio.storage.base import Storage"),
         ("http.app", "from camomile_trio.node.node import Node\nfrom camomile_trio.node.results import Found"),
-        ("peer.sessions", "import trio\nfrom camomile_trio.wire.codec import encode"),
+        ("peer.contacts", "import trio\nfrom camomile_trio.logs import log"),
+        ("classic.requests", "import trio\nfrom camomile_trio.peer.deadlines import Deadlines"),
+        ("node.node", "from camomile_trio.classic.network import ClassicNetwork"),
         ("operations.put", "from camomile_trio.holding.store import Store\nfrom camomile_trio.peer.peers import Peers"),
         ("simulation.world", "from camomile_trio.simulation.suite import ToySuite"),
         ("simulation.commands", "import click, rich.table\nfrom camomile_trio.node.node import open_node"),

@@ -26,7 +26,7 @@ from camomile_trio.node.storing import PASSING, Storing
 # Keys in one HAVE: with a record each, the answer still fits into a datagram. With digests of what we hold ourselves
 # nearly all of an answer is bits, and it is the question that has to fit.
 KEYS_AT_ONCE = 6
-KEYS_COMPARED = 22
+KEYS_COMPARED = 23
 PAGE = 64
 # What we say of this many keys is remembered while all of their holders are asked, for at most so many seconds.
 MAX_SAID = 512

@@ -16,7 +16,7 @@ from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
-from tests.fixtures.cluster import Cluster, config_with, open_cluster
+from tests.fixtures.cluster import SUITE, Cluster, config_with, open_cluster
 from tests.fixtures.counts import count
 from tests.fixtures.records import EPOCH
 
@@ -131,6 +131,7 @@ async def test_the_block_is_left_in_the_middle_of_operations(virtual_clock: Virt
                     wall_clock=lambda: EPOCH + round(trio.current_time() * 1000),
                     rng=random.Random(17),
                     publisher=cluster.publisher,
+                    suite=SUITE,
                 ) as node:
                     await node.wait_ready()
                     async with trio.open_nursery() as nursery:

@@ -13,12 +13,8 @@ from camomile_trio.errors import NoMajority
 from camomile_trio.identity import KeyPair, network_id, sign_record
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import (
-    FindNode,
     Holding,
     Message,
-    NodeList,
-    Packet,
-    Ping,
     Store,
     StoreKind,
     StoreResult,
@@ -29,8 +25,9 @@ from camomile_trio.kademlia.registers import RULES
 from camomile_trio.node.repair import Repair
 from tests.fixtures.line import Line, one_node
 from tests.fixtures.parts import open_parts
-from tests.fixtures.peers import Behaviour, Peer, attend
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 from tests.fixtures.records import EPOCH, NETWORK, lease_of, tombstone_of
+from tests.fixtures.speaker import Heard
 
 BOB, MALLORY = KeyPair.new(random.Random("bob")), KeyPair.new(random.Random("mallory"))
 VALUE = b"a value"
@@ -84,7 +81,7 @@ async def told(peer: Peer, message: Store) -> StoreResult:
     peer.heard()
     peer.ask(message)
     await trio.sleep(0.01)
-    (answer,) = [packet.message for packet in peer.heard() if isinstance(packet.message, StoreResult)]
+    (answer,) = [heard.message for heard in peer.heard() if isinstance(heard.message, StoreResult)]
     return answer
 
 
@@ -133,7 +130,7 @@ async def test_a_holder_that_shows_what_nobody_signed_is_not_believed_and_not_co
         repair = Repair(parts.make_core())
         assert repair.adopt(Holding(KEY, True, (forged(tombstone_of(BOB, KEY)),)))
         assert not repair.is_behind(Holding(KEY, True, (forged(LEASE),)))
-        assert parts.rpc.statistics.dropped["bad_signature"] == 1
+        assert parts.requests.statistics.dropped["bad_signature"] == 1
         assert parts.holdings.state(KEY).size == len(VALUE)
         assert parts.confirmations.count(LEASE.row(), trio.current_time()) is None
 
@@ -147,15 +144,8 @@ async def test_a_holder_that_answers_with_a_winner_that_cannot_be_beats_nobody(
     unsigned = Record(KEY, Kind.LEASE, 0, publisher.public, seq, EPOCH, EPOCH + 60 * MINUTE)
     row = sign_record(unsigned, publisher, NETWORK).row()
 
-    def lie(peer: Peer, packet: Packet) -> Message | None:
-        match packet.message:
-            case Ping():
-                return peer.true_pong(packet)
-            case FindNode():
-                return NodeList((), b"token")
-            case Store():
-                return StoreResult(S.STALE, records=(row,))
-        return None
+    def lie(heard: Heard) -> Message | None:
+        return StoreResult(S.STALE, records=(row,)) if isinstance(heard.message, Store) else truthful(heard)
 
     line = Line()
     async with one_node(line=line, publisher=publisher) as (node, _), trio.open_nursery() as nursery:

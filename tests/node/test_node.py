@@ -19,13 +19,15 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.node.results import Found, Pinged
+from camomile_trio.peer.local import StaticKey
 from camomile_trio.storage.memory import MemoryStorage
-from tests.fixtures.line import Line, on_line, one_node
+from tests.fixtures.line import SUITE, Line, on_line, one_node
 from tests.fixtures.peers import Peer
 
 VALUE = b"a value"
 KEY = Key.of(VALUE)
 ALICE = KeyPair.new(random.Random("alice"))
+ALICES_ID = StaticKey.from_seed(SUITE, ALICE.seed).node_id
 NOBODY = Key.of(b"nobody has it")
 
 
@@ -42,17 +44,17 @@ async def test_one_that_has_somebody_to_ask_is_not(autojump_clock: MockClock) ->
 
 async def test_a_table_that_is_given_is_the_one_that_the_node_uses(autojump_clock: MockClock) -> None:
     key = KeyPair.new(random.Random(1))
-    table = RoutingTable(key.node_id, 20)
-    contact = Contact(NodeId(bytes(32)), Endpoint.parse("10.0.0.2:8118"))
+    table = RoutingTable(StaticKey.from_seed(SUITE, key.seed).node_id, 20)
+    contact = Contact.of(SUITE.public(bytes(32)), Endpoint.parse("10.0.0.2:8118"))
     table.on_answer(contact, trio.current_time())
-    async with open_node(transport=on_line(Line()), identity=key, table=table) as node:
+    async with open_node(transport=on_line(Line()), identity=key, table=table, suite=SUITE) as node:
         assert node.contacts() == [contact]
 
 
-@pytest.mark.parametrize("table", [RoutingTable(NodeId(bytes(32)), 20), RoutingTable(ALICE.node_id, 8)])
+@pytest.mark.parametrize("table", [RoutingTable(NodeId(bytes(32)), 20), RoutingTable(ALICES_ID, 8)])
 async def test_a_table_of_another_node_or_k_is_refused(table: RoutingTable, autojump_clock: MockClock) -> None:
     with pytest.raises(ConfigError, match="the routing table is of node"):
-        async with open_node(transport=on_line(Line()), identity=ALICE, table=table):
+        async with open_node(transport=on_line(Line()), identity=ALICE, table=table, suite=SUITE):
             pass
 
 
@@ -164,7 +166,7 @@ async def test_keys_and_ids_are_shown_as_hexadecimal_digits(autojump_clock: Mock
             (record, [KEY, status.publisher]),
             (status, [node.id, status.publisher]),
             (contact.id, [peer.id]),
-            (Pinged(peer.id, peer.endpoint, 0.1, 1), [peer.id]),
+            (Pinged(peer.id, peer.endpoint, 0.1), [peer.id]),
             (node, [node.id]),
         ]
         for shown, ids in shows:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import attrs
 import pytest
 import trio
 import trio.testing
 
-from camomile_trio.config import Config, StorageConfig
+from camomile_trio.config import Config, Kademlia, StorageConfig
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
@@ -193,7 +192,7 @@ async def ask(peer: Peer, message: Store) -> StoreStatus:
     peer.heard()
     peer.ask(message)
     await trio.sleep(0.01)
-    (answer,) = [packet.message for packet in peer.heard() if isinstance(packet.message, StoreResult)]
+    (answer,) = [heard.message for heard in peer.heard() if isinstance(heard.message, StoreResult)]
     return answer.status
 
 
@@ -213,12 +212,15 @@ async def test_who_says_replicate_is_believed_only_if_it_is_a_holder_that_we_kno
 ) -> None:
     line = Line(endpoint=Endpoint.parse("8.8.4.4:8118"))
     storage = MemoryStorage(max_bytes=ROOM)
-    async with one_node(line=line, storage=storage):
-        peer = Peer.at(line, "bob", address)
-        peer.introduce()
-        if not is_member:
-            # The same address, under another name.
-            peer = attrs.evolve(peer, key=KeyPair.new(random.Random("mallory")))
+    async with one_node(Config(kademlia=Kademlia(k=1)), line=line, storage=storage) as (node, _):
+        peers = [Peer.at(line, f"bob {number}", address) for number in range(8)]
+        for peer in peers:
+            peer.introduce()
+            # Where another has the seat in its bucket, a node with a session is no member.
+            if (peer.contact in node.contacts()) is is_member:
+                break
+        else:
+            pytest.fail("all of them have seats")
         assert await ask(peer, Store(kind, KEY, VALUE, (lease_of(BOB, KEY).row(),))) is StoreStatus.STORED
         size = KEY_BYTES + REGISTER_BYTES + len(VALUE)
         assert storage.held(charged.value + source_network(peer.endpoint.ip)) == size

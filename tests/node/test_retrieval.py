@@ -16,7 +16,6 @@ from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import (
     FindValue,
     Message,
-    Packet,
     Store,
     StoreKind,
     StoreResult,
@@ -31,6 +30,7 @@ from tests.fixtures.counts import count
 from tests.fixtures.line import Line, one_node
 from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful
 from tests.fixtures.records import EPOCH, NETWORK, lease_of, tombstone_of
+from tests.fixtures.speaker import Heard
 
 PUBLISHER, OTHER = KeyPair.new(random.Random("publisher")), KeyPair.new(random.Random("other"))
 VALUE = b"a value"
@@ -50,14 +50,14 @@ BOUNDLESS = sign_record(attrs.evolve(LEASE, expires=EPOCH + 10**12, signature=b"
 def having(value: bytes | None, *records: Record | RecordRow, cached: bool = False) -> Behaviour:
     rows = tuple(each.row() if isinstance(each, Record) else each for each in records)
 
-    def behave(peer: Peer, packet: Packet) -> Message | None:
-        match packet.message:
+    def behave(heard: Heard) -> Message | None:
+        match heard.message:
             case FindValue():
                 return Value(value=value, records=rows, cached=cached)
             case Store():
                 return StoreResult(StoreStatus.STORED)
             case _:
-                return truthful(peer, packet)
+                return truthful(heard)
 
     return behave
 
@@ -94,12 +94,12 @@ class Witness:
     finds: int = 0
     stores: list[Store] = attrs.field(factory=list)
 
-    def __call__(self, peer: Peer, packet: Packet) -> Message | None:
-        if isinstance(packet.message, FindValue):
+    def __call__(self, heard: Heard) -> Message | None:
+        if isinstance(heard.message, FindValue):
             self.finds += 1
-        elif isinstance(packet.message, Store):
-            self.stores.append(packet.message)
-        return self.behave(peer, packet)
+        elif isinstance(heard.message, Store):
+            self.stores.append(heard.message)
+        return self.behave(heard)
 
 
 # What counts -------------------------------------------------------------------------------------------------------
@@ -397,10 +397,10 @@ async def test_a_tombstone_that_comes_here_while_we_look_beats_the_lease(
         (peer,) = neighbours(line, 1)
         late = having(VALUE, LEASE)
 
-        def forgotten_meanwhile(peer: Peer, packet: Packet) -> Message | None:
-            if isinstance(packet.message, FindValue):
+        def forgotten_meanwhile(heard: Heard) -> Message | None:
+            if isinstance(heard.message, FindValue):
                 peer.ask(Store(StoreKind.PUBLISH, KEY, None, (TOMBSTONE.row(),)))
-            return late(peer, packet)
+            return late(heard)
 
         with pytest.raises(Forgotten):
             await get(node, {peer: forgotten_meanwhile})

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import pytest
 import trio
 import trio.testing
 
-from camomile_trio.config import Config, Records, Requests
+from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.kademlia import registers
-from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import (
     Durability,
@@ -19,7 +17,6 @@ from camomile_trio.kademlia.messages import (
     HaveResult,
     Holding,
     Message,
-    Packet,
     Store,
     StoreResult,
     StoreStatus,
@@ -27,13 +24,13 @@ from camomile_trio.kademlia.messages import (
 from camomile_trio.kademlia.registers import DIGEST_BYTES, KeyState
 from camomile_trio.node.repair import KEYS_AT_ONCE, KEYS_COMPARED, Repair
 from camomile_trio.node.rounds import Rounds
-from camomile_trio.wire.codec import decode_untrusted, encode
+from camomile_trio.peer.packets import MOST_INNER
 from tests.fixtures.line import Line, wall_clock
 from tests.fixtures.parts import Parts, open_parts
 from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 from tests.fixtures.records import ALICE, lease_of, tombstone_of
+from tests.fixtures.speaker import CODEC, Heard
 
-MAX_SENT_DATAGRAM = 1232
 VALUES = [b"value %d" % number for number in range(4)]
 KEYS = sorted(map(Key.of, VALUES))
 ROWS = {key: lease_of(ALICE, key).row() for key in KEYS}
@@ -57,14 +54,14 @@ def peers_on(line: Line, count: int) -> list[Peer]:
     return peers
 
 
-def holder_of(*held: Key, heard: list[Have] | None = None, stored: list[Key] | None = None) -> Behaviour:
+def holder_of(*held: Key, haves: list[Have] | None = None, stored: list[Key] | None = None) -> Behaviour:
     """One that has these of the keys, and takes the others when they come."""
 
-    def behave(peer: Peer, packet: Packet) -> Message | None:
-        match packet.message:
+    def behave(heard: Heard) -> Message | None:
+        match heard.message:
             case Have(keys) as have:
-                if heard is not None:
-                    heard.append(have)
+                if haves is not None:
+                    haves.append(have)
                 is_alike = [key in held and bool(have.digests) for key in keys]
                 told = tuple(
                     Holding(key, key in held, (ROWS[key],) * (key in held))
@@ -77,7 +74,7 @@ def holder_of(*held: Key, heard: list[Have] | None = None, stored: list[Key] | N
                     stored.append(key or Key.of(value or b""))
                 return StoreResult(StoreStatus.STORED, Durability.DISK)
             case _:
-                return truthful(peer, packet)
+                return truthful(heard)
 
     return behave
 
@@ -136,47 +133,26 @@ async def test_what_is_written_meanwhile_is_told_to_the_next(autojump_clock: tri
     async with open_parts() as (parts, line):
         kept_by(parts)
         bob, carol = peers_on(line, 2)
-        heard: list[Have] = []
+        haves: list[Have] = []
         renewed = lease_of(ALICE, KEYS[0], life=7200.0).row()
         stored: list[Key] = []
-        told = holder_of(*KEYS, heard=heard, stored=stored)
+        told = holder_of(*KEYS, haves=haves, stored=stored)
 
-        def renewing(peer: Peer, packet: Packet) -> Message | None:
-            if isinstance(packet.message, Have) and len(heard) == 0:
+        def renewing(heard: Heard) -> Message | None:
+            if isinstance(heard.message, Have) and not haves:
                 parts.keep(KEYS[0], None, renewed)
-            return told(peer, packet)
+            return told(heard)
 
         before = digest_of(parts, KEYS[0])
         await one_round(parts, {bob: renewing, carol: renewing})
         after = digest_of(parts, KEYS[0])
-        digests = [have.digests[have.keys.index(KEYS[0])] for have in heard if have.digests and KEYS[0] in have.keys]
+        digests = [have.digests[have.keys.index(KEYS[0])] for have in haves if have.digests and KEYS[0] in have.keys]
         assert digests[0] == before != after
         # The other, and then both once more.
         assert digests[1:] == [after] * 3
         # What the first said was of the lease before: it was asked again, and was sent the new one.
         assert stored == [KEYS[0]]
         assert parts.confirmations.count(renewed, trio.current_time()) == 2
-
-
-async def test_who_ignores_digests_and_answers_in_full_is_understood(autojump_clock: trio.testing.MockClock) -> None:
-    """A node of ours from before there were digests."""
-    async with open_parts() as (parts, line):
-        kept_by(parts)
-        (bob,) = peers_on(line, 1)
-        stored: list[Key] = []
-
-        def of_old(peer: Peer, packet: Packet) -> Message | None:
-            match packet.message:
-                case Have(keys):
-                    known = tuple(Holding(key, key != KEYS[2], (ROWS[key],) * (key != KEYS[2])) for key in keys)
-                    return HaveResult(known)
-                case _:
-                    return holder_of(stored=stored)(peer, packet)
-
-        await one_round(parts, {bob: of_old})
-        assert stored == [KEYS[2]]
-        assert all(parts.holdings.heard_at(key) is not None for key in KEYS if key != KEYS[2])
-        assert all(parts.confirmations.count(ROWS[key], trio.current_time()) == 1 for key in KEYS)
 
 
 async def test_what_found_no_room_in_an_answer_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
@@ -187,14 +163,14 @@ async def test_what_found_no_room_in_an_answer_is_asked_for_again(autojump_clock
         asked_first: list[Have] = []
         plain: list[Have] = []
 
-        def terse(peer: Peer, packet: Packet) -> Message | None:
-            match packet.message:
+        def terse(heard: Heard) -> Message | None:
+            match heard.message:
                 case Have(keys, _, digests) as have:
                     (asked_first if digests else plain).append(have)
                     told = tuple(Holding(key, False) for key in keys)
                     return HaveResult(told[:1] if digests else told)
                 case _:
-                    return holder_of(stored=stored)(peer, packet)
+                    return holder_of(stored=stored)(heard)
 
         await one_round(parts, {bob: terse})
         assert sorted(stored) == KEYS
@@ -207,37 +183,16 @@ async def test_bits_beyond_the_keys_say_nothing(autojump_clock: trio.testing.Moc
         kept_by(parts)
         (bob,) = peers_on(line, 1)
 
-        def boastful(peer: Peer, packet: Packet) -> Message | None:
-            if isinstance(packet.message, Have):
-                lacking = tuple(Holding(key, False) for key in packet.message.keys)
-                bits = (2**32 - 1) >> len(packet.message.keys) << len(packet.message.keys)
+        def boastful(heard: Heard) -> Message | None:
+            if isinstance(heard.message, Have):
+                lacking = tuple(Holding(key, False) for key in heard.message.keys)
+                bits = (2**32 - 1) >> len(heard.message.keys) << len(heard.message.keys)
                 return HaveResult(lacking, bits)
-            return truthful(peer, packet)
+            return truthful(heard)
 
         await one_round(parts, {bob: boastful})
         assert all(parts.holdings.heard_at(key) is None for key in KEYS)
         assert all(parts.confirmations.count(ROWS[key], trio.current_time()) is None for key in KEYS)
-
-
-async def test_one_of_ours_whose_version_was_forgotten_is_not_written_to_as_a_classic_node(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """It would keep a value without a lease as a classic one, which nobody could forget."""
-    async with open_parts(Config(classic=True, requests=Requests(max_peers=64))) as (parts, line):
-        kept_by(parts)
-        (bob,) = peers_on(line, 1)
-        for number in range(64):
-            Peer.at(line, f"other {number}", f"10.9.3.{number + 1}:8118").introduce()
-        assert parts.rpc.peers.known(bob.endpoint) is None
-        versions: list[int] = []
-
-        def storing(peer: Peer, packet: Packet) -> Message | None:
-            if isinstance(packet.message, Store):
-                versions.append(packet.version)
-            return holder_of()(peer, packet)
-
-        await one_round(parts, {bob: storing})
-        assert set(versions) == {1}
 
 
 # Who is asked by another ---------------------------------------------------------------------------------------------
@@ -248,9 +203,9 @@ async def asked(
 ) -> HaveResult:
     """What the node answers to a holder that has just what it has."""
     peer.heard()
-    peer.ask(Have((key,), None, (digest or digest_of(parts, key),), is_round), padding=300)
+    peer.ask(Have((key,), None, (digest or digest_of(parts, key),), is_round))
     await trio.sleep(0.01)
-    (answer,) = [packet.message for packet in peer.heard() if isinstance(packet.message, HaveResult)]
+    (answer,) = [heard.message for heard in peer.heard() if isinstance(heard.message, HaveResult)]
     return answer
 
 
@@ -270,23 +225,20 @@ async def test_a_members_round_lets_who_holds_the_same_rest(autojump_clock: trio
             assert parts.holdings.heard_at(key) is None
             assert parts.confirmations.count(ROWS[key], trio.current_time()) is None
         # So the next round is about those three, and nobody is asked about the first.
-        heard: list[Have] = []
-        await one_round(parts, {bob: holder_of(*KEYS, heard=heard), carol: holder_of(*KEYS, heard=heard)})
-        assert KEYS[0] not in {key for have in heard for key in have.keys}
-        assert set(KEYS[1:]) == {key for have in heard for key in have.keys}
+        haves: list[Have] = []
+        await one_round(parts, {bob: holder_of(*KEYS, haves=haves), carol: holder_of(*KEYS, haves=haves)})
+        assert KEYS[0] not in {key for have in haves for key in have.keys}
+        assert set(KEYS[1:]) == {key for have in haves for key in have.keys}
 
 
-async def test_nobody_rests_on_the_word_of_a_stranger(autojump_clock: trio.testing.MockClock) -> None:
-    """Nor on a member's name from where it does not live."""
-    async with open_parts() as (parts, line):
+async def test_nobody_rests_on_the_word_of_a_node_without_a_seat(autojump_clock: trio.testing.MockClock) -> None:
+    """It has proven its key, as any number of new keys of one host can."""
+    async with open_parts(Config(kademlia=Kademlia(k=1))) as (parts, line):
         kept_by(parts)
-        (bob,) = peers_on(line, 1)
-        stranger = Peer.at(line, "mallory", "10.9.0.77:8118")
-        elsewhere = attrs.evolve(bob, endpoint=Endpoint.parse("10.9.0.78:8118"), heard=0)
-        for peer, key in ((stranger, KEYS[0]), (elsewhere, KEYS[1])):
-            assert (await asked(parts, peer, key)).alike == 1
-            assert parts.holdings.heard_at(key) is None
-            assert parts.confirmations.count(ROWS[key], trio.current_time()) is None
+        stranger = next(peer for peer in peers_on(line, 20) if peer.id not in parts.table)
+        assert (await asked(parts, stranger, KEYS[0])).alike == 1
+        assert parts.holdings.heard_at(KEYS[0]) is None
+        assert parts.confirmations.count(ROWS[KEYS[0]], trio.current_time()) is None
 
 
 async def test_after_a_forget_everybody_makes_rounds(autojump_clock: trio.testing.MockClock) -> None:
@@ -307,19 +259,17 @@ async def test_after_a_forget_everybody_makes_rounds(autojump_clock: trio.testin
 
 
 def test_the_largest_question_of_a_round_fits_into_a_datagram() -> None:
-    """In a named network, with an advertised endpoint of IPv6; and no key more would."""
+    """And no key more would."""
 
-    def packet(keys: int) -> Packet:
+    def bytes_of(keys: int) -> int:
         have = Have(
             tuple(Key(number.to_bytes(32, "big")) for number in range(keys)),
             ALICE.public,
             tuple(number.to_bytes(DIGEST_BYTES, "big") for number in range(keys)),
             is_round=True,
         )
-        advertised = Endpoint.parse("[2001:db8::1]:8118")
-        return Packet(b"s" * 32, ALICE.node_id, have, 1, b"n" * 8, advertised=advertised)
+        inner = CODEC.encode(2**32 - 1, have, 0xFF)
+        assert CODEC.decode_untrusted(inner) == (2**32 - 1, have, 0xFF)
+        return len(inner)
 
-    largest = packet(KEYS_COMPARED)
-    assert decode_untrusted(encode(largest)) == largest
-    assert len(encode(largest)) == 1202 <= MAX_SENT_DATAGRAM  # as docs/protocol.md says
-    assert len(encode(packet(KEYS_COMPARED + 1))) > MAX_SENT_DATAGRAM
+    assert bytes_of(KEYS_COMPARED) <= MOST_INNER < bytes_of(KEYS_COMPARED + 1)

@@ -8,13 +8,13 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Requests
-from camomile_trio.kademlia.ids import Key, NodeId, distance
+from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Ping, Store, StoreKind
 from camomile_trio.node.lookup import Lookup
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.counts import count
-from tests.fixtures.line import one_node
-from tests.fixtures.parts import known_peers, open_parts
+from tests.fixtures.line import Line, one_node
+from tests.fixtures.parts import TARGET, known_peers, open_parts
 from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 from tests.fixtures.records import lease_of
 
@@ -23,6 +23,14 @@ MANY = 500
 
 def tasks() -> int:
     return trio.lowlevel.current_statistics().tasks_living
+
+
+def many_peers(line: Line) -> list[Peer]:
+    """They have sessions with the node."""
+    peers = [Peer.at(line, f"peer {n}", f"10.9.{n // 250}.{n % 250 + 1}:8118") for n in range(MANY)]
+    for peer in peers:
+        peer.introduce()
+    return peers
 
 
 class Wakes(trio.abc.Instrument):
@@ -37,40 +45,56 @@ class Wakes(trio.abc.Instrument):
 
 async def test_no_task_is_started_for_a_request(autojump_clock: trio.testing.MockClock) -> None:
     async with open_parts(Config(requests=Requests(max_pending=MANY))) as (parts, line):
-        rpc = parts.rpc
-        await trio.testing.wait_all_tasks_blocked()
+        requests = parts.requests
+        peers = many_peers(line)
+        await trio.sleep(1)  # the newcomers have been greeted
         before = tasks()
-        peers = [Peer.at(line, f"peer {n}", f"10.9.{n // 250}.{n % 250 + 1}:8118") for n in range(MANY)]
         for peer in peers:
-            rpc.request(peer.endpoint, FindNode(NodeId(bytes(32))), node=peer.id)
+            peer.heard()
+            assert requests.request(peer.contact, FindNode(TARGET)) is not None
         await trio.testing.wait_all_tasks_blocked()
-        assert rpc.pending == MANY
-        assert len(rpc.deadlines) == MANY
+        assert requests.pending == MANY
+        assert len(requests.deadlines) == MANY
         assert tasks() == before
         await trio.sleep(0.3)  # all of them go out a second time
-        assert rpc.statistics.retransmitted == MANY
+        assert requests.statistics.retransmitted == MANY
         assert tasks() == before
         for peer in peers[: MANY // 2]:
             peer.answer(peer.heard()[0], NodeList())
-        assert rpc.pending >= MANY // 2
-        assert tasks() <= before + 1  # the one that greets all newcomers together
+        assert requests.pending == MANY - MANY // 2
+        assert tasks() == before
         await trio.sleep(3)
-        assert rpc.statistics.failed["find_node"] >= MANY // 2
+        assert requests.statistics.failed["find_node"] == MANY - MANY // 2
+
+
+async def test_no_task_is_started_for_a_handshake(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_parts() as (parts, line):
+        await trio.testing.wait_all_tasks_blocked()
+        before = tasks()
+        peers = [Peer.at(line, f"peer {n}", f"10.9.0.{n + 1}:8118") for n in range(50)]
+        for peer in peers:
+            parts.requests.request(peer.contact, FindNode(TARGET))
+        await trio.testing.wait_all_tasks_blocked()
+        assert parts.requests.handshakes == len(peers)
+        assert tasks() == before
+        for peer in peers:
+            peer.answer(peer.heard()[0], NodeList())
+        assert parts.requests.statistics.answered["find_node"] == len(peers)
+        assert tasks() == before
 
 
 async def test_one_sleeping_task_serves_all_deadlines(autojump_clock: trio.testing.MockClock) -> None:
     """Requests that are sent, retransmitted and failed at the same moments wake it once for each moment."""
     wakes = Wakes()
     async with open_parts(Config(requests=Requests(max_pending=MANY))) as (parts, line):
-        rpc = parts.rpc
-        await trio.testing.wait_all_tasks_blocked()
-        for number in range(MANY):
-            peer = Peer.at(line, f"peer {number}", f"10.9.{number // 250}.{number % 250 + 1}:8118")
-            rpc.request(peer.endpoint, FindNode(NodeId(bytes(32))), node=peer.id)
+        peers = many_peers(line)
+        await trio.sleep(1)
+        for peer in peers:
+            parts.requests.request(peer.contact, FindNode(TARGET))
         trio.lowlevel.add_instrument(wakes)
         await trio.sleep(3)
         trio.lowlevel.remove_instrument(wakes)
-        assert rpc.pending == 0
+        assert parts.requests.pending == 0
         assert sum(wakes.by_task.values()) <= 15
 
 
@@ -83,8 +107,8 @@ async def test_no_task_is_started_for_a_datagram(autojump_clock: trio.testing.Mo
         value = b"a value"
         row = lease_of(bob.key, Key.of(value)).row()
         for _ in range(MANY // 4):
-            bob.ask(Ping(bytes(32)))
-            bob.ask(FindNode(NodeId(bytes(32))))
+            bob.ask(Ping())
+            bob.ask(FindNode(TARGET))
             bob.ask(FindValue(Key(bytes(32))))
             bob.ask(Store(StoreKind.PUBLISH, Key.of(value), value, (row,)))
         assert tasks() == before
@@ -103,7 +127,7 @@ async def test_a_lookup_wakes_its_caller_once(autojump_clock: trio.testing.MockC
         asked: list[int] = []
 
         async def look() -> None:
-            asked.append((await Lookup(parts.rpc, FindNode(NodeId(bytes(32))), k=20, alpha=3).run()).asked)
+            asked.append((await Lookup(parts.contacts, parts.events, FindNode(TARGET), k=20, alpha=3).run()).asked)
 
         trio.lowlevel.add_instrument(wakes)
         async with trio.open_nursery() as looking:

@@ -1,4 +1,4 @@
-"""One STORE to one peer: a token is fetched once, a value is sent only where it is lacking, and one result comes."""
+"""One STORE to one peer: a value is sent only where it is lacking, and one result comes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import attrs
 import trio
 import trio.testing
 
-from camomile_trio.config import Config
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import (
     Durability,
-    FindNode,
     Message,
     NodeList,
-    Packet,
+    Ping,
     Store,
     StoreKind,
     StoreResult,
     StoreStatus,
 )
-from camomile_trio.node.storing import Storing, store_at_classic
+from camomile_trio.node.storing import Storing
+from camomile_trio.peer.seams import Answer
 from tests.fixtures.parts import open_parts
-from tests.fixtures.peers import Behaviour, Peer, attend, silent
+from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful
 from tests.fixtures.records import lease_of
+from tests.fixtures.speaker import Heard
 
 PUBLISHER = KeyPair.new(random.Random("publisher"))
 VALUE = b"a value"
@@ -37,28 +37,40 @@ STORED = StoreResult(StoreStatus.STORED, Durability.MEMORY)
 
 @attrs.define(eq=False)
 class Holder:
-    """A peer that wants a token, and perhaps the value. It notes what it hears."""
+    """A peer that perhaps has the value. It notes what it hears."""
 
-    token: bytes
     has_value: bool = False
     heard: list[Message] = attrs.field(factory=list)
 
-    def __call__(self, peer: Peer, packet: Packet) -> Message | None:
-        message = packet.message
-        self.heard.append(message)
-        match message:
-            case FindNode():
-                return NodeList((), b"the token")
-            case Store() if message.token != self.token:
-                return StoreResult(StoreStatus.NO_TOKEN)
-            case Store() if message.value is None and not self.has_value:
+    def __call__(self, heard: Heard) -> Message | None:
+        self.heard.append(heard.message)
+        match heard.message:
+            case Store(value=None) if not self.has_value:
                 return StoreResult(StoreStatus.VALUE_NEEDED)
             case Store():
                 return STORED
-        return None
+        return truthful(heard)
 
 
-async def stored(behave: Behaviour, *, with_value: bool = True, times: int = 1) -> list[StoreResult | None]:
+@attrs.define(eq=False)
+class Question:
+    """What a lookup that asks by a STORE hears."""
+
+    heard: list[object] = attrs.field(factory=list)
+
+    def on_store_answer(self, contact: Contact, answer: Answer[Message]) -> None:
+        self.heard.append(answer.message)
+
+    def on_store_overdue(self, contact: Contact) -> None:
+        self.heard.append("overdue")
+
+    def on_store_failed(self, contact: Contact) -> None:
+        self.heard.append("failed")
+
+
+async def stored(
+    behave: Behaviour, *, with_value: bool = True, asking: Question | None = None, is_known: bool = True
+) -> list[StoreResult | None]:
     """What came of storing at such a peer."""
     results: list[StoreResult | None] = []
 
@@ -67,38 +79,34 @@ async def stored(behave: Behaviour, *, with_value: bool = True, times: int = 1) 
         results.append(result)
 
     async with open_parts() as (parts, line), trio.open_nursery() as nursery:
-        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
-        rpc.prove(bob.contact)
-        bob.pong(bob.heard()[0])
+        bob = Peer.at(line, "bob", "10.9.0.2:8118")
+        if is_known:
+            bob.introduce()
         nursery.start_soon(attend, {bob: behave})
-        for _ in range(times):
-            Storing(rpc, bob.contact, KEY, VALUE, (ROW,), StoreKind.PUBLISH, on_result, with_value=with_value).start()
-            await trio.sleep(5)
-        assert rpc.pending == 0
+        rows, kind = (ROW,), StoreKind.PUBLISH
+        Storing(
+            parts.requests, bob.contact, KEY, VALUE, rows, kind, on_result, with_value=with_value, asking=asking
+        ).start()
+        await trio.sleep(5)
+        assert parts.requests.pending == 0
         nursery.cancel_scope.cancel()
     return results
 
 
-async def test_a_token_is_fetched_and_the_store_repeated(autojump_clock: trio.testing.MockClock) -> None:
-    holder = Holder(token=b"the token")
+async def test_one_store_and_one_result(autojump_clock: trio.testing.MockClock) -> None:
+    holder = Holder()
     assert await stored(holder) == [STORED]
-    assert [type(message) for message in holder.heard] == [Store, FindNode, Store]
+    assert holder.heard == [Store(StoreKind.PUBLISH, None, VALUE, (ROW,))]
 
 
-async def test_a_token_is_kept_for_the_next_time(autojump_clock: trio.testing.MockClock) -> None:
-    holder = Holder(token=b"the token")
-    assert await stored(holder, times=2) == [STORED, STORED]
-    assert [type(message) for message in holder.heard] == [Store, FindNode, Store, Store]
+async def test_at_a_peer_without_a_session_it_follows_a_handshake(autojump_clock: trio.testing.MockClock) -> None:
+    holder = Holder()
+    assert await stored(holder, is_known=False) == [STORED]
+    assert holder.heard == [Ping(), Store(StoreKind.PUBLISH, None, VALUE, (ROW,))]
 
 
-async def test_a_token_that_is_never_good_is_fetched_once(autojump_clock: trio.testing.MockClock) -> None:
-    holder = Holder(token=b"another")
-    assert await stored(holder) == [StoreResult(StoreStatus.NO_TOKEN)]
-    assert [type(message) for message in holder.heard] == [Store, FindNode, Store]
-
-
-async def test_the_value_goes_only_to_who_lacks_it(autojump_clock: trio.testing.MockClock) -> None:
-    lacking, having = Holder(token=b""), Holder(token=b"", has_value=True)
+async def test_the_value_goes_only_to_a_holder_that_lacks_it(autojump_clock: trio.testing.MockClock) -> None:
+    lacking, having = Holder(), Holder(has_value=True)
     assert await stored(lacking, with_value=False) == [STORED]
     assert await stored(having, with_value=False) == [STORED]
     assert [getattr(message, "value", None) for message in lacking.heard] == [None, VALUE]
@@ -109,21 +117,19 @@ async def test_silence_is_no_result(autojump_clock: trio.testing.MockClock) -> N
     assert await stored(silent) == [None]
 
 
-async def test_a_classic_peer_is_told_what_it_can_read_and_nothing_else(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with open_parts(Config(classic=True)) as (parts, line):
-        rpc, bob = parts.rpc, Peer.at(line, "bob", "10.9.0.2:8118")
-        assert store_at_classic(rpc, bob.contact, "lätt".encode(), StoreKind.PUBLISH)
-        for unreadable in (b"", b"\xff", bytes(1001)):
-            assert not store_at_classic(rpc, bob.contact, unreadable, StoreKind.PUBLISH)
-        (told,) = bob.heard()
-        assert told.message == Store(StoreKind.PUBLISH, None, "lätt".encode())
-        assert rpc.pending == 0
+async def test_an_answer_that_answers_no_store_is_no_result(autojump_clock: trio.testing.MockClock) -> None:
+    assert await stored(lambda heard: NodeList()) == [None]
 
 
-async def test_without_the_option_no_classic_peer_is_told_anything(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (parts, line):
-        bob = Peer.at(line, "bob", "10.9.0.2:8118")
-        assert not store_at_classic(parts.rpc, bob.contact, "lätt".encode(), StoreKind.PUBLISH)
-        assert not bob.heard()
+async def test_a_lookup_that_asks_by_it_hears_one_answer(autojump_clock: trio.testing.MockClock) -> None:
+    """That the value is lacking is none: the answer to the store with the value is."""
+    lookup, holder = Question(), Holder()
+    assert await stored(holder, with_value=False, asking=lookup) == [STORED]
+    assert lookup.heard == [STORED]
+    assert [getattr(message, "names_contacts", None) for message in holder.heard] == [True, True]
+
+
+async def test_a_lookup_that_asks_by_it_hears_that_none_came(autojump_clock: trio.testing.MockClock) -> None:
+    lookup = Question()
+    assert await stored(silent, asking=lookup) == [None]
+    assert lookup.heard == ["overdue", "failed"]
