@@ -410,9 +410,9 @@ class Requests(Generic[M]):
         """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
         contact = Contact(responded.node_id, responded.endpoint, responded.peer)
         self._to_confirm = contact.public
-        self.hooks.on_responded(contact, responded.about)
         if responded.is_copied:
             self.hooks.on_copied_key(contact)
+        self.hooks.on_responded(contact, responded.about)
         if answer is not None:
             self.on_answer(contact, *answer, size, in_response=True)
         for handshake in self._handshakes.of_peer(contact.public):
@@ -424,9 +424,9 @@ class Requests(Generic[M]):
 
     def on_confirmed(self, contact: Contact, about: About, *, is_copied: bool) -> None:
         """A handshake of the peer is complete. What waits for one of ours need not wait any more."""
-        self.hooks.on_confirmed(contact, about)
         if is_copied:
             self.hooks.on_copied_key(contact)
+        self.hooks.on_confirmed(contact, about)
         for handshake in self._handshakes.of_peer(contact.public):
             for pending in self._handshakes.remove(handshake):
                 if pending is handshake.carrier and not pending.resent:

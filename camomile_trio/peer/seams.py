@@ -85,7 +85,7 @@ class Hooks(Protocol[M]):
         itself when it began."""
 
     def on_copied_key(self, contact: Contact) -> None:
-        """Two runs of this key alternate: a copied data directory."""
+        """Two runs of this key alternate: a copied data directory. The handshake of the one at `contact` is told next."""
 
     def on_answered(self, request: M, answer: Answer[M]) -> None:
         """The peer is there."""
