@@ -1,8 +1,7 @@
 """One STORE to one peer, until the peer has answered for good or failed.
 
 Rules of this file: callbacks only, no task. A lookup may ask by it: then it is told of the answers that come, and of
-what does not come. Refused for want of a token: one FIND_NODE, one repeat. Sent without the
-value to a holder that lacks it: one repeat with the value. A classic peer gets a classic STORE and no answer counts.
+what does not come. Sent without the value to a holder that lacks it: one repeat with the value.
 """
 
 from __future__ import annotations

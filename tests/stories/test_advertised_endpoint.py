@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
 import trio
 import trio.testing
 
-from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.node.node import open_node
+from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.network import MemoryNetwork
-from camomile_trio.transport.base import Inbound, Transport, TransportStatistics
-from tests.fixtures.cluster import VALUE, config_with, open_cluster
+from camomile_trio.transport.base import Caller, Conversation, Inbound, Transport, TransportStatistics
+from tests.fixtures.cluster import SUITE, VALUE, config_with, open_cluster
 from tests.fixtures.records import EPOCH
+
+LARGE = bytes(5000)
 
 
 @attrs.define(eq=False)
@@ -41,8 +44,12 @@ class Router:
     def send(self, datagram: bytes, to: Endpoint) -> bool:
         return self.ways.setdefault(to, self.passing).send(datagram, to)
 
-    async def exchange(self, message: bytes, to: Endpoint, *, max_answer: int) -> bytes:
-        return await self.passing.exchange(message, to, max_answer=max_answer)
+    async def exchange(self, message: bytes, to: Endpoint, *, peer: bytes, caller: Callable[[], Caller]) -> bytes:
+        return await self.passing.exchange(message, to, peer=peer, caller=caller)
+
+    def close_ended(self) -> None:
+        self.passing.close_ended()
+        self.mapped.close_ended()
 
     async def serve(self, inbound: Inbound, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -64,8 +71,8 @@ class Side:
         self.router.ways[source] = self.way
         self.inbound.on_datagram(datagram_untrusted, source)
 
-    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
-        return await self.inbound.on_stream_message(message_untrusted, source)
+    def on_connection(self, source: Endpoint) -> Conversation:
+        return self.inbound.on_connection(source)
 
 
 async def test_a_node_behind_another_address_is_reached_there(virtual_clock: VirtualClock) -> None:
@@ -84,13 +91,23 @@ async def test_a_node_behind_another_address_is_reached_there(virtual_clock: Vir
             wall_clock=lambda: EPOCH + round(trio.current_time() * 1000),
             rng=random.Random(11),
             publisher=cluster.publisher,
+            suite=SUITE,
         ) as node:
             await node.wait_ready()
             await node.put(VALUE)
+            await node.put(LARGE)
             await trio.sleep(30)
             for each in cluster.nodes:
-                assert Contact(node.id, mapped) in each.contacts()
+                assert places(each)[node.id] == mapped
             newcomer = await cluster.start()
             await trio.sleep(30)
-            assert Contact(node.id, mapped) in newcomer.node.contacts()
+            assert places(newcomer.node)[node.id] == mapped
             assert (await newcomer.node.ping(node.id)).endpoint == mapped
+            before = node.status().values
+            await newcomer.node.put(LARGE + b"!")
+            await trio.sleep(5)
+            assert node.status().values == before + 1  # by a stream to there
+
+
+def places(node: Node) -> dict[NodeId, Endpoint]:
+    return {contact.id: contact.endpoint for contact in node.contacts()}

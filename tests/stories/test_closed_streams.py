@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from camomile_trio.errors import NoMajority, Unavailable
-from camomile_trio.node.streams import LOGGED_AGAIN_AFTER
+from camomile_trio.peer.stream_troubles import LOGGED_AGAIN_AFTER
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions, StreamConditions
 from camomile_trio.simulation.network import MemoryNetwork

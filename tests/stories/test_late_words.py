@@ -8,12 +8,13 @@ import trio.testing
 
 from camomile_trio.errors import NoMajority, NotFound
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import Message, Packet, Store
+from camomile_trio.kademlia.messages import Message, Store
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from tests.fixtures.cluster import KEY, VALUE, config_with, open_cluster
 from tests.fixtures.counts import count
-from tests.fixtures.peers import NetworkPeer, accepting, network_peer
+from tests.fixtures.peers import accepting, network_peer
+from tests.fixtures.speaker import Heard
 
 
 async def test_a_forget_empties_the_cache_of_the_node_that_forgets(virtual_clock: VirtualClock) -> None:
@@ -93,5 +94,5 @@ async def test_a_put_that_failed_publishes_nothing(virtual_clock: VirtualClock) 
         assert cluster.machines[1].state(Key.of(earlier)).published
 
 
-def storing_nothing(stranger: NetworkPeer, packet: Packet) -> Message | None:
-    return None if isinstance(packet.message, Store) else accepting(stranger, packet)
+def storing_nothing(heard: Heard) -> Message | None:
+    return None if isinstance(heard.message, Store) else accepting(heard)

@@ -13,7 +13,17 @@ from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
-from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Packet, Value
+from camomile_trio.kademlia.messages import (
+    Durability,
+    FindNode,
+    FindValue,
+    Message,
+    NodeList,
+    Store,
+    StoreResult,
+    StoreStatus,
+    Value,
+)
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
@@ -22,6 +32,7 @@ from tests.fixtures.cluster import (
     FIRST_RTO,
     HEALTHY,
     KEY,
+    SUITE,
     VALUE,
     config_with,
     open_cluster,
@@ -29,8 +40,9 @@ from tests.fixtures.cluster import (
     timed_put,
 )
 from tests.fixtures.counts import count
-from tests.fixtures.peers import NetworkBehaviour, NetworkPeer, accepting, network_peer, only_pongs
+from tests.fixtures.peers import Behaviour, accepting, network_peer, only_pongs
 from tests.fixtures.records import EPOCH, NETWORK
+from tests.fixtures.speaker import Heard
 
 # Silent and slow ---------------------------------------------------------------------------------------------------
 
@@ -45,7 +57,7 @@ async def test_a_silent_peer_costs_a_timeout_once_and_nothing_after(virtual_cloc
         await trio.sleep(DEADLINE)  # from now on it is known to have missed a deadline
         for number in range(5):
             assert await timed_put(cluster[3], b"value %d" % number) <= HEALTHY
-        assert any(isinstance(packet.message, FindNode) for packet in silent.received)
+        assert any(isinstance(heard.message, FindNode) for heard in silent.received)
 
 
 async def test_a_slow_peer_costs_a_timeout_and_its_late_answer_counts(virtual_clock: VirtualClock) -> None:
@@ -103,7 +115,7 @@ async def test_a_node_tells_which_of_its_peers_answers(virtual_clock: VirtualClo
         }
         for peer in before.values():
             assert peer.answers
-            assert peer.version == 1
+            assert NodeId.of(peer.public) == peer.id
             assert 0 < (peer.round_trip or 0) < 1
             assert 0 < (peer.last_seen or 0) <= trio.current_time()
         # While nobody answers it may be the node itself that is cut off: nobody leaves its table.
@@ -188,28 +200,36 @@ async def test_everybody_is_dead(virtual_clock: VirtualClock) -> None:
 # Lying -------------------------------------------------------------------------------------------------------------
 
 
-def inventing(count: int) -> NetworkBehaviour:
-    """Names nodes that do not exist, each time others, closer to what is looked for than anybody."""
+def inventing(count: int) -> Behaviour:
+    """Names nodes that do not exist, each time others; of many the closest to what is looked for."""
     rng = random.Random(5)
 
-    def behave(stranger: NetworkPeer, packet: Packet) -> Message | None:
-        target = getattr(packet.message, "target", None) or getattr(packet.message, "key", None)
-        if not isinstance(packet.message, FindNode | FindValue) or target is None:
-            return accepting(stranger, packet)
-        contacts = tuple(
-            Contact(NodeId(target[:8] + rng.randbytes(24)), Endpoint.of(bytes((10, 200)) + rng.randbytes(2), 8118))
-            for _ in range(count)
-        )
-        return NodeList(contacts) if isinstance(packet.message, FindNode) else Value(contacts=contacts)
+    def invented() -> Contact:
+        endpoint = Endpoint.of(bytes((10, 200)) + rng.randbytes(2), 8118)
+        return Contact.of(SUITE.public(rng.randbytes(32)), endpoint)
+
+    def name(target: bytes) -> tuple[Contact, ...]:
+        many = (invented() for _ in range(20 * count))
+        return tuple(sorted(many, key=lambda each: distance(each.id, target))[:count])
+
+    def behave(heard: Heard) -> Message | None:
+        match heard.message:
+            case FindNode(target):
+                return NodeList(name(target))
+            case FindValue(key):
+                return Value(contacts=name(key))
+            case Store(key=None, value=bytes() as value, names_contacts=True):
+                return StoreResult(StoreStatus.STORED, Durability.MEMORY, contacts=name(Key.of(value)))
+        return accepting(heard)
 
     return behave
 
 
 async def test_inventions_of_a_liar_cost_their_timeouts_and_no_more(virtual_clock: VirtualClock) -> None:
-    """Of 100 that it names, the k closest are tried, three at a time."""
+    """Of 30 that it names, the k closest are tried, three at a time."""
     async with open_cluster(12, config=config_with(cache_life=0)) as cluster:
         await cluster[1].put(VALUE)
-        liar = network_peer("liar", 1, near=KEY, behave=inventing(100))
+        liar = network_peer("liar", 1, near=KEY, behave=inventing(30))
         await liar.join(cluster)
         put, get = await timed_put(cluster[3], b"another value"), await timed_get(cluster[4])
         assert FIRST_RTO <= put <= 7 * FIRST_RTO + HEALTHY
@@ -226,13 +246,13 @@ async def test_sybils_of_a_liar_do_not_hide_a_value(virtual_clock: VirtualClock)
         sybils = [network_peer(f"sybil {number}", number, near=KEY) for number in range(1, 10)]
         named = tuple(each.contact for each in sybils)
 
-        def conspire(stranger: NetworkPeer, packet: Packet) -> Message | None:
-            match packet.message:
+        def conspire(heard: Heard) -> Message | None:
+            match heard.message:
                 case FindNode():
-                    return NodeList(named, b"token")
+                    return NodeList(named)
                 case FindValue():
-                    return Value(contacts=named, token=b"token")
-            return accepting(stranger, packet)
+                    return Value(contacts=named)
+            return accepting(heard)
 
         for sybil in sybils:
             sybil.behave = conspire
@@ -245,11 +265,11 @@ async def test_sybils_of_a_liar_do_not_hide_a_value(virtual_clock: VirtualClock)
             await cluster[2].get(Key.of(b"nobody put this"))
 
 
-def serving(value: bytes, *rows: RecordRow) -> NetworkBehaviour:
-    def behave(stranger: NetworkPeer, packet: Packet) -> Message | None:
-        if isinstance(packet.message, FindValue):
+def serving(value: bytes, *rows: RecordRow) -> Behaviour:
+    def behave(heard: Heard) -> Message | None:
+        if isinstance(heard.message, FindValue):
             return Value(value=value, records=rows)
-        return accepting(stranger, packet)
+        return accepting(heard)
 
     return behave
 
@@ -279,4 +299,4 @@ async def test_nobody_is_given_what_a_liar_serves(virtual_clock: VirtualClock, l
             assert found.live
             asked += found.origin != node.id
         assert asked
-        assert any(isinstance(packet.message, FindValue) for packet in liar.received)
+        assert any(isinstance(heard.message, FindValue) for heard in liar.received)

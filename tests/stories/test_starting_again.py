@@ -14,7 +14,7 @@ from camomile_trio.kademlia.messages import FindValue, Value
 from camomile_trio.node.clocks import PATIENCE
 from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
 from camomile_trio.node.renewing import Renewing
-from camomile_trio.node.verdicts import CHECKED_AGAIN_AFTER
+from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.disk import SimulatedDisk
 from tests.fixtures.cluster import config_with, open_cluster
@@ -92,7 +92,7 @@ async def test_what_somebody_asks_for_is_compared_before_all_the_rest(virtual_cl
         await asking.join(cluster)
 
         async def serves(key: Key) -> bool:
-            answer = await asking.answer_to(FindValue(key), again.endpoint)
+            answer = await asking.answer_to(FindValue(key), again.contact)
             assert isinstance(answer, Value)
             return answer.value is not None
 
