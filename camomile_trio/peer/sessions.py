@@ -84,6 +84,21 @@ class Sessions:
             self.replied[decision.why] += 1
         return decision
 
+    def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
+        """Whether it names an index that this node gave to exactly this source, for a session or a handshake.
+
+        Indexes are random, so a forger who does not see the packets between the two can name none. It costs a look-up.
+        """
+        try:
+            field, body_untrusted = unframe_untrusted(datagram_untrusted)
+        except MalformedPacket:
+            return False
+        index = body_untrusted[:INDEX_BYTES]
+        if field == SEALED:
+            session = self.table.by_index.get(index)
+            return session is not None and session.endpoint == source
+        return field in (RESPONSE, COOKIE) and self.initiator.is_expected(index, source)
+
     def _on_sealed(self, body_untrusted: bytes, source: Endpoint, now: float) -> Decision:
         session = self.table.by_index.get(body_untrusted[:INDEX_BYTES])
         if session is None:
