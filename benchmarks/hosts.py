@@ -72,6 +72,17 @@ def bridged(count: int) -> list[Host]:
     return hosts
 
 
+def give_addresses(host: Host, addresses: Sequence[str]) -> None:
+    """Further ones beside its own."""
+    _ip([f"addr add {each}/16 dev eth0" for each in addresses], f"host{host.number}")
+
+
+def swallow_answers(host: Host, network: str, sink: Host) -> None:
+    """What the host sends to a network that does not exist goes to another host, which drops it; so the kernel looks
+    for no neighbours there, and takes what seems to come from there."""
+    _ip([f"route add {network} via {sink.address}"], f"host{host.number}")
+
+
 def neighbours(interface: str, addresses: Sequence[str]) -> list[str]:
     """Who is where, told for good. The kernel remembers a thousand learned ones for all namespaces together: with fifty
     hosts it would look for them again and again, and drop what is sent meanwhile."""

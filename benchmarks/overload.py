@@ -1,7 +1,7 @@
 """`make bench-overload`: one node with twice as much to do as it can, with clients that idle, and under a flood.
 
 Rules of this file: each figure stands beside the same one taken without the load, in the same run on the same hosts.
-The flood's own cost on a machine that everybody shares is shown by the same flood sent to a host where nobody listens.
+The flood's own cost on a machine that everybody shares is shown by the same flood sent to a host that only takes it.
 What is asked for stands in each line, and whether it was reached; the exit code is 1 if something was not.
 """
 
@@ -30,7 +30,7 @@ from benchmarks import isolation, load
 from benchmarks.__main__ import place
 from benchmarks.figures import percentile
 from benchmarks.hostile import KINDS
-from benchmarks.hosts import Host, bridged
+from benchmarks.hosts import Host, bridged, give_addresses, swallow_answers
 from benchmarks.processes import Process, ask, running
 from benchmarks.systems import Camomile
 from tools.arguments import whole
@@ -40,9 +40,13 @@ VICTIM, OTHER = 1, 2  # the node under load, and one whose clients are to notice
 CLIENTS = 64  # that ask too much, together
 SETTLED_AFTER = 5.0  # seconds from the end of the load until everything is to be as before
 HOT_KEYS = 8
-FLOOD_RATE = 50_000
+FLOOD_RATE = 20_000
+NODE_LISTS_RATE = 1000
+LARGE = 5000  # bytes: what goes by TCP
 LONGEST_FLOOD = 300
 IDLERS = 500  # of each kind
+
+PARTS = ("puts", "gets", "idlers", "streams", "lists", "floods")
 
 Done = TypeVar("Done")
 
@@ -74,10 +78,12 @@ class Bench:
         self.lines.append(Line(what, found, asked, is_reached))
         self.console.print(f"{what}: {found}" + (f" (asked: {asked}: {_WORDS[is_reached]})" if asked else ""))
 
-    def puts(self, at: int, concurrent: int, seconds: int, per_second: float | None = None) -> load.Load:
+    def puts(
+        self, at: int, concurrent: int, seconds: int, per_second: float | None = None, *, size: int = 100
+    ) -> load.Load:
         self._labels += 1
         count = int(per_second * seconds * 1.2) + 100 if per_second else 2500 * seconds
-        heads, tail = load.values(f"over{self._labels}", count, 100)
+        heads, tail = load.values(f"over{self._labels}", count, size)
         plan = self._system.puts(heads, tail)
         return self._send(plan, at, concurrent, seconds, self._system.stored, per_second)
 
@@ -179,42 +185,49 @@ class Bench:
                 two < 2 * one and not with_them.failed,
             )
 
-    def floods(self, hostile: Host, deaf: Host, kinds: Sequence[str]) -> None:
-        """One hostile peer, one kind of datagram after the other."""
-        pairs = self.rates(VICTIM), self.rates(OTHER)
-        calm, calm_other = pairs
-        self.note("no flood", f"{_rates(calm)} at the node, {_rates(calm_other)} at another")
-        with flooding(hostile, deaf, "finds") as sent:
-            control, control_other = self.rates(VICTIM), self.rates(OTHER)
-        # The list is filled once the flood is over.
-        self.note(
-            "flood of a host where nobody listens",
-            f"{_rates(control)} at the node, {_rates(control_other)} at another; {sent[0]:.0f} a second sent",
-        )
+    def floods(self, hostile: Host, sink: Host, kinds: Sequence[str]) -> None:
+        """One hostile host, one kind of datagram after the other. The control: the same datagrams to another host."""
+        victim = self.processes[VICTIM].host
         for kind in kinds:
-            with flooding(hostile, self.processes[VICTIM].host, kind) as sent:
-                here, there = self.rates(VICTIM), self.rates(OTHER)
-            kept = min(map(_kept, here, calm))
-            failed, refused = sum(each.failed for each in here), sum(len(each.refused) for each in here)
-            self.note(
-                f"flood: {kind}",
-                f"{_rates(here)} at the node, {kept:.0%} of what it is without, {failed} failed"
-                + (f" ({refused} by 503)" if refused else "")
-                + f"; {sent[0]:.0f} a second sent",
-                ">= 50 %, none",
-                kept >= 0.5 and not failed,
-            )
-            kept = min(map(_kept, there, control_other))
-            failed = sum(each.failed for each in there)
-            self.note(
-                "  at another node",
-                f"{_rates(there)}, {kept:.0%} of what it is with a flood of nobody, {failed} failed",
-                ">= 80 %, none",
-                kept >= 0.8 and not failed,
-            )
+            with flooding(hostile, victim, kind, sink):
+                control = self.puts(VICTIM, 4, self.seconds)
+            with flooding(hostile, victim, kind) as sent:
+                done = self.puts(VICTIM, 4, self.seconds)
+            # The list is filled once the flood is over.
+            self.beside(f"flood: {kind}", control, done, f"; {sent[0]:.0f} a second sent")
 
-    def rates(self, at: int) -> list[load.Load]:
-        return [self.puts(at, 4, self.seconds), self.hot_gets(at, 4, self.seconds)]
+    def node_lists(self, hostile: Host) -> None:
+        """A peer with a session that names contacts all the time, at a rate that is no flood."""
+        victim = self.processes[VICTIM].host
+        before = self.puts(VICTIM, 4, self.seconds)
+        with flooding(hostile, victim, "unsolicited node lists", rate=NODE_LISTS_RATE) as sent:
+            done = self.puts(VICTIM, 4, self.seconds)
+        self.beside(f"unsolicited node lists, {sent[0]:.0f} a second", before, done)
+
+    def slow_streams(self, hostile: Host) -> None:
+        """64 slow streams from 8 addresses, while values are put that go by TCP."""
+        victim = self.processes[VICTIM].host
+        before = self.puts(VICTIM, 4, self.seconds, size=LARGE)
+        ips = [f"10.118.200.{number}" for number in range(1, 9)]
+        give_addresses(hostile, ips)
+        command = [*hostile.prefix, sys.executable, "-m", "tests.networks.slow_streams"]
+        command += [f"{victim.address}:{victim.peer_port}#{_node_key(victim)}", *ips]
+        with until_killed(command):
+            time.sleep(SETTLED_AFTER)
+            done = self.puts(VICTIM, 4, self.seconds, size=LARGE)
+        self.beside(f"values of {LARGE} bytes beside {8 * len(ips)} slow streams", before, done)
+
+    def beside(self, what: str, control: load.Load, done: load.Load, more: str = "") -> None:
+        """Notes puts under a load beside those under the control's."""
+        one, two = _at(control.times, 0.5), _at(done.times, 0.5)
+        stored = _stored(done)
+        self.note(
+            what,
+            f"p50 of puts {one * 1e3:.1f} -> {two * 1e3:.1f} ms, {stored:.1%} of {len(done.times) + done.failed} stored"
+            f" ({_stored(control):.1%} before)" + more,
+            "p50 <= 2 x, >= 95 %",
+            bool(done.times) and two <= 2 * one and stored >= 0.95,
+        )
 
     @contextmanager
     def memory(self) -> Iterator[list[int]]:
@@ -247,14 +260,9 @@ def _rate(done: load.Load) -> float:
     return done.per_second if done.times else 0.0
 
 
-def _kept(one: load.Load, before: load.Load) -> float:
-    """What is left of a rate."""
-    return _rate(one) / _rate(before) if before.times else 0.0
-
-
-def _rates(loads: Sequence[load.Load]) -> str:
-    puts, gets = map(_rate, loads)
-    return f"{puts:.0f} puts and {gets:.0f} gets a second"
+def _stored(done: load.Load) -> float:
+    """Which part of the puts succeeded."""
+    return len(done.times) / max(1, len(done.times) + done.failed)
 
 
 @contextmanager
@@ -268,26 +276,55 @@ def in_background(call: Callable[[], Sequence[Done]]) -> Iterator[list[Done]]:
 
 
 @contextmanager
-def flooding(hostile: Host, victim: Host, kind: str) -> Iterator[list[float]]:
-    """A flood for the length of the block; then the list has how many a second were sent."""
-    command = [
-        *hostile.prefix,
-        sys.executable,
-        "-m",
-        "benchmarks.hostile",
-        kind,
-        f"{victim.address}:{victim.peer_port}",
-    ]
-    command += ["--rate", str(FLOOD_RATE), "--seconds", str(LONGEST_FLOOD)]
+def flooding(
+    hostile: Host, victim: Host, kind: str, at: Host | None = None, *, rate: int = FLOOD_RATE
+) -> Iterator[list[float]]:
+    """A flood for the length of the block, of datagrams made for the victim; `at`: sent to this host instead.
+
+    Afterwards the list has how many were sent in a second.
+    """
+    command = [*hostile.prefix, sys.executable, "-m", "benchmarks.hostile", kind]
+    command += [f"{victim.address}:{victim.peer_port}", "--rate", str(rate), "--seconds", str(LONGEST_FLOOD)]
+    if at is not None:
+        command += ["--at", f"{at.address}:{at.peer_port}"]
     sent: list[float] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError(f"the hostile host ended with {process.wait()} before it sent any {kind}")
         try:
-            time.sleep(1.5)  # Python starts, and makes its datagrams
             yield sent
         finally:
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=30)
         sent.append(float(output))
+
+
+@contextmanager
+def until_killed(command: Sequence[str]) -> Iterator[None]:
+    """A process for the length of the block, which begins when it has said a line."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError(f"{' '.join(command)} ended with {process.wait()}")
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+# A socket that takes all and reads nothing: a port without one would have the kernel send an error for each datagram.
+_SINK = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', {port})); print(flush=True)"
+_SINK += "; time.sleep(1e6)"
+
+
+def sink_at(host: Host) -> list[str]:
+    """The command of one that takes all datagrams and does nothing."""
+    return [*host.prefix, sys.executable, "-c", _SINK.format(port=host.peer_port)]
+
+
+def _node_key(host: Host) -> str:
+    return str(json.loads(ask(host, "/-/node")[1])["node_key"])
 
 
 def show(lines: Sequence[Line], console: Console) -> None:
@@ -303,7 +340,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--seconds", type=whole(1, 600), default=4, help="of each measurement; the overload lasts 15 times that"
     )
-    parser.add_argument("--part", action="append", choices=("puts", "gets", "idlers", "floods"), default=[])
+    parser.add_argument("--part", action="append", choices=PARTS, default=[])
     parser.add_argument("--kind", action="append", choices=KINDS, default=[], help="of datagrams")
     chosen = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
@@ -315,9 +352,11 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"a flood needs a network of its own: {isolation.enter(arguments, 'benchmarks.overload')}")
         return 1
     isolation.prepare()
-    *hosts, hostile, deaf = bridged(chosen.nodes + 2)
+    *hosts, hostile, sink = bridged(chosen.nodes + 2)
+    for host in (hosts[VICTIM], sink):
+        swallow_answers(host, "10.9.0.0/16", sink)
     console.print(f"{len(hosts)} nodes, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    parts = chosen.part or ["puts", "gets", "idlers", "floods"]
+    parts = chosen.part or PARTS
     system = Camomile()
     with place(on_tmpfs=False) as directory:
 
@@ -333,8 +372,13 @@ def main(arguments: Sequence[str]) -> int:
                 bench.too_much("hot gets", bench.hot_gets)
             if "idlers" in parts:
                 bench.idlers()
+            if "streams" in parts:
+                bench.slow_streams(hostile)
+            if "lists" in parts:
+                bench.node_lists(hostile)
             if "floods" in parts:
-                bench.floods(hostile, deaf, chosen.kind or [*KINDS])
+                with until_killed(sink_at(sink)):
+                    bench.floods(hostile, sink, chosen.kind or [*KINDS])
     show(bench.lines, console)
     about = {
         "nodes": len(hosts),

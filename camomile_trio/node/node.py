@@ -406,6 +406,8 @@ class _Inbound:
     """What a transport calls."""
 
     on_datagram: Callable[[bytes, Endpoint], None]
+    is_expected: Callable[[bytes, Endpoint], bool]
+    has_session_at: Callable[[bytes], bool]
     on_connection: Callable[[Endpoint], Conversation]
 
 
@@ -510,7 +512,9 @@ def _wire(
         rng=rng,
         confirmations=confirmations,
     )
-    return core, _Inbound(inbox.on_datagram, streams.on_connection)
+    sessions = requests.sessions
+    inbound = _Inbound(inbox.on_datagram, sessions.is_expected, sessions.table.has_session_at, streams.on_connection)
+    return core, inbound
 
 
 def _speak(

@@ -78,6 +78,10 @@ class SharedBudget:
         """How many source networks are remembered."""
         return len(self._networks)
 
+    def has(self, now: float) -> bool:
+        """Whether the bucket of all has a token."""
+        return self._all.has(now)
+
     def take(self, network: bytes, now: float) -> bool:
         """Whether both had a token; neither has lost one otherwise."""
         if not network:

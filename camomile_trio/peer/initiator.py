@@ -131,6 +131,11 @@ class Initiator:
         peer = self._with_session(public, endpoint)
         return at if peer is None else max(at, peer.heard_at + SILENCE, peer.initiated_at + peer.wait)
 
+    def is_expected(self, receiver_untrusted: bytes, source: Endpoint) -> bool:
+        """Whether an initiation under this index is under way to this address."""
+        sent = self._by_index.get(receiver_untrusted)
+        return sent is not None and sent.handshake.endpoint == source
+
     def on_response(self, untrusted: Response, source: Endpoint, now: float) -> Decision:
         sent = self._expected(untrusted.receiver, source)
         started = sent.handshake

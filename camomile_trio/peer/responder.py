@@ -1,8 +1,8 @@
 """Our side of handshakes that peers begin, and of hellos that they send.
 
-Rules of this file: the order of the checks is that of their cost. First mac1, two hashes for each accepted network key;
-then whether the same bytes were answered before; then mac2, if there is one; then the budget; then Diffie-Hellman, and
-the version.
+Rules of this file: the order of the checks is that of their cost. First whether anything is left that could be spent on
+it (`has_for`); then mac1, two hashes for each accepted network key; then whether the same bytes were answered before;
+then mac2, if there is one; then the budget; then Diffie-Hellman, and the version.
 Where the budget is spent, or an initiation may be a replay, the answer is a cookie, never larger than the question. A
 response has at most three times the size of its initiation.
 Source: Donenfeld, WireGuard (2017), section 5.3 and 5.4.7.
@@ -106,6 +106,13 @@ class Responder:
         self._replies = Bucket.full(rates.replies, now)
         self._cookies = CookieSecrets(local.rng.randbytes(KEY_BYTES), now)
 
+    def has_for(self, body_untrusted: bytes, now: float) -> bool:
+        """Whether the budgets have anything for an initiation, whatever is in it. One with a cookie has one of its own.
+
+        Where they have not, a flood costs nothing but this.
+        """
+        return not body_untrusted.endswith(NO_COOKIE) or self._unproven.has(now) or self._replies.has(now)
+
     def on_initiation(self, untrusted: Initiation, size: int, source: Endpoint, now: float) -> Decision:
         local = self._local
         network = next((key for key in local.network_keys if is_for(key, local.static.public, untrusted)), None)
@@ -186,6 +193,8 @@ class Responder:
         return self._proven.take(source_network(ip), now)
 
     def on_hello(self, untrusted: Hello, now: float) -> Decision:
+        if not self._replies.has(now):
+            raise NotForUs("over_budget")
         local = self._local
         network = next((key for key in local.network_keys if is_under(key, untrusted)), None)
         if network is None:

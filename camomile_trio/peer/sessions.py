@@ -84,6 +84,21 @@ class Sessions:
             self.replied[decision.why] += 1
         return decision
 
+    def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
+        """Whether it names an index that this node gave to exactly this source, for a session or a handshake.
+
+        Indexes are random, so a forger who does not see the packets between the two can name none. It costs a look-up.
+        """
+        try:
+            field, body_untrusted = unframe_untrusted(datagram_untrusted)
+        except MalformedPacket:
+            return False
+        index = body_untrusted[:INDEX_BYTES]
+        if field == SEALED:
+            session = self.table.by_index.get(index)
+            return session is not None and session.endpoint == source
+        return field in (RESPONSE, COOKIE) and self.initiator.is_expected(index, source)
+
     def _on_sealed(self, body_untrusted: bytes, source: Endpoint, now: float) -> Decision:
         session = self.table.by_index.get(body_untrusted[:INDEX_BYTES])
         if session is None:
@@ -102,6 +117,8 @@ class Sessions:
     def _on_handshake(
         self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int
     ) -> Decision:
+        if field == INITIATION and not self.responder.has_for(body_untrusted, now):
+            raise NotForUs("over_budget")
         if not is_sensible(source):  # a session has the address of its handshake, so sealed packets need no look at it
             raise NotForUs("senseless_source")
         if field == INITIATION:

@@ -205,6 +205,19 @@ class SessionTable:
             if peer.current is None and not peer.is_member:
                 self.remove(peer.public, now)
 
+    def has_session_at(self, prefix: bytes) -> bool:
+        """Whether a peer's current session is at an address that begins so: 4 bytes of IPv4, or less than 16 of IPv6.
+
+        It looks at all peers.
+        """
+        length = 6 if len(prefix) == 4 else 18
+        return any(
+            peer.current is not None
+            and peer.current.endpoint.startswith(prefix)
+            and len(peer.current.endpoint) == length
+            for peer in self.peers.values()
+        )
+
     def counts(self) -> dict[str, int]:
         """How full the table is; all of it has a bound."""
         return {

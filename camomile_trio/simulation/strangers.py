@@ -34,6 +34,12 @@ class Stranger:
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
         """A datagram has arrived. What it likes to answer it hands to `transport.send`, or to `transport.forge`."""
 
+    def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
+        return True
+
+    def has_session_at(self, prefix: bytes) -> bool:
+        return False
+
     def on_connection(self, source: Endpoint) -> Conversation:
         """A stream has been opened to here."""
         return StrangersConversation(self, source)

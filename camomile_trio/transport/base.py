@@ -28,7 +28,7 @@ class TransportStatistics:
     datagrams_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    dropped_in: int = 0  # unseen: their source had cost more than its share
+    dropped_in: int = 0  # their source had cost more than its share, and they were of none of its sessions
     dropped_out: int = 0  # the socket's buffer was full, or the system refused the address
     streams_in: int = 0
     streams_out: int = 0
@@ -92,6 +92,15 @@ class Inbound(Protocol):
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
         """A datagram came from `source` (an address that nobody has proven). Must not block or raise."""
+
+    def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
+        """Whether the datagram names a secret that this node shares with exactly this source, such as a session's index.
+
+        Asked only of sources that have spent their share (`shares.py`), and cheap: nothing is decrypted.
+        """
+
+    def has_session_at(self, prefix: bytes) -> bool:
+        """Whether a peer has a session at an address that begins so: 4 bytes are an IPv4 address, 8 an IPv6 network."""
 
     def on_connection(self, source: Endpoint) -> Conversation:
         """A connection came. The ip of `source` is proven by the handshake of TCP; its port is nobody's endpoint."""

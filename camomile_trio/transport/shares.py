@@ -3,9 +3,11 @@
 Rules of this file: plain state without I/O; the clocks are the caller's. What counts is time of the processor, and only
 turns after which more is waiting: whoever waits for answers before it sends more, as every node does, makes none of
 these. A source is an ip (of IPv6 the first 64 bits, which one host may vary below), on loopback an ip and a port, since
-a whole network may live there. A source that has spent its share is heard again at `Shares.due` at the latest, by time
-and not by another datagram: the kernel drops what the source sends, and there may be no other one. Bounded: when there
-are too many sources, those that owe nothing are forgotten.
+a whole network may live there. A source address may be forged, and then the peer that lives there must not lose its
+sessions: what is expected from a spent source is on a second share of the source, which a forger cannot spend. A source
+that has spent its share is heard again at `Shares.due` at the latest, by time and not by another datagram: the kernel
+drops what the source sends, and there may be no other one. Bounded: when there are too many sources, those that owe
+nothing are forgotten.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import math
 import socket
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import attrs
 
@@ -36,12 +38,30 @@ class Moment:
 
 @attrs.define(eq=False)
 class Share:
-    """One source's. `is_spent`: nothing of it is looked at for now."""
+    """One source's. `is_spent`: for now nothing on it is looked at."""
 
     prefix: bytes | None  # its address, or the part of it that counts; None for one of many on loopback
     left: float = BURST  # seconds
     at: Moment | None = None  # when that was
     is_spent: bool = False
+    has_session: bool = False  # whether the source had a session when this share was spent
+    _of_expected: Share | None = None
+
+    @property
+    def of_expected(self) -> Share:
+        """The same source's second one, for what is expected from it while this one is spent."""
+        if self._of_expected is None:
+            self._of_expected = Share(None)
+        return self._of_expected
+
+    @property
+    def is_silenced(self) -> bool:
+        """Whether nothing of the source is looked at, not even what is expected."""
+        return self.is_spent and (not self.has_session or self.of_expected.is_spent)
+
+    @property
+    def owes(self) -> bool:
+        return self.is_spent or (self._of_expected is not None and self._of_expected.is_spent)
 
     def saved(self, now: Moment) -> float:
         if self.at is None:
@@ -74,8 +94,12 @@ class Shares:
 
     @property
     def held_back(self) -> list[bytes]:
-        """The prefixes of all that have spent their share, for a sieve."""
-        return [share.prefix for share in self._spent if share.prefix is not None]
+        """The prefixes of those of which nothing is looked at, for a sieve in the kernel.
+
+        It cannot tell expected datagrams from others, so a source that has a session is not among them before it has
+        spent its second share, too.
+        """
+        return [share.prefix for share in self._spent if share.prefix is not None and share.is_silenced]
 
     @property
     def due(self) -> float:
@@ -90,15 +114,17 @@ class Shares:
             if len(self._shares) >= self._most:
                 # Whoever has spent its share stays spent, however many others it pretends to be. If all are, the
                 # flood comes from everywhere, and there is nobody to be told apart.
-                kept = {each: known for each, known in self._shares.items() if known.is_spent}
+                kept = {each: known for each, known in self._shares.items() if known.owes}
                 self._shares = kept if len(kept) < self._most else {}
             share = self._shares[source] = Share(prefix)
         return share
 
-    def charge(self, taken: Collection[Share], seconds: float, now: Moment) -> bool:
+    def charge(
+        self, taken: Collection[Share], seconds: float, now: Moment, has_session_at: Callable[[bytes], bool]
+    ) -> bool:
         """A turn is over, with more waiting: the datagrams in it, on these shares, took so long together.
 
-        Whether somebody has spent its share by that.
+        Whether a share was spent by that. Whether a session stands at its prefix is asked once, then.
         """
         each_costs = seconds / len(taken)
         before = len(self._spent)
@@ -107,6 +133,7 @@ class Shares:
             share.at = now
             if share.left < 0 and not share.is_spent:
                 share.is_spent = self.any_spent = True
+                share.has_session = share.prefix is not None and has_session_at(share.prefix)
                 self._spent.append(share)
         return len(self._spent) > before
 

@@ -200,8 +200,10 @@ class UdpTransport:
                 source = sources[address] = from_sockaddr(address), shares.of(address)
             endpoint, share = source
             if share.is_spent:
-                statistics.dropped_in += 1
-                continue
+                share = share.of_expected
+                if share.is_spent or not inbound.is_expected(datagram, endpoint):
+                    statistics.dropped_in += 1
+                    continue
             if is_told and ((known := departures.get(endpoint)) is None or known.arrived != arrived):
                 self._note_departure(endpoint, arrived)
             taken.append(share)
@@ -217,7 +219,7 @@ class UdpTransport:
         if len(taken) >= _CHARGED or (len(taken) >= 2 * _TIMED and not is_empty):
             measured = (len(taken) // _TIMED - 1) * _TIMED
             cost = (ended - began) / measured * len(taken)
-            if shares.charge(taken, cost, Moment(trio.current_time(), ended)):
+            if shares.charge(taken, cost, Moment(trio.current_time(), ended), inbound.has_session_at):
                 hold_back(self._udp, shares.held_back)
         return is_empty
 

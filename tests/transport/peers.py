@@ -96,6 +96,7 @@ class Recorder:
     conversations: list[Conversation] = attrs.field(factory=list)
     most_bytes: int = 2**21
     members: set[bytes] = attrs.field(factory=set)  # their names
+    expected: set[tuple[bytes, Endpoint]] = attrs.field(factory=set)  # as if they were of sessions
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
@@ -103,6 +104,12 @@ class Recorder:
         self._change()
         if self.react is not None:
             self.react(datagram_untrusted, source)
+
+    def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
+        return (datagram_untrusted, source) in self.expected
+
+    def has_session_at(self, prefix: bytes) -> bool:
+        return any(source.startswith(prefix) for _datagram, source in self.expected)
 
     def on_connection(self, source: Endpoint) -> Conversation:
         self.conversations.append(Conversation(self, source))

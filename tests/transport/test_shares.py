@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from camomile_trio.transport.shares import AGAIN_AT, BURST, OF_A_PROCESSOR, OF_THE_NODE, Moment, Shares
+from camomile_trio.transport.shares import AGAIN_AT, BURST, OF_A_PROCESSOR, OF_THE_NODE, Moment, Share, Shares
 
 HOSTILE, PEER = ("10.0.0.66", 8118), ("10.0.0.1", 8118)
 
@@ -17,6 +17,7 @@ class Node:
     def __init__(self, most: int = 100) -> None:
         self.shares = Shares(most)
         self.clock, self.processor = 1000.0, 10.0
+        self.sessions_at: set[bytes] = set()
 
     @property
     def now(self) -> Moment:
@@ -28,9 +29,15 @@ class Node:
 
     def turn(self, *sources: tuple[str, int], seconds: float) -> None:
         """A turn of 64 datagrams from each source, which took so long."""
-        taken = [self.shares.of(source) for source in sources for _ in range(64)]
+        self.charge([self.shares.of(source) for source in sources for _ in range(64)], seconds)
+
+    def expected_turn(self, source: tuple[str, int], *, seconds: float) -> None:
+        """A turn of what was expected from a spent source."""
+        self.charge([self.shares.of(source).of_expected] * 64, seconds)
+
+    def charge(self, taken: list[Share], seconds: float) -> bool:
         self.pass_time(seconds, busy=True)
-        self.shares.charge(taken, seconds, self.now)
+        return self.shares.charge(taken, seconds, self.now, self.sessions_at.__contains__)
 
     def hears(self, source: tuple[str, int]) -> bool:
         self.shares.refill(self.now)
@@ -69,7 +76,7 @@ def test_in_a_mixed_turn_each_pays_for_its_own_datagrams() -> None:
     node = Node()
     shares = [node.shares.of(HOSTILE)] * 60 + [node.shares.of(PEER)] * 4
     for _ in range(4):
-        node.shares.charge(shares, BURST / 3, node.now)
+        node.charge(shares, BURST / 3)
     assert node.shares.of(HOSTILE).is_spent
     assert node.shares.of(PEER).left > BURST / 2
 
@@ -77,7 +84,7 @@ def test_in_a_mixed_turn_each_pays_for_its_own_datagrams() -> None:
 def test_who_became_spent_or_is_heard_again_is_told_once() -> None:
     node = Node()
     taken = [node.shares.of(HOSTILE)]
-    assert [node.shares.charge(taken, BURST, node.now) for _ in range(3)] == [False, True, False]
+    assert [node.charge(taken, BURST) for _ in range(3)] == [False, True, False]
     assert not node.shares.refill(node.now)
     node.pass_time(3600.0, busy=False)
     assert [node.shares.refill(node.now) for _ in range(2)] == [True, False]
@@ -98,6 +105,40 @@ def test_a_source_is_heard_again_at_the_time_that_is_named_and_not_before() -> N
     assert node.hears(HOSTILE)
     assert not node.hears(PEER)
     assert node.shares.due > first
+
+
+def test_a_source_that_has_a_session_is_kept_out_of_the_kernels_sieve() -> None:
+    node = Node()
+    node.sessions_at = {bytes([10, 0, 0, 1])}
+    node.turn(HOSTILE, seconds=2 * BURST)
+    node.turn(PEER, seconds=2 * BURST)
+    assert not node.hears(HOSTILE)
+    assert not node.hears(PEER)
+    assert node.shares.held_back == [bytes([10, 0, 0, 66])]
+
+
+def test_what_is_expected_of_a_spent_source_has_a_bound_of_its_own_and_is_heard_again_before_all_else() -> None:
+    node = Node()
+    node.sessions_at = {bytes([10, 0, 0, 1])}
+    node.turn(PEER, seconds=20 * BURST)
+    assert not node.shares.of(PEER).of_expected.is_spent
+    node.expected_turn(PEER, seconds=2 * BURST)
+    assert node.shares.of(PEER).of_expected.is_spent
+    # Then nothing of it is looked at, and the kernel may drop all of it.
+    assert node.shares.held_back == [bytes([10, 0, 0, 1])]
+    node.clock = node.shares.due
+    assert node.shares.refill(node.now)
+    assert not node.shares.of(PEER).of_expected.is_spent
+    assert not node.hears(PEER)
+    assert node.shares.held_back == []
+
+
+def test_what_is_spent_of_the_second_share_is_not_forgotten_for_others() -> None:
+    node = Node(most=10)
+    node.expected_turn(PEER, seconds=2 * BURST)
+    for number in range(1000):
+        node.shares.of((f"10.1.{number // 250}.{number % 250}", 1))
+    assert node.shares.of(PEER).of_expected.is_spent
 
 
 def test_a_share_saves_no_more_than_a_burst() -> None:

@@ -351,6 +351,51 @@ async def test_a_flood_is_dropped_unseen_once_it_has_spent_its_share_and_others_
     assert held_back[0] == [bytes([10, 0, 0, 66])]
 
 
+async def test_who_forges_the_addresses_of_two_peers_silences_neither_of_their_sessions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood in the name of both. Each says something in its session at times, and something else."""
+    peers = [("10.0.0.1", 8118), ("10.0.0.2", 8118)]
+    arrived: list[tuple[bytes, tuple[str, int]]] = []
+    for number in range(200):
+        # Another port of a peer's address spends the same share, and the forger does not know which port it has.
+        arrived += [(b"flood", ("10.0.0.1", port)) for port in range(8118, 8133)]
+        arrived += [(b"flood", ("10.0.0.2", 8118))] * 15
+        arrived += [(b"%d of a session" % number, peer) for peer in peers]
+        arrived += [(b"%d of none" % number, peer) for peer in peers]
+        arrived.append((b"%d of a session" % number, ("10.0.0.2", 1)))  # not where the session is
+    held_back: list[list[bytes]] = []
+    processor = 0.0
+
+    class Flooded(socket.socket):
+        def recvfrom(self, *_arguments: Any) -> tuple[bytes, Any]:
+            if not arrived:
+                raise BlockingIOError
+            return arrived.pop(0)
+
+    def costs(datagram: bytes, _source: Endpoint) -> None:
+        nonlocal processor
+        processor += 0.001 if datagram == b"flood" else 0.0001
+
+    monkeypatch.setattr(time, "thread_time", lambda: processor)
+    monkeypatch.setattr(udp, "hold_back", lambda _socket, prefixes: held_back.append(prefixes))
+    inbound = Recorder(react=costs)
+    ends = [Endpoint.from_host(*peer) for peer in peers]
+    inbound.expected = {(b"%d of a session" % number, end) for number in range(200) for end in ends}
+    alice = await serving(world, Flooded(socket.AF_INET, socket.SOCK_DGRAM), inbound)
+    (await world.join()).send(b"it is readable", alice)
+    while arrived:
+        await trio.lowlevel.checkpoint()
+    alice.serving.cancel()
+    assert inbound.expected <= set(inbound.datagrams)
+    assert inbound.payloads.count(b"flood") < 500
+    for peer in ends:  # what is of no session was lost with the flood, but for the beginning
+        assert sum(b"of none" in datagram and source == peer for datagram, source in inbound.datagrams) < 100
+    assert sum(source.port == 1 for _datagram, source in inbound.datagrams) < 100
+    assert held_back
+    assert not any(held_back)
+
+
 async def test_a_node_whose_only_two_peers_were_held_back_hears_them_again_after_a_while(
     mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
