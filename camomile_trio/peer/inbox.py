@@ -105,9 +105,7 @@ class Inbox(Generic[M]):
 
     def _answer(self, public: bytes, number: int, message: M) -> None:
         requests = self._requests
-        inner = self._codec.encode(number, message, self._local.flags)
-        if len(inner) > MOST_INNER:
-            inner = self._codec.encode_within(number, message, self._local.flags, MOST_INNER)
+        inner = self._codec.encode_within(number, message, self._local.flags, MOST_INNER)
         if not requests.seal(public, inner):
             requests.statistics.dropped["no_session"] += 1
 
