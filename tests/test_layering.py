@@ -25,7 +25,7 @@ COLUMNS = (
     {"kademlia", "alarm", "accepting", "secret_files"},
     {"config", "identity", "wire", "transport", "storage"},
     {"peer"},
-    {"holding"},
+    {"classic", "holding"},
     {"operations"},
     {"upkeep"},
     {"node"},
@@ -41,6 +41,7 @@ MAY_SEE = {
     "": frozenset({"errors", "kademlia", "config", "node"}),
     "transport": frozenset({"errors", "alarm", "accepting", "kademlia.contacts", "kademlia.networks"}),
     "peer": frozenset({"errors", "alarm", "kademlia", "config", "identity", "wire"}),
+    "classic": frozenset({"errors", "kademlia", "config", "wire.classic", "peer.deadlines", "peer.paths"}),
     "holding": frozenset({"errors", "alarm", "kademlia", "config", "identity", "storage"}),
     "http": frozenset(
         {"errors", "kademlia", "accepting", "config"} | {"node.node.Node", "node.results", "node.events"}
@@ -79,7 +80,7 @@ ONLY_IN = {
     "rich": {"simulation", "cli"},
     "httpx": {"cli"},
     "structlog": {"node", "http", "simulation", "cli"},
-    "trio": {"alarm", "accepting", "transport", "storage", "peer", "operations", "upkeep", "node"}
+    "trio": {"alarm", "accepting", "transport", "storage", "peer", "classic", "operations", "upkeep", "node"}
     | {"http", "simulation", "cli"},
 }
 
