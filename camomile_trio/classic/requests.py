@@ -178,9 +178,11 @@ class ClassicRequests:
         *,
         again_after: float = PINGED_AGAIN_AFTER,
         is_stranger: bool = False,
+        on_alive: Callable[[], object] | None = None,
         on_failed: Callable[[], object] | None = None,
     ) -> int:
-        """Asks whether the contact is there; its answer lets it into the table.
+        """Asks whether the contact is there; its answer lets it into the table, and a member that is silent may lose
+        its seat, unless `on_failed` does something else.
 
         Not more often than every `again_after` seconds, and not while another ping to the address is under way. Returns
         how many bytes this may send, a retransmission included. `is_stranger`: it spoke first.
@@ -197,19 +199,20 @@ class ClassicRequests:
             address.is_pinged = False
             self.strangers -= is_stranger
 
+        def on_reply(contact: Contact, message: Message) -> None:
+            on_end()
+            if on_alive is not None:
+                on_alive()
+
         def on_no_answer() -> None:
             on_end()
             if on_failed is not None:
                 on_failed()
+            else:
+                self._silent(contact, now)
 
         question = Ping(self._rng.randbytes(CHALLENGE_BYTES))
-        ping = self.request(
-            contact.endpoint,
-            question,
-            node=contact.id,
-            on_reply=lambda contact, message: on_end(),
-            on_failed=on_no_answer,
-        )
+        ping = self.request(contact.endpoint, question, node=contact.id, on_reply=on_reply, on_failed=on_no_answer)
         if ping is None:
             return 0
         address.is_pinged, address.pinged_at = True, now
@@ -266,16 +269,27 @@ class ClassicRequests:
         self._send(pending.datagram, pending.endpoint)
 
     def _missed(self, pending: Pending) -> None:
-        now = self.clock()
-        pending.address.path.on_missed(now)
-        if pending.node is not None:
+        pending.address.path.on_missed(self.clock())
+        if pending.node is not None and not isinstance(pending.message, Ping):
             contact = Contact(pending.node, pending.endpoint)
-            if isinstance(pending.message, Ping):
-                self.table.on_failure(contact.id, contact.endpoint, asked_at=pending.sent_at, now=now)
-            elif self.table.get(contact.id) == contact:
+            if self.table.get(contact.id) == contact:
                 # One request may have been lost, or sent while this node was offline: a ping decides about its seat.
                 self.ping(contact, again_after=CHECKED_AGAIN_AFTER)
         self._fail(pending)
+
+    def _silent(self, contact: Contact, asked_at: float) -> None:
+        """It has not answered a ping. A member loses its seat if another node answers: else it may be this node that is
+        offline. If none has answered since, one is asked to."""
+
+        def give_up() -> bool:
+            return self.table.on_failure(contact.id, contact.endpoint, asked_at=asked_at, now=self.clock())
+
+        if give_up() or self.table.get(contact.id) != contact:
+            return
+        others = [each for each in self.table if each.id != contact.id]
+        if others:
+            witness = self._rng.choice(others)
+            self.ping(witness, again_after=CHECKED_AGAIN_AFTER, on_alive=give_up, on_failed=lambda: None)
 
     def _fail(self, pending: Pending) -> None:
         self._end(pending)

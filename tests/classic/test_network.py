@@ -14,6 +14,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import StoreKind
 from camomile_trio.simulation.classic_peer import K, open_classic_peers
+from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.raw_packets import (
     MAPPED,
     PUBLISH,
@@ -32,11 +33,9 @@ TEXT = "ABC, du är mina tankar".encode()
 VECTORS = Path(__file__).parent.parent / "vectors" / "classic_packets.json"
 NOWHERE = Endpoint.parse("10.9.9.9:8118")
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 class TestMeeting:
-    async def test_lists_of_32_in_both_forms_and_an_empty_ip_are_understood(self) -> None:
+    async def test_lists_of_32_in_both_forms_and_an_empty_ip_are_understood(self, virtual_clock: VirtualClock) -> None:
         """Our node joins through a classic one that names 31 others and itself without an ip."""
         async with open_world(34) as world:
             await world.meet_all()
@@ -53,7 +52,7 @@ class TestMeeting:
             closest = sorted(world.peers, key=lambda each: distance(each.node_id, OWN))
             assert all(map(world.node.knows, closest[:19]))
 
-    async def test_an_address_where_no_node_answers_is_not_met(self) -> None:
+    async def test_an_address_where_no_node_answers_is_not_met(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             began = trio.current_time()
             assert not await world.node.classic.meet(NOWHERE)
@@ -65,7 +64,7 @@ class TestMeeting:
                 )
             assert world.node.classic.statistics.requests["find_node"] == 5
 
-    async def test_an_address_of_ours_or_of_this_node_is_not_met(self) -> None:
+    async def test_an_address_of_ours_or_of_this_node_is_not_met(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             (peer,) = world.peers
             world.node.ours.add(peer.endpoint)
@@ -75,7 +74,9 @@ class TestMeeting:
             assert world.node.transport.statistics.datagrams_out == 0
             assert world.node.dropped("not_contacted") == 3
 
-    async def test_a_classic_node_names_no_address_of_ours_that_is_then_asked(self) -> None:
+    async def test_a_classic_node_names_no_address_of_ours_that_is_then_asked(
+        self, virtual_clock: VirtualClock
+    ) -> None:
         async with open_world(2) as world:
             door, ours = world.peers
             world.node.ours.add(ours.endpoint)
@@ -88,7 +89,7 @@ class TestMeeting:
 
 
 class TestFindingValues:
-    async def test_a_value_that_one_classic_node_has_is_found(self) -> None:
+    async def test_a_value_that_one_classic_node_has_is_found(self, virtual_clock: VirtualClock) -> None:
         async with open_world(34) as world:
             await world.meet_all()
             world.peers[7].values[key_of(TEXT)] = TEXT
@@ -101,7 +102,7 @@ class TestFindingValues:
             nearest.values[key_of(TEXT)] = TEXT
             assert await world.node.classic.find_value(Key.of(TEXT)) == TEXT
 
-    async def test_what_does_not_hash_to_the_key_is_not_believed(self) -> None:
+    async def test_what_does_not_hash_to_the_key_is_not_believed(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3) as world:
             await world.meet_all()
             liars = sorted(world.peers, key=lambda each: distance(each.node_id, key_of(TEXT)))
@@ -112,12 +113,12 @@ class TestFindingValues:
             liars[2].values[key_of(TEXT)] = TEXT
             assert await world.node.classic.find_value(Key.of(TEXT)) == TEXT
 
-    async def test_without_contacts_there_is_nothing_to_find(self) -> None:
+    async def test_without_contacts_there_is_nothing_to_find(self, virtual_clock: VirtualClock) -> None:
         async with open_world(0) as world:
             assert await world.node.classic.find_value(Key.of(TEXT)) is None
             assert await world.node.classic.store(Key.of(TEXT), TEXT, StoreKind.PUBLISH) == 0
 
-    async def test_the_silent_hold_it_up_for_no_longer_than_their_timeouts(self) -> None:
+    async def test_the_silent_hold_it_up_for_no_longer_than_their_timeouts(self, virtual_clock: VirtualClock) -> None:
         async with open_world(8) as world:
             await world.meet_all()
             nearest = sorted(world.peers, key=lambda each: distance(each.node_id, key_of(TEXT)))
@@ -128,7 +129,7 @@ class TestFindingValues:
             assert await world.node.classic.find_value(Key.of(TEXT)) == TEXT
             assert trio.current_time() - began < 1.0
 
-    async def test_it_ends_at_the_deadline_of_operations(self) -> None:
+    async def test_it_ends_at_the_deadline_of_operations(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3, requests=Requests(operation_deadline=0.5)) as world:
             await world.meet_all()
             world.cut_off()
@@ -136,7 +137,7 @@ class TestFindingValues:
             assert await world.node.classic.find_value(Key.of(TEXT)) is None
             assert trio.current_time() - began == pytest.approx(0.5)
 
-    async def test_one_that_is_cancelled_leaves_nothing_behind(self) -> None:
+    async def test_one_that_is_cancelled_leaves_nothing_behind(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3) as world:
             await world.meet_all()
             world.cut_off()
@@ -147,7 +148,7 @@ class TestFindingValues:
             await trio.sleep(10)
             assert world.node.classic.counts()["requests"] == 0
 
-    async def test_requests_are_bounded_and_a_lookup_ends_all_the_same(self) -> None:
+    async def test_requests_are_bounded_and_a_lookup_ends_all_the_same(self, virtual_clock: VirtualClock) -> None:
         async with open_world(20, requests=Requests(max_pending=16)) as world:
             await world.meet_all()
             world.cut_off()
@@ -162,7 +163,7 @@ class TestFindingValues:
 
 
 class TestStoring:
-    async def test_a_store_is_what_a_classic_node_would_send(self) -> None:
+    async def test_a_store_is_what_a_classic_node_would_send(self, virtual_clock: VirtualClock) -> None:
         packets = json.loads(VECTORS.read_text("utf-8"))["packets"]
         recorded = next(bytes.fromhex(each["datagram"]) for each in packets if each["kind"] == "store_1")
         store = content(fields_of(recorded), Kind.STORE)
@@ -179,7 +180,7 @@ class TestStoring:
             await trio.sleep(1)
             assert peer.stores(REPLICATE) == [TEXT]
 
-    async def test_the_k_closest_that_answer_are_sent_the_value(self) -> None:
+    async def test_the_k_closest_that_answer_are_sent_the_value(self, virtual_clock: VirtualClock) -> None:
         async with open_world(12, k=4) as world:
             await world.meet_all()
             nearest = sorted(world.peers, key=lambda each: distance(each.node_id, key_of(TEXT)))
@@ -189,7 +190,7 @@ class TestStoring:
             assert [TEXT in each.stores(PUBLISH) for each in nearest] == [each in (0, 2, 3, 4) for each in range(12)]
 
     @pytest.mark.parametrize("value", [b"", b"\xff\xfe not UTF-8", b"y" * 1001], ids=["empty", "no text", "too long"])
-    async def test_what_they_cannot_hold_is_not_sent(self, value: bytes) -> None:
+    async def test_what_they_cannot_hold_is_not_sent(self, value: bytes, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             await world.meet_all()
             sent = world.node.transport.statistics.datagrams_out
@@ -198,7 +199,7 @@ class TestStoring:
 
 
 class TestTheTable:
-    async def test_one_that_fails_leaves_when_others_answer(self) -> None:
+    async def test_one_that_fails_leaves_when_others_answer(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3) as world:
             await world.meet_all()
             dead, *living = world.peers
@@ -212,7 +213,7 @@ class TestTheTable:
             assert not world.node.knows(dead)
             assert all(map(world.node.knows, living))
 
-    async def test_one_lost_request_costs_no_seat(self) -> None:
+    async def test_one_lost_request_costs_no_seat(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3) as world:
             await world.meet_all()
             busy = world.peers[0]
@@ -225,7 +226,7 @@ class TestTheTable:
                 await trio.sleep(5)
             assert all(map(world.node.knows, world.peers))
 
-    async def test_while_no_node_answers_all_keep_their_seats(self) -> None:
+    async def test_while_no_node_answers_all_keep_their_seats(self, virtual_clock: VirtualClock) -> None:
         async with open_world(4, refresh_interval=60) as world:
             await world.meet_all()
             world.cut_off()
@@ -237,14 +238,14 @@ class TestTheTable:
             await trio.sleep(120)
             assert all(map(world.node.knows, world.peers))
 
-    async def test_the_silent_are_pinged_and_the_dead_leave(self) -> None:
+    async def test_the_silent_are_pinged_and_the_dead_leave(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3, refresh_interval=60) as world:
             await world.meet_all()
             world.peers[1].is_silent = True
             await trio.sleep(300)
             assert [world.node.knows(peer) for peer in world.peers] == [True, False, True]
 
-    async def test_buckets_are_looked_into_once_in_an_interval(self) -> None:
+    async def test_buckets_are_looked_into_once_in_an_interval(self, virtual_clock: VirtualClock) -> None:
         async with open_world(2) as world:
             await world.meet_all()
             heard = [len(peer.received) for peer in world.peers]
@@ -254,7 +255,7 @@ class TestTheTable:
                 buckets = world.node.classic.table.stale_buckets(float("inf"))
                 assert 7 * len(buckets) <= len(finds) <= 11 * len(buckets)
 
-    async def test_a_node_that_has_moved_is_known_where_it_is(self) -> None:
+    async def test_a_node_that_has_moved_is_known_where_it_is(self, virtual_clock: VirtualClock) -> None:
         async with open_world(2) as world:
             await world.meet_all()
             moved, witness = world.peers
@@ -266,7 +267,7 @@ class TestTheTable:
                 assert world.node.knows(there)
                 assert world.node.knows(witness)
 
-    async def test_another_that_speaks_under_its_id_does_not_take_its_seat(self) -> None:
+    async def test_another_that_speaks_under_its_id_does_not_take_its_seat(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             await world.meet_all()
             (honest,) = world.peers
@@ -277,7 +278,7 @@ class TestTheTable:
                     await trio.sleep(61)
                 assert world.node.knows(honest)
 
-    async def test_another_node_at_its_address_takes_its_place(self) -> None:
+    async def test_another_node_at_its_address_takes_its_place(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             await world.meet_all()
             (peer,) = world.peers
@@ -289,14 +290,14 @@ class TestTheTable:
             assert world.node.knows(peer)
             assert world.node.dropped("wrong_sender") == 1
 
-    async def test_an_address_where_one_of_ours_is_found_is_forgotten(self) -> None:
+    async def test_an_address_where_one_of_ours_is_found_is_forgotten(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3) as world:
             await world.meet_all()
             ours = world.peers[1]
             ours.is_silent = True
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(world.node.classic.find_value, Key.of(TEXT))
-                await trio.testing.wait_all_tasks_blocked()
+                await trio.sleep(0.0001)
                 requests = world.node.classic.counts()["requests"]
                 world.node.ours.add(ours.endpoint)
                 world.node.classic.forget(ours.endpoint)
@@ -312,7 +313,7 @@ class TestTheTable:
 class TestAnswers:
     """Of what is not waited for, nothing counts."""
 
-    async def test_an_answer_to_no_request_is_dropped(self) -> None:
+    async def test_an_answer_to_no_request_is_dropped(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             (peer,) = world.peers
             peer.send(HERE, Kind.PONG, field(1, bytes(32)))
@@ -321,7 +322,7 @@ class TestAnswers:
             assert len(world.node.classic.table) == 0
 
     @pytest.mark.parametrize("wrong", ["wrong_endpoint", "wrong_answer", "wrong_challenge", "from_ourselves"])
-    async def test_a_wrong_answer_is_dropped(self, wrong: str) -> None:
+    async def test_a_wrong_answer_is_dropped(self, wrong: str, virtual_clock: VirtualClock) -> None:
         async with open_world(2) as world:
             peer, other = world.peers
             peer.is_silent = True
@@ -342,7 +343,7 @@ class TestAnswers:
             assert world.node.dropped(wrong) == 1
             assert len(world.node.classic.table) == 0
 
-    async def test_a_request_of_ours_that_comes_back_to_us_is_given_up(self) -> None:
+    async def test_a_request_of_ours_that_comes_back_to_us_is_given_up(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             (mirror,) = world.peers
             mirror.is_silent = True
