@@ -1,9 +1,10 @@
 """Which endpoints have had a session with this node, and how often the others may be tried under new keys.
 
-Rules of this file: plain state without I/O; the caller tells the time. Peers name nodes, and can name any number of keys
-at the address of a victim, each of which would cost it an initiation. So an endpoint at which no handshake was ever
-completed is tried with two keys a minute. One that had a session is tried with any key: another node may live there now.
-Bounded: the endpoint that was used least recently is forgotten first, and names push out none that had a session.
+Rules of this file: plain state without I/O; the caller tells the time. Peers name nodes, and can name any number of
+keys at the address of a victim, each of which would cost it an initiation. So an endpoint at which no handshake was
+ever completed is tried with two keys a minute. One that had a session is tried with any key: another node may live
+there now. Bounded: the endpoint that was used least recently is forgotten first, and names push out none that had a
+session.
 """
 
 from __future__ import annotations

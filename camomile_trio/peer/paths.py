@@ -17,6 +17,7 @@ import attrs
 
 from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.peer.deadlines import Awaited
 from camomile_trio.peer.packets import LARGEST_DATAGRAM
 
 MISSED_FOR: Final = 60.0  # how long a missed deadline makes a contact overdue at once, in seconds
@@ -45,7 +46,7 @@ class Path:
     vanished_bytes: int = 0  # the larger datagram of the smallest of them
     narrow_until: float = -math.inf  # what may be large goes by a stream
     checked_at: float = -math.inf  # when the routing table pinged it last, to see whether it is there
-    is_checked: bool = False  # such a ping is under way
+    check: Awaited | None = None  # that ping
 
     @property
     def usual(self) -> float:

@@ -118,12 +118,12 @@ class Requests(Generic[M]):
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
-        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon, or other
-        keys have been tried at its address (`endpoints`).
+        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon, or
+        other keys have been tried at its address (`endpoints`).
 
         `is_padded` False: the address is known by a peer's word alone, so a first answer from there is kept short.
-        `only_there`: at this very address, by a handshake where the peer's session is not there. `is_named`: the operator
-        named the address, so it is tried whatever other keys were.
+        `only_there`: at this very address, by a handshake where the peer's session is not there. `is_named`: the
+        operator named the address, so it is tried whatever other keys were.
         """
         if contact.public == self._local.static.public:
             self.statistics.dropped["own_key"] += 1
@@ -436,6 +436,7 @@ class Requests(Generic[M]):
     def on_responded(self, responded: Responded, answer: tuple[int, M, int] | None, size: int) -> None:
         """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
         contact = Contact(responded.node_id, responded.endpoint, responded.peer)
+        handshakes = self._handshakes.of_peer(contact.public)  # and none that the calls below begin
         self._to_confirm = contact.public
         self.endpoints.on_session(contact.endpoint)
         self.paths.get(contact).flags = responded.about.flags
@@ -444,7 +445,7 @@ class Requests(Generic[M]):
         self.hooks.on_responded(contact, responded.about)
         if answer is not None:
             self.on_answer(contact, *answer, size, in_response=True)
-        for handshake in self._handshakes.of_peer(contact.public):
+        for handshake in handshakes:
             for pending in self._handshakes.remove(handshake):
                 self._release(pending)
         if self._to_confirm:
@@ -453,12 +454,13 @@ class Requests(Generic[M]):
 
     def on_confirmed(self, contact: Contact, about: About, *, is_copied: bool) -> None:
         """A handshake of the peer is complete. What waits for one of ours need not wait any more."""
+        handshakes = self._handshakes.of_peer(contact.public)  # and none that the calls below begin
         self.endpoints.on_session(contact.endpoint)
         self.paths.on_answer(contact, self.clock(), None, about.flags)
         if is_copied:
             self.hooks.on_copied_key(contact)
         self.hooks.on_confirmed(contact, about)
-        for handshake in self._handshakes.of_peer(contact.public):
+        for handshake in handshakes:
             for pending in self._handshakes.remove(handshake):
                 if pending is handshake.carrier and not pending.resent:
                     # Both began at once: the peer may have it, and answer it.

@@ -426,6 +426,17 @@ async def test_a_peer_slower_than_its_timeout_is_measured_in_the_end(autojump_cl
         assert a.requests.paths.get(b.contact).smoothed == pytest.approx(0.4)
 
 
+async def test_no_timeout_is_longer_than_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    mesh = Mesh()
+    a, b = two(mesh, Settings(first_rto=5.0, deadline=1.0))
+    mesh.fate = lost
+    async with running(mesh, a):
+        began = trio.current_time()
+        asked = a.ask(b, Find("1"))
+        await trio.sleep(10)
+        assert asked.failed_at == [pytest.approx(began + 1.0)]
+
+
 async def test_a_contact_that_missed_a_deadline_is_suspect_until_it_answers(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -1156,6 +1167,42 @@ async def test_only_so_many_handshakes_are_under_way(autojump_clock: trio.testin
         await trio.sleep(3)
         assert a.requests.handshakes == 0
         assert (await a.requests.ask(b.contact, Find("1"))) is not None
+
+
+async def test_however_many_keys_are_named_at_an_address_it_costs_two_handshakes_a_minute(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    mesh.nodes.pop(b.endpoint)
+    async with running(mesh, a):
+        named = [stranger(number)._replace(endpoint=b.endpoint) for number in range(20)]
+        asked = [a.ask(each, Find("1")) for each in named]
+        assert [each.pending is not None for each in asked] == [True] * 2 + [False] * 18
+        assert a.requests.statistics.dropped["unproven_endpoint"] == 18
+        await trio.sleep(59)
+        assert [a.ask(each, Find("2")).pending for each in named[2:]] == [None] * 18
+        assert all(each.failed_at == each.overdue_at == [] for each in asked[2:])  # no call for what was never sent
+        assert mesh.fields() == [INITIATION] * 4  # each of the two left twice
+        # The operator's own word counts for more.
+        assert a.requests.request(named[5], Find("3"), only_there=True, is_named=True) is not None
+        await trio.sleep(2)
+        assert a.ask(named[6], Find("4")).pending is not None
+
+
+async def test_a_node_with_another_key_at_the_address_of_an_earlier_one_is_asked_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        for number in range(5):
+            a.ask(stranger(number)._replace(endpoint=b.endpoint), Find("1"))
+        replaced = MeshNode(mesh, "another", B)
+        asked = a.ask(replaced, Find("1"))
+        await trio.sleep(1)
+        assert asked.replied_at == [pytest.approx(trio.current_time() - 1 + ROUND_TRIP)]
 
 
 async def test_a_key_that_no_node_has_is_not_asked(autojump_clock: trio.testing.MockClock) -> None:
