@@ -131,21 +131,15 @@ class Contacts:
         if -math.inf < path.answered_at < path.checked_at:
             # It has answered once, and not the last check: one that died and came back need not wait for as long.
             again_after = min(again_after, CHECKED_AGAIN_AFTER)
-        if path.is_checked or now - path.checked_at < again_after:
+        if (path.check is not None and not path.check.done) or now - path.checked_at < again_after:
             return
 
         def on_reply(answer: Answer[Message]) -> None:
-            path.is_checked = False
             if on_alive is not None:
                 on_alive()
 
-        def on_failed() -> None:
-            path.is_checked = False
-
-        path.checked_at, path.is_checked = now, True
-        ping = requests.request(contact, _PING, on_reply=on_reply, on_failed=on_failed, only_there=only_there)
-        if ping is None:
-            path.is_checked = False
+        path.checked_at = now
+        path.check = requests.request(contact, _PING, on_reply=on_reply, only_there=only_there)
 
     # What requests tell ----------------------------------------------------------------------------------------------
 

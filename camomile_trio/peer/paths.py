@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 
@@ -25,6 +25,13 @@ SURELY_PASSES: Final = 548
 # A path is narrow once so many exchanges in turn came through by a stream alone; chance does not lose that many.
 VANISHED_IN_TURN: Final = 3
 NARROW_FOR: Final = 600.0  # seconds until a large datagram is tried again on a narrow path
+
+
+class UnderWay(Protocol):
+    """A request; `done` once it was answered or has failed, before its caller is told."""
+
+    @property
+    def done(self) -> bool: ...
 
 
 @attrs.define(eq=False)
@@ -45,7 +52,7 @@ class Path:
     vanished_bytes: int = 0  # the larger datagram of the smallest of them
     narrow_until: float = -math.inf  # what may be large goes by a stream
     checked_at: float = -math.inf  # when the routing table pinged it last, to see whether it is there
-    is_checked: bool = False  # such a ping is under way
+    check: UnderWay | None = None  # that ping
 
     @property
     def usual(self) -> float:
