@@ -64,6 +64,7 @@ class Join:
         self.attempts = 0
         self._copied_key_logged_at = -math.inf
         self._try = _Try()  # the latest one
+        self._has_lost_patience = False  # `first_patience` is over, and nobody has answered
 
     @property
     def is_first(self) -> bool:
@@ -85,7 +86,6 @@ class Join:
         core = self._core
         began = core.clock()
         backoff = LEAST_BACKOFF
-        has_lost_patience = False
         while True:
             await self._attempt()
             if self._has_company and not core.readiness.is_joined:
@@ -100,8 +100,8 @@ class Join:
             patience = began + core.config.first_patience - core.clock()
             if patience > 0:
                 pause = min(pause, max(patience, 0.01))
-            elif not has_lost_patience and not core.readiness.is_joined:
-                has_lost_patience = True
+            elif not self._has_lost_patience and not core.readiness.is_joined:
+                self._has_lost_patience = True
                 self._go_on_alone()
             await trio.sleep(pause)
             backoff = min(backoff * 2, MOST_BACKOFF)
@@ -231,7 +231,8 @@ class Join:
     def _say_that_nobody_answers(self, current: _Try) -> None:
         readiness = self._core.readiness
         if current.asked and not readiness.is_joined and self._copied_key_logged_at == -math.inf:
-            readiness.set(NOBODY_ANSWERS)
+            has_met = self._core.membership.has_met
+            readiness.set(CUT_OFF if has_met and self._has_lost_patience else NOBODY_ANSWERS)
 
     def _ask(self, addresses: Iterable[Address], current: _Try) -> None:
         for address in addresses:
