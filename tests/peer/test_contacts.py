@@ -112,10 +112,12 @@ async def test_a_full_bucket_keeps_the_members_that_answer(autojump_clock: trio.
         await trio.sleep(1)
         other.introduce()
         await trio.sleep(CHECK_AFTER - 2)
-        newcomer.introduce()
+        answers(parts, newcomer)
         assert not oldest.heard()  # it was heard of within the minute
         await trio.sleep(2)
         second.introduce()
+        assert not oldest.heard()  # for handshakes of others no member is pinged
+        answers(parts, second)
         (ping,) = oldest.heard()
         oldest.pong(ping)
         assert list(parts.table) == [other.contact, oldest.contact]
@@ -132,10 +134,17 @@ async def test_a_newcomer_takes_the_seat_of_a_member_that_does_not_answer(
         await trio.sleep(CHECK_AFTER)
         living: dict[Peer, Behaviour] = {oldest: silent, other: truthful, newcomer: truthful}
         nursery.start_soon(attend, living)
-        newcomer.introduce()
+        answers(parts, newcomer)
         await trio.sleep(10)
         assert set(parts.table) == {other.contact, newcomer.contact}
         nursery.cancel_scope.cancel()
+
+
+def answers(parts: Parts, peer: Peer) -> None:
+    """The node asks it something."""
+    asked = ask(parts.requests, peer, Ping())
+    peer.pong(peer.heard()[0])
+    assert len(asked.replies) == 1
 
 
 def in_one_bucket(parts: Parts, line: Line) -> list[Peer]:
