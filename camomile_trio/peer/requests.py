@@ -439,7 +439,6 @@ class Requests(Generic[M]):
         handshakes = self._handshakes.of_peer(contact.public)  # and none that the calls below begin
         self._to_confirm = contact.public
         self.endpoints.on_session(contact.endpoint)
-        self.paths.get(contact).flags = responded.about.flags
         if responded.is_copied:
             self.hooks.on_copied_key(contact)
         self.hooks.on_responded(contact, responded.about)
