@@ -222,7 +222,7 @@ class Requests:
     # TCP connections with peers, inbound, outbound and idle ones together; more than the default are not made. Few:
     # large values wait for each other. Many: descriptors.
     max_streams: int = attrs.field(default=160, validator=_between(8, 160))
-    # How many peers' round trips, tokens and failures are remembered.
+    # Of how many peers round trips and failures are remembered, and of how many endpoints whether a node was met there.
     max_peers: int = attrs.field(default=4096, validator=_between(64, 1_000_000))
 
 
