@@ -12,12 +12,13 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
+import attrs
 import trio
 
 from camomile_trio.classic.requests import ClassicRequests, Pending
 from camomile_trio.config import Kademlia
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.shortlist import Shortlist
 from camomile_trio.wire.classic import FindNode, FindValue, Message, NodeList, Value
 
@@ -25,6 +26,12 @@ from camomile_trio.wire.classic import FindNode, FindValue, Message, NodeList, V
 START: Final = 3
 
 MayContact = Callable[[Endpoint, Endpoint], bool]  # an address, told by a node at the other one
+
+
+@attrs.frozen
+class FoundValue:
+    value: bytes
+    node: NodeId  # the node that has it, as it names itself
 
 
 class Lookup:
@@ -38,7 +45,7 @@ class Lookup:
         settings: Kademlia,
         may_contact: MayContact,
     ) -> None:
-        self.value: bytes | None = None  # the first one that hashes to the key
+        self.found: FoundValue | None = None  # the first one that hashes to the key
         self._requests = requests
         self._question = question
         self._target: bytes = question.target if isinstance(question, FindNode) else question.key
@@ -107,7 +114,7 @@ class Lookup:
             self._requests.statistics.dropped["senseless_contact"] += senseless
         if isinstance(answer, Value) and answer.value is not None:
             if Key.of(answer.value) == self._target:
-                self.value = answer.value
+                self.found = FoundValue(answer.value, contact.id)
                 self._done.set()
             else:
                 self._requests.statistics.dropped["wrong_value"] += 1

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 import trio
 
 from camomile_trio.classic.answers import ClassicAnswers
-from camomile_trio.classic.lookup import Lookup
+from camomile_trio.classic.lookup import FoundValue, Lookup
 from camomile_trio.classic.requests import KINDS, ClassicRequests, Statistics
 from camomile_trio.classic.values import ClassicHoldings, is_for_classic
 from camomile_trio.config import Kademlia, Requests
@@ -113,9 +113,9 @@ class ClassicNetwork:
             await self._look_up(FindNode(self.table.own))
         return is_met
 
-    async def find_value(self, key: Key) -> bytes | None:
+    async def find_value(self, key: Key) -> FoundValue | None:
         """The value from the first classic node that has it; None if none of the k closest to the key has."""
-        return (await self._look_up(FindValue(key))).value
+        return (await self._look_up(FindValue(key))).found
 
     async def store(self, key: Key, value: bytes, kind: StoreKind) -> int:
         """Sends the value to the k closest classic nodes; to how many. None of them says what became of it."""

@@ -66,8 +66,9 @@ class Retrieval:
             result = await self._look()
         self._tell_those_behind()
         if self._value is None and core.classic is not None and not self._has_tombstone():
-            self._value = await core.classic.find_value(self._key)
-            self._has_classic |= self._value is not None
+            found = await core.classic.find_value(self._key)
+            if found is not None:
+                self._value, self._origin, self._has_classic = found.value, found.node, True
         return self._judge(result)
 
     async def _look(self) -> LookupResult:

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from camomile_trio.classic.lookup import FoundValue
 from camomile_trio.config import Requests
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
@@ -93,14 +94,14 @@ class TestFindingValues:
         async with open_world(34) as world:
             await world.meet_all()
             world.peers[7].values[key_of(TEXT)] = TEXT
-            found = await world.node.classic.find_value(Key.of(TEXT))
+            found = await world.node.find(Key.of(TEXT))
             holder_is_near = (
                 world.peers[7] in sorted(world.peers, key=lambda each: distance(each.node_id, key_of(TEXT)))[:20]
             )
             assert found == (TEXT if holder_is_near else None)
             nearest = min(world.peers, key=lambda each: distance(each.node_id, key_of(TEXT)))
             nearest.values[key_of(TEXT)] = TEXT
-            assert await world.node.classic.find_value(Key.of(TEXT)) == TEXT
+            assert await world.node.classic.find_value(Key.of(TEXT)) == FoundValue(TEXT, NodeId(nearest.node_id))
 
     async def test_what_does_not_hash_to_the_key_is_not_believed(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3) as world:
@@ -111,7 +112,7 @@ class TestFindingValues:
             assert await world.node.classic.find_value(Key.of(TEXT)) is None
             assert world.node.dropped("wrong_value") == 3
             liars[2].values[key_of(TEXT)] = TEXT
-            assert await world.node.classic.find_value(Key.of(TEXT)) == TEXT
+            assert await world.node.find(Key.of(TEXT)) == TEXT
 
     async def test_without_contacts_there_is_nothing_to_find(self, virtual_clock: VirtualClock) -> None:
         async with open_world(0) as world:
@@ -126,7 +127,7 @@ class TestFindingValues:
                 peer.is_silent = True
             nearest[4].values[key_of(TEXT)] = TEXT
             began = trio.current_time()
-            assert await world.node.classic.find_value(Key.of(TEXT)) == TEXT
+            assert await world.node.find(Key.of(TEXT)) == TEXT
             assert trio.current_time() - began < 1.0
 
     async def test_it_ends_at_the_deadline_of_operations(self, virtual_clock: VirtualClock) -> None:

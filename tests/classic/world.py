@@ -74,6 +74,11 @@ class OurNode(Stranger):
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
         self.classic.on_datagram(datagram_untrusted, source)
 
+    async def find(self, key: Key) -> bytes | None:
+        """The value alone."""
+        found = await self.classic.find_value(key)
+        return None if found is None else found.value
+
     def dropped(self, reason: str) -> int:
         return self.classic.statistics.dropped[reason]
 

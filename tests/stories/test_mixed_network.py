@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import attrs
 import pytest
 import trio
 import trio.testing
 
-from camomile_trio.errors import Forgotten, NotFound, Unreachable
+from camomile_trio.errors import Forgotten, NotFound
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
-from camomile_trio.simulation.classic_peer import ClassicPeer
+from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
 from camomile_trio.simulation.clocks import VirtualClock
+from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.raw_packets import PUBLISH, REPLICATE, Kind, key_of
 from tests.fixtures.cluster import config_with, open_cluster
-from tests.fixtures.peers import classic_peers, join_classic
+from tests.fixtures.peers import acquaint, classic_peers, join_classic
 
 pytestmark = pytest.mark.long
 
@@ -63,6 +62,60 @@ def _value_near(peers: list[ClassicPeer], node_id: bytes) -> bytes:
         for each in values
         if min(distance(peer.node_id, key_of(each)) for peer in peers) < distance(node_id, key_of(each))
     )
+
+
+class TestJoining:
+    async def test_through_a_classic_node_a_node_stands_alone_among_classic_ones(
+        self, virtual_clock: VirtualClock
+    ) -> None:
+        """It is ready, and its own copy is all that counts, since it never met one of ours."""
+        async with (
+            open_cluster(0) as cluster,
+            open_classic_peers(cluster.network, 34, first="10.9.0.1:8118", seed=9) as peers,
+        ):
+            acquaint(peers)
+            node = (await cluster.start(config=attrs.evolve(CLASSIC, join=(str(peers[0].endpoint),)))).node
+            assert node.contacts() == []
+            assert node.status().classic_contacts >= 20
+            stored = await node.put(TEXT)
+            assert stored.replicas == 1
+            await trio.sleep(1)
+            nearest = sorted(peers, key=lambda each: distance(each.node_id, stored.key))[:20]
+            assert all(TEXT in each.stores(PUBLISH) for each in nearest)
+
+    async def test_two_that_joined_there_do_not_find_each_other_but_by_an_address_of_ours(
+        self, virtual_clock: VirtualClock
+    ) -> None:
+        async with open_cluster(0) as cluster, classic_peers(cluster.network, 3) as peers:
+            acquaint(peers)
+            door = str(peers[0].endpoint)
+            first = await cluster.start(config=attrs.evolve(CLASSIC, join=(door,)))
+            second = await cluster.start(config=attrs.evolve(CLASSIC, join=(door,)))
+            await trio.sleep(HOUR)
+            assert first.node.contacts() == second.node.contacts() == []
+            third = await cluster.start(
+                config=attrs.evolve(CLASSIC, join=(door, str(first.endpoint), str(second.endpoint)))
+            )
+            await trio.sleep(600)
+            for machine in cluster.machines:
+                assert len(machine.node.contacts()) == 2
+                assert machine.node.status().classic_contacts == 3, "and none of ours among them"
+            stored = await third.node.put(TEXT)
+            assert stored.replicas >= 2
+
+    async def test_a_node_is_not_ready_for_the_classic_contacts_of_the_one_that_it_joins(
+        self, virtual_clock: VirtualClock
+    ) -> None:
+        """Of the first packets to one of ours many are lost: until it is met the newcomer is in no network."""
+        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 3) as peers:
+            await join_classic(cluster.machines, peers)
+            door, newcomer = cluster.machines[0].endpoint, Endpoint.parse("10.0.5.1:8118")
+            cluster.network.set_conditions(door, newcomer, LinkConditions(latency=0.3))
+            cluster.network.set_conditions(newcomer, door, LinkConditions(latency=0.3))
+            node = (await cluster.start(endpoint=newcomer)).node
+            assert node.contacts()
+            assert node.status().classic_contacts == 0, "one of ours is not asked as a classic node is"
+            assert (await node.put(TEXT)).replicas >= 2
 
 
 class TestMixedNetworks:
@@ -113,34 +166,14 @@ class TestMixedNetworks:
                 assert (await node.get(binary)).live
                 with pytest.raises(Forgotten):
                     await node.get(gone)
-                for peer in peers:
-                    await node.ping(peer.node_id)
+                with pytest.raises(NotFound):
+                    await node.get(bytes(32))
             for peer in peers:
                 kinds = {each.kind for each in peer.received}
                 assert {Kind.PING, Kind.FIND_NODE, Kind.FIND_VALUE, Kind.STORE} <= kinds
                 assert TEXT in peer.stores(REPLICATE)
                 late = [each for each in peer.received if each.at > forgotten_at + 1]
                 assert not any(each.kind is Kind.STORE and each.value == b"to be forgotten" for each in late)
-
-    async def test_one_that_takes_over_an_address_of_ours_is_written_to_as_a_classic_node(
-        self, virtual_clock: VirtualClock
-    ) -> None:
-        async with open_cluster(5, config=CLASSIC) as cluster:
-            await cluster[1].put(b"before")
-            lost = cluster.machines[4]
-            await cluster.lose(lost)
-            async with classic_peers(cluster.network, 1, first=str(lost.endpoint)) as (peer,):
-                await join_classic(cluster.machines, [peer])
-                for node in cluster.nodes:
-                    with contextlib.suppress(NotFound, Unreachable):
-                        await node.ping(lost.node.id)
-                # What came so far was meant for who lived there before. From now on everybody knows better.
-                peer.received.clear()
-                await trio.sleep(120)
-                await join_classic(cluster.machines, [peer])
-                await cluster[1].put(TEXT)
-                await trio.sleep(3 * HOUR)
-                assert peer.stores(PUBLISH) == [TEXT]
 
 
 async def _lookup(peer: ClassicPeer, door: Endpoint, key: bytes) -> bytes | None:
