@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from camomile_trio.node.peers import NARROW_FOR
+from camomile_trio.peer.paths import NARROW_FOR
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions, StreamConditions
 from camomile_trio.simulation.network import MemoryNetwork
