@@ -29,9 +29,7 @@ def weight(size: int, *, number: int, names_contacts: bool) -> int:
 def largest(*, number: int, names_contacts: bool) -> int:
     """The largest value that goes by a datagram."""
     sizes = range(900, LARGEST_DATAGRAM)
-    return max(
-        size for size in sizes if weight(size, number=number, names_contacts=names_contacts) <= LARGEST_DATAGRAM
-    )
+    return max(size for size in sizes if weight(size, number=number, names_contacts=names_contacts) <= LARGEST_DATAGRAM)
 
 
 # A STORE has a few bytes more where it names contacts, and where more requests have gone before it.
