@@ -360,8 +360,9 @@ class Requests(Generic[M]):
             self.statistics.dropped["unproven_endpoint"] += 1
             return False
         carrier = pending
-        is_lost_for_its_size = pending.resent and pending.may_be_large
-        if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or is_lost_for_its_size:
+        # It, or the answer to the request before, may have been lost for its size: a ping passes everywhere.
+        may_be_lost = pending.may_be_large and (pending.resent or pending.is_suspect)
+        if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or may_be_lost:
             carrier = self._new(contact, codec.ping(), is_background=True)
         padded_to = PADDED_BYTES if carrier.is_padded and codec.may_have_large_answer(carrier.message) else 0
         try:

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from camomile_trio.node.peers import NARROW_FOR
+from camomile_trio.peer.paths import NARROW_FOR
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions, StreamConditions
 from camomile_trio.simulation.network import MemoryNetwork
@@ -61,7 +61,7 @@ async def test_a_path_that_is_wide_again_is_used_again(virtual_clock: VirtualClo
         for number in range(4):
             await cluster[0].put(value(number))
         cluster.network.set_conditions(None, None, LinkConditions())
-        await trio.sleep(NARROW_FOR)
+        await trio.sleep(NARROW_FOR + DEADLINE)  # what was under way has made the path narrow anew
         await cluster[0].put(value(4))
         before = streams(cluster)
         for number in range(5, 10):

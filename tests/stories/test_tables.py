@@ -13,11 +13,23 @@ from camomile_trio.errors import Unreachable
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId, distance
-from camomile_trio.kademlia.messages import FindNode, Message, NodeList, Packet, Ping
+from camomile_trio.kademlia.messages import FindNode, Message, NodeList, Ping
 from camomile_trio.node.join import LOOK_AGAIN
+from camomile_trio.peer.local import StaticKey
 from camomile_trio.simulation.clocks import VirtualClock
-from tests.fixtures.cluster import HEALTHY, VALUE, Cluster, Machine, config_with, open_cluster, timed_get, timed_put
-from tests.fixtures.peers import NetworkPeer, accepting, network_peer, silent
+from tests.fixtures.cluster import (
+    HEALTHY,
+    SUITE,
+    VALUE,
+    Cluster,
+    Machine,
+    config_with,
+    open_cluster,
+    timed_get,
+    timed_put,
+)
+from tests.fixtures.peers import accepting, network_peer, silent
+from tests.fixtures.speaker import Heard
 
 pytestmark = pytest.mark.long
 
@@ -120,14 +132,18 @@ async def test_nodes_without_a_place_for_each_other_do_not_ping_for_ever(
             assert cluster.network.statistics.sent - before <= 7 * 8 * (minute + 1)
 
 
+def node_id(identity: KeyPair) -> NodeId:
+    return StaticKey.from_seed(SUITE, identity.seed).node_id
+
+
 async def grow_apart(cluster: Cluster, names: tuple[str, ...]) -> list[list[Machine]]:
     """Two networks, with one neighbourhood between them: each half knows all whom its neighbours know, and the first
     machine of each lives far off. The first half joins by `names`; nothing passes between the two until both are."""
     rng = random.Random(5)
     identities = [KeyPair.new(rng) for _ in range(200)]
-    far = [each for each in identities if each.node_id[0] >> 7 == 0][:2]
-    first, *near = [each for each in identities if each.node_id[0] >> 6 == 3][:6]
-    near.sort(key=lambda each: distance(first.node_id, each.node_id))
+    far = [each for each in identities if node_id(each)[0] >> 7 == 0][:2]
+    first, *near = [each for each in identities if node_id(each)[0] >> 6 == 3][:6]
+    near.sort(key=lambda each: distance(node_id(first), node_id(each)))
     grown: list[list[Machine]] = []
     homes = [[Endpoint.parse(f"10.8.{number}.{host}:8118") for host in range(1, 5)] for number in range(2)]
     cluster.network.partition(homes)
@@ -155,7 +171,7 @@ async def test_two_halves_of_one_neighbourhood_find_each_other_through_those_out
     async with open_cluster(0, config=config_with(k=2, refresh=120.0, cache_life=0)) as cluster:
         grown = await grow_apart(cluster, DOORS[:1])
         one, door = grown[0][1], grown[1][0]
-        one.table.on_answer(Contact(door.node.id, door.endpoint), trio.current_time())
+        one.table.on_answer(door.contact, trio.current_time())
         # Each refresh asks one of those far off, by chance: the door or the seed of its own half.
         for _ in range(20):
             if grown[1][1].node.id in one.table:
@@ -182,12 +198,11 @@ async def test_a_liar_that_names_many_neighbours_has_few_of_them_contacted(
     k = 2
     async with open_cluster(1, config=config_with(k=k, refresh=120.0)) as cluster:
         victim = cluster[0].id
-        beside = [NodeId(victim[:-1] + bytes((victim[-1] ^ number,))) for number in range(1, 31)]
-        named = [network_peer(f"named {number}", number, behave=silent) for number in range(1, 31)]
-        lies = tuple(Contact(each, peer.endpoint) for each, peer in zip(reversed(beside), named, strict=True))
+        named = [network_peer(f"named {number}", number, near=victim, behave=silent) for number in range(1, 31)]
+        lies = tuple(peer.contact for peer in named)
 
-        def naming_many(peer: NetworkPeer, packet: Packet) -> Message | None:
-            return NodeList(lies) if packet.message == FindNode(victim) else accepting(peer, packet)
+        def naming_many(heard: Heard) -> Message | None:
+            return NodeList(lies) if heard.message == FindNode(victim) else accepting(heard)
 
         liar = network_peer("liar", 99, near=bytes(each ^ 0xFF for each in victim), behave=naming_many)
         for peer in named:
@@ -196,7 +211,7 @@ async def test_a_liar_that_names_many_neighbours_has_few_of_them_contacted(
         await cluster.grow(5)
         assert liar.contact in cluster[0].contacts()
         await trio.sleep(3600)  # a refresh asks a far contact for our neighbours, one of each bucket by chance
-        pinged = [peer for peer in named if any(isinstance(packet.message, Ping) for packet in peer.received)]
+        pinged = [peer for peer in named if any(isinstance(heard.message, Ping) for heard in peer.received)]
         assert len(pinged) == k
         assert k <= sum(bool(peer.received) for peer in named) <= 2 * k
 
