@@ -48,6 +48,9 @@ async def _classic_mixed(world: World, nodes: int) -> None:
         )
         for peer in peers:
             await peer.join(machines[0].endpoint)
+        # Ours name classic nodes to classic nodes only, so each of ours has to meet one.
+        for number, machine in enumerate(machines[1:]):
+            await peers[number % count].join(machine.endpoint)
         nursery = await stack.enter_async_context(trio.open_nursery())
         for peer in peers:
             nursery.start_soon(peer.replicate)
