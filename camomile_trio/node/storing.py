@@ -1,6 +1,6 @@
 """One STORE to one peer, until the peer has answered for good or failed.
 
-Rules of this file: callbacks only, no task. A lookup may ask by it: then it is told of the answers that come, and of
+Rules of this file: callbacks only, no task. A lookup may ask by it: then it is told of the answer that comes, and of
 what does not come. Sent without the value to a holder that lacks it: one repeat with the value.
 """
 
