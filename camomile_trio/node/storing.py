@@ -81,14 +81,9 @@ class Storing:
             self.with_value = True
             self.start()
         else:
-            self._hear(answer)
+            if self.asking is not None:
+                self.asking.on_store_answer(self.contact, answer)
             self.on_result(self.contact, result)
-
-    def _hear(self, answer: Answer[Message]) -> None:
-        """The lookup needs one answer of each peer."""
-        asking, self.asking = self.asking, None
-        if asking is not None:
-            asking.on_store_answer(self.contact, answer)
 
     def _overdue(self) -> None:
         if self.asking is not None:
