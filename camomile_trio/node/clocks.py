@@ -1,4 +1,4 @@
-"""What speaks against this node's wall clock: a time that it has seen before, jumps, and what peers' pongs say.
+"""What speaks against this node's wall clock: a time that it has seen before, jumps, and what clocks peers show.
 
 Rules of this file: plain state without I/O; the caller asks the peers and writes the log. Only own evidence stops a
 node from signing: a clock that is behind a time which was kept over starts. Peers may lie, so their clocks warn, and
@@ -18,13 +18,13 @@ from camomile_trio.kademlia.registers import RULES
 
 # Milliseconds by which the wall clock has to part from the steady one to be noticed: daylight for adjusting it slowly.
 NOTICED = 10_000
-# Milliseconds that clocks may be apart as a pong shows it, which was under way for up to a request's deadline.
+# Milliseconds that clocks may be apart as a pong or a handshake shows it, under way for up to a request's deadline.
 MOST = RULES.max_skew + 2_000
 # Seconds in which peers have to answer after a jump, or after a start with records; then the clock is believed.
 PATIENCE = 180.0
 # A lease lasts no longer: whatever a day of Trio's clock has not confirmed has ended.
 LONGEST_HOLD = 24 * 3600.0
-# Pongs come by themselves where strangers are; among old friends somebody is asked so often, in seconds.
+# Handshakes show clocks, and nodes that have sessions make few: one of these nodes is asked so often, in seconds.
 ASK_EVERY = 3600.0
 # For the first time so long after the start, when there are neighbours.
 FIRST_ASKED = 60.0
@@ -47,7 +47,7 @@ class Clocks:
     ) -> None:
         self._kept = kept
         self.jumps = 0
-        self.disagreements = 0  # pongs of peers whose clocks are further from ours than they may be
+        self.disagreements = 0  # times that peers showed clocks which are further from ours than they may be
         self._clock = clock
         self._wall_clock = wall_clock
         self._skews: OrderedDict[NodeId, int] = OrderedDict()  # ms by which each peer's clock is ahead of ours

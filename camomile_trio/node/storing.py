@@ -1,6 +1,6 @@
 """One STORE to one peer, until the peer has answered for good or failed.
 
-Rules of this file: callbacks only, no task. A lookup may ask by it: then it is told of the answers that come, and of
+Rules of this file: callbacks only, no task. A lookup may ask by it: then it is told of the answer that comes, and of
 what does not come. Sent without the value to a holder that lacks it: one repeat with the value.
 """
 
@@ -81,14 +81,9 @@ class Storing:
             self.with_value = True
             self.start()
         else:
-            self._hear(answer)
+            if self.asking is not None:
+                self.asking.on_store_answer(self.contact, answer)
             self.on_result(self.contact, result)
-
-    def _hear(self, answer: Answer[Message]) -> None:
-        """The lookup needs one answer of each peer."""
-        asking, self.asking = self.asking, None
-        if asking is not None:
-            asking.on_store_answer(self.contact, answer)
 
     def _overdue(self) -> None:
         if self.asking is not None:

@@ -16,7 +16,7 @@ from camomile_trio.kademlia.contacts import Endpoint
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 # Bytes of a stream in one IP packet, at most. A stream is also what is left where a router drops large packets and does
-# not say so (`node/peers.py`), and there the segments that the system would choose are lost as well.
+# not say so (`peer/paths.py`), and there the segments that the system would choose are lost as well.
 _SEGMENT = 1000
 
 

@@ -16,6 +16,7 @@ from camomile_trio.cli import camomile
 from camomile_trio.cli.line_writer import LineWriter
 from camomile_trio.cli.running import Process
 from camomile_trio.cli.stop_signals import StopSignals
+from camomile_trio.config import Config
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.problems import _STATUSES
@@ -70,9 +71,9 @@ def test_documents_speak_of_options_that_there_are(document: str) -> None:
 
 
 async def exported() -> dict[str, str]:
-    """What a `camomile node` that did nothing yet exposes: the meaning of each metric, by its name."""
+    """What a `camomile node --classic` that did nothing yet exposes: the meaning of each metric, by its name."""
     process = Process(StopSignals(), LineWriter(2))
-    async with open_node(transport=on_line(Line())) as node:
+    async with open_node(Config(classic=True), transport=on_line(Line())) as node:
         text, _ = Metrics(node, process.statistics).exposition("")
     return dict(re.findall(r"^# HELP (\w+) (.*)$", text.decode(), flags=re.MULTILINE))
 

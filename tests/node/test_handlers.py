@@ -250,6 +250,20 @@ async def test_a_store_that_is_a_question_too_is_told_the_closest_contacts(
 # Store: what is taken ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("classic", [False, True])
+async def test_nothing_of_ours_is_stored_without_a_record(
+    autojump_clock: trio.testing.MockClock, classic: bool
+) -> None:
+    """Nobody could forget it. A value of a classic node comes from a classic node."""
+    async with open_parts(Config(classic=classic)) as (parts, line):
+        bob = a_peer(line)
+        bob.heard()
+        bob.ask(Store(StoreKind.PUBLISH, KEY, VALUE, ()))
+        await trio.sleep(0.1)
+        assert bob.heard() == []
+        assert state_size(parts) is None
+
+
 async def test_classic_values_fill_only_their_share(autojump_clock: trio.testing.MockClock) -> None:
     async with open_parts(Config(classic=True, storage=StorageConfig(max_storage=65_536))) as (parts, _):
         values = [b"%03d" % number * 300 for number in range(30)]

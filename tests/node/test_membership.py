@@ -8,13 +8,12 @@ import pytest
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.node.membership import Membership
 from camomile_trio.storage.memory import MemoryStorage
 
 
 def contact(number: int) -> Contact:
-    return Contact(NodeId(random.Random(number).randbytes(32)), Endpoint.parse(f"10.0.0.{number}:8118"))
+    return Contact.of(random.Random(number).randbytes(32), Endpoint.parse(f"10.0.0.{number}:8118"))
 
 
 def new_storage() -> MemoryStorage:

@@ -16,7 +16,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camomile_trio.errors import DataDirectoryInUse, DiskFull, StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.storage import sqlite
 from camomile_trio.storage.accounts import of_publisher
