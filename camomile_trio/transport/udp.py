@@ -172,8 +172,8 @@ class UdpTransport:
         udp, is_told, on_datagram, sources = self._udp, self._is_told, inbound.on_datagram, self._sources
         departures = self._departures
         arrived: Ancillary = []
-        statistics, shares = self._statistics, self._shares
-        taken: list[Share] = []
+        statistics, shares, unexpected = self._statistics, self._shares, self._shares.unexpected
+        taken: list[tuple[Share, bytes, Endpoint]] = []
         # Reading the processor's clock costs as much as some datagrams: a turn of a few is not measured.
         began = ended = 0.0
         is_empty = False
@@ -199,14 +199,14 @@ class UdpTransport:
                     sources.clear()
                 source = sources[address] = from_sockaddr(address), shares.of(address)
             endpoint, share = source
-            if share.is_spent:
-                share = share.of_expected
+            if share.is_spent or unexpected.is_spent:
+                share = share.of_expected if share.is_spent else share
                 if share.is_spent or not inbound.is_expected(datagram, endpoint):
                     statistics.dropped_in += 1
                     continue
             if is_told and ((known := departures.get(endpoint)) is None or known.arrived != arrived):
                 self._note_departure(endpoint, arrived)
-            taken.append(share)
+            taken.append((share, datagram, endpoint))
             statistics.datagrams_in += 1
             statistics.bytes_in += len(datagram)
             on_datagram(datagram, endpoint)
@@ -219,7 +219,9 @@ class UdpTransport:
         if len(taken) >= _CHARGED or (len(taken) >= 2 * _TIMED and not is_empty):
             measured = (len(taken) // _TIMED - 1) * _TIMED
             cost = (ended - began) / measured * len(taken)
-            if shares.charge(taken, cost, Moment(trio.current_time(), ended), inbound.has_session_at):
+            strange = sum(not inbound.is_expected(each, source) for _, each, source in taken)
+            now = Moment(trio.current_time(), ended)
+            if shares.charge([each for each, _, _ in taken], strange, cost, now, inbound.has_session_at):
                 hold_back(self._udp, shares.held_back)
         return is_empty
 

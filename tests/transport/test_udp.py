@@ -396,6 +396,39 @@ async def test_who_forges_the_addresses_of_two_peers_silences_neither_of_their_s
     assert not any(held_back)
 
 
+async def test_a_flood_from_everywhere_leaves_most_of_the_time_to_those_with_sessions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = ("10.0.0.1", 8118)
+    arrived: list[tuple[bytes, tuple[str, int]]] = []
+    for number in range(200):
+        arrived += [(b"flood", (f"10.9.{number}.{last}", 8118)) for last in range(30)]
+        arrived.append((b"%d of a session" % number, peer))
+    processor = 0.0
+
+    class Flooded(socket.socket):
+        def recvfrom(self, *_arguments: Any) -> tuple[bytes, Any]:
+            if not arrived:
+                raise BlockingIOError
+            return arrived.pop(0)
+
+    def costs(datagram: bytes, _source: Endpoint) -> None:
+        nonlocal processor
+        processor += 0.001 if datagram == b"flood" else 0.0001
+
+    monkeypatch.setattr(time, "thread_time", lambda: processor)
+    inbound = Recorder(react=costs)
+    end = Endpoint.from_host(*peer)
+    inbound.expected = {(b"%d of a session" % number, end) for number in range(200)}
+    alice = await serving(world, Flooded(socket.AF_INET, socket.SOCK_DGRAM), inbound)
+    (await world.join()).send(b"it is readable", alice)
+    while arrived:
+        await trio.lowlevel.checkpoint()
+    alice.serving.cancel()
+    assert inbound.expected <= set(inbound.datagrams)
+    assert inbound.payloads.count(b"flood") < 600
+
+
 async def test_a_node_whose_only_two_peers_were_held_back_hears_them_again_after_a_while(
     mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
