@@ -174,6 +174,7 @@ async def test_who_listens_on_all_addresses_answers_from_the_one_that_was_writte
     port = everywhere.endpoint.port
     second, third = Endpoint.parse(f"127.0.0.2:{port}"), Endpoint.parse(f"127.0.0.3:{port}")
     everywhere.inbound.react = lambda datagram, source: everywhere.transport.send(b"yes to " + datagram, source)
+    everywhere.inbound.expected = {(datagram, bob.endpoint) for datagram in (b"3", b"4")}
     bob.transport.send(b"1", second)
     carol.transport.send(b"2", third)
     bob.transport.send(b"3", second)
@@ -190,7 +191,15 @@ async def test_who_listens_on_all_addresses_answers_from_the_one_that_was_writte
     # The latest counts: the peer may have lost the way to the other one.
     bob.transport.send(b"4", third)
     await bob.inbound.until(datagrams=4)
-    assert bob.inbound.datagrams[3] == (b"yes to 4", third)
+    everywhere.send(b"still there?", bob)
+    await bob.inbound.until(datagrams=5)
+    assert bob.inbound.datagrams[3:] == [(b"yes to 4", third), (b"still there?", third)]
+    # But for what another may have sent in the peer's name: that is answered, and changes nothing.
+    bob.transport.send(b"forged", second)
+    await bob.inbound.until(datagrams=6)
+    everywhere.send(b"and now?", bob)
+    await bob.inbound.until(datagrams=7)
+    assert bob.inbound.datagrams[5:] == [(b"yes to forged", second), (b"and now?", third)]
 
 
 @needs_packet_information
@@ -199,6 +208,7 @@ async def test_an_address_that_is_no_more_is_left_to_the_system(world: World, mo
     nowhere = socket.inet_aton("192.0.2.1")
     gone = Departure([], nowhere, [(socket.IPPROTO_IP, 8, struct.pack("=I4s4s", 0, nowhere, b""))])
     monkeypatch.setattr(packet_info, "departure", lambda arrived: gone)
+    everywhere.inbound.expected = {(b"hello", bob.endpoint)}
     bob.transport.send(b"hello", Endpoint.parse(f"127.0.0.2:{everywhere.endpoint.port}"))
     await everywhere.inbound.until(datagrams=1)
     await everywhere.exchange(b"by TCP", bob)
@@ -226,6 +236,7 @@ async def test_the_memory_of_addresses_that_were_written_to_is_bounded(
     everywhere = await world.join(at=Endpoint.parse("0.0.0.0:0"))
     second = Endpoint.parse(f"127.0.0.2:{everywhere.endpoint.port}")
     peers = [await world.join() for _ in range(3)]
+    everywhere.inbound.expected = {(b"hello", peer.endpoint) for peer in peers}
     for number, peer in enumerate(peers):
         peer.transport.send(b"hello", second)
         await everywhere.inbound.until(datagrams=number + 1)
