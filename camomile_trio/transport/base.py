@@ -28,7 +28,7 @@ class TransportStatistics:
     datagrams_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    dropped_in: int = 0  # their source had cost more than its share, and they were of none of its sessions
+    dropped_in: int = 0  # too much had come: of their source or in all, and they were of no session
     dropped_out: int = 0  # the socket's buffer was full, or the system refused the address
     streams_in: int = 0
     streams_out: int = 0
@@ -96,7 +96,7 @@ class Inbound(Protocol):
     def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
         """Whether the datagram names a secret that this node shares with exactly this source: a session's index.
 
-        Asked only of sources that have spent their share (`shares.py`), and cheap: nothing is decrypted.
+        Asked only where more arrives than can be handled (`shares.py`), and cheap: nothing is decrypted.
         """
 
     def has_session_at(self, prefix: bytes) -> bool:

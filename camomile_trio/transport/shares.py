@@ -4,10 +4,11 @@ Rules of this file: plain state without I/O; the clocks are the caller's. What c
 turns after which more is waiting: whoever waits for answers before it sends more, as every node does, makes none of
 these. A source is an ip (of IPv6 the first 64 bits, which one host may vary below), on loopback an ip and a port, since
 a whole network may live there. A source address may be forged, and then the peer that lives there must not lose its
-sessions: what is expected from a spent source is on a second share of the source, which a forger cannot spend. A source
-that has spent its share is heard again at `Shares.due` at the latest, by time and not by another datagram: the kernel
-drops what the source sends, and there may be no other one. Bounded: when there are too many sources, those that owe
-nothing are forgotten.
+sessions: what is expected from a spent source is on a second share of the source, which a forger cannot spend. A flood
+may seem to come from everywhere: all that nobody expected is on one more share, of all sources together. A share that
+was spent is good again at `Shares.due` at the latest, by time and not by another datagram: the kernel drops what some
+sources send, and there may be no other one. Bounded: when there are too many sources, those that owe nothing are
+forgotten.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from camomile_trio.transport.sockaddr import SocketAddress
 OF_THE_NODE, OF_A_PROCESSOR = 0.2, 0.05
 # Seconds that it may cost at once after it was quiet, and how much of them it has saved when it is heard again.
 BURST, AGAIN_AT = 0.05, 0.02
+# All that is unexpected may cost as much as so many sources. With one, a single source that floods would take the place
+# of all strangers; with many, those who forge sources would take most of a node that has little of a processor.
+UNEXPECTED = 2
 
 
 @attrs.frozen
@@ -41,17 +45,23 @@ class Share:
     """One source's. `is_spent`: for now nothing on it is looked at."""
 
     prefix: bytes | None  # its address, or the part of it that counts; None for one of many on loopback
-    left: float = BURST  # seconds
+    size: int = 1  # of what the node spends, in shares of one source
+    first: Share | None = None  # the source's, if this is its second one
+    left: float = attrs.field(init=False)  # seconds
     at: Moment | None = None  # when that was
     is_spent: bool = False
     has_session: bool = False  # whether the source had a session when this share was spent
     _of_expected: Share | None = None
 
+    def __attrs_post_init__(self) -> None:
+        self.left = self.size * BURST
+
     @property
     def of_expected(self) -> Share:
-        """The same source's second one, for what is expected from it while this one is spent."""
+        """The same source's second one, for what is expected from it while this one is spent. This one pays, too: so
+        a peer that floods in its session does not get twice as much."""
         if self._of_expected is None:
-            self._of_expected = Share(None)
+            self._of_expected = Share(None, first=self)
         return self._of_expected
 
     @property
@@ -68,16 +78,16 @@ class Share:
             return self.left
         by_node = (now.processor - self.at.processor) * OF_THE_NODE
         by_clock = (now.clock - self.at.clock) * OF_A_PROCESSOR
-        return min(self.left + max(by_node, by_clock), BURST)
+        return min(self.left + max(self.size * by_node, by_clock), self.size * BURST)
 
     @property
     def due(self) -> float:
         """When by the clock it has saved enough to be heard again, even if the node spends nothing meanwhile."""
         since = self.at.clock if self.at is not None else -math.inf
-        return since + (AGAIN_AT - self.left) / OF_A_PROCESSOR
+        return since + (self.size * AGAIN_AT - self.left) / OF_A_PROCESSOR
 
     def is_heard_again(self, now: Moment) -> bool:
-        return now.clock >= self.due or self.saved(now) >= AGAIN_AT
+        return now.clock >= self.due or self.saved(now) >= self.size * AGAIN_AT
 
 
 class Shares:
@@ -85,6 +95,7 @@ class Shares:
 
     def __init__(self, most: int) -> None:
         self.any_spent = False
+        self.unexpected = Share(None, UNEXPECTED)
         self._most = most
         self._shares: dict[str | SocketAddress, Share] = {}
         self._spent: list[Share] = []
@@ -120,21 +131,30 @@ class Shares:
         return share
 
     def charge(
-        self, taken: Collection[Share], seconds: float, now: Moment, has_session_at: Callable[[bytes], bool]
+        self,
+        taken: Collection[Share],
+        unexpected: int,
+        seconds: float,
+        now: Moment,
+        has_session_at: Callable[[bytes], bool],
     ) -> bool:
         """A turn is over, with more waiting: the datagrams in it, on these shares, took so long together.
 
-        Whether a share was spent by that. Whether a session stands at its prefix is asked once, then.
+        `unexpected` is how many of them nobody expected. The result: whether a share was spent by that. Whether a
+        session stands at its prefix is asked then, once.
         """
         each_costs = seconds / len(taken)
         before = len(self._spent)
-        for share, count in Counter(taken).items():
-            share.left = share.saved(now) - each_costs * count
-            share.at = now
-            if share.left < 0 and not share.is_spent:
-                share.is_spent = self.any_spent = True
-                share.has_session = share.prefix is not None and has_session_at(share.prefix)
-                self._spent.append(share)
+        for share, count in (*Counter(taken).items(), (self.unexpected, unexpected)):
+            for paying in (share, share.first):
+                if paying is None:
+                    continue
+                paying.left = paying.saved(now) - each_costs * count
+                paying.at = now
+                if paying.left < 0 and not paying.is_spent:
+                    paying.is_spent = self.any_spent = True
+                    paying.has_session = paying.prefix is not None and has_session_at(paying.prefix)
+                    self._spent.append(paying)
         return len(self._spent) > before
 
     def refill(self, now: Moment) -> bool:

@@ -4,8 +4,9 @@ Rules of this file: the socket is drained with plain non-blocking calls and each
 since an awaited call, a queue or a task per datagram would cost more than all the rest. A turn of draining is bounded,
 so that the other tasks get theirs, and so is what one source may cost (`shares.py`), so that a flood leaves time for
 them and for everybody else's datagrams. What the network reports about a datagram (ICMP) never ends the loop and is
-never raised at a sender. Bound to the wildcard, all that goes to a peer leaves from the address that the peer's latest
-datagram was sent to (`packet_info.py`). What cannot be bound is a TransportError of one line, with its remedy.
+never raised at a sender. Bound to the wildcard, what answers a datagram leaves from the address that the datagram was
+sent to (`packet_info.py`), and all else that goes to a peer from where its latest expected datagram was sent to: others
+may be forged. What cannot be bound is a TransportError of one line, with its remedy.
 """
 
 from __future__ import annotations
@@ -44,9 +45,7 @@ _READ_IN_TURN = 1024
 _CHARGED = 32
 _LARGEST = 65_536  # above MAX_DATAGRAM: nothing is cut short, and what is too large is the decoder's to see
 _MAX_ADDRESSES = 4096  # kept in each direction; a cleared cache costs a microsecond per address
-_MAX_DEPARTURES = (
-    8192  # as many peers as a node remembers by default, proven or not; the others get the system's choice
-)
+_MAX_DEPARTURES = 8192  # as many peers as a node remembers by default; the others get the system's choice
 _RECEIVE_BUFFER = 4 * 2**20  # a burst of all that k nodes answer at once; the system may allow less
 _SEND_BUFFER = 2**20
 _BACKLOG = 128
@@ -88,6 +87,8 @@ class UdpTransport:
         # Whether each datagram tells which address of ours it was sent to. A socket with one address need not ask.
         self._is_told = is_wildcard and packet_info.ask_for(udp)
         self._departures: OrderedDict[Endpoint, Departure] = OrderedDict()  # the earliest noted first
+        # Where the datagram that is being handled came from and to, if its sender may not be who it says.
+        self._arriving: tuple[Endpoint, Ancillary] | None = None
         self._sockaddrs: dict[Endpoint, tuple[str, int] | None] = {}
         self._sources: dict[SocketAddress, tuple[Endpoint, Share]] = {}
         self._shares = Shares(_MAX_ADDRESSES)
@@ -116,6 +117,8 @@ class UdpTransport:
             return False
         departures = self._departures
         departure = departures.get(to) if departures else None
+        if self._arriving is not None and self._arriving[0] == to:
+            departure = packet_info.departure(self._arriving[1])
         try:
             if departure is None:
                 self._udp.sendto(datagram, address)
@@ -127,7 +130,8 @@ class UdpTransport:
         except OSError:
             if departure is not None:
                 # The address may be ours no longer. The system chooses, until the peer speaks to another one.
-                del departures[to]
+                departures.pop(to, None)
+                self._arriving = None
                 return self.send(datagram, to)
             self._statistics.dropped_out += 1
             self._statistics.send_errors += 1
@@ -172,8 +176,8 @@ class UdpTransport:
         udp, is_told, on_datagram, sources = self._udp, self._is_told, inbound.on_datagram, self._sources
         departures = self._departures
         arrived: Ancillary = []
-        statistics, shares = self._statistics, self._shares
-        taken: list[Share] = []
+        statistics, shares, unexpected = self._statistics, self._shares, self._shares.unexpected
+        taken: list[tuple[Share, bytes, Endpoint]] = []
         # Reading the processor's clock costs as much as some datagrams: a turn of a few is not measured.
         began = ended = 0.0
         is_empty = False
@@ -199,17 +203,21 @@ class UdpTransport:
                     sources.clear()
                 source = sources[address] = from_sockaddr(address), shares.of(address)
             endpoint, share = source
-            if share.is_spent:
-                share = share.of_expected
+            if share.is_spent or unexpected.is_spent:
+                share = share.of_expected if share.is_spent else share
                 if share.is_spent or not inbound.is_expected(datagram, endpoint):
                     statistics.dropped_in += 1
                     continue
             if is_told and ((known := departures.get(endpoint)) is None or known.arrived != arrived):
-                self._note_departure(endpoint, arrived)
-            taken.append(share)
+                if inbound.is_expected(datagram, endpoint):
+                    self._note_departure(endpoint, arrived)
+                else:
+                    self._arriving = endpoint, arrived
+            taken.append((share, datagram, endpoint))
             statistics.datagrams_in += 1
             statistics.bytes_in += len(datagram)
             on_datagram(datagram, endpoint)
+            self._arriving = None
             if len(taken) % _TIMED == 0:
                 ended = time.thread_time()
                 if len(taken) == _TIMED:
@@ -219,7 +227,9 @@ class UdpTransport:
         if len(taken) >= _CHARGED or (len(taken) >= 2 * _TIMED and not is_empty):
             measured = (len(taken) // _TIMED - 1) * _TIMED
             cost = (ended - began) / measured * len(taken)
-            if shares.charge(taken, cost, Moment(trio.current_time(), ended), inbound.has_session_at):
+            strange = sum(not inbound.is_expected(each, source) for _, each, source in taken)
+            now = Moment(trio.current_time(), ended)
+            if shares.charge([each for each, _, _ in taken], strange, cost, now, inbound.has_session_at):
                 hold_back(self._udp, shares.held_back)
         return is_empty
 

@@ -168,6 +168,34 @@ def slow_streams() -> None:
     assert float(original.metric("camomile_stream_connections")) <= 64
 
 
+def forged_sources() -> None:
+    """A stranger floods a node in the name of its only peer, from two ports of the peer's address: the two go on
+    storing what needs both."""
+    alice, bob, stranger = Host.made("alice"), Host.made("bob"), Host.made("stranger")
+    cable(alice, bob)
+    cable(alice, stranger, name="outside")
+    for device in ("all", "cable", "outside"):  # the way from outside does not show whose addresses live there
+        alice.run("sysctl", "-q", "-w", f"net.ipv4.conf.{device}.rp_filter=0")
+    address(alice, "cable", "10.9.0.1/24")
+    address(bob, "cable", "10.9.0.2/24")
+    address(alice, "outside", "10.9.8.1/24")
+    address(stranger, "outside", "10.9.8.2/24")
+    original = alice.node(listen="0.0.0.0:8118")
+    original.wait_for("ready")
+    joining = bob.node("--join", "10.9.0.1:8118", listen="0.0.0.0:8118")
+    joining.wait_for("ready")
+    joining.command("put", "before the flood")
+    forged = ["--forge", "10.9.0.2:8118", "--forge", "10.9.0.2:9", "--rate", "20000", "--seconds", "300"]
+    stranger.start(sys.executable, "-m", "benchmarks.hostile", "unknown index", "10.9.8.1:8118", *forged)
+    original.wait_for_metric("camomile_datagrams_unseen_total", 1000)
+    for number in range(8):
+        joining.command("put", f"{number} of bob's")
+        original.command("put", f"{number} of alice's")
+    assert not joining.events("no contact answers")
+    unseen = float(original.metric("camomile_datagrams_unseen_total"))
+    original.wait_for_metric("camomile_datagrams_unseen_total", unseen + 1000)  # all the while
+
+
 STORIES: dict[str, Callable[[], None]] = {
     story.__name__: story
     for story in (
@@ -180,6 +208,7 @@ STORIES: dict[str, Callable[[], None]] = {
         a_narrow_path,
         a_copied_data_directory,
         slow_streams,
+        forged_sources,
     )
 }
 

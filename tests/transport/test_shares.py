@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from camomile_trio.transport.shares import AGAIN_AT, BURST, OF_A_PROCESSOR, OF_THE_NODE, Moment, Share, Shares
+from camomile_trio.transport.shares import (
+    AGAIN_AT,
+    BURST,
+    OF_A_PROCESSOR,
+    OF_THE_NODE,
+    UNEXPECTED,
+    Moment,
+    Share,
+    Shares,
+)
 
 HOSTILE, PEER = ("10.0.0.66", 8118), ("10.0.0.1", 8118)
 
@@ -35,9 +44,9 @@ class Node:
         """A turn of what was expected from a spent source."""
         self.charge([self.shares.of(source).of_expected] * 64, seconds)
 
-    def charge(self, taken: list[Share], seconds: float) -> bool:
+    def charge(self, taken: list[Share], seconds: float, unexpected: int = 0) -> bool:
         self.pass_time(seconds, busy=True)
-        return self.shares.charge(taken, seconds, self.now, self.sessions_at.__contains__)
+        return self.shares.charge(taken, unexpected, seconds, self.now, self.sessions_at.__contains__)
 
     def hears(self, source: tuple[str, int]) -> bool:
         self.shares.refill(self.now)
@@ -131,6 +140,41 @@ def test_what_is_expected_of_a_spent_source_has_a_bound_of_its_own_and_is_heard_
     assert not node.shares.of(PEER).of_expected.is_spent
     assert not node.hears(PEER)
     assert node.shares.held_back == []
+
+
+def test_a_peer_that_floods_in_its_session_gets_no_more_than_one_that_has_none() -> None:
+    node = Node()
+    given, began = 0.0, node.clock
+    while node.clock < began + 20.0:
+        node.shares.refill(node.now)
+        share = node.shares.of(PEER)
+        share = share.of_expected if share.is_spent else share
+        if not share.is_spent:
+            node.charge([share] * 64, 0.004)
+            given += 0.004
+        node.pass_time(0.001, busy=True)
+    assert given / 20.0 < 1.1 * OF_THE_NODE
+
+
+def test_sources_without_number_have_two_shares_together_for_what_is_not_expected_of_them() -> None:
+    node = Node()
+    given, began, number = 0.0, node.clock, 0
+    while node.clock < began + 20.0:
+        node.shares.refill(node.now)
+        if not node.shares.unexpected.is_spent:
+            number += 1
+            node.charge([node.shares.of((f"10.1.{number // 250 % 250}.{number % 250}", 1))] * 64, 0.004, unexpected=64)
+            given += 0.004
+        node.pass_time(0.001, busy=True)
+    assert 0.9 * UNEXPECTED * OF_THE_NODE < given / 20.0 < 1.1 * UNEXPECTED * OF_THE_NODE
+    assert node.shares.held_back == []
+
+
+def test_one_source_that_floods_leaves_something_of_that_to_others() -> None:
+    node = Node()
+    while node.hears(HOSTILE):
+        node.charge([node.shares.of(HOSTILE)] * 64, 0.004, unexpected=64)
+    assert not node.shares.unexpected.is_spent
 
 
 def test_what_is_spent_of_the_second_share_is_not_forgotten_for_others() -> None:

@@ -174,6 +174,7 @@ async def test_who_listens_on_all_addresses_answers_from_the_one_that_was_writte
     port = everywhere.endpoint.port
     second, third = Endpoint.parse(f"127.0.0.2:{port}"), Endpoint.parse(f"127.0.0.3:{port}")
     everywhere.inbound.react = lambda datagram, source: everywhere.transport.send(b"yes to " + datagram, source)
+    everywhere.inbound.expected = {(datagram, bob.endpoint) for datagram in (b"3", b"4")}
     bob.transport.send(b"1", second)
     carol.transport.send(b"2", third)
     bob.transport.send(b"3", second)
@@ -190,7 +191,15 @@ async def test_who_listens_on_all_addresses_answers_from_the_one_that_was_writte
     # The latest counts: the peer may have lost the way to the other one.
     bob.transport.send(b"4", third)
     await bob.inbound.until(datagrams=4)
-    assert bob.inbound.datagrams[3] == (b"yes to 4", third)
+    everywhere.send(b"still there?", bob)
+    await bob.inbound.until(datagrams=5)
+    assert bob.inbound.datagrams[3:] == [(b"yes to 4", third), (b"still there?", third)]
+    # But for what another may have sent in the peer's name: that is answered, and changes nothing.
+    bob.transport.send(b"forged", second)
+    await bob.inbound.until(datagrams=6)
+    everywhere.send(b"and now?", bob)
+    await bob.inbound.until(datagrams=7)
+    assert bob.inbound.datagrams[5:] == [(b"yes to forged", second), (b"and now?", third)]
 
 
 @needs_packet_information
@@ -199,6 +208,7 @@ async def test_an_address_that_is_no_more_is_left_to_the_system(world: World, mo
     nowhere = socket.inet_aton("192.0.2.1")
     gone = Departure([], nowhere, [(socket.IPPROTO_IP, 8, struct.pack("=I4s4s", 0, nowhere, b""))])
     monkeypatch.setattr(packet_info, "departure", lambda arrived: gone)
+    everywhere.inbound.expected = {(b"hello", bob.endpoint)}
     bob.transport.send(b"hello", Endpoint.parse(f"127.0.0.2:{everywhere.endpoint.port}"))
     await everywhere.inbound.until(datagrams=1)
     await everywhere.exchange(b"by TCP", bob)
@@ -226,6 +236,7 @@ async def test_the_memory_of_addresses_that_were_written_to_is_bounded(
     everywhere = await world.join(at=Endpoint.parse("0.0.0.0:0"))
     second = Endpoint.parse(f"127.0.0.2:{everywhere.endpoint.port}")
     peers = [await world.join() for _ in range(3)]
+    everywhere.inbound.expected = {(b"hello", peer.endpoint) for peer in peers}
     for number, peer in enumerate(peers):
         peer.transport.send(b"hello", second)
         await everywhere.inbound.until(datagrams=number + 1)
@@ -394,6 +405,39 @@ async def test_who_forges_the_addresses_of_two_peers_silences_neither_of_their_s
     assert sum(source.port == 1 for _datagram, source in inbound.datagrams) < 100
     assert held_back
     assert not any(held_back)
+
+
+async def test_a_flood_from_everywhere_leaves_most_of_the_time_to_those_with_sessions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = ("10.0.0.1", 8118)
+    arrived: list[tuple[bytes, tuple[str, int]]] = []
+    for number in range(200):
+        arrived += [(b"flood", (f"10.9.{number}.{last}", 8118)) for last in range(30)]
+        arrived.append((b"%d of a session" % number, peer))
+    processor = 0.0
+
+    class Flooded(socket.socket):
+        def recvfrom(self, *_arguments: Any) -> tuple[bytes, Any]:
+            if not arrived:
+                raise BlockingIOError
+            return arrived.pop(0)
+
+    def costs(datagram: bytes, _source: Endpoint) -> None:
+        nonlocal processor
+        processor += 0.001 if datagram == b"flood" else 0.0001
+
+    monkeypatch.setattr(time, "thread_time", lambda: processor)
+    inbound = Recorder(react=costs)
+    end = Endpoint.from_host(*peer)
+    inbound.expected = {(b"%d of a session" % number, end) for number in range(200)}
+    alice = await serving(world, Flooded(socket.AF_INET, socket.SOCK_DGRAM), inbound)
+    (await world.join()).send(b"it is readable", alice)
+    while arrived:
+        await trio.lowlevel.checkpoint()
+    alice.serving.cancel()
+    assert inbound.expected <= set(inbound.datagrams)
+    assert inbound.payloads.count(b"flood") < 600
 
 
 async def test_a_node_whose_only_two_peers_were_held_back_hears_them_again_after_a_while(
