@@ -131,7 +131,7 @@ class TestFindingValues:
             await trio.sleep(2)
             began = trio.current_time()
             assert await world.node.classic.find_value(Key.of(b"nobody has this")) is None
-            assert trio.current_time() - began < 0.1, "those that missed a deadline are not waited for"
+            assert trio.current_time() - began < 0.05, "those that missed a deadline are not waited for"
 
     async def test_it_ends_at_the_deadline_of_operations(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3, requests=Requests(operation_deadline=0.5)) as world:
@@ -262,11 +262,10 @@ class TestTheTable:
                 assert 7 * len(buckets) <= len(finds) <= 11 * len(buckets)
 
     async def test_a_member_that_no_lookup_asks_is_pinged_in_time(self, virtual_clock: VirtualClock) -> None:
-        async with open_world(24, k=3) as world:
+        async with open_world(100, k=8) as world:
             await world.meet_all()
             table = world.node.classic.table
-            assert len(table) > 3
-            for _ in range(8):
+            for _ in range(48):
                 await trio.sleep(1800)
                 assert table.silent_since(trio.current_time() - 1.3 * 3600) == []
 
