@@ -20,9 +20,10 @@ from camomile_trio.kademlia.records import PublisherKey, RecordRow
 MAX_CONTACTS: Final = 128
 MAX_RECORDS: Final = 4
 MAX_KEYS: Final = 32  # in one HAVE
-# Flags of a packet, of what its sender says of itself.
+# Flags of a packet. The first two are what its sender says of itself.
 STORES_NOTHING: Final = 1  # bit 0
 IS_LEAVING: Final = 2  # bit 1, in answers
+IS_SHORTENED: Final = 4  # bit 2, in answers: there was no room for the last contacts
 
 
 @attrs.frozen

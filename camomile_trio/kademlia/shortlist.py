@@ -13,7 +13,9 @@ docs/protocol.md.
 An id that was told at two endpoints is asked at the second once the first has failed: nodes change places. That is the
 one way back, and each candidate has it once. So a lookup can only come to an end, since every other step takes some
 candidate further along these arrows, and a candidate that was asked is never forgotten, so that it can be neither asked
-at the same endpoint nor counted twice.
+at the same endpoint nor counted twice. But for one case: an answer that had no room for its last contacts is asked for
+once more, of the alpha closest, when nobody else is to be asked. What it left out is farther than the last contact that
+it named, and may be one of the k closest.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class _Candidate:
     state: PeerState = PeerState.UNASKED
     elsewhere: Contact | None = None  # the other endpoint that it was told at
     is_elsewhere: bool = False  # it is asked there, or was
+    told_to: int | None = None  # how far from the target all that it knows was named, if its answer was shortened
+    is_asked_again: bool = False  # for what was left out; it keeps the state ANSWERED
 
 
 class Shortlist:
@@ -78,6 +82,8 @@ class Shortlist:
         # Those neither overdue nor failed, closest first. Different ids never have the same distance.
         self._hopeful: list[tuple[int, _Candidate]] = []
         self._counts = [0] * len(PeerState)
+        self._shortened = 0  # answers that have been, and were not asked for again
+        self._asked_again = 0  # in flight: each takes one of the alpha slots
         known: dict[int, Contact] = {}
         for contact in start:
             known.setdefault(as_int(contact[0]) ^ self._number, contact)
@@ -96,7 +102,7 @@ class Shortlist:
         Nobody else is asked meanwhile: what they say may bring the others within reach.
         """
         queries: list[Contact] = []
-        free = self.alpha - self._counts[PeerState.ASKED]
+        free = self.alpha - self._counts[PeerState.ASKED] - self._asked_again
         if free <= 0 and reach < 0:
             return queries
         for distance, candidate in self._hopeful[: self.k]:
@@ -107,6 +113,11 @@ class Shortlist:
                 self._become(candidate, PeerState.ASKED)
                 queries.append(candidate.contact)
                 free -= 1
+        if self._shortened and free > 0:
+            for candidate in self._to_hear_again()[:free]:
+                candidate.is_asked_again = True
+                self._asked_again += 1
+                queries.append(candidate.contact)
         self.asked += len(queries)
         return queries
 
@@ -124,20 +135,35 @@ class Shortlist:
         return candidate.contact
 
     def on_reply(
-        self, node: NodeId, contacts: Iterable[Contact], may_contact: Callable[[Endpoint], bool] | None = None
+        self,
+        node: NodeId,
+        contacts: Iterable[Contact],
+        may_contact: Callable[[Endpoint], bool] | None = None,
+        *,
+        is_shortened: bool = False,
     ) -> int:
         """`node` has answered, in time or late, and named these contacts. Returns how many of them are left out.
 
-        Ignored if it was not asked, has answered before or has failed. An id that is known already keeps its endpoint
+        `is_shortened`: there was no room for those that are farther than the last one. Ignored if it was not asked, has
+        answered before or has failed. An id that is known already keeps its endpoint
         until it fails there. `may_contact` decides whether an endpoint that is new makes sense (default: any does).
         Most of what an answer names is known by then, and was looked at when it was new.
         """
         candidate = self._candidates.get(node)
-        if candidate is None or candidate.state not in (PeerState.ASKED, PeerState.OVERDUE):
+        if candidate is None:
             return 0
-        if candidate.state is PeerState.OVERDUE:
-            bisect.insort(self._hopeful, (candidate.distance, candidate))
-        self._become(candidate, PeerState.ANSWERED)
+        if candidate.is_asked_again:
+            self._end_asking_again(candidate)
+        elif candidate.state in (PeerState.ASKED, PeerState.OVERDUE):
+            if candidate.state is PeerState.OVERDUE:
+                bisect.insort(self._hopeful, (candidate.distance, candidate))
+            self._become(candidate, PeerState.ANSWERED)
+            if is_shortened:
+                contacts = tuple(contacts)
+                candidate.told_to = max((as_int(each.id) ^ self._number for each in contacts), default=0)
+                self._shortened += 1
+        else:
+            return 0
         told: list[Contact] = []
         left_out = 0
         find = self._candidates.get
@@ -165,7 +191,9 @@ class Shortlist:
     def on_overdue(self, node: NodeId) -> None:
         """One retransmission timeout has passed without an answer: the slot is free, and a late answer still counts."""
         candidate = self._candidates.get(node)
-        if candidate is not None and candidate.state is PeerState.ASKED:
+        if candidate is not None and candidate.is_asked_again:
+            self._end_asking_again(candidate)
+        elif candidate is not None and candidate.state is PeerState.ASKED:
             self._lose_hope(candidate)
             self._become(candidate, PeerState.OVERDUE)
 
@@ -173,6 +201,8 @@ class Shortlist:
         """Its deadline has passed, it could not be asked, or it refused: it is out. Not so if it has answered."""
         candidate = self._candidates.get(node)
         if candidate is None or candidate.state in (PeerState.ANSWERED, PeerState.FAILED):
+            if candidate is not None and candidate.is_asked_again:
+                self._end_asking_again(candidate)
             return
         if candidate.state is not PeerState.OVERDUE:
             self._lose_hope(candidate)
@@ -182,16 +212,16 @@ class Shortlist:
 
     @property
     def finished(self) -> bool:
-        """Whether the k closest that are neither overdue nor failed have all answered.
+        """Whether the k closest that are neither overdue nor failed have all answered, and the nearest in full.
 
         Where nobody has answered at all, not before the last request has failed: somebody slow is better than nobody.
         """
         if not self._counts[PeerState.ANSWERED] and self._counts[PeerState.OVERDUE]:
             return False
-        for _, candidate in self._hopeful[: self.k]:  # noqa: SIM110 (after every answer; a generator costs twice that)
+        for _, candidate in self._hopeful[: self.k]:
             if candidate.state is not PeerState.ANSWERED:
                 return False
-        return True
+        return not self._asked_again and not (self._shortened and self._to_hear_again())
 
     def result(self) -> list[Contact]:
         """The k closest that have answered so far, closest first."""
@@ -251,6 +281,20 @@ class Shortlist:
         """Where this node is asked, or was; None if the lookup does not know it."""
         candidate = self._candidates.get(node)
         return candidate.contact.endpoint if candidate is not None else None
+
+    def _to_hear_again(self) -> list[_Candidate]:
+        """Of the alpha closest those that may know one of the k closest beyond the last contact that they named."""
+        nearest = self._hopeful[: self.alpha]
+        edge = self.edge if len(self._hopeful) >= self.k else math.inf
+        return [
+            each for _, each in nearest if each.told_to is not None and each.told_to < edge and not each.is_asked_again
+        ]
+
+    def _end_asking_again(self, candidate: _Candidate) -> None:
+        """It has answered, or will not be waited for."""
+        candidate.is_asked_again, candidate.told_to = False, None
+        self._asked_again -= 1
+        self._shortened -= 1
 
     def _closest_answered(self) -> list[_Candidate]:
         answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)

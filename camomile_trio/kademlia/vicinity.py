@@ -8,7 +8,8 @@ right ones. Source: Kademlia (2002), §2.3; docs/protocol.md, "Lookups".
 What a node is sure to know are the k nodes closest to itself: it looked for them when it joined. Let the target and
 the node differ in their last b bits only. Cut the id space into blocks of 2^b ids: a block is as far from the target as
 it is from the node. So its k closest fill the same blocks as the target's, but for the last one, and whoever is in a
-block nearer than that of the k-th contact that it names has been named.
+block nearer than that of the k-th contact that it names has been named. Of a shortened answer, which names the nearest,
+the last contact takes the place of the k-th.
 
 Before anybody has answered there is the density of ids around ourselves. Ids are hashes, so about k nodes are as close
 to the target as our k-th neighbour is to us, and within half of that distance nearly all are among the k closest.
@@ -50,9 +51,12 @@ class Vicinity:
         """Whether `node` is within reach."""
         return as_int(node) ^ self._number <= self.reach
 
-    def on_answer(self, node: NodeId, contacts: Sequence[Contact]) -> None:
-        """`node` has named these contacts as the closest that it knows. Fewer than k: the answer may have been cut."""
-        if len(contacts) >= self._k:
+    def on_answer(self, node: NodeId, contacts: Sequence[Contact], *, is_shortened: bool = False) -> None:
+        """`node` has named these contacts as the closest that it knows. `is_shortened`: of the k closest only so many.
+
+        To be called once for each node.
+        """
+        if len(contacts) >= self._k or (is_shortened and contacts):
             self._unjudged.append((node, contacts))
 
     def reach_to(self, distance: int) -> int:
@@ -63,10 +67,11 @@ class Vicinity:
 
     def _judge(self, node: NodeId, contacts: Sequence[Contact]) -> None:
         distances = [as_int(contact.id) ^ self._number for contact in contacts]
-        # It knows us too, for all that we know, and does not name us to ourselves.
-        distances.append(as_int(self._own) ^ self._number)
+        if len(contacts) >= self._k:
+            # It knows us too, for all that we know, and does not name us to ourselves.
+            distances.append(as_int(self._own) ^ self._number)
         bits = (as_int(node) ^ self._number).bit_length()
-        block = sorted(distances)[self._k - 1] >> bits
+        block = sorted(distances)[: self._k][-1] >> bits
         reach = (block << bits) - 1
         self.reach = max(self.reach, min(reach, self._widest))
         self._widest = max(self._widest, reach)

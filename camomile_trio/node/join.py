@@ -29,7 +29,9 @@ from camomile_trio.peer.seams import Answer
 
 ASKED_AT_ONCE = 16
 # What a node says that none of its addresses to join has answered.
-NOBODY_ANSWERS = "none of the nodes to join answers: unreachable, another network, or another network key"
+NOBODY_ANSWERS = (
+    "none of the nodes to join answers: unreachable, another network or network key, or a classic node (see --classic)"
+)
 # Seconds that a try waits for names that are still being resolved. What comes later is for the next try.
 NAMES_PATIENCE = 5.0
 LOGGED_AGAIN = 600.0  # seconds until a copied key is logged again
@@ -62,6 +64,7 @@ class Join:
         self.attempts = 0
         self._copied_key_logged_at = -math.inf
         self._try = _Try()  # the latest one
+        self._has_lost_patience = False  # `first_patience` is over, and nobody has answered
 
     @property
     def is_first(self) -> bool:
@@ -83,7 +86,6 @@ class Join:
         core = self._core
         began = core.clock()
         backoff = LEAST_BACKOFF
-        has_lost_patience = False
         while True:
             await self._attempt()
             if self._has_company and not core.readiness.is_joined:
@@ -98,8 +100,8 @@ class Join:
             patience = began + core.config.first_patience - core.clock()
             if patience > 0:
                 pause = min(pause, max(patience, 0.01))
-            elif not has_lost_patience and not core.readiness.is_joined:
-                has_lost_patience = True
+            elif not self._has_lost_patience and not core.readiness.is_joined:
+                self._has_lost_patience = True
                 self._go_on_alone()
             await trio.sleep(pause)
             backoff = min(backoff * 2, MOST_BACKOFF)
@@ -229,7 +231,8 @@ class Join:
     def _say_that_nobody_answers(self, current: _Try) -> None:
         readiness = self._core.readiness
         if current.asked and not readiness.is_joined and self._copied_key_logged_at == -math.inf:
-            readiness.set(NOBODY_ANSWERS)
+            has_met = self._core.membership.has_met
+            readiness.set(CUT_OFF if has_met and self._has_lost_patience else NOBODY_ANSWERS)
 
     def _ask(self, addresses: Iterable[Address], current: _Try) -> None:
         for address in addresses:
@@ -239,33 +242,30 @@ class Join:
                 self._core.background(functools.partial(self._ask_one, address, current))
 
     async def _ask_one(self, address: Address, current: _Try) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ask_node, address, current)
-            nursery.start_soon(self._ask_classic, address.endpoint, current)
-        current.open -= 1
-        if not current.open:
-            self._news.set()
-
-    async def _ask_node(self, address: Address, current: _Try) -> None:
         core = self._core
         public = address.public or await core.requests.hellos.public_key_at(address.endpoint)
-        if public is None:
-            return
-        if public == core.local.static.public:
-            self.on_copied_key(address.endpoint)
-            return
-        contact = Contact.of(public, address.endpoint)
-        answer = await core.requests.ask(contact, FindNode(core.id), only_there=True, is_named=True)
-        if answer is not None:
-            if core.readiness.is_joined:
-                meet_named(core, answer)
+        if public is not None:
+            is_answered = await self._ask_node(public, address.endpoint)
+        else:
+            # One after the other: one of ours with `--classic` answers both, and would be taken for a classic node.
+            is_answered = core.classic is not None and await core.classic.meet(address.endpoint)
+        if is_answered:
             current.is_answered = True
+        current.open -= 1
+        if current.is_answered or not current.open:
             self._news.set()
 
-    async def _ask_classic(self, endpoint: Endpoint, current: _Try) -> None:
-        if self._core.classic is not None and await self._core.classic.meet(endpoint):
-            current.is_answered = True
-            self._news.set()
+    async def _ask_node(self, public: bytes, endpoint: Endpoint) -> bool:
+        """Whether one of ours has answered there."""
+        core = self._core
+        if public == core.local.static.public:
+            self.on_copied_key(endpoint)
+            return False
+        contact = Contact.of(public, endpoint)
+        answer = await core.requests.ask(contact, FindNode(core.id), only_there=True, is_named=True)
+        if answer is not None and core.readiness.is_joined:
+            meet_named(core, answer)
+        return answer is not None
 
     def _load_saved(self) -> list[Contact]:
         try:

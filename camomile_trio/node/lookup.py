@@ -17,7 +17,15 @@ import trio
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import distance
-from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, StoreResult, Value
+from camomile_trio.kademlia.messages import (
+    IS_SHORTENED,
+    FindNode,
+    FindValue,
+    Message,
+    NodeList,
+    StoreResult,
+    Value,
+)
 from camomile_trio.kademlia.shortlist import PeerState, Shortlist
 from camomile_trio.node.events import Events, LookupEnded
 from camomile_trio.peer.contacts import Contacts
@@ -181,7 +189,7 @@ class Lookup:
     def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         self._is_narrow = False
         del self._open[contact.id]
-        learn_from(self._contacts, self.shortlist, contact, answer.message)
+        learn_from(self._contacts, self.shortlist, contact, answer)
         if self._on_answer is not None and self._on_answer(contact, answer):
             self._done.set()
         self._pump()
@@ -198,13 +206,15 @@ class Lookup:
         self._pump()
 
 
-def learn_from(contacts: Contacts, shortlist: Shortlist, contact: Contact, answer: Message) -> None:
+def learn_from(contacts: Contacts, shortlist: Shortlist, contact: Contact, answer: Answer[Message]) -> None:
     """`contact` has answered: what it named goes into the shortlist, what makes no sense of it is counted."""
-    if not isinstance(answer, NodeList | Value | StoreResult):
+    message, is_shortened = answer.message, bool(answer.flags & IS_SHORTENED)
+    if not isinstance(message, NodeList | Value | StoreResult):
         # Too large even for a stream: a peer that cannot answer is as good as none.
         shortlist.on_failed(contact.id)
         return
     may_contact = functools.partial(contacts.may_contact, told_by=contact.endpoint)
-    senseless = answer.dropped + shortlist.on_reply(contact.id, answer.contacts, may_contact)
+    left_out = shortlist.on_reply(contact.id, message.contacts, may_contact, is_shortened=is_shortened)
+    senseless = message.dropped + left_out
     if senseless:
         contacts.requests.statistics.dropped["senseless_contact"] += senseless

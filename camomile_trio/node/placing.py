@@ -13,7 +13,7 @@ import functools
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, Message, NodeList, StoreResult
+from camomile_trio.kademlia.messages import IS_SHORTENED, FindNode, Message, NodeList, StoreResult
 from camomile_trio.kademlia.shortlist import PeerState, Shortlist
 from camomile_trio.kademlia.vicinity import Vicinity
 from camomile_trio.node.core import Core
@@ -63,7 +63,7 @@ class Placing:
         check = self._open.pop(contact, None)
         if check is not None:
             check.detach()
-        self._learn(contact, answer.message)
+        self._learn(contact, answer)
 
     def on_store_overdue(self, contact: Contact) -> None:
         if self._is_over or self._shortlist.state(contact.id) is not PeerState.ASKED or self._has_moved(contact):
@@ -88,6 +88,9 @@ class Placing:
         spread, shortlist, vicinity = self._spread, self._shortlist, self._vicinity
         while queries := shortlist.next_queries(vicinity.reach_to(shortlist.edge)):
             for contact in queries:
+                if shortlist.state(contact.id) is PeerState.ANSWERED:
+                    self._find(contact)  # once more, for what it had no room for
+                    continue
                 is_certain = vicinity.holds(contact.id) and spread.may_ask(contact)
                 if not (is_certain and spread.store_at(contact, asking=self)):
                     self._find(contact)
@@ -116,16 +119,19 @@ class Placing:
     def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         del self._open[contact]
         self._checked.discard(contact)
-        self._learn(contact, answer.message)
+        self._learn(contact, answer)
 
-    def _learn(self, contact: Contact, message: Message) -> None:
+    def _learn(self, contact: Contact, answer: Answer[Message]) -> None:
         if self._is_over:
             return
-        if isinstance(message, NodeList | StoreResult):
+        message = answer.message
+        is_first = self._shortlist.state(contact.id) is not PeerState.ANSWERED
+        if is_first and isinstance(message, NodeList | StoreResult):
             self._spread.store_here()
             self._spread.acknowledgements.on_answered(contact.id)
-            self._vicinity.on_answer(contact.id, message.contacts)
-        learn_from(self._core.contacts, self._shortlist, contact, message)
+            is_shortened = bool(answer.flags & IS_SHORTENED)
+            self._vicinity.on_answer(contact.id, message.contacts, is_shortened=is_shortened)
+        learn_from(self._core.contacts, self._shortlist, contact, answer)
         self._pump()
 
     def _overdue(self, contact: Contact) -> None:

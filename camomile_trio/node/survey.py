@@ -83,7 +83,8 @@ class Survey:
                 self._ask(contact)
 
     def _on_answer(self, contact: Contact, answer: Answer[Message]) -> bool:
-        self._ask(contact)
+        if contact.id not in self._asked:  # it may answer twice, if its first answer had little room
+            self._ask(contact)
         return False
 
     def _ask(self, contact: Contact) -> None:

@@ -94,7 +94,7 @@ class Inbound(Protocol):
         """A datagram came from `source` (an address that nobody has proven). Must not block or raise."""
 
     def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
-        """Whether the datagram names a secret that this node shares with exactly this source, such as a session's index.
+        """Whether the datagram names a secret that this node shares with exactly this source: a session's index.
 
         Asked only of sources that have spent their share (`shares.py`), and cheap: nothing is decrypted.
         """

@@ -14,6 +14,7 @@ import attrs
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.messages import (
+    IS_SHORTENED,
     FindNode,
     FindValue,
     Have,
@@ -76,7 +77,7 @@ class Codec:
 
     def encode_within(self, number: int, message: Message, flags: int, room: int) -> bytes:
         """The inner packet in at most `room` bytes. The last contacts of a NodeList, a Value or a StoreResult are left
-        out until it fits. What does not fit even so becomes TooLarge, for which there is room.
+        out until it fits, and a flag says so. What does not fit even so becomes TooLarge, for which there is room.
         """
         parts = inner_parts(number, message, flags)
         size = sum(map(len, parts))
@@ -86,7 +87,7 @@ class Codec:
             contacts = message.contacts
 
             def shortened(count: int) -> list[bytes]:
-                return inner_parts(number, attrs.evolve(message, contacts=contacts[:count]), flags)
+                return inner_parts(number, attrs.evolve(message, contacts=contacts[:count]), flags | IS_SHORTENED)
 
             # How many of the sizes with 0, 1, 2 ... contacts fit.
             fitting = bisect_right(range(len(contacts)), room, key=lambda count: sum(map(len, shortened(count))))

@@ -515,3 +515,68 @@ def test_those_that_have_answered_are_told_apart_by_reach() -> None:
     assert lookup.answered_within(3) == peers(3)
     lookup.on_overdue(peer(1).id)
     assert lookup.closest_ids() == [peer(3).id, peer(5).id]
+
+
+# Answers that had no room for their last contacts
+
+
+def shortened(lookup: Shortlist, number: int, *told: int) -> None:
+    lookup.on_reply(peer(number).id, peers(*told), is_shortened=True)
+
+
+def test_the_nearest_are_asked_again_for_what_their_answers_had_no_room_for() -> None:
+    lookup = lookup_from(2, 6, k=3, alpha=1)
+    assert lookup.next_queries() == peers(2)
+    shortened(lookup, 2, 4)
+    assert lookup.next_queries() == peers(4), "whoever has not been asked comes first"
+    answers(lookup, 4, 2, 6)
+    assert lookup.next_queries() == peers(6)
+    answers(lookup, 6, 2, 4)
+    assert not has_ended(lookup), "2 may know one that is nearer than 6, and farther than 4"
+    assert lookup.next_queries() == peers(2)
+    assert lookup.next_queries() == []
+    assert lookup.result() == peers(2, 4, 6), "it has answered, meanwhile too"
+    answers(lookup, 2, 4, 5, 6)
+    assert lookup.next_queries() == peers(5)
+    answers(lookup, 5)
+    assert has_ended(lookup)
+    assert lookup.result() == peers(2, 4, 5)
+
+
+def test_a_shortened_answer_that_reaches_beyond_the_k_closest_is_as_good_as_a_full_one() -> None:
+    lookup = lookup_from(1, k=2, alpha=1)
+    lookup.next_queries()
+    shortened(lookup, 1, 3, 4)
+    assert lookup.next_queries() == peers(3)
+    answers(lookup, 3, 1)
+    assert has_ended(lookup)
+
+
+def test_only_the_alpha_closest_are_asked_again_and_once() -> None:
+    lookup = lookup_from(1, 2, 3, k=4, alpha=2)
+    assert lookup.next_queries() == peers(1, 2)
+    shortened(lookup, 1, 2)
+    shortened(lookup, 2, 1)
+    assert lookup.next_queries() == peers(3, 1)
+    shortened(lookup, 1, 2)
+    assert lookup.next_queries() == peers(2)
+    shortened(lookup, 3, 1)
+    shortened(lookup, 2, 1)
+    assert lookup.next_queries() == []
+    assert has_ended(lookup)
+    assert lookup.asked == 5
+
+
+@pytest.mark.parametrize("fate", ["on_overdue", "on_failed"])
+def test_one_that_does_not_answer_again_stays_one_that_has_answered(fate: str) -> None:
+    lookup = lookup_from(1, k=2, alpha=1)
+    lookup.next_queries()
+    shortened(lookup, 1)
+    assert lookup.next_queries() == peers(1)
+    assert not has_ended(lookup)
+    getattr(lookup, fate)(peer(1).id)
+    assert has_ended(lookup)
+    answers(lookup, 1, 2)
+    assert has_ended(lookup), "it came too late"
+    assert lookup.result() == peers(1)
+    assert lookup.silent() == []

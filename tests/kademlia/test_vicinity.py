@@ -52,7 +52,16 @@ def test_a_node_farther_away_than_those_that_it_names_vouches_for_nobody() -> No
     assert vicinity.reach_to(EVERYBODY) == NOBODY
 
 
-def test_an_answer_that_may_have_been_cut_short_says_nothing() -> None:
+def test_the_last_contact_of_a_shortened_answer_bounds_what_it_vouches_for() -> None:
+    vicinity = looking(own=2)
+    vicinity.on_answer(node(1), contacts(4, 9), is_shortened=True)
+    vicinity.on_answer(node(4), contacts(1, 9, 15))
+    assert vicinity.reach_to(15) == 7
+    vicinity.on_answer(node(3), contacts(), is_shortened=True)
+    assert vicinity.reach_to(15) == 7
+
+
+def test_an_answer_with_fewer_contacts_says_nothing_unless_it_says_that_it_was_shortened() -> None:
     vicinity = looking()
     for close in (1, 2, 3):
         vicinity.on_answer(node(close), contacts(9, 15))

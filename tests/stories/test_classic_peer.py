@@ -83,7 +83,7 @@ class TestItsRequests:
     @pytest.mark.parametrize("value", [NO_TEXT, TOO_LONG], ids=["not UTF-8", "1001 bytes"])
     async def test_what_it_cannot_take_is_a_miss(self, value: bytes, virtual_clock: VirtualClock) -> None:
         async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             await cluster[0].put(value)
             await trio.sleep(1)
             assert held(cluster, value) == 3
@@ -94,7 +94,7 @@ class TestItsRequests:
 
     async def test_1000_bytes_go_both_ways(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             await cluster[0].put(LONGEST)
             await trio.sleep(1)
             assert peer.stores(PUBLISH) == [LONGEST]
@@ -150,7 +150,7 @@ class TestItsValues:
         self, virtual_clock: VirtualClock
     ) -> None:
         async with open_cluster(2, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.forgets = True
             key = Key.of(TEXT)
             for machine in cluster.machines:
@@ -175,7 +175,7 @@ class TestItsValues:
 
     async def test_nobody_forgets_them(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.forgets = True
             peer.store(cluster.machines[1].endpoint, TEXT)
             await trio.sleep(1)
@@ -186,7 +186,7 @@ class TestItsValues:
 
     async def test_1400_bytes_are_kept(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             value = b"w" * 1400
             peer.store(cluster.machines[0].endpoint, value)
             await trio.sleep(1)
@@ -197,7 +197,7 @@ class TestItsValues:
         async with open_cluster(0, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
             await cluster.start(storage=MemoryStorage(max_bytes=100_000))
             door = cluster.machines[0].endpoint
-            await join_classic(door, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.forgets = True
             values = [bytes([letter]) * 1000 for letter in range(65, 90)]
             for value in values:
@@ -214,7 +214,7 @@ class TestItsValues:
     ) -> None:
         config = config_with(classic=True, cache_life=0)
         async with open_cluster(5, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.forgets = True
             key = (await cluster[0].put(TEXT)).key
             await cluster[1].forget(key)
@@ -230,7 +230,7 @@ class TestItsValues:
             open_cluster(8, config=config_with(classic=True, k=3, cache_life=0)) as cluster,
             classic_peers(cluster.network, 1) as (peer,),
         ):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.forgets = True
             key = (await cluster[0].put(TEXT)).key
             await cluster[1].forget(key)

@@ -22,7 +22,7 @@ from camomile_trio.simulation.raw_packets import (
     REPLICATE,
     SENDER,
     SESSION,
-    VERSION,
+
     Kind,
     content,
     field,
@@ -53,18 +53,18 @@ class TestPuts:
 
         assert as_classic(content(fields_of(recorded), SESSION), content(fields_of(recorded), SENDER)) == recorded
         async with open_cluster(4, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             await cluster[2].put(TEXT)
             await trio.sleep(1)
             (packet,) = [each for each in peer.received if each.kind is Kind.STORE]
             session = content(packet.fields, SESSION)
-            assert packet.datagram == as_classic(session, cluster[2].id) + field(VERSION, 1)
+            assert packet.datagram == as_classic(session, cluster[2].id)
             assert packet.source == cluster.machines[2].endpoint
             assert await peer.find_value(cluster.machines[1].endpoint, key_of(TEXT)) == TEXT
 
     async def test_our_holders_replicate_to_it_every_hour(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(4, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             await cluster[2].put(TEXT)
             await cluster[1].put(NO_TEXT)
             await trio.sleep(6 * HOUR)
@@ -95,7 +95,7 @@ class TestPuts:
             open_cluster(1, config=config_with(classic=True, k=k, cache_life=0)) as cluster,
             classic_peers(cluster.network, 12) as peers,
         ):
-            await join_classic(cluster.machines[0].endpoint, peers)
+            await join_classic(cluster.machines, peers)
             # A value for which our node is not among the three closest.
             values = (f"value {number}".encode() for number in range(100))
             value = next(
@@ -120,7 +120,7 @@ class TestPuts:
 class TestFinds:
     async def test_a_value_that_only_it_has_is_found_and_forgotten_by_nobody(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(4, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.values[key_of(TEXT)] = TEXT
             key = Key.of(TEXT)
             for node in cluster.nodes:
@@ -131,7 +131,7 @@ class TestFinds:
 
     async def test_it_is_not_believed_what_does_not_hash_to_the_key(self, virtual_clock: VirtualClock) -> None:
         async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             peer.values[key_of(TEXT)] = b"something else"
             for node in cluster.nodes:
                 with pytest.raises(NotFound):
@@ -144,7 +144,7 @@ class TestFinds:
             open_cluster(4, config=config_with(classic=True, cache_life=0)) as cluster,
             classic_peers(cluster.network, 1) as (peer,),
         ):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             key = (await cluster[1].put(TEXT)).key
             await cluster[2].forget(key)
             await trio.sleep(1)
@@ -157,7 +157,7 @@ class TestFinds:
         """Those of ours that remember the ended lease say the same as a newcomer that never saw it."""
         config = config_with(classic=True, lease=600.0, cache_life=0)
         async with open_cluster(3, config=config) as cluster, classic_peers(cluster.network, 1) as (peer,):
-            await join_classic(cluster.machines[0].endpoint, [peer])
+            await join_classic(cluster.machines, [peer])
             publisher = await cluster.start(publisher=KeyPair.new(cluster.rng))
             key = (await publisher.node.put(TEXT)).key
             await trio.sleep(1)

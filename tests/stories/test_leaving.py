@@ -21,7 +21,7 @@ from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.memory import MemoryStorage
-from tests.fixtures.cluster import Cluster, Machine, WallClock, config_with, open_cluster
+from tests.fixtures.cluster import SUITE, Cluster, Machine, WallClock, config_with, open_cluster
 from tests.fixtures.peers import network_peer
 from tests.fixtures.records import ALICE, lease_of
 
@@ -129,7 +129,7 @@ async def test_what_comes_in_meanwhile_is_handed_over_too(virtual_clock: Virtual
             nursery.start_soon(leave, cluster, leaver)
             await trio.sleep(0.030)
             assert not holders(cluster, key)
-            answer = await sender.answer_to(late, leaver.endpoint)
+            answer = await sender.answer_to(late, leaver.contact)
         assert isinstance(answer, StoreResult)
         assert answer.status is StoreStatus.STORED
         assert len(holders(cluster, key)) >= 2  # and perhaps the sender
@@ -268,6 +268,7 @@ async def a_node_of_a_program(cluster: Cluster, storage: MemoryStorage) -> Async
         wall_clock=WallClock(),
         rng=random.Random(5),
         publisher=cluster.publisher,
+        suite=SUITE,
     ) as node:
         await node.wait_ready()
         yield node

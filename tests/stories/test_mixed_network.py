@@ -37,7 +37,7 @@ class TestMovingOn:
             open_cluster(1, config=config_with(classic=True, cache_life=0)) as cluster,
             classic_peers(cluster.network, 8) as peers,
         ):
-            await join_classic(cluster.machines[0].endpoint, peers)
+            await join_classic(cluster.machines, peers)
             key = (await cluster[0].put(_value_near(peers, cluster[0].id))).key
             newcomer = await cluster.start()
             await trio.sleep(10)
@@ -46,10 +46,10 @@ class TestMovingOn:
     async def test_who_leaves_hands_over_to_one_of_ours(self, virtual_clock: VirtualClock) -> None:
         config = config_with(classic=True, k=6, cache_life=0)
         async with open_cluster(1, config=config) as cluster, classic_peers(cluster.network, 5) as peers:
-            await join_classic(cluster.machines[0].endpoint, peers)
+            await join_classic(cluster.machines, peers)
             key = (await cluster[0].put(TEXT)).key
             heir = await cluster.start()
-            await join_classic(heir.endpoint, peers)
+            await join_classic([heir], peers)
             heir.storage.remove(key)
             await cluster.machines.pop(0).leave()
             assert len(heir.state(key).registers) == 1
@@ -71,7 +71,7 @@ class TestMixedNetworks:
             open_cluster(20, config=config_with(classic=True, cache_life=0)) as cluster,
             classic_peers(cluster.network, 10) as peers,
         ):
-            await join_classic(cluster.machines[0].endpoint, peers)
+            await join_classic(cluster.machines, peers)
             keys = [(await node.put(f"from {number}".encode())).key for number, node in enumerate(cluster.nodes)]
             await trio.sleep(1)
             for number, node in enumerate(cluster.nodes):
@@ -91,7 +91,7 @@ class TestMixedNetworks:
         async with open_cluster(2, config=config) as cluster, classic_peers(cluster.network, 3) as peers:
             await cluster.start(config=advertising)
             await cluster.grow(4)
-            await join_classic(cluster.machines[0].endpoint, peers)
+            await join_classic(cluster.machines, peers)
             kept = (await cluster[1].put(TEXT)).key
             binary = (await cluster[2].put(NO_TEXT)).key
             gone = (await cluster[3].put(b"to be forgotten")).key
@@ -130,14 +130,14 @@ class TestMixedNetworks:
             lost = cluster.machines[4]
             await cluster.lose(lost)
             async with classic_peers(cluster.network, 1, first=str(lost.endpoint)) as (peer,):
-                await join_classic(cluster.machines[0].endpoint, [peer])
+                await join_classic(cluster.machines, [peer])
                 for node in cluster.nodes:
                     with contextlib.suppress(NotFound, Unreachable):
                         await node.ping(lost.node.id)
                 # What came so far was meant for who lived there before. From now on everybody knows better.
                 peer.received.clear()
                 await trio.sleep(120)
-                await join_classic(cluster.machines[0].endpoint, [peer])
+                await join_classic(cluster.machines, [peer])
                 await cluster[1].put(TEXT)
                 await trio.sleep(3 * HOUR)
                 assert peer.stores(PUBLISH) == [TEXT]

@@ -79,5 +79,5 @@ async def test_after_a_restart_of_all_users_are_served_before_anything_is_repair
         # Most of the old records were not compared yet: their holders do not serve them to others.
         asking = network_peer("asking", 1)
         await asking.join(cluster)
-        answers = [await asking.answer_to(FindValue(key), each.endpoint) for each in cluster.machines for key in keys]
+        answers = [await asking.answer_to(FindValue(key), each.contact) for each in cluster.machines for key in keys]
         assert any(isinstance(answer, Value) and answer.value is None for answer in answers)

@@ -73,7 +73,7 @@ class TestWhatGoesOut:
             open_classic_peers(cluster.network, 3, first=FIRST, seed=9) as peers,
         ):
             bridge = await cluster.start(config=classic)
-            await join_classic(bridge.endpoint, peers)
+            await join_classic([bridge], peers)
             assert all(knows(cluster, peer) == 1 for peer in peers)
             others = [machine for machine in cluster.machines if machine is not bridge]
             keys = [(await machine.node.put(b"from %d" % number)).key for number, machine in enumerate(others)]

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
+    IS_SHORTENED,
+    STORES_NOTHING,
     Durability,
     FindNode,
     FindValue,
@@ -147,13 +149,14 @@ def test_an_answer_keeps_as_many_of_the_closest_contacts_as_fit(
             "hit": Value(b"v" * 100, first, records),
             "result": StoreResult(StoreStatus.STALE, Durability.NONE, records, first),
         }
-        return CODEC.encode(NUMBER, answers[kind], 1), answers[kind]
+        flags = STORES_NOTHING | (IS_SHORTENED if count < len(contacts) else 0)
+        return CODEC.encode(NUMBER, answers[kind], flags), answers[kind]
 
     sizes = [len(with_contacts(count)[0]) for count in range(len(contacts) + 1)]
     whole, answer = with_contacts(len(contacts))
     fitting = [count for count, size in enumerate(sizes) if size <= room]
-    expected = with_contacts(fitting[-1])[0] if fitting else CODEC.encode(NUMBER, TooLarge(len(whole)), 1)
-    assert CODEC.encode_within(NUMBER, answer, 1, room) == expected
+    expected = with_contacts(fitting[-1])[0] if fitting else CODEC.encode(NUMBER, TooLarge(len(whole)), STORES_NOTHING)
+    assert CODEC.encode_within(NUMBER, answer, STORES_NOTHING, room) == expected
 
 
 def test_an_answer_is_cut_at_the_exact_byte() -> None:
@@ -161,8 +164,8 @@ def test_an_answer_is_cut_at_the_exact_byte() -> None:
     whole = CODEC.encode(NUMBER, answer, 0)
     assert CODEC.encode_within(NUMBER, answer, 0, len(whole)) == whole
     one_less = CODEC.encode_within(NUMBER, answer, 0, len(whole) - 1)
-    assert len(one_less) == len(whole) - 38
-    assert CODEC.decode_untrusted(one_less) == (NUMBER, NodeList(TWENTY[:-1]), 0)
+    assert len(one_less) == len(whole) - 38 + 2
+    assert CODEC.decode_untrusted(one_less) == (NUMBER, NodeList(TWENTY[:-1]), IS_SHORTENED)
 
 
 @pytest.mark.parametrize(
