@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from camomile_trio.classic.requests import PING_BYTES, ClassicRequests
+from camomile_trio.classic.requests import ClassicRequests
 from camomile_trio.classic.values import ClassicHoldings, Replicated, is_for_classic
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key
@@ -76,13 +76,14 @@ class ClassicAnswers:
         is_stranger = not has_answered or self._table.get(contact.id) != contact
         allowance: float = math.inf if has_answered else AMPLIFICATION * size
         message = packet.message
-        # A find can be answered with fewer contacts, so its sender is pinged first; a pong cannot be made shorter.
+        # A find can be answered with fewer contacts, so its sender is pinged first. A ping pays for the pong, which
+        # weighs as much, and for a ping of ours, sent twice.
         if is_stranger and not isinstance(message, Ping):
             allowance -= self._requests.ping(contact, is_stranger=True)
         match message:
             case Ping(challenge):
-                allowance -= self._answer(packet, source, Pong(challenge), allowance)
-                if is_stranger and self._may_spend(2 * PING_BYTES, allowance):
+                self._answer(packet, source, Pong(challenge), allowance)
+                if is_stranger:
                     self._requests.ping(contact, is_stranger=True)
             case FindNode(target):
                 self._answer(packet, source, NodeList(self._closest(packet, target)), allowance)
@@ -109,8 +110,8 @@ class ClassicAnswers:
     def _closest(self, packet: Packet, target: bytes) -> tuple[Contact, ...]:
         return tuple(self._table.closest(target, excluding=packet.sender))
 
-    def _answer(self, packet: Packet, source: Endpoint, message: Message, allowance: float) -> int:
-        """Sends what may be sent of the answer; returns how many bytes."""
+    def _answer(self, packet: Packet, source: Endpoint, message: Message, allowance: float) -> None:
+        """Sends what may be sent of the answer."""
         answer = Packet(packet.session, self._table.own, message)
         datagram = encode_within(answer, MAX_SENT_DATAGRAM)
         if datagram is not None and not self._may_spend(len(datagram), allowance):
@@ -118,9 +119,8 @@ class ClassicAnswers:
             datagram = None if is_hit else encode_within(answer, int(max(0.0, allowance)))
         if datagram is None:
             self._requests.statistics.dropped["answer_too_large"] += 1
-            return 0
-        self._send(datagram, source)
-        return len(datagram)
+        else:
+            self._send(datagram, source)
 
     def _may_spend(self, size: int, allowance: float) -> bool:
         """Whether so many bytes may go to an address, some of them from the budget if need be."""

@@ -228,7 +228,7 @@ class ClassicPeer(Stranger):
         return [each.value for each in self.received if each.kind is Kind.STORE and (1, kind) in each.message]
 
     def check(self, kin: set[Endpoint]) -> None:
-        """Nothing of ours but the version and the padding of a request has ever reached it. `kin`: classic peers."""
+        """Nothing that it does not know has ever reached it, but for hellos, which it skips. `kin`: classic peers."""
         assert self.received, "it was never spoken to"
         for packet in self.received:
             if packet.source not in kin:

@@ -78,6 +78,15 @@ class TestFinds:
             after = await stranger.find_node(HERE, bytes(32)) or []
             assert len(before) == len(after) == (1232 - 71) // 45
 
+    async def test_the_asker_is_not_named_to_itself(self, virtual_clock: VirtualClock) -> None:
+        async with open_world(2) as world:
+            await world.meet_all()
+            asker = world.peers[0]
+            assert NodeId(asker.node_id) in world.node.classic.table
+            contacts = await asker.find_node(HERE, asker.node_id)
+            assert contacts is not None
+            assert [each.node_id for each in contacts] == [world.peers[1].node_id]
+
     async def test_a_request_under_our_own_id_is_not_answered(self, virtual_clock: VirtualClock) -> None:
         async with open_world(1) as world:
             (peer,) = world.peers
@@ -220,6 +229,16 @@ class TestStrangers:
             assert not world.node.knows(victim)
             assert world.node.dropped("unproven_endpoint") > 0
 
+    async def test_one_for_which_there_is_no_seat_is_pinged_once_a_minute(self, virtual_clock: VirtualClock) -> None:
+        async with open_world(12, k=1) as world:
+            await world.meet_all()
+            caller = next(peer for peer in world.peers if not world.node.knows(peer))
+            for _ in range(30):
+                assert await caller.ping(HERE)
+                await trio.sleep(1)
+            assert not world.node.knows(caller)
+            assert [each.kind for each in caller.received].count(Kind.PING) == 1
+
     async def test_pings_to_strangers_leave_room_for_our_own_requests(self, virtual_clock: VirtualClock) -> None:
         async with open_world(40, requests=Requests(max_pending=16)) as world:
             for stranger in world.peers[1:]:
@@ -253,13 +272,3 @@ def test_a_budget_is_spent_and_comes_back_with_time() -> None:
     assert budget.take(60, 5.2)
     assert not budget.take(101, 1000.0), "no more than a second's worth gathers"
     assert budget.take(100, 1000.0)
-
-
-async def test_the_asker_is_not_named_to_itself(virtual_clock: VirtualClock) -> None:
-    async with open_world(2) as world:
-        await world.meet_all()
-        asker = world.peers[0]
-        assert NodeId(asker.node_id) in world.node.classic.table
-        contacts = await asker.find_node(HERE, asker.node_id)
-        assert contacts is not None
-        assert [each.node_id for each in contacts] == [world.peers[1].node_id]

@@ -129,6 +129,10 @@ class TestFindingValues:
             began = trio.current_time()
             assert await world.node.find(Key.of(TEXT)) == TEXT
             assert trio.current_time() - began < 1.0
+            await trio.sleep(2)
+            began = trio.current_time()
+            assert await world.node.classic.find_value(Key.of(b"nobody has this")) is None
+            assert trio.current_time() - began < 0.05, "those that missed a deadline are not waited for"
 
     async def test_it_ends_at_the_deadline_of_operations(self, virtual_clock: VirtualClock) -> None:
         async with open_world(3, requests=Requests(operation_deadline=0.5)) as world:
@@ -139,15 +143,17 @@ class TestFindingValues:
             assert trio.current_time() - began == pytest.approx(0.5)
 
     async def test_one_that_is_cancelled_leaves_nothing_behind(self, virtual_clock: VirtualClock) -> None:
-        async with open_world(3) as world:
+        async with open_world(12) as world:
             await world.meet_all()
             world.cut_off()
             with trio.move_on_after(0.01) as scope:
                 await world.node.classic.find_value(Key.of(TEXT))
             assert scope.cancelled_caught
             assert world.node.classic.counts()["requests"] > 0
+            asked = world.node.classic.statistics.requests["find_value"]
             await trio.sleep(10)
             assert world.node.classic.counts()["requests"] == 0
+            assert world.node.classic.statistics.requests["find_value"] == asked, "no lookup goes on without its caller"
 
     async def test_requests_are_bounded_and_a_lookup_ends_all_the_same(self, virtual_clock: VirtualClock) -> None:
         async with open_world(20, requests=Requests(max_pending=16)) as world:
@@ -256,6 +262,14 @@ class TestTheTable:
                 buckets = world.node.classic.table.stale_buckets(float("inf"))
                 assert 7 * len(buckets) <= len(finds) <= 11 * len(buckets)
 
+    async def test_a_member_that_no_lookup_asks_is_pinged_in_time(self, virtual_clock: VirtualClock) -> None:
+        async with open_world(100, k=8) as world:
+            await world.meet_all()
+            table = world.node.classic.table
+            for _ in range(48):
+                await trio.sleep(1800)
+                assert table.silent_since(trio.current_time() - 1.3 * 3600) == []
+
     async def test_a_node_that_has_moved_is_known_where_it_is(self, virtual_clock: VirtualClock) -> None:
         async with open_world(2) as world:
             await world.meet_all()
@@ -311,6 +325,38 @@ class TestTheTable:
             assert len(ours.received) <= heard + 1, "what was on its way"
 
 
+class TestTransmissions:
+    async def test_a_lost_request_is_sent_once_more(self, virtual_clock: VirtualClock) -> None:
+        async with open_world(1) as world:
+            (peer,) = world.peers
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.node.classic.meet, peer.endpoint)
+                peer.is_silent = True
+                await trio.sleep(0.1)
+                peer.is_silent = False
+            assert world.node.knows(peer)
+            assert [each.datagram for each in peer.received[:2]] == [peer.received[0].datagram] * 2
+            assert peer.received[1].at - peer.received[0].at == pytest.approx(0.25)
+
+    async def test_an_answer_to_either_of_two_transmissions_is_no_sample_of_the_round_trip(
+        self, virtual_clock: VirtualClock
+    ) -> None:
+        """So the next retransmission waits twice as long (Karn)."""
+        async with open_world(1) as world:
+            (peer,) = world.peers
+            peer.is_silent = True
+            peer.send(HERE, Kind.PING, field(1, bytes(32)))
+            await trio.sleep(0.1)
+            peer.is_silent = False
+            await trio.sleep(1)
+            assert world.node.knows(peer)
+            peer.is_silent = True
+            heard = len(peer.received)
+            await world.node.classic.find_value(Key.of(TEXT))
+            first, second = [each.at for each in peer.received[heard:] if each.kind is Kind.FIND_VALUE]
+            assert second - first == pytest.approx(0.5)
+
+
 class TestAnswers:
     """Of what is not waited for, nothing counts."""
 
@@ -342,6 +388,8 @@ class TestAnswers:
             (other if wrong == "wrong_endpoint" else peer).transport.send(answer, HERE)
             await trio.sleep(0.05)
             assert world.node.dropped(wrong) == 1
+            # An answer in our own name says that this is one of our own addresses.
+            assert world.node.classic.counts()["requests"] == (0 if wrong == "from_ourselves" else 1)
             assert len(world.node.classic.table) == 0
 
     async def test_a_request_of_ours_that_comes_back_to_us_is_given_up(self, virtual_clock: VirtualClock) -> None:

@@ -342,3 +342,19 @@ def test_a_lookup_of_our_own_id_freshens_no_bucket() -> None:
 
 def test_answers_alone_freshen_no_bucket() -> None:
     assert table_of(ZOE).stale_buckets(0.5) == [7]
+
+
+def test_one_that_is_discarded_leaves_from_wherever_it_is() -> None:
+    table = RoutingTable(OWN, 2)
+    for number in (0x81, 0x82, 0x83, 0x84):
+        table.on_answer(contact(number), 1.0)
+    for number in (0x83, 0x81):
+        table.discard(contact(number).id)
+    (bucket,) = table.buckets()
+    assert {*bucket.contacts} == {contact(0x82), contact(0x84)}
+    assert bucket.replacements == ()
+    for number in (0x82, 0x84, 0x85, 0x05):
+        table.discard(contact(number).id)
+    assert len(table) == 0
+    assert table.buckets() == []
+    assert table.closest(OWN) == []
