@@ -283,10 +283,10 @@ class Config:
     # first contact, so the first puts of a deployment may have one copy.
     expect: int | None = attrs.field(default=None, validator=_number_of_nodes)
     network: str = attrs.field(default=DEFAULT_NETWORK, validator=_good_name)
-    # Speak with classic nodes (Go, 2019), which are in the default network only. False: their packets are dropped, and
-    # no node becomes a contact by them. True: they are contacts like others, though they prove nothing, serve what was
-    # forgotten, and store values that nobody can forget. In a network in which some nodes say True and others False,
-    # only the former read these values.
+    # Speak with classic nodes (Go, 2019), which are in the default network only. False: their packets are dropped
+    # unread. True: they have a table of their own, though they prove nothing, serve what was forgotten, and store
+    # values that nobody can forget. Where some nodes of a network say True and others False, only the former read
+    # these values.
     classic: bool = attrs.field(default=False, validator=_is(bool, "True or False"))
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))

@@ -1,7 +1,7 @@
 """The source network of an address: what one party is taken to have all of, wherever something is shared out by source.
 
 Rules of this file: one pure function of the bytes of an ip, the same on every version of Python. (`ipaddress` is not
-asked, since its answer for 6to4 depends on the patch release.) Source: docs/protocol-v2.md, Source networks.
+asked, since its answer for 6to4 depends on the patch release.) Source: docs/protocol.md, Source networks.
 """
 
 from __future__ import annotations

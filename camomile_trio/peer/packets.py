@@ -3,7 +3,7 @@
 Rules of this file: layouts and lengths only, no key and no state. Numbers are big-endian. There is one encoding of each
 message, and any other is refused with MalformedPacket, so what is stored or compared is the bytes. A datagram is a
 protobuf `Packet` with a single field, whose number says which message it is: classic nodes skip it. A later version of
-the handshake takes other numbers. Source of every layout: docs/protocol-v2.md.
+the handshake takes other numbers. Source of every layout: docs/protocol.md.
 """
 
 from __future__ import annotations

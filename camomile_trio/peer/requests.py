@@ -4,7 +4,7 @@ Rules of this file: sending a request is a plain call; its answer and its deadli
 task that received or timed them, and must return at once. An answer counts if the peer that was asked sealed it and its
 number is under way, in whichever of its sessions. There is one task for all deadlines, and one for each message that
 travels over a stream; none for a datagram. What a request *means* is the business of the codec and of its caller.
-Source: docs/protocol-v2.md, Requests; RFC 6298.
+Source: docs/protocol.md, Requests; RFC 6298.
 """
 
 from __future__ import annotations

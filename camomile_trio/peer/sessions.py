@@ -4,7 +4,7 @@ Rules of this file: plain state without I/O. `now` is monotonic and in seconds, 
 milliseconds since 1970; both are the caller's, and so is the randomness. Each method returns one value with the whole
 decision, and an exception is the caller's mistake. What is dropped has a reason, and is counted under it. The way of
 nearly every datagram is `_on_sealed`: one look-up, and a tag.
-Source: docs/protocol-v2.md.
+Source: docs/protocol.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ connection seals and opens them. Everything received is untrusted. What is wrong
 handled, nothing goes back, and the transport closes. A recorded initiation gets a response and nothing more, since only
 a message that was sealed for this connection is handled. Very large messages are sealed and opened in threads, so that
 the node goes on meanwhile; virtual time does not wait for threads, and those of simulations are never so large.
-Source: docs/protocol-v2.md, Streams.
+Source: docs/protocol.md, Streams.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules of this file: it has no key, and looks only. The toy suite leaves every plaintext before its tag, so under it the
 inner packets are read; tags are not checked, so what a node refuses may be readable here. Under the real suite a
 datagram has a kind, an index and a size, and nothing more. No datagram raises anything here.
-Layouts: docs/protocol-v2.md, and protocol.md for classic packets.
+Layouts: docs/protocol.md.
 """
 
 from __future__ import annotations
