@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import attrs
 import pytest
 import trio
 import trio.testing
 
 from camomile_trio.config import Config, Requests
-from camomile_trio.errors import NotFound, Unreachable
-from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.simulation.classic_peer import ClassicPeer
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.raw_packets import PUBLISH, Kind, field, key_of
@@ -78,37 +74,3 @@ async def test_a_flood_costs_three_times_its_bytes_and_the_budget(virtual_clock:
         assert got <= 3 * sent + BUDGET * (1 + elapsed)
         hits = [each for peer in peers for each in peer.received if each.value == LONGEST]
         assert 1 <= len(hits) <= BUDGET * (1 + elapsed) / (1000 - 3 * 104)
-
-
-async def test_the_budget_gives_a_newcomer_a_full_list(virtual_clock: VirtualClock) -> None:
-    async with open_cluster(25, config=CLASSIC) as cluster, classic_peers(cluster.network, 1) as (peer,):
-        contacts = await peer.find_node(cluster.machines[0].endpoint, bytes(32))
-        assert contacts is not None
-        assert len(contacts) == 20
-
-
-async def test_a_stranger_is_asked_twice_a_minute_at_most(virtual_clock: VirtualClock) -> None:
-    """However often it is named by others, and however often it calls."""
-    async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 2) as (peer, victim):
-        await peer.join(cluster.machines[0].endpoint)
-        victim.is_silent = True
-        peer.learn(victim.node_id, victim.endpoint)
-        await trio.sleep(5)
-        node = cluster[1]
-        for number in range(30):
-            with contextlib.suppress(NotFound, Unreachable):
-                await node.get(number.to_bytes(32, "big"))
-            victim.send(cluster.machines[1].endpoint, *REQUESTS["store"])
-            await trio.sleep(1)
-        sessions = {each.fields[0] for each in victim.received if each.source == cluster.machines[1].endpoint}
-        assert 1 <= len(sessions) <= 2
-
-
-async def test_a_senseless_source_is_not_answered(virtual_clock: VirtualClock) -> None:
-    async with (
-        open_cluster(1, config=CLASSIC) as cluster,
-        cluster.network.open(Endpoint.parse("224.0.0.5:8118")) as transport,
-    ):
-        transport.send(bytes(104), cluster.machines[0].endpoint)
-        await trio.sleep(1)
-        assert transport.statistics.datagrams_in == 0

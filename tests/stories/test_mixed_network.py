@@ -12,8 +12,7 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import distance
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
 from camomile_trio.simulation.clocks import VirtualClock
-from camomile_trio.simulation.links import LinkConditions
-from camomile_trio.simulation.raw_packets import PUBLISH, REPLICATE, Kind, key_of
+from camomile_trio.simulation.raw_packets import HELLO, PUBLISH, REPLICATE, Kind, key_of
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.peers import acquaint, classic_peers, join_classic
 
@@ -103,19 +102,17 @@ class TestJoining:
             stored = await third.node.put(TEXT)
             assert stored.replicas >= 2
 
-    async def test_a_node_is_not_ready_for_the_classic_contacts_of_the_one_that_it_joins(
+    async def test_an_address_is_asked_for_a_node_of_ours_before_it_is_spoken_classic_with(
         self, virtual_clock: VirtualClock
     ) -> None:
-        """Of the first packets to one of ours many are lost: until it is met the newcomer is in no network."""
-        async with open_cluster(3, config=CLASSIC) as cluster, classic_peers(cluster.network, 3) as peers:
-            await join_classic(cluster.machines, peers)
-            door, newcomer = cluster.machines[0].endpoint, Endpoint.parse("10.0.5.1:8118")
-            cluster.network.set_conditions(door, newcomer, LinkConditions(latency=0.3))
-            cluster.network.set_conditions(newcomer, door, LinkConditions(latency=0.3))
-            node = (await cluster.start(endpoint=newcomer)).node
-            assert node.contacts()
-            assert node.status().classic_contacts == 0, "one of ours is not asked as a classic node is"
-            assert (await node.put(TEXT)).replicas >= 2
+        """One of ours with the option understands both: it would be taken for a classic node, and the newcomer would be
+        ready, and acknowledge alone, before it has met any of ours."""
+        async with open_cluster(0) as cluster, classic_peers(cluster.network, 1) as (peer,):
+            await cluster.start(config=attrs.evolve(CLASSIC, join=(str(peer.endpoint),)))
+            hello, again, first, *_ = peer.received
+            assert [number for number, _ in hello.fields] == [number for number, _ in again.fields] == [HELLO]
+            assert first.kind is Kind.FIND_NODE
+            assert first.at - hello.at >= CLASSIC.requests.deadline
 
 
 class TestMixedNetworks:
