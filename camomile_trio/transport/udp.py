@@ -199,6 +199,9 @@ class UdpTransport:
                 continue
             source = sources.get(address)
             if source is None:
+                if unexpected.is_spent and not inbound.is_expected(datagram, from_sockaddr(address)):
+                    statistics.dropped_in += 1  # before it costs a place among the sources
+                    continue
                 if len(sources) >= _MAX_ADDRESSES:
                     sources.clear()
                 source = sources[address] = from_sockaddr(address), shares.of(address)

@@ -13,7 +13,7 @@ from typing import cast
 import attrs
 import pytest
 
-from benchmarks.hostile import KINDS, NETWORK, Hostile
+from benchmarks.hostile import FORGED, KINDS, NETWORK, Hostile, forged, nowhere
 from benchmarks.load import parse
 from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia.contacts import Endpoint
@@ -137,3 +137,13 @@ def test_the_others_are_dropped(kind: str, reason: str) -> None:
 def test_an_unsealed_one_is_a_classic_nodes() -> None:
     ((datagram, _),) = made("unsealed")
     assert isinstance(classic.decode_untrusted(datagram).message, classic.FindNode)
+
+
+def test_forged_sources_are_in_the_header_and_the_datagram_is_behind_it() -> None:
+    assert "initiations" in FORGED
+    packet = next(forged(iter([b"datagram"]), nowhere(random.Random(1)), VICTIM))
+    assert packet[:1] == b"\x45"
+    assert packet[12:14] == bytes([10, 9])
+    assert packet[16:20] == VICTIM.ip
+    assert int.from_bytes(packet[22:24], "big") == VICTIM.port
+    assert packet[28:] == b"datagram"

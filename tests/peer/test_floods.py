@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import MOST_NETWORKS, Bucket, HandshakeRates, Rate, SharedBudget
-from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
+from camomile_trio.peer.decisions import Dropped, Initiated, Opened, Reply, Responded
 from camomile_trio.peer.responder import MOST_ANSWERED
 from camomile_trio.peer.strangers import Strangers
 from tests.peer.nodes import A, B, Flying, Line, Node, met, whole
@@ -122,6 +122,26 @@ def test_answers_without_diffie_hellman_have_a_budget(line: Line, why: str) -> N
     line.tick(1)
     line.deliver(line.flying[0])
     assert b.sessions.replied[why] == 3
+
+
+def test_where_nothing_is_left_an_initiation_is_dropped_before_its_mac_is_looked_at_unless_it_has_a_cookie(
+    line: Line,
+) -> None:
+    spent = HandshakeRates(unproven=Rate(0, 0), replies=Rate(0, 1))
+    b, a = Node(line, b"b", B, rates=spent), Node(line, b"a", A)
+    a.initiate(b)
+    assert [type(each) for each in line.deliver_all(2)] == [Reply, Reply]  # the only cookie
+    forger = Node(line, b"f", "198.18.7.7")
+    datagram = forger.initiate(b)
+    line.flying.pop()
+    for index in (40, len(datagram) - 20):  # in the message, and in mac1
+        broken = bytearray(datagram)
+        broken[index] ^= 1
+        assert b.on_datagram(bytes(broken), forger.endpoint) == Dropped("over_budget")
+    hello = bytearray(forger.sessions.initiator.hello(b.endpoint, line.now))
+    hello[-1] ^= 1
+    assert b.on_datagram(bytes(hello), forger.endpoint) == Dropped("over_budget")
+    assert [type(each) for each in line.deliver_all()] == [Initiated, Responded, Opened]
 
 
 def test_the_stranger_that_was_used_last_stays_longest(line: Line) -> None:
