@@ -107,9 +107,10 @@ class Contacts:
         return self.requests.has_session(contact.public)
 
     def on_leave(self, contact: Contact) -> None:
-        """It says that it is about to leave, and is believed until it answers otherwise."""
+        """It says that it is about to leave, and is believed until it answers otherwise. It may have answered a check a
+        moment ago, and is checked all the same."""
         self.requests.paths.get(self.requests.reached(contact)).flags |= IS_LEAVING
-        self.check(contact, again_after=CHECKED_AGAIN_AFTER)
+        self.check(contact, again_after=0.0)
 
     # Checking --------------------------------------------------------------------------------------------------------
 

@@ -388,7 +388,9 @@ async def test_a_contact_that_leaves_is_believed_until_it_answers_otherwise(
         (bob,) = known_peers(parts, 1)
         await trio.sleep(10)
         contacts, now = parts.contacts, trio.current_time()
-        contacts.on_leave(bob.contact)
+        contacts.check(bob.contact, again_after=0.0)
+        bob.pong(bob.heard()[0])
+        contacts.on_leave(bob.contact)  # it is checked anew
         assert contacts.is_leaving(bob.contact)
         assert contacts.is_doubtful(bob.contact, now)
         assert not contacts.takes_stores(bob.contact, now)
