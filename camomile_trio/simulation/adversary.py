@@ -1,7 +1,8 @@
 """An adversary: a machine with a node's key of its own, which makes real handshakes and then says what it likes.
 
 Rules of this file: verbs of one who means no good, and nothing of what must come of them. It can do what anybody can
-who has a key and may forge a source: it has no other node's secret. It answers pings, and no other request.
+who has a key and may forge a source: it has no other node's secret. It answers pings; a node that looks for something
+is told what the adversary likes to tell, and all else gets no answer.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from camomile_trio.errors import MalformedPacket
 from camomile_trio.identity import KeyPair, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
-from camomile_trio.kademlia.messages import Message, Ping, Pong
+from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Ping, Pong, Value
 from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
 from camomile_trio.peer.handshake import NetworkKey, open_network_key
 from camomile_trio.peer.local import Local, StaticKey
-from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, SEALED, frame
+from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, MOST_INNER, SEALED, frame
 from camomile_trio.peer.sessions import Sessions
 from camomile_trio.peer.suite import KEY_BYTES
 from camomile_trio.simulation.clocks import WallClock
@@ -41,6 +42,7 @@ class Adversary(Stranger):
     mouth: Endpoint | None
     rng: random.Random
     wall_ms: Callable[[], int]
+    tells: tuple[Contact, ...] | None = None  # whom it names, whatever is looked for; None: it answers no lookups
     _codec: Codec = attrs.field(factory=Codec)
     _waiting: dict[bytes, list[bytes]] = attrs.field(factory=dict)  # inner packets, by the peer that has no session yet
     _number: int = 0
@@ -98,24 +100,29 @@ class Adversary(Stranger):
             for inner in self._waiting.pop(decision.peer, []):
                 self._seal(decision.peer, inner)
         elif isinstance(decision, Opened):
-            pong = self._pong(decision.inner, source)
-            if pong is not None:
-                self._seal(decision.contact.public, pong)
+            answer = self._answer(decision.inner, source, MOST_INNER)
+            if answer is not None:
+                self._seal(decision.contact.public, answer)
         elif isinstance(decision, Initiated):
-            pong = self._pong(decision.request, source)
-            response = self.sessions.responder.respond(decision, pong, now, wall_ms) if pong is not None else None
+            answer = self._answer(decision.request, source, decision.room)
+            response = self.sessions.responder.respond(decision, answer, now, wall_ms) if answer is not None else None
             if response is not None:
                 self.transport.forge(response, source, source=self.mouth)
         elif isinstance(decision, Reply):
             self.transport.send(decision.datagram, source)
 
-    def _pong(self, inner_untrusted: bytes, source: Endpoint) -> bytes | None:
-        """The answer to a ping; None to all else."""
+    def _answer(self, inner_untrusted: bytes, source: Endpoint, room: int) -> bytes | None:
+        """The inner packet that answers this one, in so many bytes; None if it gets no answer."""
         try:
             number, message, _ = self._codec.decode_untrusted(inner_untrusted)
         except MalformedPacket:
             return None
-        return self._codec.encode(number, Pong(source), 0) if isinstance(message, Ping) else None
+        if isinstance(message, Ping):
+            return self._codec.encode(number, Pong(source), 0)
+        if self.tells is not None and isinstance(message, FindNode | FindValue):
+            answer = NodeList(self.tells) if isinstance(message, FindNode) else Value(None, self.tells)
+            return self._codec.encode_within(number, answer, 0, room)
+        return None
 
 
 def open_adversary(world: World, at: Endpoint, *, mouth: Endpoint | None) -> AbstractAsyncContextManager[Adversary]:

@@ -114,9 +114,9 @@ MUTANTS = (
         caught_by=("no table drops the living",),
     ),
     Mutant(
-        what="A node takes an answer from another endpoint than it asked.",
-        edits=(Edit("Rpc.on_answer", "source != pending.endpoint", "False"),),
-        caught_by=("nobody believes", AMPLIFICATION),
+        what="A session is taken from another address than its handshake's.",
+        edits=(Edit("Sessions._on_sealed", "session.endpoint != source", "False"),),
+        caught_by=("nobody believes",),
         scenario="strangers",
         seeds=2,
     ),
@@ -200,7 +200,7 @@ MUTANTS = (
     ),
     Mutant(
         what="A node that leaves hands nothing over.",
-        edits=(Edit("_leave", "deadline and core.readiness.is_joined", "False"),),
+        edits=(Edit("_leave", "deadline and core.readiness.is_joined", "False", room="node"),),
         caught_by=("every value is read", LOST),
         scenario="shrinking",
         seeds=2,
@@ -224,14 +224,14 @@ MUTANTS = (
     ),
     Mutant(
         what="A node takes classic packets though it was not started with --classic.",
-        edits=(Edit("Inbox.on_datagram", "rpc.classic", "True", room="node"),),
+        edits=(Edit("_wire", "config.classic", "True"),),
         caught_by=("no classic node is spoken with",),
         scenario="strangers",
         seeds=2,
     ),
     Mutant(
-        what="A node answers a stranger with thirty times its bytes.",
-        edits=(Edit("AMPLIFICATION", "3", "30"),),
+        what="A first request is answered in full, though its address is not proven.",
+        edits=(Edit("room_for_answer", "3 * initiation_bytes", "30 * initiation_bytes"),),
         caught_by=(AMPLIFICATION,),
         scenario="strangers",
         seeds=2,
@@ -250,9 +250,9 @@ MUTANTS = (
         what="A request never ends.",
         edits=(
             Edit(
-                "Rpc._overdue",
-                "self._call_again(pending, pending.sent_at + self.settings.deadline)",
-                "self._call_again(pending, pending.sent_at + 1e6)",
+                "Requests._new",
+                "now + self.settings.deadline",
+                "now + 1e6",
             ),
         ),
         caught_by=(LEFT_BEHIND,),
@@ -265,8 +265,8 @@ MUTANTS = (
         seeds=2,
     ),
     Mutant(
-        what="A holder takes a store from an address that nobody has proven.",
-        edits=(Edit("Handlers.store", "not request.is_proven", "False"),),
+        what="A holder takes a store in an initiation, from an address that nobody has proven.",
+        edits=(Edit("Inbox._on_initiated", "not self._codec.may_begin(message)", "False"),),
         caught_by=("nobody stores",),
         scenario="strangers",
         seeds=2,
@@ -297,5 +297,23 @@ MUTANTS = (
         caught_by=("every put succeeded",),
         scenario="changing-places",
         nodes=12,
+    ),
+    Mutant(
+        what="A recorded initiation is believed again.",
+        edits=(
+            Edit("Responder.on_initiation", "answered is not None and now < answered.until", "False"),
+            Edit("Responder._is_fresh", "payload.time > peer.last_time", "True"),
+        ),
+        caught_by=("recorded handshakes are answered by cookies",),
+        scenario="strangers",
+        seeds=2,
+    ),
+    Mutant(
+        what="A lookup takes an answer that was shortened for a full one.",
+        edits=(Edit("learn_from", "bool(answer.flags & IS_SHORTENED)", "False"),),
+        caught_by=("lookups find exactly the closest",),
+        scenario="literature",
+        nodes=300,
+        seeds=2,
     ),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import attrs
 import trio
@@ -12,9 +13,9 @@ import trio
 from camomile_trio.config import Config
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, Store, StoreKind
+from camomile_trio.kademlia.messages import FindNode, Ping, Store, StoreKind
 from camomile_trio.kademlia.records import Record
 from camomile_trio.simulation.adversary import Adversary, open_adversary
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
@@ -22,8 +23,10 @@ from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.promises import leases_of
 from camomile_trio.simulation.raw_packets import Kind, field
+from camomile_trio.simulation.reading import Kind as Heard
+from camomile_trio.simulation.reading import Reader
 from camomile_trio.simulation.scenario import Scenario, claim_all_read, claim_none_read, claim_share
-from camomile_trio.simulation.strangers import Recording, recorded
+from camomile_trio.simulation.strangers import Recording, Stranger, open_stranger, recorded
 from camomile_trio.simulation.world import World
 
 FIRST_CLASSIC = "10.200.0.1:8118"
@@ -113,8 +116,12 @@ _CLASSIC_MIXED = (
 )
 
 
-SILENT, TWO_FACED, ELSEWHERE, LIAR = (Endpoint.parse(f"10.9.9.{number}:8118") for number in (1, 2, 3, 4))
+SILENT, TWO_FACED, ELSEWHERE, LIAR, VICTIM, REPLAYER = (
+    Endpoint.parse(f"10.9.9.{number}:8118") for number in range(1, 7)
+)
 VALUES = 20
+NAMED_THERE = 20  # keys that the liar names at the victim's address
+MOST_KEYS = 2  # that a node may try there in a minute: the rule's own number
 REPLAYED = 5  # of them are forgotten, and what was said of them before is sent again
 ROUNDS = 4
 PAUSE = 20.0
@@ -122,7 +129,8 @@ PAUSE = 20.0
 
 async def _strangers(world: World, nodes: int) -> None:
     """Strangers send what they may not: questions from forged addresses, packets from others than their handshakes came
-    from, forged and old words, old packets. So does a classic node, since no node here was started with `--classic`.
+    from, forged and old words, old packets, and the names of twenty nodes that should all be at a victim's address. So
+    does a classic node, since no node here was started with `--classic`.
 
     Meanwhile nobody else does anything, so whatever happens is their doing.
     """
@@ -175,9 +183,53 @@ async def _strangers(world: World, nodes: int) -> None:
         world.claim("who answers as it should is believed", holders == nodes, f"{holders} nodes")
         taken = [machine.number for machine in machines if machine.stored(Key.of(value)) is not None]
         world.claim("nobody stores what comes from an address that nobody has proven", not taken, taken or "nobody did")
+        await _claim_handshakes_are_not_repeated(world, recording)
         await _claim_nothing_old_comes_back(world, machines, liar, keys[:REPLAYED], recording)
+        await _claim_a_victim_is_spared(world, machines, liar)
     keys = keys[REPLAYED:]
     await claim_all_read(world, "nobody forgets by a word that its publisher has not signed", keys, within=2.0)
+
+
+@attrs.define(eq=False)
+class _Listener(Stranger):
+    """Notes what reaches it, and answers nothing."""
+
+    reader: Reader
+    heard: list[tuple[Heard, Endpoint]] = attrs.field(factory=list)
+
+    def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        self.heard.append((self.reader.read(datagram_untrusted).kind, source))
+
+
+def _listener(world: World, at: Endpoint) -> AbstractAsyncContextManager[_Listener]:
+    return open_stranger(world.network, at, lambda transport: _Listener(transport, world.reader))
+
+
+async def _claim_handshakes_are_not_repeated(world: World, recording: Recording) -> None:
+    """Handshakes that nodes have begun are sent again, from an address that listens."""
+    begun = [each for each in recording.datagrams if world.reader.read(each.payload).kind is Heard.INITIATION]
+    async with _listener(world, REPLAYER) as replayer:
+        for each in begun:
+            replayer.transport.send(each.payload, each.destination)
+        await trio.sleep(PAUSE)
+    kinds = Counter(kind.value for kind, _ in replayer.heard)
+    is_true = list(kinds) == [Heard.COOKIE.value]
+    world.claim("recorded handshakes are answered by cookies", is_true, f"{len(begun)} sent; {dict(kinds)} came back")
+
+
+async def _claim_a_victim_is_spared(world: World, machines: Sequence[Machine], liar: Adversary) -> None:
+    """The nodes look for something, and the liar names twenty nodes at the victim's address, whatever that is."""
+    suite = liar.sessions.local.suite
+    liar.tells = tuple(Contact.of(suite.public(liar.rng.randbytes(32)), VICTIM) for _ in range(NAMED_THERE))
+    async with _listener(world, VICTIM) as victim:
+        for machine in machines:
+            liar.say(Ping(), machine.contact)
+        await world.probe_lookups(2 * len(machines))
+    liar.tells = None
+    most = max(Counter(source for _, source in victim.heard).values(), default=0)
+    # Each key is tried by an initiation and its retransmission.
+    is_spared = 0 < most <= 2 * MOST_KEYS
+    world.claim("an address at which many nodes are named is spared", is_spared, f"{most} datagrams of one node")
 
 
 async def _claim_nothing_old_comes_back(
@@ -216,7 +268,7 @@ def _leases(machine: Machine, key: Key) -> list[Record]:
 _STRANGERS = (
     Scenario(
         name="strangers",
-        summary="Strangers ask from forged addresses, speak from others, forge words, and repeat words and packets.",
+        summary="Strangers forge addresses, words and names of nodes, speak from others, repeat words and packets.",
         passes="nobody is answered too much, believed, stored or obeyed that should not be",
         run=_strangers,
         nodes=12,
