@@ -259,7 +259,8 @@ class Inner(betterproto2.Message):
 
     flags: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
     """
-    Of the sender, eight at most. Bit 0: stores nothing. Bit 1, in answers: is about to leave.
+    Of the sender, eight at most. Bit 0: stores nothing. Bit 1, in answers: is about to leave. Bit 2, in answers: there was
+    no room for the last contacts.
     """
 
     ping: "Ping | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="message")
