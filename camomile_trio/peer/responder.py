@@ -145,10 +145,7 @@ class Responder:
         peer.last_time = max(peer.last_time, payload.time)
         if generation:
             peer.proven[generation, payload.about.run] = payload.time
-        self._answered[where] = _Answered(now + REPEATED_FOR)
-        self._answered.move_to_end(where)
-        if len(self._answered) > MOST_ANSWERED:
-            self._answered.popitem(last=False)
+        self._keep_answer(where, now)
         room = room_for_answer(size, local.advertised)
         handshake = Handshake(network, noise, untrusted.index, where, now)
         return Initiated(peer.public, peer.node_id, source, payload.about, payload.request, room, handshake)
@@ -202,6 +199,14 @@ class Responder:
         self._pay_for_a_reply(now)
         answer = write_hello_answer(network, local.suite, local.static.public, untrusted, local.rng)
         return Reply(answer.encode(), "hello")
+
+    def _keep_answer(self, where: tuple[Endpoint, bytes], now: float) -> None:
+        """A place for the response that will be made. Those that are not repeated any more take no memory meanwhile."""
+        kept = self._answered
+        kept[where] = _Answered(now + REPEATED_FOR)
+        kept.move_to_end(where)
+        while len(kept) > MOST_ANSWERED or next(iter(kept.values())).until <= now:
+            kept.popitem(last=False)
 
     def forget_answers(self) -> None:
         """Repeat no response that was made until now."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import MOST_NETWORKS, Bucket, HandshakeRates, Rate, SharedBudget
 from camomile_trio.peer.decisions import Dropped, Initiated, Opened, Reply, Responded
-from camomile_trio.peer.responder import MOST_ANSWERED
+from camomile_trio.peer.responder import MOST_ANSWERED, REPEATED_FOR
 from camomile_trio.peer.strangers import Strangers
 from tests.peer.nodes import A, B, Flying, Line, Node, met, whole
 
@@ -204,6 +204,10 @@ def test_responses_that_are_kept_are_bounded(line: Line) -> None:
         a.initiate(b)
     line.deliver_all(5000)
     assert b.sessions.counts()["responses"] == MOST_ANSWERED
+    line.tick(REPEATED_FOR)
+    stranger(line, 2).initiate(b)
+    line.deliver_all(5)
+    assert b.sessions.counts()["responses"] == 1, "those that are not repeated any more"
 
 
 def test_a_node_says_how_full_each_of_its_tables_is(line: Line) -> None:

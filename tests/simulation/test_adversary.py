@@ -97,3 +97,22 @@ def test_one_that_speaks_from_another_address_than_its_handshake_is_never_confir
         assert meeting.refused == {"other_address": 2}
 
     meet(story, mouth=MOUTH)
+
+
+def test_it_names_to_others_whom_it_likes_and_otherwise_answers_no_lookup() -> None:
+    invented = Contact.of(bytes(31) + b"\x02", MOUTH)
+
+    async def story(meeting: Meeting) -> None:
+        answered: list[int] = []
+        meeting.stranger.say(ANYTHING, meeting.contact)
+        await trio.sleep(A_MOMENT)
+        peer = meeting.honest.sessions.table.peers[meeting.stranger.sessions.local.static.public]
+        assert peer.current is not None
+        for tells in (None, (invented,)):
+            meeting.honest.tells = tells
+            meeting.stranger.say(ANYTHING, meeting.contact)
+            await trio.sleep(A_MOMENT)
+            answered.append(peer.current.sent)
+        assert answered[1] == answered[0] + 1
+
+    meet(story)

@@ -316,4 +316,11 @@ MUTANTS = (
         nodes=300,
         seeds=2,
     ),
+    Mutant(
+        what="A node tries any number of keys at an address where it has met nobody.",
+        edits=(Edit("Endpoints.try_key", "public not in tried and len(tried) >= MOST_KEYS", "False"),),
+        caught_by=("many nodes are named", AMPLIFICATION),
+        scenario="strangers",
+        seeds=2,
+    ),
 )

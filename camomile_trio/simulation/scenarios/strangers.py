@@ -15,7 +15,7 @@ from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, Ping, Store, StoreKind
+from camomile_trio.kademlia.messages import FindNode, FindValue, Ping, Store, StoreKind
 from camomile_trio.kademlia.records import Record
 from camomile_trio.simulation.adversary import Adversary, open_adversary
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
@@ -122,6 +122,7 @@ SILENT, TWO_FACED, ELSEWHERE, LIAR, VICTIM, REPLAYER = (
 VALUES = 20
 NAMED_THERE = 20  # keys that the liar names at the victim's address
 MOST_KEYS = 2  # that a node may try there in a minute: the rule's own number
+LARGE = bytes(900)  # more than three times an initiation
 REPLAYED = 5  # of them are forgotten, and what was said of them before is sent again
 ROUNDS = 4
 PAUSE = 20.0
@@ -138,6 +139,7 @@ async def _strangers(world: World, nodes: int) -> None:
     with recorded(world.network) as recording:
         machines = await world.settle(nodes)
         keys = await world.users.put_many(VALUES)
+        await world.users.put(LARGE)
     value = b"nobody here has asked for this"
     wall = machines[0].clock()
     async with (
@@ -152,6 +154,7 @@ async def _strangers(world: World, nodes: int) -> None:
         for _ in range(ROUNDS):
             for machine in machines:
                 silent.begin(machine.contact, _find(silent))
+                silent.begin(machine.contact, FindValue(Key.of(LARGE)))
                 silent.begin(machine.contact, unproven)
                 silent.seal_without_session(unproven, machine.contact)
                 for stranger in (two_faced, liar):
