@@ -552,15 +552,18 @@ def test_a_shortened_answer_that_reaches_beyond_the_k_closest_is_as_good_as_a_fu
     assert has_ended(lookup)
 
 
-def test_only_the_alpha_closest_are_asked_again_and_once() -> None:
-    lookup = lookup_from(1, 2, 3, k=4, alpha=2)
-    assert lookup.next_queries() == peers(1, 2)
-    shortened(lookup, 1, 2)
-    shortened(lookup, 2, 1)
-    assert lookup.next_queries() == peers(3, 1)
+def test_only_the_closest_few_are_asked_again_and_once() -> None:
+    lookup = lookup_from(1, 2, 3, k=4, alpha=1)
+    assert lookup.next_queries() == peers(1)
     shortened(lookup, 1, 2)
     assert lookup.next_queries() == peers(2)
+    shortened(lookup, 2, 1)
+    assert lookup.next_queries() == peers(3)
     shortened(lookup, 3, 1)
+    assert lookup.next_queries() == peers(1, 2), "twice alpha of them, at once"
+    shortened(lookup, 1, 2)
+    assert lookup.next_queries() == []
+    assert not has_ended(lookup)
     shortened(lookup, 2, 1)
     assert lookup.next_queries() == []
     assert has_ended(lookup)

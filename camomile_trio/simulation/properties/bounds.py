@@ -157,8 +157,9 @@ class LeftBehind(Looking):
 
 
 def _begun(statistics: Statistics) -> float:
-    """Requests since the start."""
-    return sum(count for (name, _), count in statistics.counters.items() if name == "rpc_requests_total")
+    """Requests since the start. Those of handshakes count too: they may bring a ping of their own."""
+    begun = ("rpc_requests_total", "handshakes_begun_total")
+    return sum(count for (name, _), count in statistics.counters.items() if name in begun)
 
 
 def tasks_below(task: trio.lowlevel.Task) -> list[str]:
