@@ -32,13 +32,13 @@ class HandshakeRates:
     """What handshakes that others begin may take of this node."""
 
     # Without a cookie. Forged sources can spend it; then an honest handshake takes one more round trip.
-    unproven: Rate = attrs.field(default=Rate(250.0, 1000.0))
-    unproven_of_network: Rate = attrs.field(default=Rate(50.0, 200.0))
-    # With a cookie: together with those without, some 15 % of a processor.
+    unproven: Rate = attrs.field(default=Rate(100.0, 200.0))
+    unproven_of_network: Rate = attrs.field(default=Rate(25.0, 100.0))
+    # With a cookie: together with those without, some 12 % of a processor.
     proven: Rate = attrs.field(default=Rate(250.0, 500.0))
     proven_of_network: Rate = attrs.field(default=Rate(25.0, 100.0))
     # Cookies, hellos and repeated responses: a few hashes each, never larger than what they answer.
-    replies: Rate = attrs.field(default=Rate(2000.0, 4000.0))
+    replies: Rate = attrs.field(default=Rate(1000.0, 1000.0))
 
 
 @attrs.define(eq=False)
