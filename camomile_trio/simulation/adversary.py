@@ -17,7 +17,7 @@ import trio
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.identity import KeyPair, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Ping, Pong, Value
 from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
 from camomile_trio.peer.handshake import NetworkKey, open_network_key
@@ -43,6 +43,7 @@ class Adversary(Stranger):
     rng: random.Random
     wall_ms: Callable[[], int]
     tells: tuple[Contact, ...] | None = None  # whom it names, whatever is looked for; None: it answers no lookups
+    gives: dict[Key, Value] = attrs.field(factory=dict)  # what it answers when it is asked for these values
     _codec: Codec = attrs.field(factory=Codec)
     _waiting: dict[bytes, list[bytes]] = attrs.field(factory=dict)  # inner packets, by the peer that has no session yet
     _number: int = 0
@@ -119,6 +120,8 @@ class Adversary(Stranger):
             return None
         if isinstance(message, Ping):
             return self._codec.encode(number, Pong(source), 0)
+        if isinstance(message, FindValue) and message.key in self.gives:
+            return self._codec.encode_within(number, self.gives[message.key], 0, room)
         if self.tells is not None and isinstance(message, FindNode | FindValue):
             answer = NodeList(self.tells) if isinstance(message, FindNode) else Value(None, self.tells)
             return self._codec.encode_within(number, answer, 0, room)

@@ -218,8 +218,9 @@ MUTANTS = (
         edits=(
             Edit("Retrieval._on_answer", "message.value is not None and Key.of(message.value) != self._key", "False"),
         ),
-        caught_by=(RIGHT_BYTES,),
-        scenario="damaged-links",
+        caught_by=(RIGHT_BYTES, "a liar's bytes"),
+        scenario="strangers",
+        nodes=30,  # so that some hold no copy of their own
         seeds=2,
     ),
     Mutant(
@@ -283,20 +284,6 @@ MUTANTS = (
         caught_by=("nobody forgets",),
         scenario="strangers",
         seeds=2,
-    ),
-    Mutant(
-        what="A put waits for a STORE that it has not sent.",
-        edits=(
-            Edit("Spread._is_told", "told is not None and told.endpoint == contact.endpoint", "bool(told)"),
-            Edit(
-                "Placing._pump",
-                "is_certain and spread.store_at(contact, asking=self)",
-                "is_certain and (spread.store_at(contact, asking=self) or True)",
-            ),
-        ),
-        caught_by=("every put succeeded",),
-        scenario="changing-places",
-        nodes=12,
     ),
     Mutant(
         what="A recorded initiation is believed again.",
