@@ -130,8 +130,9 @@ class Inbox(Generic[M]):
             requests.statistics.dropped[error.reason] += 1
             return None
         requests.statistics.received[self._codec.kind(message)] += 1
-        if self._codec.is_answer(message):
-            requests.statistics.dropped["answer_without_request"] += 1
+        if not self._codec.has_answer(message):
+            # Nothing would end its wait before the deadline, and a connection that waits for this node keeps its place.
+            requests.statistics.dropped["has_no_answer"] += 1
             return None
         answers: list[M] = []
         answered = trio.Event()

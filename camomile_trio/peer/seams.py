@@ -37,6 +37,9 @@ class Codec(Protocol[M]):
 
     def is_answer(self, message: M) -> bool: ...
 
+    def has_answer(self, message: M) -> bool:
+        """Whether it is a request that is always answered."""
+
     def is_answer_to(self, answer: M, request: M) -> bool:
         """Whether it is of a kind that answers this request."""
 

@@ -120,6 +120,10 @@ class Codec:
     def is_answer(self, message: Message) -> bool:
         return type(message) in _ARE_ANSWERS
 
+    def has_answer(self, message: Message) -> bool:
+        """Whether it is a request that is always answered: all but a Leave."""
+        return type(message) in _ANSWERS
+
     def is_answer_to(self, answer: Message, request: Message) -> bool:
         """Whether it is of a kind that answers this request."""
         return type(answer) in _ANSWERS.get(type(request), ())

@@ -10,7 +10,7 @@ import trio.testing
 
 from camomile_trio.config import Requests as Settings
 from camomile_trio.peer.budget import HandshakeRates, Rate
-from camomile_trio.peer.exchanges import VERY_LARGE
+from camomile_trio.peer.exchanges import OF_ONE_PEER, STREAMS_AT_ONCE, VERY_LARGE
 from camomile_trio.peer.paths import SURELY_PASSES
 from tests.peer.mesh import ONE_WAY, Mesh, MeshNode, Sent, answer_of, lost, met, restarted, running, usual
 from tests.peer.tiny_codec import Find, Get, Leave, Message, Ping, Pong, Store, Stored, TooLarge, Value
@@ -124,16 +124,17 @@ async def test_an_answer_of_another_kind_over_a_stream_fails_it(
         assert a.requests.statistics.dropped["wrong_answer"] == 1
 
 
-async def test_garbage_and_answers_over_a_stream_are_answered_by_its_end(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_what_nothing_answers_ends_a_stream_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """A connection that waits for the node makes room for no other, so a stranger could hold its place that way."""
     mesh = Mesh()
     a, b = two(mesh)
     async with running(mesh, a, b):
-        for inner in (b"", b"\xff" * 20, b.requests.codec.encode(1, Stored("1"), 0)):
+        encode, began = b.requests.codec.encode, trio.current_time()
+        for inner in (b"", b"\xff" * 20, encode(1, Stored("1"), 0), encode(2, Leave("2"), 0)):
             assert await b.inbox.on_stream_message(a.contact, inner) is None
+        assert trio.current_time() == began
         assert not b.handled
-        assert b.requests.statistics.dropped == {"wrong_message": 2, "answer_without_request": 1}
+        assert b.requests.statistics.dropped == {"wrong_message": 2, "has_no_answer": 2}
 
 
 async def test_a_stream_to_another_node_than_the_one_asked_fails(autojump_clock: trio.testing.MockClock) -> None:
@@ -165,15 +166,38 @@ async def test_handshakes_over_streams_have_the_budget_of_addresses_that_are_pro
 
 async def test_only_so_many_streams_are_under_way(autojump_clock: trio.testing.MockClock) -> None:
     mesh = Mesh()
-    a, b = two(mesh, Settings(max_streams=10))
-    async with running(mesh, a, b):
-        b.answer_of = lambda message: None
-        asked = [a.ask(b, Store(str(number), bytes(5000))) for number in range(9)]
+    a = MeshNode(mesh, "a", A, settings=Settings(max_streams=10))
+    others = [MeshNode(mesh, f"other {number}", f"198.18.2.{number + 1}") for number in range(9)]
+    async with running(mesh, a, *others):
+        for other in others:
+            other.answer_of = lambda message: None
+        asked = [a.ask(other, Store("1", bytes(5000))) for other in others]
         await trio.sleep(1)
         assert mesh.streams == 4
         await trio.sleep(30)
         assert [each.ends for each in asked] == [1] * 9
         assert [why for _, why in a.failed_streams].count("no stream was free") == 5
+
+
+async def test_a_peer_that_finds_every_answer_too_large_and_then_is_slow_leaves_streams_to_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = two(mesh)
+    mallory = MeshNode(mesh, "mallory", "198.18.3.1")
+    async with running(mesh, a, b, mallory):
+        await met(a, mallory)
+        asked = [a.ask(mallory, Get(str(number), b"5000")) for number in range(2 * STREAMS_AT_ONCE)]
+        mallory.answer_of = answer_of
+        await trio.sleep(0.015)
+        mallory.answer_of = lambda message: None  # over the streams
+        await trio.sleep(0.1)
+        assert mesh.streams == STREAMS_AT_ONCE // OF_ONE_PEER
+        stored = a.ask(b, Store("1", bytes(5000)))
+        await trio.sleep(0.1)
+        assert len(stored.replies) == 1
+        await trio.sleep(30)
+        assert all(each.ends == 1 for each in asked)
 
 
 async def test_very_large_messages_are_made_and_read_in_threads_and_two_at_once(

@@ -95,6 +95,9 @@ class TinyCodec:
     def is_answer(self, message: Message) -> bool:
         return isinstance(message, Pong | Nodes | Value | Stored | TooLarge)
 
+    def has_answer(self, message: Message) -> bool:
+        return type(message) in ANSWERS
+
     def is_answer_to(self, answer: Message, request: Message) -> bool:
         return isinstance(answer, ANSWERS.get(type(request), ()))
 
