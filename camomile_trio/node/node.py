@@ -528,7 +528,6 @@ def _speak(
     clock: Clock,
 ) -> tuple[Requests[Message], Inbox[Message], Streams]:
     """What speaks with peers: requests, what comes in, and streams."""
-    max_message = config.records.max_value_size + STREAM_OVERHEAD
     sessions = Sessions(local, clock())
 
     async def handle(contact: Contact, inner_untrusted: bytes) -> bytes | None:
@@ -542,7 +541,7 @@ def _speak(
         transport=transport,
         local=local,
         wall_ms=wall_clock,
-        max_message=max_message,
+        max_message=config.records.max_value_size + STREAM_OVERHEAD,
         handle=handle,
         is_member=is_member,
         afford=lambda source: sessions.responder.afford_stream(source.ip, clock()),
@@ -557,7 +556,7 @@ def _speak(
         clock=clock,
     )
     contacts.begin(requests)
-    inbox = Inbox(requests, handlers.handle, max_message=max_message, on_classic=on_classic)
+    inbox = Inbox(requests, handlers.handle, on_classic=on_classic)
     return requests, inbox, streams
 
 
