@@ -73,6 +73,10 @@ class SessionTable:
         peer = self.peers.get(public)
         return None if peer is None else peer.current
 
+    def is_member(self, public: bytes) -> bool:
+        peer = self.peers.get(public)
+        return peer is not None and peer.is_member
+
     def new_index(self, now: float) -> bytes:
         """A random index that is not in use, nor was within three minutes. It is in use now."""
         while self._resting and (self._resting[0][0] <= now or len(self._resting) > MOST_RESTING):
