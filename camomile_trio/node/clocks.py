@@ -63,7 +63,7 @@ class Clocks:
     def __len__(self) -> int:
         return len(self._skews)
 
-    def on_pong(self, peer: NodeId, wall: int) -> None:
+    def on_peer_clock(self, peer: NodeId, wall: int) -> None:
         """A peer has said what its clock shows."""
         skew = wall - self._wall_clock()
         self._skews[peer] = skew

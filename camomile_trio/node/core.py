@@ -174,7 +174,7 @@ class Core:
         has_records = self.storage.statistics.keys > 0
         kept = self.storage.note(KEPT_TIME)
         self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records, kept=kept)
-        self.contacts.on_clock = self.clocks.on_pong
+        self.contacts.on_clock = self.clocks.on_peer_clock
         self.holdings.is_clock_confirmed = self.is_clock_confirmed
         if not self.membership.is_noted:
             self.contacts.listeners.append(self._note_member)

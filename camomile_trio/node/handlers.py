@@ -135,7 +135,8 @@ class Handlers:
     def have(self, request: Request[Message], message: Have) -> None:
         holdings: list[Holding] = []
         now = self._holdings.wall_clock()
-        is_round = message.is_round and self._is_member(request)
+        # What a node says that has no seat here lets no holder rest.
+        is_round = message.is_round and request.contact.id in self._table
         alike, room = 0, ROOM_FOR_HOLDINGS
         states = self._holdings.states(message.keys)
         for number, key in enumerate(message.keys):
@@ -158,10 +159,6 @@ class Handlers:
             is_classic = registers.is_served(state, now) and not registers.is_live(state, now)
             holdings.append(Holding(key, state.size is not None, rows, is_classic))
         request.answer(HaveResult(tuple(holdings), alike))
-
-    def _is_member(self, request: Request[Message]) -> bool:
-        """Whether it comes from a member of our table: what somebody unknown says lets no holder rest."""
-        return request.contact.id in self._table
 
     def leave(self, request: Request[Message]) -> None:
         known = self._table.get(request.contact.id)

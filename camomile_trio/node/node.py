@@ -280,11 +280,10 @@ async def open_node(
         identity = identity or _node_key(config, rng)
         publisher = publisher or await _publisher_key(config, identity, rng)
         bound = await stack.enter_async_context(transport or open_udp(config.listen, limits=_stream_limits(config)))
-        static = StaticKey.from_seed(suite or NaclSuite(), identity.seed)
+        suite = suite or NaclSuite()
+        static = StaticKey.from_seed(suite, identity.seed)
         table = _table(config, static.node_id, table)
-        core, inbound = _wire(
-            config, static, suite or NaclSuite(), publisher, bound, kept, table, wall_clock or _wall_clock, rng
-        )
+        core, inbound = _wire(config, static, suite, publisher, bound, kept, table, wall_clock or _wall_clock, rng)
         operations = Operations(core)
         maintenance = Maintenance(core)
         core.contacts.on_new_contact = maintenance.on_new_contact
@@ -528,23 +527,18 @@ def _speak(
     clock: Clock,
 ) -> tuple[Requests[Message], Inbox[Message], Streams]:
     """What speaks with peers: requests, what comes in, and streams."""
-    max_message = config.records.max_value_size + STREAM_OVERHEAD
     sessions = Sessions(local, clock())
 
     async def handle(contact: Contact, inner_untrusted: bytes) -> bytes | None:
         return await inbox.on_stream_message(contact, inner_untrusted)
 
-    def is_member(public: bytes) -> bool:
-        peer = sessions.table.peers.get(public)
-        return peer is not None and peer.is_member
-
     streams = Streams(
         transport=transport,
         local=local,
         wall_ms=wall_clock,
-        max_message=max_message,
+        max_message=config.records.max_value_size + STREAM_OVERHEAD,
         handle=handle,
-        is_member=is_member,
+        is_member=sessions.table.is_member,
         afford=lambda source: sessions.responder.afford_stream(source.ip, clock()),
     )
     requests = Requests(
@@ -557,7 +551,7 @@ def _speak(
         clock=clock,
     )
     contacts.begin(requests)
-    inbox = Inbox(requests, handlers.handle, max_message=max_message, on_classic=on_classic)
+    inbox = Inbox(requests, handlers.handle, on_classic=on_classic)
     return requests, inbox, streams
 
 

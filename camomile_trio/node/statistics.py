@@ -20,11 +20,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
     """What the node has counted so far."""
     result = Statistics()
     requests, sessions = core.requests.statistics, core.requests.sessions
-    moved, stored, holdings = (
-        core.transport.statistics,
-        core.storage.statistics,
-        core.holdings,
-    )
+    moved, stored, holdings = core.transport.statistics, core.storage.statistics, core.holdings
 
     def by(name: str, label: str, counts: Counter[str], meaning: str) -> None:
         result.meanings[name] = meaning

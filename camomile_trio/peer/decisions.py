@@ -11,7 +11,6 @@ import attrs
 
 from camomile_trio.errors import PeerError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.noise import HandshakeState
 from camomile_trio.peer.packets import About
@@ -33,9 +32,7 @@ class Opened(NamedTuple):
 class Initiated:
     """A peer began a handshake. Handle `request` as an unconfirmed peer's; `Responder.respond` takes the answer."""
 
-    peer: bytes
-    node_id: NodeId
-    endpoint: Endpoint  # where it came from
+    contact: Contact  # at the address where it came from
     about: About
     request: bytes
     room: int  # how many bytes the answer may have
@@ -60,9 +57,7 @@ class Responded:
     Handle `answer`. If no request to this peer leaves at once, an empty sealed packet must.
     """
 
-    peer: bytes
-    node_id: NodeId
-    endpoint: Endpoint
+    contact: Contact
     about: About
     answer: bytes
     is_copied: bool = False

@@ -1,6 +1,6 @@
 """The handshake: its network key, its two messages, and the cookie and the hello that may come before them.
 
-Rules of this file: no state of a node, no clock, no table; those are in sessions.py. What a datagram shows in the clear
+Rules of this file: no state of a node, no clock, no table. What a datagram shows in the clear
 is bound by what is sealed: the initiator's index and the cookie are in the prologue, the responder's index is in the
 payload. So a recorded initiation can be given neither another index nor another cookie.
 Sources: Noise specification rev 34; Donenfeld, WireGuard (2017), section 5; docs/protocol.md.

@@ -37,7 +37,6 @@ class Inbox(Generic[M]):
         requests: Requests[M],
         handle: Callable[[Request[M]], None],
         *,
-        max_message: int,
         on_classic: Callable[[bytes, Endpoint], None] | None = None,
     ) -> None:
         self._requests = requests
@@ -45,7 +44,6 @@ class Inbox(Generic[M]):
         self._local = requests.sessions.local
         self._codec = requests.codec
         self._handle = handle
-        self._max_message = max_message  # bytes of an inner packet over a stream
         self._on_classic = on_classic
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
@@ -89,19 +87,18 @@ class Inbox(Generic[M]):
             self._requests.on_answer(contact, number, message, flags, size)
         else:
             send = functools.partial(self._answer, contact.public, number)
-            self._handle(Request(contact, True, False, MOST_INNER, message, flags, None, send))
+            self._handle(Request(contact, True, False, message, send))
 
     def _on_initiated(self, initiated: Initiated) -> None:
         packet = self._decoded(initiated.request)
         if packet is None:
             return
-        number, message, flags = packet
+        number, message, _ = packet
         if not self._codec.may_begin(message):
             self._requests.statistics.dropped["not_a_first_request"] += 1
             return
-        contact = Contact(initiated.node_id, initiated.endpoint, initiated.peer)
         send = functools.partial(self._respond, initiated, number)
-        self._handle(Request(contact, False, False, initiated.room, message, flags, initiated.about, send))
+        self._handle(Request(initiated.contact, False, False, message, send))
 
     def _answer(self, public: bytes, number: int, message: M) -> None:
         requests = self._requests
@@ -116,7 +113,7 @@ class Inbox(Generic[M]):
         if datagram is None:
             requests.statistics.dropped["answered_a_later_one"] += 1
         else:
-            requests.link.send(datagram, initiated.endpoint)
+            requests.link.send(datagram, initiated.contact.endpoint)
 
     async def on_stream_message(self, contact: Contact, inner_untrusted: bytes) -> bytes | None:
         """A message of the peer at the other end of a stream, and what goes back over it; None: nothing does.
@@ -125,7 +122,7 @@ class Inbox(Generic[M]):
         """
         requests = self._requests
         try:
-            number, message, flags = await requests.exchanges.decoded_untrusted(inner_untrusted)
+            number, message, _ = await requests.exchanges.decoded_untrusted(inner_untrusted)
         except MalformedPacket as error:
             requests.statistics.dropped[error.reason] += 1
             return None
@@ -141,7 +138,7 @@ class Inbox(Generic[M]):
             answers.append(message)
             answered.set()
 
-        self._handle(Request(contact, True, True, self._max_message, message, flags, None, send))
+        self._handle(Request(contact, True, True, message, send))
         with trio.move_on_after(requests.settings.stream_deadline):
             await answered.wait()
         return self._codec.encode(number, answers[0], self._local.flags) if answers else None

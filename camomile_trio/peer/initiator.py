@@ -165,8 +165,8 @@ class Initiator:
             begun_at=started.begun_at,
             about=payload.about,
         )
-        peer, about, is_copied = self._table.confirm(session, now)
-        return Responded(peer.public, peer.node_id, source, about, payload.answer, is_copied)
+        about, is_copied = self._table.confirm(session, now)
+        return Responded(session.contact, about, payload.answer, is_copied)
 
     def on_cookie(self, untrusted: CookieReply, source: Endpoint, now: float, wall_ms: int) -> Decision:
         sent = self._expected(untrusted.receiver, source)

@@ -173,16 +173,12 @@ class Requests(Generic[M]):
 
     def has_session(self, public: bytes) -> bool:
         """Whether there is a confirmed session with this peer, at whatever address."""
-        peer = self.sessions.table.peers.get(public)
-        return peer is not None and peer.current is not None
+        return self.sessions.table.current(public) is not None
 
     def reached(self, contact: Contact) -> Contact:
         """The peer at the address of its session, where requests to it go; if it has none, where it is named."""
-        peer = self.sessions.table.peers.get(contact.public)
-        session = peer.current if peer is not None else None
-        if session is None or session.endpoint == contact.endpoint:
-            return contact
-        return Contact(contact.id, session.endpoint, contact.public)
+        session = self.sessions.table.current(contact.public)
+        return contact if session is None else session.contact
 
     def path(self, contact: Contact) -> Path | None:
         """What is remembered of the way that requests to it go."""
@@ -421,8 +417,8 @@ class Requests(Generic[M]):
                 self._go_on(pending)
 
     def _has_session_at(self, contact: Contact) -> bool:
-        peer = self.sessions.table.peers.get(contact.public)
-        return peer is not None and peer.current is not None and peer.current.endpoint == contact.endpoint
+        session = self.sessions.table.current(contact.public)
+        return session is not None and session.endpoint == contact.endpoint
 
     def on_reply_due(self, reply: Reply, source: Endpoint) -> None:
         """`Sessions` answers a datagram by itself. If that begins a handshake of ours anew, its time begins anew."""
@@ -436,7 +432,7 @@ class Requests(Generic[M]):
 
     def on_responded(self, responded: Responded, answer: tuple[int, M, int] | None, size: int) -> None:
         """A handshake of ours is complete. `answer` is the one to its first request, if there was a good one."""
-        contact = Contact(responded.node_id, responded.endpoint, responded.peer)
+        contact = responded.contact
         handshakes = self._handshakes.of_peer(contact.public)  # and none that the calls below begin
         self._to_confirm = contact.public
         self.endpoints.on_session(contact.endpoint)

@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.peer.budget import Bucket, HandshakeRates, SharedBudget
 from camomile_trio.peer.decisions import Decision, Handshake, Initiated, NotForUs, Reply
@@ -148,7 +148,8 @@ class Responder:
         self._keep_answer(where, now)
         room = room_for_answer(size, local.advertised)
         handshake = Handshake(network, noise, untrusted.index, where, now)
-        return Initiated(peer.public, peer.node_id, source, payload.about, payload.request, room, handshake)
+        contact = Contact(peer.node_id, source, peer.public)
+        return Initiated(contact, payload.about, payload.request, room, handshake)
 
     def respond(self, initiated: Initiated, answer: bytes, now: float, wall_ms: int) -> bytes | None:
         """The datagram that answers an initiation; its session waits for the initiator's first sealed packet.
@@ -167,8 +168,8 @@ class Responder:
         ).encode()
         receive, send = handshake.noise.symmetric.split()
         session = Session(
-            peer=initiated.peer,
-            endpoint=initiated.endpoint,
+            peer=initiated.contact.public,
+            endpoint=initiated.contact.endpoint,
             is_initiator=False,
             own_index=index,
             peer_index=handshake.receiver,

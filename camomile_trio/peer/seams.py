@@ -114,10 +114,7 @@ class Request(Generic[M]):
     contact: Contact
     is_confirmed: bool  # False: it came in an initiation, which may be a replay, and asks only for what begins
     by_stream: bool
-    room: int  # how many bytes of an answer go back this way; an answer above that is shortened, or asked for again
     message: M
-    flags: int
-    about: About | None  # what the peer says of itself in an initiation
     _send: Callable[[M], None]
     is_answered: bool = False
 

@@ -107,7 +107,7 @@ class Sessions:
             raise NotForUs("other_address")
         inner = session.open_untrusted(self.local.suite, body_untrusted)
         if session.confirmed_at is None:
-            _, about, is_copied = self.table.confirm(session, now)
+            about, is_copied = self.table.confirm(session, now)
             return Opened(session.contact, inner, about, is_copied)
         peer = self.table.peers[session.peer]
         peer.heard_at = now

@@ -68,6 +68,15 @@ class SessionTable:
         self._resting: deque[tuple[float, bytes]] = deque()
         self._indexes: set[bytes] = set()  # in use or resting
 
+    def current(self, public: bytes) -> Session | None:
+        """The session that what goes to this peer is sealed in; None if there is none that it has confirmed."""
+        peer = self.peers.get(public)
+        return None if peer is None else peer.current
+
+    def is_member(self, public: bytes) -> bool:
+        peer = self.peers.get(public)
+        return peer is not None and peer.is_member
+
     def new_index(self, now: float) -> bytes:
         """A random index that is not in use, nor was within three minutes. It is in use now."""
         while self._resting and (self._resting[0][0] <= now or len(self._resting) > MOST_RESTING):
@@ -110,10 +119,10 @@ class SessionTable:
         self.by_index[session.own_index] = session
         return True
 
-    def confirm(self, session: Session, now: float) -> tuple[Peer, About, bool]:
+    def confirm(self, session: Session, now: float) -> tuple[About, bool]:
         """The peer has proven that it has the session's keys, for the first time.
 
-        The peer, what it told of itself in the handshake, and whether two of its runs alternate.
+        What it told of itself in the handshake, and whether two of its runs alternate.
         """
         about, session.about = session.about, None
         assert about is not None
@@ -139,7 +148,7 @@ class SessionTable:
         for ended in peer.older[KEPT_OLDER:]:
             self._end(ended, now)
         del peer.older[KEPT_OLDER:]
-        return peer, about, self._alternates(peer, about.run)
+        return about, self._alternates(peer, about.run)
 
     def _yields(self, session: Session, current: Session, peer: Peer) -> bool:
         """Whether both sides began at once, and `current` is the one of the lower id: both then agree on it."""

@@ -97,9 +97,9 @@ class Adversary(Stranger):
         now, wall_ms = trio.current_time(), self.wall_ms()
         decision = self.sessions.on_datagram(datagram_untrusted, source, now, wall_ms)
         if isinstance(decision, Responded):
-            self._seal(decision.peer, b"")
-            for inner in self._waiting.pop(decision.peer, []):
-                self._seal(decision.peer, inner)
+            self._seal(decision.contact.public, b"")
+            for inner in self._waiting.pop(decision.contact.public, []):
+                self._seal(decision.contact.public, inner)
         elif isinstance(decision, Opened):
             answer = self._answer(decision.inner, source, MOST_INNER)
             if answer is not None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import ID_BYTES, NodeId
 from camomile_trio.storage.schema import DATABASE_FILE
 from camomile_trio.storage.tally import MAX_CONTACTS
 
@@ -85,16 +84,13 @@ def contacts_in(aside: Path) -> list[Contact]:
     """The contacts that can still be read out of a damaged database; none if none can."""
     try:
         with closing(sqlite3.connect(f"file:{aside}?mode=ro&immutable=1", uri=True)) as connection:
-            rows = connection.execute("SELECT id, endpoint, public FROM contacts LIMIT ?", (MAX_CONTACTS,)).fetchall()
+            rows = connection.execute("SELECT public, endpoint FROM contacts LIMIT ?", (MAX_CONTACTS,)).fetchall()
     except sqlite3.Error:
         return []
-    return [Contact(NodeId(row[0]), Endpoint(row[1]), row[2]) for row in rows if _is_contact(*row)]
+    return [Contact.of(public, Endpoint(endpoint)) for public, endpoint in rows if _is_contact(public, endpoint)]
 
 
-def _is_contact(node_id: object, endpoint: object, public: object) -> bool:
+def _is_contact(public: object, endpoint: object) -> bool:
     """Whether the row has the form of a contact. The node that is there proves its key when it is asked."""
-    if not (isinstance(node_id, bytes) and isinstance(endpoint, bytes) and isinstance(public, bytes)):
-        return False
-    if len(node_id) != ID_BYTES or len(endpoint) not in {6, 18}:
-        return False
-    return not public or (len(public) == 32 and NodeId.of(public) == node_id)
+    is_key = isinstance(public, bytes) and len(public) == 32
+    return is_key and isinstance(endpoint, bytes) and len(endpoint) in {6, 18}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.accounts import Account, Charges, Sort
 from camomile_trio.storage.overlay import Batch, Moments
@@ -119,8 +119,8 @@ class Database:
         return dict(self._rows(_LARGEST, (sort.value, limit)))
 
     def contacts(self) -> list[Contact]:
-        rows = self._rows("SELECT id, endpoint, public FROM contacts ORDER BY position", ())
-        return [Contact(NodeId(node_id), Endpoint(endpoint), public) for node_id, endpoint, public in rows]
+        rows = self._rows("SELECT public, endpoint FROM contacts ORDER BY position", ())
+        return [Contact.of(public, Endpoint(endpoint)) for public, endpoint in rows]
 
     def note(self, name: str) -> int:
         rows = self._rows("SELECT number FROM notes WHERE name = ?", (name,))
@@ -177,7 +177,8 @@ class Database:
         self._each("INSERT OR REPLACE INTO contents VALUES (?, ?)", long)
         if batch.contacts is not None:
             self._writer.execute("DELETE FROM contacts")
-            self._each("INSERT INTO contacts (id, endpoint, public) VALUES (?, ?, ?)", batch.contacts)
+            rows = [(contact.public, contact.endpoint) for contact in batch.contacts]
+            self._each("INSERT INTO contacts (public, endpoint) VALUES (?, ?)", rows)
         notes = {**batch.notes, _ABSORBED: batch.sequence}
         self._each("INSERT OR REPLACE INTO notes VALUES (?, ?)", [*notes.items()])
         self._each(

@@ -20,7 +20,7 @@ SyncMode = Literal["os", "full"]
 DATABASE_FILE = "camomile.db"
 # In the header of the file.
 APPLICATION_ID = 0x43616D6F  # "Camo"
-VERSION = 1
+VERSION = 2  # 1: no released version; its contacts have no public keys
 # "CaMo": the id of databases that were made before the first release, in three versions.
 ID_BEFORE_RELEASES = 0x43614D6F
 _MAGIC = b"SQLite format 3\0"
@@ -57,9 +57,8 @@ _TABLES = (
     "CREATE INDEX accounts_largest ON accounts (substr(account, 1, 1), bytes)",
     """CREATE TABLE contacts (
         position INTEGER PRIMARY KEY,
-        id BLOB NOT NULL,
-        endpoint BLOB NOT NULL,
-        public BLOB NOT NULL              -- the node's public key, whose hash the id is; empty for a classic node
+        public BLOB NOT NULL,             -- key of the node
+        endpoint BLOB NOT NULL
     )""",
     "CREATE TABLE notes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",

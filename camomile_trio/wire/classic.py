@@ -19,10 +19,11 @@ from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 from camomile_trio.kademlia.messages import MAX_CONTACTS, StoreKind
+from camomile_trio.wire.checks import sized
+from camomile_trio.wire.protobuf import LENGTH, MAX_UNKNOWN, VARINT, read_field, varint
 
 SESSION_BYTES: Final = 32
 CHALLENGE_BYTES: Final = 32
-MAX_UNKNOWN: Final = 32  # fields, in all of a packet; with the known ones, each bounded, that bounds a reader's work
 LARGEST_PACKET: Final = 65_507  # bytes: no datagram has more
 
 
@@ -138,26 +139,16 @@ def _nodes(contacts: Iterable[Contact]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH) + _varint(len(content)) + content
+    return varint(number << 3 | LENGTH) + varint(len(content)) + content
 
 
 def _number(number: int, content: int) -> bytes:
-    return _varint(number << 3 | _VARINT) + _varint(content)
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return varint(number << 3 | VARINT) + varint(content)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _UINT32: Final = 2**32 - 1  # of a longer number protobuf takes the lower bits
 _STORE_KINDS = {int(kind): kind for kind in StoreKind}
 
@@ -195,8 +186,8 @@ def decode_untrusted(datagram_untrusted: bytes) -> Packet:
     if not messages:
         raise MalformedPacket("no_message")
     return Packet(
-        session=_sized(packet.content(1), SESSION_BYTES, "session"),
-        sender=NodeId(_sized(packet.content(2), ID_BYTES, "sender")),
+        session=sized(packet.content(1), SESSION_BYTES, "session"),
+        sender=NodeId(sized(packet.content(2), ID_BYTES, "sender")),
         message=reader.message(messages[0], packet.content(messages[0])),
     )
 
@@ -229,12 +220,12 @@ class _Reader:
             return NodeList(*self._contacts(content))
         first = self.fields(content, _ONE_FIELD).content(1)
         if number == 3:
-            return Ping(_sized(first, CHALLENGE_BYTES, "challenge"))
+            return Ping(sized(first, CHALLENGE_BYTES, "challenge"))
         if number == 4:
-            return Pong(_sized(first, CHALLENGE_BYTES, "challenge"))
+            return Pong(sized(first, CHALLENGE_BYTES, "challenge"))
         if number == 7:
-            return FindNode(NodeId(_sized(first, ID_BYTES, "target")))
-        return FindValue(Key(_sized(first, ID_BYTES, "key")))
+            return FindNode(NodeId(sized(first, ID_BYTES, "target")))
+        return FindValue(Key(sized(first, ID_BYTES, "key")))
 
     @staticmethod
     def _store(store: _Fields) -> Store:
@@ -248,7 +239,7 @@ class _Reader:
 
     def _value(self, value: _Fields) -> Value:
         contacts, dropped = self._contacts(value.content(3))
-        return Value(Key(_sized(value.content(1), ID_BYTES, "key")), value.content(2) or None, contacts, dropped)
+        return Value(Key(sized(value.content(1), ID_BYTES, "key")), value.content(2) or None, contacts, dropped)
 
     def _contacts(self, node_list: bytes) -> tuple[tuple[Contact, ...], int]:
         """The sensible contacts of a list, and how many others there were."""
@@ -266,20 +257,16 @@ class _Reader:
         found = _Fields()
         at, end = 0, len(data)
         while at < end:
-            tag, at = _read_varint(data, at)
-            number, wire_type = tag >> 3, tag & 7
-            if not 0 < number < 1 << 29:
-                raise MalformedPacket("field_number")
-            start, at, value = _content(data, wire_type, at)
+            number, wire_type, start, at, value = read_field(data, at, end)
             if number in shape.contents:
-                if wire_type != _LENGTH:
+                if wire_type != LENGTH:
                     raise MalformedPacket("wire_type", f"field {number}")
                 contents = found.contents.setdefault(number, [])
                 contents.append(data[start:at])
                 if len(contents) > shape.contents[number]:
                     raise MalformedPacket("repeated_field", f"field {number}")
             elif number in shape.numbers:
-                if wire_type != _VARINT:
+                if wire_type != VARINT:
                     raise MalformedPacket("wire_type", f"field {number}")
                 if number in found.numbers:
                     raise MalformedPacket("repeated_field", f"field {number}")
@@ -289,46 +276,3 @@ class _Reader:
                 if self._unknown_left < 0:
                     raise MalformedPacket("too_many_unknown_fields")
         return found
-
-
-def _content(data: bytes, wire_type: int, at: int) -> tuple[int, int, int]:
-    """Where the content of a field starts and ends, `at` being behind its tag, and its number if it is one."""
-    if wire_type == _VARINT:
-        value, end = _read_varint(data, at)
-        return at, end, value
-    start, length = at, 0
-    if wire_type == _LENGTH:
-        length, start = _read_varint(data, at)
-    elif wire_type == _FIXED32:
-        length = 4
-    elif wire_type == _FIXED64:
-        length = 8
-    else:
-        # Groups, which proto3 does not have, and the two numbers that mean nothing.
-        raise MalformedPacket("wire_type")
-    if start + length > len(data):
-        raise MalformedPacket("truncated")
-    return start, start + length, 0
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at` and where it ends: at most 10 bytes and 64 bits."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise MalformedPacket("truncated")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value >= 1 << 64:
-                break
-            return value, at
-    raise MalformedPacket("varint")
-
-
-def _sized(field: bytes, size: int, name: str) -> bytes:
-    """A field of exactly `size` bytes."""
-    if len(field) != size:
-        raise MalformedPacket(name)
-    return field

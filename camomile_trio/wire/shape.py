@@ -16,14 +16,7 @@ import attrs
 
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.messages import MAX_KEYS, MAX_RECORDS
-
-# Later versions may add fields, but not hundreds: each costs as much as a known one.
-MAX_UNKNOWN: Final = 32
-
-VARINT: Final = 0
-FIXED64: Final = 1
-LENGTH: Final = 2
-FIXED32: Final = 5
+from camomile_trio.wire.protobuf import LENGTH, MAX_UNKNOWN, VARINT, read_field
 
 
 @attrs.frozen
@@ -91,11 +84,7 @@ class _Look:
         seen: dict[int, int] = {}
         has_message = False
         while at < end:
-            tag, at = self._varint(at, end)
-            number, wire_type = tag >> 3, tag & 7
-            if not 0 < number < 1 << 29:
-                raise MalformedPacket("field_number")
-            start, at = self._content(wire_type, at, end)
+            number, wire_type, start, at, _ = read_field(self._data, at, end)
             field = fields.get(number)
             if field is None:
                 self._unknown_left -= 1
@@ -113,37 +102,3 @@ class _Look:
                 has_message = True
             if field.inner is not None:
                 self.message(start, at, field.inner)
-
-    def _content(self, wire_type: int, at: int, end: int) -> tuple[int, int]:
-        """Where the content of a field starts and ends, `at` being behind its tag."""
-        start = at
-        if wire_type == VARINT:
-            _, at = self._varint(at, end)
-        elif wire_type == LENGTH:
-            length, start = self._varint(at, end)
-            at = start + length
-        elif wire_type == FIXED32:
-            at += 4
-        elif wire_type == FIXED64:
-            at += 8
-        else:
-            # Groups, which proto3 does not have, and the two numbers that mean nothing.
-            raise MalformedPacket("wire_type")
-        if at > end:
-            raise MalformedPacket("truncated")
-        return start, at
-
-    def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """The number at `at` and where it ends: at most 10 bytes and 64 bits."""
-        value = 0
-        for shift in range(0, 70, 7):
-            if at >= end:
-                raise MalformedPacket("truncated")
-            byte = self._data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if value >= 1 << 64:
-                    break
-                return value, at
-        raise MalformedPacket("varint")

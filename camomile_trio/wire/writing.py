@@ -28,12 +28,11 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.wire.protobuf import varint
 from camomile_trio.wire.rows import pack_contacts
 
 # A message, or a field of one, is the list of its parts.
 Parts = list[bytes]
-
-_SHORT_LENGTHS: Final = [bytes((length,)) for length in range(128)]
 
 
 def inner_parts(number: int, message: Message, flags: int) -> Parts:
@@ -44,20 +43,6 @@ def inner_parts(number: int, message: Message, flags: int) -> Parts:
     if flags:
         head += b"\x10" + varint(flags)
     return [head + tag + varint(sum(map(len, content))), *content]
-
-
-def varint(number: int) -> bytes:
-    """`number` in groups of 7 bits, the lowest first."""
-    if number < 128:
-        return _SHORT_LENGTHS[number]
-    if number < 16384:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    groups = bytearray()
-    while number >= 128:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
 
 
 def _nothing(_: Ping | Leave) -> Parts:

@@ -114,7 +114,7 @@ def test_the_bad_signature_is_all_that_is_wrong_with_such_a_store() -> None:
 
 def test_initiations_are_those_of_nodes_that_the_victim_does_not_know() -> None:
     decisions = [decision for _, decision in made("initiations", 3)]
-    peers = {decision.peer for decision in decisions if isinstance(decision, Initiated)}
+    peers = {decision.contact.public for decision in decisions if isinstance(decision, Initiated)}
     assert len(peers) == 3
 
 

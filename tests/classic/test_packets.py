@@ -15,7 +15,6 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import MAX_CONTACTS, StoreKind
 from camomile_trio.simulation.raw_packets import Kind, field
 from camomile_trio.wire.classic import (
-    MAX_UNKNOWN,
     FindNode,
     FindValue,
     Message,
@@ -30,6 +29,7 @@ from camomile_trio.wire.classic import (
     encode_within,
 )
 from camomile_trio.wire.generated import camomile as schema
+from camomile_trio.wire.protobuf import MAX_UNKNOWN
 from tests.classic.recorded import RECORDED, Recorded
 from tests.classic.strategies import packets
 from tests.wire.mutations import mutated

@@ -14,7 +14,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.simulation.disk import SimulatedDisk
 from camomile_trio.storage.accounts import Sort, of_publisher
@@ -404,8 +403,7 @@ async def test_contacts_are_replaced_and_keep_their_order(storage: Storage, sett
         return Contact.of(bytes([number]) * 32, Endpoint.parse(endpoint))
 
     storage.save_contacts([contact(1, "127.0.0.1:1")])
-    classic = Contact(NodeId(bytes([4]) * 32), Endpoint.parse("127.0.0.1:4"))
-    saved = [contact(3, "127.0.0.1:8118"), contact(2, "[::1]:8118"), classic]
+    saved = [contact(3, "127.0.0.1:8118"), contact(2, "[::1]:8118")]
     storage.save_contacts(saved)
     storage.write(state(1), NEVER)
     await settle()

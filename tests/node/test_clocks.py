@@ -41,7 +41,7 @@ class Watch:
     def hear(self, *numbers: int, skew: int = 0) -> None:
         """Peers whose clocks are so far from the right time say what they show."""
         for number in numbers:
-            self.clocks.on_pong(peer(number), self.wall() - self.off + skew)
+            self.clocks.on_peer_clock(peer(number), self.wall() - self.off + skew)
 
 
 def peer(number: int) -> NodeId:

@@ -163,7 +163,7 @@ class MeshNode:
             settings=settings or Settings(),
             wall_ms=lambda: WALL_MS + int(1000 * trio.current_time()),
         )
-        self.inbox = Inbox(self.requests, self.handle, max_message=MAX_MESSAGE, on_classic=on_classic)
+        self.inbox = Inbox(self.requests, self.handle, on_classic=on_classic)
         self.streams = Streams(
             transport=MeshTransport(self),  # type: ignore[arg-type]  # it has only what streams use
             local=local,

@@ -133,14 +133,13 @@ class Node:
         return sealed.datagram
 
     def has_session_with(self, other: Node) -> bool:
-        peer = self.sessions.table.peers.get(other.public)
-        return peer is not None and peer.current is not None
+        return self.sessions.table.current(other.public) is not None
 
     def on_datagram(self, datagram: bytes, source: Endpoint) -> Decision:
         decision = self.sessions.on_datagram(datagram, source, self.line.now, self.wall_ms)
         match decision:
             case Initiated():
-                self.handled.append(Handled(decision.peer, decision.request, False))
+                self.handled.append(Handled(decision.contact.public, decision.request, False))
                 answer = b"answer to " + decision.request
                 response = self.sessions.responder.respond(
                     decision, answer[: decision.room], self.line.now, self.wall_ms
@@ -148,8 +147,8 @@ class Node:
                 if response is not None:
                     self.send(response, source)
             case Responded():
-                self.handled.append(Handled(decision.peer, decision.answer, True))
-                confirming = self.sessions.seal(decision.peer, b"", self.line.now)
+                self.handled.append(Handled(decision.contact.public, decision.answer, True))
+                confirming = self.sessions.seal(decision.contact.public, b"", self.line.now)
                 if confirming is not None:
                     self.send(confirming.datagram, confirming.endpoint)
             case Opened():

@@ -47,7 +47,7 @@ def test_both_sides_tell_of_themselves_in_the_handshake(line: Line) -> None:
     assert isinstance(responded, Responded)
     assert initiated.about == a.sessions.local.about(a.wall_ms)
     assert responded.about == b.sessions.local.about(b.wall_ms)
-    assert (initiated.node_id, responded.node_id) == (a.static.node_id, b.static.node_id)
+    assert (initiated.contact, responded.contact) == tuple(Contact.of(node.public, node.endpoint) for node in (a, b))
 
 
 def test_what_an_initiator_tells_of_itself_is_kept_until_its_session_is_confirmed(line: Line) -> None:
@@ -79,8 +79,7 @@ def test_if_both_begin_at_once_each_learns_what_the_other_tells_of_itself_in_eac
     told: dict[bytes, list[About]] = {a.public: [], b.public: []}
     for decision in line.deliver_all():
         if isinstance(decision, Opened | Responded) and decision.about is not None:
-            peer = decision.contact.public if isinstance(decision, Opened) else decision.peer
-            told[peer].append(decision.about)
+            told[decision.contact.public].append(decision.about)
     # Of the four ends of two sessions the one that the higher id began there may not be confirmed at the lower.
     assert all(told.values())
     assert {each for abouts in told.values() for each in abouts} == {

@@ -35,8 +35,7 @@ class Meeting:
     @property
     def is_confirmed(self) -> bool:
         """Whether the honest one believes the stranger."""
-        peer = self.honest.sessions.table.peers.get(self.stranger.sessions.local.static.public)
-        return peer is not None and peer.current is not None
+        return self.honest.sessions.table.current(self.stranger.sessions.local.static.public) is not None
 
     @property
     def refused(self) -> dict[str, int]:

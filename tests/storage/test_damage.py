@@ -10,7 +10,6 @@ import pytest
 
 from camomile_trio.errors import StorageDamaged, StorageError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.damage import MOST_SET_ASIDE
 from camomile_trio.storage.database import Database
@@ -101,11 +100,8 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_takes_its_place(file: Path, d
 
 
 HERE = Endpoint.parse("10.0.0.1:8118")
-WITHOUT_KEY = Contact(NodeId(b"c" * 32), HERE)  # a classic node
 NO_CONTACTS = [
-    Contact(NodeId(b"n" * 31), HERE),
     Contact.of(b"n" * 31, HERE),
-    Contact(NodeId(b"n" * 32), HERE, b"n" * 32),  # the id of another key
     Contact.of(b"n" * 32, Endpoint(b"12345")),
 ]
 
@@ -113,11 +109,11 @@ NO_CONTACTS = [
 def test_the_neighbours_are_read_out_of_what_is_damaged(tmp_path: Path) -> None:
     storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
     contacts = [Contact.of(b"n" * 32, Endpoint.parse("10.0.0.1:8118"))]
-    storage.save_contacts([*contacts, WITHOUT_KEY, *NO_CONTACTS])
+    storage.save_contacts([*contacts, *NO_CONTACTS])
     storage.close()
     no_tables(tmp_path / DATABASE_FILE)
     storage = open_sqlite(tmp_path, sync="os", max_bytes=MIB, on_set_aside=lambda *words: None)
-    assert storage.contacts() == [*contacts, WITHOUT_KEY]
+    assert storage.contacts() == contacts
     storage.close()
 
 

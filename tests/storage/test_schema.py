@@ -1,4 +1,4 @@
-"""What kind of file the database is: made here in version 1, or refused in words and left as it is."""
+"""What kind of file the database is: made here in this version, or refused in words and left as it is."""
 
 from __future__ import annotations
 
@@ -65,19 +65,21 @@ def test_a_database_from_before_the_first_release_is_refused_and_left_as_it_is(
 ) -> None:
     made_by_others(directory, ID_BEFORE_RELEASES, version, is_killed=is_killed)
     error = refused(directory)
-    assert f"of version {version} made before the first release, and this Camomile reads version 1 only" in str(error)
+    assert f"of version {version} made before the first release, and this Camomile reads version {VERSION} only" in str(
+        error
+    )
     assert "export its records" in error.remedy
     assert "move camomile.db (and camomile.db-wal) away" in error.remedy
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
-@pytest.mark.parametrize("version", [0, VERSION + 1])
+@pytest.mark.parametrize("version", [0, VERSION - 1, VERSION + 1])
 def test_a_database_of_another_version_is_refused_and_left_as_it_is(
     directory: Path, version: int, is_killed: bool
 ) -> None:
     made_by_others(directory, APPLICATION_ID, version, is_killed=is_killed)
     error = refused(directory)
-    assert f"is of version {version}, and this Camomile reads version 1 only" in str(error)
+    assert f"is of version {version}, and this Camomile reads version {VERSION} only" in str(error)
     assert "export its records" in error.remedy
 
 
@@ -119,5 +121,5 @@ def test_the_database_of_a_node_that_was_killed_early_is_opened_from_its_log(dir
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     open_sqlite(tmp_path, sync="os", max_bytes=MIB).close()
     header = (tmp_path / DATABASE_FILE).read_bytes()[:100]
-    assert int.from_bytes(header[60:64], "big") == VERSION == 1
+    assert int.from_bytes(header[60:64], "big") == VERSION
     assert int.from_bytes(header[68:72], "big") == APPLICATION_ID

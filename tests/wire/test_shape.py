@@ -16,7 +16,8 @@ from camomile_trio.kademlia.messages import MAX_KEYS, MAX_RECORDS
 from camomile_trio.wire import shape
 from camomile_trio.wire.codec import Codec
 from camomile_trio.wire.generated import camomile as schema
-from camomile_trio.wire.shape import INNER, LENGTH, MAX_UNKNOWN, VARINT, Field, check_shape
+from camomile_trio.wire.protobuf import LENGTH, MAX_UNKNOWN, VARINT
+from camomile_trio.wire.shape import INNER, Field, check_shape
 from tests.wire.corpus import FIND, KEY, NUMBER, PING, ROW
 
 # That a packet may have, if all its holdings have all that they may.
