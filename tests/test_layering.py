@@ -49,7 +49,9 @@ MAY_SEE = {
     ),
     "simulation": frozenset(
         {"errors", "kademlia", "alarm", "config", "identity", "wire", "transport", "storage"}
+        | {"network_keys"}
         | {"peer.suite", "peer.local", "peer.packets", "peer.handshake", "peer.sessions", "peer.decisions"}
+        | {"peer.streams"}
         | {"node.node", "node.results", "node.events"}
     ),
 }

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 import attrs
 import trio
 
-from camomile_trio.errors import MalformedPacket
+from camomile_trio.errors import MalformedPacket, TransportError
 from camomile_trio.identity import KeyPair, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -22,12 +22,13 @@ from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeLi
 from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
 from camomile_trio.peer.handshake import NetworkKey, open_network_key
 from camomile_trio.peer.local import Local, StaticKey
-from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, MOST_INNER, SEALED, frame
+from camomile_trio.peer.packets import COUNTER_BYTES, INDEX_BYTES, MOST_INNER, NO_COOKIE, SEALED, frame
 from camomile_trio.peer.sessions import Sessions
+from camomile_trio.peer.streams import Streams
 from camomile_trio.peer.suite import KEY_BYTES
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.network import MemoryTransport
-from camomile_trio.simulation.strangers import Stranger, open_stranger
+from camomile_trio.simulation.strangers import LARGEST_MESSAGE, Stranger, open_stranger
 from camomile_trio.simulation.world import World
 from camomile_trio.wire.codec import Codec
 
@@ -47,6 +48,18 @@ class Adversary(Stranger):
     _codec: Codec = attrs.field(factory=Codec)
     _waiting: dict[bytes, list[bytes]] = attrs.field(factory=dict)  # inner packets, by the peer that has no session yet
     _number: int = 0
+    _streams: Streams = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._streams = Streams(
+            transport=self.transport,
+            local=self.sessions.local,
+            wall_ms=self.wall_ms,
+            max_message=LARGEST_MESSAGE,
+            handle=_answer_nothing,
+            is_member=lambda public: False,
+            afford=lambda source: False,
+        )
 
     @property
     def id(self) -> NodeId:
@@ -77,6 +90,25 @@ class Adversary(Stranger):
         sealed = self.sessions.local.suite.seal(self.rng.randbytes(KEY_BYTES), 0, b"", self._inner(message))
         body = self.rng.randbytes(INDEX_BYTES) + bytes(COUNTER_BYTES) + sealed
         self.transport.send(frame(SEALED, body), to.endpoint)
+
+    def begin_with_a_wrong_cookie(self, to: Contact) -> None:
+        """A handshake that says that it was made with a cookie, and was not: all but its mac2 is right."""
+        datagram = self.sessions.initiator.initiate(
+            to.public, to.endpoint, self._inner(Ping()), trio.current_time(), self.wall_ms()
+        )
+        self.transport.send(datagram[: -len(NO_COOKIE)] + self.rng.randbytes(len(NO_COOKIE)), to.endpoint)
+
+    def ask_for_the_key(self, at: Endpoint) -> None:
+        """A hello."""
+        self.transport.send(self.sessions.initiator.hello(at, trio.current_time()), at)
+
+    async def ask_by_stream(self, message: Message, to: Contact) -> bool:
+        """Whether there was an answer. A stream that is open already is used again."""
+        try:
+            await self._streams.exchange(to, self._inner(message))
+        except TransportError:
+            return False
+        return True
 
     def _inner(self, message: Message) -> bytes:
         self._number += 1
@@ -128,15 +160,24 @@ class Adversary(Stranger):
         return None
 
 
-def open_adversary(world: World, at: Endpoint, *, mouth: Endpoint | None) -> AbstractAsyncContextManager[Adversary]:
-    """An adversary that lives at `at` for the length of the block, with a right clock."""
+async def _answer_nothing(contact: Contact, message: bytes) -> bytes | None:
+    return None
+
+
+def open_adversary(
+    world: World, at: Endpoint, *, mouth: Endpoint | None, network_key: bytes | None = None
+) -> AbstractAsyncContextManager[Adversary]:
+    """An adversary that lives at `at` for the length of the block, with a right clock.
+
+    `network_key`: of the closed network that it has got into, or of any other; None: that of the open network.
+    """
     rng = world.generator("adversary", at)
     network = network_id(world.config.network)
 
     def make(transport: MemoryTransport) -> Adversary:
         pair = KeyPair.new(rng)
         static = StaticKey.from_seed(world.suite, pair.seed)
-        keys = (NetworkKey.of(open_network_key(network), network),)
+        keys = (NetworkKey.of(network_key or open_network_key(network), network),)
         sessions = Sessions(Local.start(static, keys, world.suite, rng), world.now)
         return Adversary(transport, pair, sessions, mouth, rng, WallClock(0.0))
 

@@ -27,6 +27,7 @@ from camomile_trio.node.node import Node, open_node
 from camomile_trio.peer.suite import CipherSuite
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.disk import SimulatedDisk
+from camomile_trio.simulation.key_files import KeyFiles
 from camomile_trio.simulation.ledger import Ledger, Operation
 from camomile_trio.simulation.lookups import Truth
 from camomile_trio.simulation.machine import Condition, Crashed, Life, Machine
@@ -93,6 +94,8 @@ class World:
         self._probes = 0  # rounds of them
         # Whether there is anybody in the network who is no machine: a classic node, or a stranger.
         self.has_strangers = False
+        # The key files of a closed network; each new machine gets a copy. None: the network is open.
+        self.key_files: KeyFiles | None = None
         # Told of every event of every node, and of every operation's end.
         self.observers: list[Callable[[Machine, Event], None]] = []
         self.on_operation_ended: list[Callable[[Operation], None]] = [
@@ -188,6 +191,8 @@ class World:
         number = len(self.machines)
         rng = self.generator("machine", number)
         config = config or self.config
+        if self.key_files is not None:
+            config = attrs.evolve(config, network_key=self.key_files.copy_to(number))
         disk = None
         if not is_ephemeral:
             settings = config.storage
@@ -338,6 +343,14 @@ class World:
         for machine in (one, other):
             self._at[machine.endpoint.ip] = machine
         self.note("change_places", machines=[one.number, other.number])
+
+    def hand_out_keys(self, machine: Machine) -> None:
+        """The operator's key file is copied to the machine; its node re-reads it, at once or when it starts."""
+        assert self.key_files is not None
+        self.key_files.copy_to(machine.number)
+        if machine.node is not None:
+            machine.node.reload()
+        self.note("keys", machine=machine.number, keys=len(self.key_files.keys))
 
     def pause(self, machine: Machine) -> None:
         """As SIGSTOP seen from outside: it neither sends nor hears, and goes on where it was with `resume`."""

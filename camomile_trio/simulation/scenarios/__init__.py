@@ -10,6 +10,7 @@ from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.scenarios import (
     bad_links,
     bad_machines,
+    closed_networks,
     crashes,
     partitions,
     restarts,
@@ -20,6 +21,6 @@ from camomile_trio.simulation.scenarios import (
 
 SCENARIOS: dict[str, Scenario] = {
     each.name: each
-    for theme in (sizes, restarts, crashes, partitions, bad_links, strangers, bad_machines, swarm)
+    for theme in (sizes, restarts, crashes, partitions, bad_links, strangers, closed_networks, bad_machines, swarm)
     for each in theme.SCENARIOS
 }
