@@ -29,6 +29,7 @@ from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About
 from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
 from camomile_trio.peer.pending import GREATEST_NUMBER, Handshake, Handshakes, Pending, PendingRequests
+from camomile_trio.peer.renewals import Renewals
 from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
 from camomile_trio.peer.sessions import Sessions
 
@@ -79,6 +80,7 @@ class Requests(Generic[M]):
         self._handshakes = Handshakes[M]()
         self.hellos = Hellos(sessions.initiator, link, settings, clock)
         self.exchanges = Exchanges(codec, link, settings)
+        self._renewals = Renewals(sessions, self._renew, self.deadlines, clock, sessions.local.rng)
         self._to_confirm = b""  # the peer whose handshake is being completed: the next packet to it confirms
         self._nursery: trio.Nursery | None = None
 
@@ -173,13 +175,11 @@ class Requests(Generic[M]):
 
     def has_session(self, public: bytes) -> bool:
         """Whether there is a confirmed session with this peer, at whatever address."""
-        peer = self.sessions.table.peers.get(public)
-        return peer is not None and peer.current is not None
+        return self.sessions.table.current(public) is not None
 
     def reached(self, contact: Contact) -> Contact:
         """The peer at the address of its session, where requests to it go; if it has none, where it is named."""
-        peer = self.sessions.table.peers.get(contact.public)
-        session = peer.current if peer is not None else None
+        session = self.sessions.table.current(contact.public)
         if session is None or session.endpoint == contact.endpoint:
             return contact
         return Contact(contact.id, session.endpoint, contact.public)
@@ -202,7 +202,7 @@ class Requests(Generic[M]):
         if public == self._to_confirm:
             self._to_confirm = b""
         self.link.send(sealed.datagram, sealed.endpoint)
-        if sealed.rekey_due and not self._handshakes.of_peer(public):
+        if sealed.rekey_due:
             self._renew(Contact.of(public, sealed.endpoint))
         return True
 
@@ -388,7 +388,13 @@ class Requests(Generic[M]):
         self._time_handshake(handshake, now + pending.path.resend_after)
         return True
 
+    def renew_sessions(self) -> None:
+        """Renews all sessions that are under a former network key, within a minute. Meanwhile they go on."""
+        self._renewals.begin()
+
     def _renew(self, contact: Contact) -> None:
+        if self._handshakes.of_peer(contact.public):
+            return
         ping = self._new(contact, self.codec.ping(), is_background=True)
         if self._begin(ping, is_renewal=True):
             self.statistics.renewed += 1
@@ -421,8 +427,8 @@ class Requests(Generic[M]):
                 self._go_on(pending)
 
     def _has_session_at(self, contact: Contact) -> bool:
-        peer = self.sessions.table.peers.get(contact.public)
-        return peer is not None and peer.current is not None and peer.current.endpoint == contact.endpoint
+        session = self.sessions.table.current(contact.public)
+        return session is not None and session.endpoint == contact.endpoint
 
     def on_reply_due(self, reply: Reply, source: Endpoint) -> None:
         """`Sessions` answers a datagram by itself. If that begins a handshake of ours anew, its time begins anew."""
