@@ -221,6 +221,8 @@ class Contacts:
                 self._advertised.popitem(last=False)
             self._advertised[contact.public] = advertised
         self._seat(contact, may_check=may_check)
+        if contact.id not in self.table:
+            self._advertised.pop(contact.public, None)  # strangers, of which one host can be many, push out no member's
         if advertised and advertised != contact.endpoint and self.may_contact(advertised, contact.endpoint):
             self.check(Contact(contact.id, advertised, contact.public), only_there=True)
 
