@@ -143,11 +143,12 @@ class Join:
     def _check_own_id(self, contact: Contact, answer: Answer[Message]) -> bool:
         """Where others know our id beside this node: an earlier address of ours, or a node with a copy of our key."""
         core = self._core
-        if isinstance(answer.message, NodeList):
-            for named in answer.message.contacts:
-                is_elsewhere = named.id == core.id and named.endpoint not in core.contacts.own_endpoints
-                if is_elsewhere and core.contacts.may_contact(named.endpoint, contact.endpoint):
-                    core.background(functools.partial(self._ask_for_our_key, named.endpoint))
+        named = answer.message.contacts if isinstance(answer.message, NodeList) else ()
+        elsewhere = [each.endpoint for each in named if each.id == core.id]
+        # An honest answer names one. With more of them a peer could send our hellos to any number of addresses.
+        for endpoint in elsewhere[:1]:
+            if endpoint not in core.contacts.own_endpoints and core.contacts.may_contact(endpoint, contact.endpoint):
+                core.background(functools.partial(self._ask_for_our_key, endpoint))
         return False
 
     async def _ask_for_our_key(self, endpoint: Endpoint) -> None:
@@ -209,7 +210,8 @@ class Join:
         core = self._core
         turn, self.attempts = self.attempts, self.attempts + 1
         known = {contact.endpoint for contact in core.table}
-        avoided = known | core.contacts.own_endpoints
+        # What a peer can make this node take for its own address is asked all the same: a hello finds out.
+        avoided = known | core.contacts.given_endpoints
         current = self._try = _Try()
         if not known:
             saved = [Address(each.endpoint, each.public) for each in self._saved if each.endpoint not in avoided]

@@ -53,7 +53,8 @@ class Contacts:
         self.on_round_trip: Callable[[str, float], None] = lambda kind, seconds: None
         # Told of an endpoint that has a session: no classic node is there.
         self.on_session: Callable[[Endpoint], None] = lambda endpoint: None
-        self._own_endpoints = {bound, advertise} if advertise is not None else {bound}
+        # Where the operator has this node reached.
+        self.given_endpoints = {bound, advertise} if advertise is not None else {bound}
         self._advertised: OrderedDict[bytes, Endpoint] = OrderedDict()  # by public key, the earliest first
         self._logged_at: dict[str, float] = {}
 
@@ -63,7 +64,7 @@ class Contacts:
     @property
     def own_endpoints(self) -> set[Endpoint]:
         """Where this node itself is reached, as far as it knows."""
-        endpoints = self._own_endpoints | self.requests.hellos.own_endpoints.keys()
+        endpoints = self.given_endpoints | self.requests.hellos.own_endpoints.keys()
         return endpoints if self.observed is None else endpoints | {self.observed}
 
     def may_contact(self, endpoint: Endpoint, told_by: Endpoint) -> bool:
@@ -71,7 +72,7 @@ class Contacts:
 
         Where else it is reached it knows from peers only, and they cannot make it avoid an address that way.
         """
-        return is_sensible(endpoint, told_by=told_by) and endpoint not in self._own_endpoints
+        return is_sensible(endpoint, told_by=told_by) and endpoint not in self.given_endpoints
 
     def has_met(self, endpoint: Endpoint) -> bool:
         """Whether one of ours was ever found at this endpoint."""
@@ -220,6 +221,8 @@ class Contacts:
                 self._advertised.popitem(last=False)
             self._advertised[contact.public] = advertised
         self._seat(contact, may_check=may_check)
+        if contact.id not in self.table:
+            self._advertised.pop(contact.public, None)  # strangers, of which one host can be many, push out no member's
         if advertised and advertised != contact.endpoint and self.may_contact(advertised, contact.endpoint):
             self.check(Contact(contact.id, advertised, contact.public), only_there=True)
 

@@ -3,8 +3,8 @@
 Rules of this file: plain state without I/O; the caller tells the time. Peers name nodes, and can name any number of
 keys at the address of a victim, each of which would cost it an initiation. So an endpoint at which no handshake was
 ever completed is tried with two keys a minute. One that had a session is tried with any key: another node may live
-there now. Bounded: the endpoint that was used least recently is forgotten first, and names push out none that had a
-session.
+there now. A key that has itself answered there is not asked about here (`requests.py`). Bounded: the endpoint that was
+used least recently is forgotten first, and names push out none that had a session.
 """
 
 from __future__ import annotations

@@ -197,6 +197,11 @@ class Initiator:
         del self._hellos[untrusted.asked]
         return Introduced(public, source)
 
+    def is_asked(self, nonce_untrusted: bytes, source: Endpoint) -> bool:
+        """Whether a hello with this nonce is under way to this address."""
+        asked = self._hellos.get(nonce_untrusted)
+        return asked is not None and asked[0] == source
+
     def own_hello(self, untrusted: Hello, now: float) -> OwnHello | None:
         """The address that a hello asked, if this node sent it: the address is its own. None for any other hello.
 

@@ -354,7 +354,11 @@ class Requests(Generic[M]):
         if self._handshakes.is_full:
             self.statistics.dropped["too_many_handshakes"] += 1
             return False
-        if not (self.endpoints.try_key(contact.endpoint, contact.public, now) or pending.is_named):
+        path = self.paths.known(contact)
+        has_answered = (
+            path is not None and path.answered_at > -math.inf
+        )  # with this key and there: no peer's word counts
+        if not (has_answered or self.endpoints.try_key(contact.endpoint, contact.public, now) or pending.is_named):
             self.statistics.dropped["unproven_endpoint"] += 1
             return False
         carrier = pending

@@ -27,6 +27,7 @@ from camomile_trio.peer.packets import (
     INDEX_BYTES,
     INITIATION,
     MOST_INNER,
+    NONCE_BYTES,
     RESPONSE,
     SEALED,
     CookieReply,
@@ -87,9 +88,10 @@ class Sessions:
         return decision
 
     def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
-        """Whether it names an index that this node gave to exactly this source, for a session or a handshake.
+        """Whether it names an index that this node gave to exactly this source, for a session or a handshake, or the
+        nonce of a hello.
 
-        Indexes are random, so a forger who does not see the packets between the two can name none. It costs a look-up.
+        These are random, so a forger who does not see the packets between the two can name none. It costs a look-up.
         """
         try:
             field, body_untrusted = unframe_untrusted(datagram_untrusted)
@@ -99,6 +101,8 @@ class Sessions:
         if field == SEALED:
             session = self.table.by_index.get(index)
             return session is not None and session.endpoint == source
+        if field == HELLO_ANSWER:
+            return self.initiator.is_asked(body_untrusted[:NONCE_BYTES], source)
         return field in (RESPONSE, COOKIE) and self.initiator.is_expected(index, source)
 
     def _on_sealed(self, body_untrusted: bytes, source: Endpoint, now: float) -> Decision:

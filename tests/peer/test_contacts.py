@@ -17,6 +17,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import bucket_index
 from camomile_trio.kademlia.messages import IS_LEAVING, STORES_NOTHING, FindNode, NodeList, Ping, Pong
 from camomile_trio.kademlia.routing import CHECK_AFTER
+from camomile_trio.peer import contacts as contacts_file
 from camomile_trio.peer.contacts import CHECKED_AFTER, LOGGED_AGAIN
 from camomile_trio.peer.silence import ASKED_AROUND, CHECKED_AGAIN_AFTER
 from tests.fixtures.line import HERE, SELF_CONTACT, Line
@@ -285,6 +286,25 @@ async def test_an_advertised_endpoint_takes_the_seat_once_the_same_node_is_found
                 if isinstance(heard.message, Ping):
                     each.pong(heard)
         assert list(parts.table) == [there.contact]
+
+
+async def test_strangers_that_advertise_endpoints_move_no_member_from_its_own(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contacts_file, "MOST_ADVERTISED", 10)
+    async with open_parts(Config(kademlia=Kademlia(k=1))) as (parts, line):
+        bob = Peer.at(line, "bob", "10.9.0.2:8118", advertised=str(ELSEWHERE))
+        there = second_address(bob)
+        bob.introduce()
+        there.pong(there.heard()[0])
+        await trio.sleep(1)
+        begin_anew(bob)
+        for number in range(40):
+            Peer.at(line, f"{number}", f"10.9.1.{number}:8118", advertised=f"10.9.2.{number}:8118").introduce()
+        assert len(parts.table) < 10
+        ask(parts.requests, bob, FindNode(TARGET))
+        bob.answer(bob.heard()[0], NodeList())
+        assert parts.table.get(bob.id) == there.contact
 
 
 async def test_a_contact_is_known_by_the_way_its_session_takes(autojump_clock: trio.testing.MockClock) -> None:

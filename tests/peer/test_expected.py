@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.peer.packets import INITIATION, RESPONSE, SEALED, frame
+from camomile_trio.peer.decisions import Reply
+from camomile_trio.peer.packets import HELLO_ANSWER, INITIATION, RESPONSE, SEALED, frame
 from tests.peer.nodes import A, B, C, Line, Node, met, two
 
 RANDOM = b"\x07" * 4
@@ -52,6 +53,20 @@ def test_what_answers_an_initiation_is_expected_from_where_that_went(line: Line,
     if answer == "response":
         a.on_datagram(reply, b.endpoint)
         assert not a.sessions.is_expected(reply, b.endpoint)
+
+
+def test_what_answers_a_hello_is_expected_from_where_that_went_until_it_has_come(line: Line) -> None:
+    """So a node that is flooded can join by a bare address."""
+    a, b = two(line)
+    hello = a.sessions.initiator.hello(b.endpoint, line.now)
+    answer = b.sessions.on_datagram(hello, a.endpoint, line.now, line.wall_ms)
+    assert isinstance(answer, Reply)
+    assert not b.sessions.is_expected(hello, a.endpoint)
+    assert a.sessions.is_expected(answer.datagram, b.endpoint)
+    assert not a.sessions.is_expected(answer.datagram, Endpoint.parse(f"{C}:8118"))
+    assert not a.sessions.is_expected(frame(HELLO_ANSWER, RANDOM + answer.datagram[-76:]), b.endpoint)
+    a.on_datagram(answer.datagram, b.endpoint)
+    assert not a.sessions.is_expected(answer.datagram, b.endpoint)
 
 
 @pytest.mark.parametrize("field", [SEALED, RESPONSE, INITIATION])

@@ -1167,6 +1167,26 @@ async def test_only_so_many_handshakes_are_under_way(autojump_clock: trio.testin
         assert (await a.requests.ask(b.contact, Find("1"))) is not None
 
 
+async def test_keys_named_at_the_address_of_a_node_do_not_keep_its_own_key_from_being_tried_there(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Though sessions with others, which cost them little, have pushed its address out of those that are remembered."""
+    mesh = Mesh()
+    a, b = two(mesh, Settings(max_peers=64))
+    async with running(mesh, a, b):
+        await met(a, b)
+        for number in range(64):
+            a.requests.endpoints.on_session(Endpoint.parse(f"198.18.66.{number}:8118"))
+        assert not a.requests.endpoints.has_met(b.endpoint)
+        mesh.fate = lost
+        named = [stranger(number)._replace(endpoint=b.endpoint) for number in range(3)]
+        assert [a.ask(each, Find("1")).pending is not None for each in named] == [True, True, False]
+        again = restarted(b)
+        mesh.fate = usual
+        async with running(mesh, again):
+            assert (await a.requests.ask(b.contact, Find("2"))) is not None
+
+
 async def test_however_many_keys_are_named_at_an_address_it_costs_two_handshakes_a_minute(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

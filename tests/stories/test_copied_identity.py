@@ -11,10 +11,15 @@ import structlog
 import trio
 import trio.testing
 
+from camomile_trio.config import Config
 from camomile_trio.identity import KeyPair
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.messages import FindNode, Message, NodeList
 from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import config_with, open_cluster
+from tests.fixtures.line import SELF_CONTACT, Line, one_node
+from tests.fixtures.peers import Peer, attend, truthful
+from tests.fixtures.speaker import Heard
 
 LINE = "another node names the key of this one as its own"  # of the copy
 LINE_OF_OTHERS = "two nodes have the same key"
@@ -81,3 +86,30 @@ async def test_a_node_that_moved_is_no_copy_of_itself(virtual_clock: VirtualCloc
             await trio.sleep(60)
     assert told_of(logs) == []
     assert said_by_others(logs) == []
+
+
+async def test_a_peer_that_names_our_key_at_many_addresses_makes_us_ask_one_of_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each is asked twice by a hello, and has 38 bytes in the answer: any number of them would amplify it fourfold."""
+    line = Line()
+    mallory = Peer.at(line, "mallory", "10.9.0.9:8118")
+    victims = [Endpoint.parse(f"10.66.0.{number + 1}:8118") for number in range(20)]
+    answers = 0
+
+    def behave(heard: Heard) -> Message | None:
+        nonlocal answers
+        if not isinstance(heard.message, FindNode):
+            return truthful(heard)
+        answers += 1
+        return NodeList(tuple(Contact(SELF_CONTACT.id, each, SELF_CONTACT.public) for each in victims))
+
+    config = Config(join=f"{mallory.endpoint}#{mallory.contact.public.hex()}")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attend, {mallory: behave})
+        async with one_node(config, line=line):
+            await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    hellos = [to for to, _ in line.sent if to in victims]
+    assert answers
+    assert 0 < len(hellos) <= 2 * answers
