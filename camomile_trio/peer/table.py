@@ -221,11 +221,6 @@ class SessionTable:
             peer.current.network_psk for peer in peers if peer.current is not None and peer.heard_at >= heard_since
         )
 
-    def current(self, public: bytes) -> Session | None:
-        """The confirmed session by which packets to this peer go."""
-        peer = self.peers.get(public)
-        return peer.current if peer is not None else None
-
     def has_session_at(self, prefix: bytes) -> bool:
         """Whether a peer's current session is at an address that begins so: 4 bytes of IPv4, or less than 16 of IPv6.
 
