@@ -24,7 +24,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.endpoints import Endpoints
-from camomile_trio.peer.exchanges import VERY_LARGE, CameBack, Exchanges
+from camomile_trio.peer.exchanges import VERY_LARGE, Exchanges
 from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About
 from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
@@ -278,8 +278,7 @@ class Requests(Generic[M]):
         """It was not sent, or its last transmission is overdue."""
         pending.next_at = math.inf
         if not pending.resent:
-            if not self._transmit(pending):
-                self._initiate(pending)
+            self._send(pending)
         elif not (pending.may_be_large and self._has_been_heard(pending) and self._start_stream(pending, unheard=True)):
             self._initiate(pending)
         self._schedule(pending)
@@ -288,6 +287,10 @@ class Requests(Generic[M]):
         """Whether anything authentic came from the peer since this was sent: then smaller datagrams pass."""
         peer = self.sessions.table.peers.get(pending.contact.public)
         return peer is not None and pending.sent_at is not None and peer.heard_at > pending.sent_at
+
+    def _send(self, pending: Pending[M]) -> bool:
+        """By the peer's session, else by a handshake. False: neither may be, or the next one would be too late."""
+        return self._transmit(pending) or self._initiate(pending)
 
     def _transmit(self, pending: Pending[M]) -> bool:
         """By the peer's session, for the first time or once more. False: there is none where it should go."""
@@ -471,8 +474,7 @@ class Requests(Generic[M]):
     def _release(self, pending: Pending[M]) -> None:
         """There is a session for a request that waited for one."""
         if not pending.by_stream:
-            if not self._transmit(pending):
-                self._initiate(pending)
+            self._send(pending)
             self._schedule(pending)
 
     # Answers ---------------------------------------------------------------------------------------------------------
@@ -545,27 +547,21 @@ class Requests(Generic[M]):
         return True
 
     async def _exchange(self, pending: Pending[M]) -> None:
-        came = await self.exchanges.exchange(pending, self._local.flags)
-        if isinstance(came, str):
-            self._on_stream_failed(pending, came)
-        else:
-            self._on_stream_answer(pending, came)
-
-    def _on_stream_answer(self, pending: Pending[M], came: CameBack[M]) -> None:
         contact = pending.contact
+        came = await self.exchanges.exchange(pending, self._local.flags)
         if pending.done:
             return  # by a late datagram
-        if self._match(contact, came.number, came.message) is not pending:
+        if isinstance(came, str):
+            self._on_stream_failed(pending, came)
+        elif self._match(contact, came.number, came.message) is not pending:
             self._on_stream_failed(pending, "the answer is to another request")
-            return
-        if pending.is_unheard:
-            larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
-            pending.path.on_vanished(larger, self.clock())
-        self._complete(pending, contact, came.message, came.flags, 0)
+        else:
+            if pending.is_unheard:
+                larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
+                pending.path.on_vanished(larger, self.clock())
+            self._complete(pending, contact, came.message, came.flags, 0)
 
     def _on_stream_failed(self, pending: Pending[M], why: str) -> None:
-        if pending.done:
-            return
         self.statistics.dropped["stream_failed"] += 1
         pending.path.narrow_until = -math.inf  # a datagram may do what a stream cannot
         deadline_at = pending.asked_at + self.settings.deadline
