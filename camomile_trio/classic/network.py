@@ -138,7 +138,7 @@ class ClassicNetwork:
         )
 
     async def _ask(self, endpoint: Endpoint, question: FindNode) -> bool:
-        """Whether a node answered there. What it names is looked up by whoever needs it."""
+        """Whether a node answered there. What it names is not looked at."""
         answers: list[Message] = []
         done = trio.Event()
 

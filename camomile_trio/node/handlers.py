@@ -1,8 +1,8 @@
 """What this node answers: one function for each request of a peer.
 
 Rules of this file: every handler is idempotent, since requests are sent again with the same number, and returns at
-once; one that needs the disk answers from the commit's callback. Who asks has proven its key, and its address where the
-request is confirmed; unconfirmed ones are finds and pings only (`wire.codec.Codec.may_begin`).
+once; one that needs the disk answers from the commit's callback. The asker has proven its key, and its address where
+the request is confirmed; unconfirmed ones are finds and pings only (`wire.codec.Codec.may_begin`).
 """
 
 from __future__ import annotations

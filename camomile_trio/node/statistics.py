@@ -89,7 +89,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         (
             "clock_disagreements_total",
             core.clocks.disagreements,
-            "Answers to pings from peers whose clocks are more than 10 minutes from this one",
+            "Times that a peer showed a clock more than 10 minutes from this one",
         ),
         ("leases_woken_total", maintenance.renewing.woken, "Leases that had ended unrenewed and were brought back"),
         ("peers_forgotten_total", core.requests.paths.forgotten, "Paths forgotten because too many were remembered"),

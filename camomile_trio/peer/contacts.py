@@ -40,7 +40,7 @@ class Contacts:
 
     def __init__(self, table: RoutingTable, *, bound: Endpoint, advertise: Endpoint | None, rng: random.Random) -> None:
         self.table = table
-        self.observed: Endpoint | None = None  # where the last pong says that we are seen
+        self.observed: Endpoint | None = None  # where the latest pong says that we are seen
         self.silence = Silence(table, self.check, rng)
         self.stream_troubles = StreamTroubles()
         # Told of every contact that enters the table.
