@@ -18,7 +18,7 @@ from camomile_trio.kademlia.messages import FindNode, Message, NodeList
 from camomile_trio.simulation.clocks import VirtualClock
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.line import SELF_CONTACT, Line, one_node
-from tests.fixtures.peers import Peer, attend, truthful
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 from tests.fixtures.speaker import Heard
 
 LINE = "another node names the key of this one as its own"  # of the copy
@@ -106,7 +106,8 @@ async def test_a_peer_that_names_our_key_at_many_addresses_makes_us_ask_one_of_t
 
     config = Config(join=f"{mallory.endpoint}#{mallory.contact.public.hex()}")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(attend, {mallory: behave})
+        behaviours: dict[Peer, Behaviour] = {mallory: behave}
+        nursery.start_soon(attend, behaviours)
         async with one_node(config, line=line):
             await trio.sleep(20)
         nursery.cancel_scope.cancel()

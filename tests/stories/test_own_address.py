@@ -14,7 +14,7 @@ from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.messages import Message, Ping, Pong
 from camomile_trio.peer.packets import HELLO, unframe_untrusted
 from tests.fixtures.line import Line, one_node
-from tests.fixtures.peers import Peer, attend, truthful
+from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 from tests.fixtures.records import EPOCH
 from tests.fixtures.speaker import Heard
 
@@ -34,7 +34,8 @@ async def test_a_node_joins_at_an_address_that_a_peer_has_called_its_own(
 
     config = Config(join=(f"{mallory.endpoint}#{mallory.contact.public.hex()}", str(SEED)))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(attend, {mallory: behave})
+        behaviours: dict[Peer, Behaviour] = {mallory: behave}
+        nursery.start_soon(attend, behaviours)
         async with one_node(config, line=line) as (node, _):
             if lie == "hello":
                 # As a host on the way can.
@@ -42,7 +43,7 @@ async def test_a_node_joins_at_an_address_that_a_peer_has_called_its_own(
                 line.bring(hello, SEED)
             await trio.sleep(90)
             assert lie == "hello" or node.status().observed == SEED
-            nursery.start_soon(attend, {bob: truthful})
+            behaviours[bob] = truthful
             await trio.sleep(90)
             assert bob.contact in node.contacts()
         nursery.cancel_scope.cancel()
