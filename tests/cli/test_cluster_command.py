@@ -169,7 +169,7 @@ def test_one_more_node_joins_by_the_line_that_is_shown_until_the_cluster_ends(
 
 @pytest.mark.real_time
 def test_a_cluster_that_finds_no_place_for_its_key_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(**_: object) -> str:
+    def fails(*_: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(tempfile, "mkdtemp", fails)
