@@ -46,8 +46,9 @@ from camomile_trio.simulation.strangers import Stranger, open_stranger
 from tests.classic.recorded import RECORDED
 from tests.fixtures.cluster import Cluster, Machine, config_with, open_cluster
 from tests.fixtures.counts import count, counts
+from tests.fixtures.line import wall_clock
 from tests.fixtures.records import NETWORK
-from tests.fixtures.speaker import CODEC, Heard, Speaker, wall_ms
+from tests.fixtures.speaker import CODEC, Heard, Speaker
 from tests.fuzz import damaged
 from tests.peer.test_untrusted import CORPUS
 from tests.secrets_on_disk import secret_file
@@ -185,7 +186,7 @@ def open_intruder(cluster: Cluster, network_key: NetworkKey) -> AbstractAsyncCon
         streams = Streams(
             transport=transport,
             local=speaker.sessions.local,
-            wall_ms=wall_ms,
+            wall_ms=wall_clock,
             max_message=2**22,
             handle=answers_nothing,
             is_member=lambda public: False,
@@ -329,7 +330,7 @@ async def test_a_recorded_stream_gets_one_response_and_nothing_more(virtual_cloc
         member = cluster.machines[0]
         async with open_intruder(cluster, NetworkKey.of(OLD, NETWORK)) as other_member:
             local = other_member.speaker.sessions.local
-            recorded = Asking(local, member.public, wall_ms, 2**20).first()
+            recorded = Asking(local, member.public, wall_clock, 2**20).first()
         async with open_stranger(cluster.network, STRANGER, Stranger) as stranger:
             for _ in range(5):
                 (answer,) = await said(stranger, member, recorded)
