@@ -59,7 +59,9 @@ class Liveness:
         # Every contact has its turn to be the first. If that one is silent, those heard of latest are likely there.
         silent = core.table.silent_since(math.inf)
         waiting = [*silent[:1], *reversed(silent[1:])]
-        for most in (*BATCHES, len(waiting)):
+        # One that has failed before has a witness beside it: while nobody else answers, another failure shows nothing.
+        first = 1 if silent and core.contacts.is_answering(silent[0]) else 2
+        for most in (first, *BATCHES[1:], len(waiting)):
             batch, waiting = waiting[:most], waiting[most:]
             if batch:
                 await self._ask(batch, PATIENCE)

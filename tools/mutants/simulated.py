@@ -310,4 +310,48 @@ MUTANTS = (
         scenario="strangers",
         seeds=2,
     ),
+    Mutant(
+        what="A session goes on when its network key is removed.",
+        edits=(Edit("Sessions.change_keys", "self.table.end_other_keys(accepted, now)", "None"),),
+        caught_by=("it is out once that key is removed everywhere", "nobody answers the removed key"),
+        scenario="closed-network",
+        nodes=6,
+        seeds=2,
+    ),
+    Mutant(
+        what="A stream goes on when its network key is removed.",
+        edits=(
+            Edit(
+                "Answering.is_over",
+                "self._network is not None and self._network not in self._streams.local.network_keys",
+                "False",
+            ),
+        ),
+        caught_by=("it is out once that key is removed everywhere",),
+        scenario="closed-network",
+        nodes=6,
+        seeds=2,
+    ),
+    Mutant(
+        what="No session is renewed when another network key is promoted.",
+        edits=(
+            Edit(
+                "Sessions._is_under_former_key",
+                "session.network_psk != self.local.network_keys[0].psk",
+                "False",
+            ),
+        ),
+        caught_by=("a minute after the promotion all sessions are under the new key",),
+        scenario="closed-network",
+        nodes=6,
+        seeds=2,
+    ),
+    Mutant(
+        what="A node answers handshakes that were made without its network key.",
+        edits=(Edit("Responder.on_initiation", "is_for(key, local.static.public, untrusted)", "True"),),
+        caught_by=("strangers without the key get no byte back",),
+        scenario="closed-network",
+        nodes=6,
+        seeds=2,
+    ),
 )

@@ -22,6 +22,7 @@ SMALL = {
     "shrinking": 6,
     "quiet-deaths": 5,
     "strangers": 5,
+    "closed-network": 6,
     "growth": 12,
     "flash-crowd": 8,
     "churn-weibull-3": 4,
@@ -45,6 +46,11 @@ SMALL = {
 def test_it_passes_in_a_small_network(name: str) -> None:
     outcome = simulate(Plan(scenario=SCENARIOS[name], nodes=SMALL[name]))
     assert outcome.claims
+    assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
+
+
+def test_a_closed_network_changes_its_key_with_packets_that_are_really_sealed() -> None:
+    outcome = simulate(Plan(scenario=SCENARIOS["closed-network"], nodes=6, has_real_crypto=True))
     assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
 
 
