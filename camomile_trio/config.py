@@ -288,6 +288,9 @@ class Config:
     # values that nobody can forget. Where some nodes of a network say True and others False, only the former read
     # these values.
     classic: bool = attrs.field(default=False, validator=_is(bool, "True or False"))
+    # A file with the key of a closed network, or with two while it changes (network_keys.py). A node that has none of
+    # them gets no answer here. The file has to be there: a node never makes one. None: an open network.
+    network_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
     kademlia: Kademlia = attrs.field(default=Kademlia(), validator=_is(Kademlia, "a Kademlia"))
@@ -300,6 +303,11 @@ class Config:
             raise ConfigError(
                 f"classic nodes know no networks by name, and this one is {self.network!r}",
                 remedy="give the node --classic or a --network, not both",
+            )
+        if self.classic and self.network_key is not None:
+            raise ConfigError(
+                "classic nodes have no network keys, and this node has a network key file",
+                remedy="give the node --classic or a --network-key, not both",
             )
         for entry in self.join:
             _check_name(split_pin(entry)[0])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import random
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from nacl.signing import SigningKey, VerifyKey
 from camomile_trio.errors import ConfigError, PeerError
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
-from camomile_trio.secret_files import read_secret
+from camomile_trio.secret_files import KeyFileExists, create_secret, read_secret
 
 SEED_BYTES = 32
 _MOST_OF_A_KEY_FILE = 1024  # bytes read; a key is 64 digits, with white space around it
@@ -33,10 +32,6 @@ class BadSignature(PeerError):
 
 class KeyFileMissing(ConfigError):
     """The key file is not there, and its directory cannot be written to: somebody else has to make it."""
-
-
-class KeyFileExists(ConfigError):
-    """A new key was to be made where there is a file already. Nothing was overwritten."""
 
 
 @attrs.frozen(repr=False)
@@ -126,27 +121,13 @@ def create_key(path: Path, rng: random.Random) -> KeyPair:
     KeyFileExists if anything is there under that name; KeyFileMissing if the file cannot be made.
     """
     pair = KeyPair.new(rng)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{rng.getrandbits(32):08x}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(descriptor, pair.seed.hex().encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        # A link fails where a rename would overwrite.
-        os.link(temporary, path)
-    except FileExistsError:
-        raise KeyFileExists(
-            f"{path} is there already, and was left as it is", remedy="name another file, or move this one away"
-        ) from None
+        create_secret(path, pair.seed.hex().encode() + b"\n")
     except OSError as error:
         raise KeyFileMissing(
             f"key file {path} is missing and cannot be made: {error.strerror}",
             remedy="make the directory writable, or let the node that may write there make the key first",
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return pair
 
 

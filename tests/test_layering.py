@@ -23,7 +23,7 @@ FILES = package_files(working_tree(Path(__file__).resolve().parent.parent))
 COLUMNS = (
     {"errors"},
     {"kademlia", "alarm", "accepting", "secret_files", "logs"},
-    {"config", "identity", "wire", "transport", "storage"},
+    {"config", "identity", "network_keys", "wire", "transport", "storage"},
     {"peer"},
     {"classic"},
     {"holding"},

@@ -24,6 +24,7 @@ from camomile_trio.node.clocks import Clocks
 from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.events import Events, ReadyChanged
 from camomile_trio.node.holdings import Holdings
+from camomile_trio.node.keyring import Keyring
 from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.reminders import Reminders
@@ -147,6 +148,7 @@ class Core:
 
     config: Config
     local: Local
+    keyring: Keyring
     publisher: KeyPair
     network: bytes
     table: RoutingTable

@@ -20,6 +20,7 @@ class Membership:
     """What one node knows of the size of its network. `expect` as in `Config`."""
 
     def __init__(self, storage: Storage, *, expect: int | None, k: int) -> None:
+        self._k = k
         self.least = min(expect or 1, k)  # how many nodes are counted at least when a majority is counted
         self._storage = storage
         self._expect = expect
@@ -61,6 +62,14 @@ class Membership:
         """Whether answers tell this object nothing new any more."""
         return self._has_met is True and self._has_met_all
 
+    def set_expect(self, expect: int) -> None:
+        """The operator says another number. It counts from the next majority on; a node that has met all others once
+        does not wait for more."""
+        self.least = min(expect, self._k)
+        self._expect = expect
+        if not self._has_met_all:
+            self._look_whether_all_are_met()
+
     def on_answer(self, contact: Contact) -> None:
         """Another node of ours has answered. (A classic one acknowledges nothing, and does not count.)"""
         if not (self.has_met and self._has_met):
@@ -68,10 +77,13 @@ class Membership:
             self._note(HAS_MET, contact)
         if not self._has_met_all and self._expect is not None:
             self._met.add(contact.id)
-            if len(self._met) >= self._expect - 1:
-                self._has_met_all = True
-                self._met.clear()
-                self._note(HAS_MET_ALL)
+            self._look_whether_all_are_met()
+
+    def _look_whether_all_are_met(self) -> None:
+        if self._expect is None or len(self._met) >= self._expect - 1:
+            self._has_met_all = True
+            self._met.clear()
+            self._note(HAS_MET_ALL)
 
     def _look(self) -> bool | None:
         try:

@@ -23,7 +23,7 @@ import trio
 from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import Config, require_type
 from camomile_trio.errors import ConfigError, StorageError
-from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key, network_id
+from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Message, StoreKind, StoreResult
@@ -37,11 +37,13 @@ from camomile_trio.node.handlers import Handlers
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inventory import Inventory
 from camomile_trio.node.join import Join
+from camomile_trio.node.keyring import Keyring
 from camomile_trio.node.liveness import Liveness
 from camomile_trio.node.maintenance import Maintenance
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.operations import Operations
+from camomile_trio.node.reloading import key_statuses, reload
 from camomile_trio.node.results import (
     BucketStatus,
     ExportPage,
@@ -52,6 +54,7 @@ from camomile_trio.node.results import (
     PeerStatus,
     Pinged,
     RecordPage,
+    Reloaded,
     Statistics,
     Stored,
 )
@@ -61,7 +64,6 @@ from camomile_trio.node.tasks import beside_the_block
 from camomile_trio.node.writes import WallClock
 from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.deadlines import Clock
-from camomile_trio.peer.handshake import NetworkKey, open_network_key
 from camomile_trio.peer.inbox import Inbox
 from camomile_trio.peer.local import Local, StaticKey
 from camomile_trio.peer.requests import Requests
@@ -186,6 +188,16 @@ class Node:
         self._require_open()
         return await self._inventory.take_in(as_lines(lines_untrusted))
 
+    def reload(self, *, expect: int | None = None) -> Reloaded:
+        """Reads the network key file again, and takes over `expect` if it is given, without a restart.
+
+        Sessions go on; those under a former key are renewed within a minute, and those under a removed one end. A key
+        is to be added at all nodes before it is promoted at any, and promoted at all before the old one is removed.
+        ConfigError, and then nothing has changed.
+        """
+        self._require_open()
+        return reload(self._core, expect)
+
     def contacts(self) -> list[Contact]:
         """All contacts in the routing table."""
         self._require_open()
@@ -223,6 +235,7 @@ class Node:
             observed=core.contacts.observed,
             node_key=core.local.static.public,
             classic_contacts=len(core.classic.table) if core.classic is not None else 0,
+            network_keys=key_statuses(core),
         )
 
     def statistics(self) -> Statistics:
@@ -237,6 +250,7 @@ class Node:
 def _peer_status(core: Core, contact: Contact) -> PeerStatus:
     path = core.requests.path(contact)
     has_answered = path is not None and path.answered_at > -math.inf
+    session = core.requests.sessions.table.current(contact.public)
     return PeerStatus(
         id=contact.id,
         endpoint=contact.endpoint,
@@ -244,6 +258,7 @@ def _peer_status(core: Core, contact: Contact) -> PeerStatus:
         answers=core.contacts.is_answering(contact),
         round_trip=(path.smoothed or None) if path is not None else None,
         last_seen=core.clock() - path.answered_at if path is not None and has_answered else None,
+        network_key=core.keyring.fingerprint_of(session.network_psk) if session is not None else None,
     )
 
 
@@ -269,11 +284,12 @@ async def open_node(
     The arguments after `config` replace what the config would make: a simulated transport, a storage of one's own, the
     wall clock (ms since the epoch), the source of randomness, the keys, the name service, a routing table that may have
     contacts already, the cipher suite of a simulation. ConfigError, TransportError (an address is taken), StorageError
-    (the data directory is in use, damaged, not writable).
+    (the data directory is in use, damaged, not writable). A wrong network key file is found before anything is bound.
     """
     require_type("config", config, Config | None, "a Config", remedy="write open_node(Config(...))")
     config = config or Config()
     rng = rng or random.SystemRandom()
+    keyring = Keyring.load(config)
     async with AsyncExitStack() as stack:
         kept = storage or _open_storage(config)
         stack.callback(kept.close)
@@ -283,7 +299,9 @@ async def open_node(
         suite = suite or NaclSuite()
         static = StaticKey.from_seed(suite, identity.seed)
         table = _table(config, static.node_id, table)
-        core, inbound = _wire(config, static, suite, publisher, bound, kept, table, wall_clock or _wall_clock, rng)
+        core, inbound = _wire(
+            config, static, keyring, suite, publisher, bound, kept, table, wall_clock or _wall_clock, rng
+        )
         operations = Operations(core)
         maintenance = Maintenance(core)
         core.contacts.on_new_contact = maintenance.on_new_contact
@@ -445,6 +463,7 @@ class _ClassicHoldings:
 def _wire(
     config: Config,
     static: StaticKey,
+    keyring: Keyring,
     suite: CipherSuite,
     publisher: KeyPair,
     transport: Transport,
@@ -456,8 +475,8 @@ def _wire(
     # What `trio.current_time` asks, without the way through two wrappers: it is asked for every packet.
     clock = trio.lowlevel.current_clock().current_time
     events = Events()
-    network = network_id(config.network)
-    local = Local.start(static, (NetworkKey.of(open_network_key(network), network),), suite, rng)
+    network = keyring.keys[0].network_id
+    local = Local.start(static, keyring.keys, suite, rng)
     local.advertised = config.advertise or b""
     holdings = Holdings(
         own=static.node_id,
@@ -493,6 +512,7 @@ def _wire(
     core = Core(
         config=config,
         local=local,
+        keyring=keyring,
         publisher=publisher,
         network=network,
         table=table,

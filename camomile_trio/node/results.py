@@ -126,6 +126,27 @@ class PeerStatus:
     answers: bool  # whether the last request to it was answered
     round_trip: float | None = None  # its usual one, in seconds (RFC 6298's smoothed round trip)
     last_seen: float | None = None  # seconds since its latest answer
+    network_key: str | None = None  # the fingerprint of the key that its session is under; None in an open network
+
+
+@attrs.frozen
+class NetworkKeyStatus:
+    """A key that a node of a closed network accepts."""
+
+    fingerprint: str  # 8 hexadecimal digits, which tell nothing of the key
+    sessions: int  # peers that were heard from within the hour and have their session under it
+
+
+@attrs.frozen(kw_only=True)
+class Reloaded:
+    """What a node has read anew, and what that has changed. Keys are named by their fingerprints."""
+
+    added: tuple[str, ...] = ()  # keys that are accepted now, and were not
+    removed: tuple[str, ...] = ()
+    promoted: str | None = None  # the key that is sent under now, if it was another one
+    sessions_ended: int = 0  # of peers that still had theirs under a removed key
+    expect_before: int | None
+    expect: int | None
 
 
 @attrs.frozen
@@ -152,6 +173,12 @@ class NodeStatus:
     cached: int
     publisher: builtins.bytes = attrs.field(repr=_hex)  # the public key that signs what is put here
     observed: Endpoint | None = None  # where others see it
+    network_keys: tuple[NetworkKeyStatus, ...] = ()  # the one that is sent under first; none in an open network
+
+    @property
+    def closed(self) -> bool:
+        """Whether only nodes that have a network key enter its network."""
+        return bool(self.network_keys)
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from camomile_trio.errors import StorageError
 from camomile_trio.node.core import Core
 from camomile_trio.node.maintenance import Maintenance
 from camomile_trio.node.operations import Operations
+from camomile_trio.node.reloading import key_statuses
 from camomile_trio.node.results import Statistics
 from camomile_trio.storage.accounts import Sort
 
@@ -141,6 +142,14 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
     for table, amount in sessions.counts().items():
         result.gauges["session_tables", (("table", table),)] = amount
     result.meanings["session_tables"] = "How full the tables of sessions and handshakes are, by table; all have a bound"
+    keys = key_statuses(core)
+    result.gauges["network_closed", ()] = int(bool(keys))
+    result.meanings["network_closed"] = "1 if only nodes with a network key enter this network"
+    for key in keys:
+        result.gauges["network_key_sessions", (("key", key.fingerprint),)] = key.sessions
+    result.meanings["network_key_sessions"] = (
+        "Peers heard from within the hour, by the fingerprint of the network key that their session is under"
+    )
     by("handshake_replies_total", "kind", sessions.replied, "Answers to handshakes that need no state, by kind")
     if core.classic is not None:
         by(

@@ -29,6 +29,7 @@ from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About
 from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
 from camomile_trio.peer.pending import GREATEST_NUMBER, Handshake, Handshakes, Pending, PendingRequests
+from camomile_trio.peer.renewals import Renewals
 from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
 from camomile_trio.peer.sessions import Sessions
 
@@ -79,6 +80,7 @@ class Requests(Generic[M]):
         self._handshakes = Handshakes[M]()
         self.hellos = Hellos(sessions.initiator, link, settings, clock)
         self.exchanges = Exchanges(codec, link, settings)
+        self._renewals = Renewals(sessions, self._renew, self.deadlines, clock, sessions.local.rng)
         self._to_confirm = b""  # the peer whose handshake is being completed: the next packet to it confirms
         self._nursery: trio.Nursery | None = None
 
@@ -198,7 +200,7 @@ class Requests(Generic[M]):
         if public == self._to_confirm:
             self._to_confirm = b""
         self.link.send(sealed.datagram, sealed.endpoint)
-        if sealed.rekey_due and not self._handshakes.of_peer(public):
+        if sealed.rekey_due:
             self._renew(Contact.of(public, sealed.endpoint))
         return True
 
@@ -384,7 +386,13 @@ class Requests(Generic[M]):
         self._time_handshake(handshake, now + pending.path.resend_after)
         return True
 
+    def renew_sessions(self) -> None:
+        """Renews all sessions that are under a former network key, within a minute. Meanwhile they go on."""
+        self._renewals.begin()
+
     def _renew(self, contact: Contact) -> None:
+        if self._handshakes.of_peer(contact.public):
+            return
         ping = self._new(contact, self.codec.ping(), is_background=True)
         if self._begin(ping, is_renewal=True):
             self.statistics.renewed += 1

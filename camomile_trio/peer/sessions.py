@@ -9,6 +9,7 @@ Source: docs/protocol.md.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Final
 
@@ -55,6 +56,7 @@ class Sessions:
         self.responder = Responder(local, self.table, rates or HandshakeRates(), now)
         self.dropped: Counter[str] = Counter()  # by reason, all of them constants
         self.replied: Counter[str] = Counter()  # by the reply's `why`
+        self._promoted_at = -math.inf  # when the network key that is sent under last became another one
 
     def seal(self, public: bytes, inner: bytes, now: float) -> Sealed | None:
         """`inner` for the peer, at the address of its current session; None if it has no confirmed session."""
@@ -141,15 +143,27 @@ class Sessions:
     def change_keys(self, network_keys: tuple[NetworkKey, ...], now: float) -> None:
         """Accept these network keys from now on, and send under the first.
 
-        Sessions and initiations under any other key end at once. Those under another than the first are due for a new
-        one (`Sealed.rekey_due`). Open streams have made handshakes of their own, and are not known here: the node calls
-        this and then has its streams end those that were made under a key that is accepted no more.
+        Sessions and initiations under any other key end at once. Sessions that were begun under another than the first
+        are due for a new one (`Sealed.rekey_due`; `renewals.py` renews those without traffic). Open streams have made
+        handshakes of their own, and are not known here: the node calls this and then has its streams end those that
+        were made under a key that is accepted no more.
         """
+        if network_keys[0] != self.local.network_keys[0]:
+            self._promoted_at = now
         self.local.network_keys = network_keys
         accepted = frozenset(key.psk for key in network_keys)
         self.table.end_other_keys(accepted, now)
         self.initiator.end_other_keys(accepted, now)
         self.responder.forget_answers()
+
+    def under_former_key(self, public: bytes) -> Session | None:
+        """The peer's session, if it is due for a new one because of its network key."""
+        session = self.table.current(public)
+        return session if session is not None and self._is_under_former_key(session) else None
+
+    def under_former_keys(self) -> list[bytes]:
+        """The peers with such sessions."""
+        return [public for public in self.table.peers if self.under_former_key(public) is not None]
 
     def counts(self) -> dict[str, int]:
         """How full each table of this node is, by name; all have a bound. What is beyond it is dropped or forgotten."""
@@ -160,6 +174,14 @@ class Sessions:
         is_old = (
             now - session.confirmed_at >= (REKEY_AFTER if session.is_initiator else REKEY_AFTER * 9 / 8)
             or session.sent >= REKEY_AFTER_PACKETS
-            or session.network_psk != self.local.network_keys[0].psk
+            or self._is_under_former_key(session)
         )
         return is_old and now >= peer.initiated_at + peer.wait
+
+    def _is_under_former_key(self, session: Session) -> bool:
+        """Whether it was begun before this node has promoted the key that it sends under, and under another one.
+
+        One begun later is under another key because the peer has yet to promote it, and will renew the session then. If
+        this node did so at once, two that disagree about the first key would replace each other's sessions for ever.
+        """
+        return session.network_psk != self.local.network_keys[0].psk and session.begun_at <= self._promoted_at

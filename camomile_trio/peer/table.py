@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 import attrs
@@ -213,6 +213,13 @@ class SessionTable:
             peer.current, peer.older = (kept[0], kept[1:]) if kept else (None, [])
             if peer.current is None and not peer.is_member:
                 self.remove(peer.public, now)
+
+    def count_by_key(self, heard_since: float) -> Counter[bytes]:
+        """How many peers that were heard from since then have their current session under each network key, by psk."""
+        peers = self.peers.values()
+        return Counter(
+            peer.current.network_psk for peer in peers if peer.current is not None and peer.heard_at >= heard_since
+        )
 
     def has_session_at(self, prefix: bytes) -> bool:
         """Whether a peer's current session is at an address that begins so: 4 bytes of IPv4, or less than 16 of IPv6.
