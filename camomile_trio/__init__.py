@@ -42,7 +42,16 @@ from camomile_trio.errors import (
 )
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.node.results import ForgetResult, Found, NodeStatus, PeerStatus, Pinged, Stored
+from camomile_trio.node.results import (
+    ForgetResult,
+    Found,
+    NetworkKeyStatus,
+    NodeStatus,
+    PeerStatus,
+    Pinged,
+    Reloaded,
+    Stored,
+)
 
 if TYPE_CHECKING:
     from camomile_trio.node.node import Node, open_node
@@ -66,6 +75,7 @@ __all__ = [
     "Found",
     "Kademlia",
     "Key",
+    "NetworkKeyStatus",
     "NoMajority",
     "Node",
     "NodeClosed",
@@ -78,6 +88,7 @@ __all__ = [
     "PeerStatus",
     "Pinged",
     "Records",
+    "Reloaded",
     "Requests",
     "StorageConfig",
     "StorageDamaged",

@@ -100,7 +100,9 @@ class Join:
             patience = began + core.config.first_patience - core.clock()
             if patience > 0:
                 pause = min(pause, max(patience, 0.01))
-            elif not self._has_lost_patience and not core.readiness.is_joined:
+            elif not core.readiness.is_joined and (
+                not self._has_lost_patience or core.membership.may_go_on_alone  # since the node was told so by a reload
+            ):
                 self._has_lost_patience = True
                 self._go_on_alone()
             await trio.sleep(pause)

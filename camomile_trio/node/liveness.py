@@ -70,7 +70,7 @@ class Liveness:
     async def _until_somebody_answers(self) -> None:
         core = self._core
         last = core.table.last_answer
-        while core.table.last_answer == last:
+        while core.table.last_answer == last and not core.membership.may_go_on_alone:  # which a reload may change
             contacts = list(core.table)
             await self._ask(core.rng.sample(contacts, min(FEW, len(contacts))), core.jittered(AGAIN))
 

@@ -63,8 +63,8 @@ class Membership:
         return self._has_met is True and self._has_met_all
 
     def set_expect(self, expect: int) -> None:
-        """The operator says another number. It counts from the next majority on; a node that has met all others once
-        does not wait for more."""
+        """The operator says another number, which counts from the next majority on. A node that has met all others
+        once waits for no more."""
         self.least = min(expect, self._k)
         self._expect = expect
         if not self._has_met_all:
@@ -83,7 +83,8 @@ class Membership:
         if self._expect is None or len(self._met) >= self._expect - 1:
             self._has_met_all = True
             self._met.clear()
-            self._note(HAS_MET_ALL)
+            if not self.may_go_on_alone:
+                self._note(HAS_MET_ALL)
 
     def _look(self) -> bool | None:
         try:
