@@ -135,13 +135,21 @@ def test_addresses_and_paths_may_be_given_as_text(tmp_path: Path) -> None:
     config = Config(
         listen="127.0.0.1:0",
         advertise="[fd00::1]:8118",
+        network_key="network.key",
         publisher_key="publisher.key",
         storage=StorageConfig(data_dir=str(tmp_path)),
     )
     assert config.listen == Endpoint.parse("127.0.0.1:0")
     assert config.advertise == Endpoint.parse("[fd00::1]:8118")
+    assert config.network_key == Path("network.key")
     assert config.publisher_key == Path("publisher.key")
     assert config.storage.data_dir == tmp_path
+
+
+def test_classic_nodes_are_in_open_networks_only() -> None:
+    with pytest.raises(ConfigError, match="classic nodes have no network keys") as caught:
+        Config(classic=True, network_key="network.key")
+    assert "not both" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["listen", "advertise"])
@@ -162,6 +170,7 @@ def test_what_is_no_address_is_none_in_the_settings_either(name: str) -> None:
         (Config, "network", b"mine", "network has to be text, not bytes"),
         (Config, "classic", "no", "classic has to be True or False, not str"),
         (Config, "first", "no", "first has to be True or False, not str"),
+        (Config, "network_key", b"00", "a path has to be text or a pathlib.Path, not bytes"),
         (Config, "publisher_key", 7, "a path has to be text or a pathlib.Path, not int"),
         (Config, "records", {"lease": 60}, "records has to be a Records, not dict"),
         (StorageConfig, "data_dir", b"d", "a path .*not bytes"),

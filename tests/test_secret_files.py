@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from camomile_trio.errors import ConfigError
-from camomile_trio.secret_files import read_secret
+from camomile_trio.secret_files import KeyFileExists, create_secret, read_secret, replace_secret
 from tests.secrets_on_disk import secret_file
 
 SECRET = b"s3cret"
@@ -68,3 +69,43 @@ def test_a_missing_file_is_left_to_the_caller_and_other_trouble_is_said(tmp_path
         read_secret(tmp_path / "nowhere", "key file", 100)
     with pytest.raises(ConfigError, match=r"token file .* cannot be read: Is a directory"):
         read_secret(tmp_path, "token file", 100)
+
+
+# Made and replaced (identity.py and network_keys.py do both, and their tests see what fails) --------------------------
+
+
+def test_of_a_file_that_is_made_nothing_is_open_to_others_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    create_secret(tmp_path / "new", SECRET)
+    assert read_secret(tmp_path / "new", "key file", 100) == SECRET
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
+
+
+def test_a_file_that_is_there_is_not_made(secret: Path) -> None:
+    with pytest.raises(KeyFileExists):
+        create_secret(secret, b"other")
+    assert secret.read_bytes() == SECRET
+    assert list(secret.parent.iterdir()) == [secret]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o440])
+def test_a_file_that_is_replaced_keeps_its_mode(secret: Path, mode: int) -> None:
+    secret.chmod(mode)
+    replace_secret(secret, b"other")
+    assert stat.S_IMODE(secret.stat().st_mode) == mode
+    assert secret.read_bytes() == b"other"
+    assert list(secret.parent.iterdir()) == [secret]
+
+
+def test_a_reader_of_the_file_before_reads_it_whole(secret: Path) -> None:
+    with secret.open("rb") as before:
+        replace_secret(secret, b"other")
+        assert before.read() == SECRET
+
+
+def test_what_is_not_there_or_no_file_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        replace_secret(tmp_path / "nowhere", SECRET)
+    with pytest.raises(OSError, match="Not a regular file"):
+        replace_secret(tmp_path, SECRET)
+    assert not list(tmp_path.iterdir())

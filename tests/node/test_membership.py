@@ -61,6 +61,42 @@ def test_it_waits_for_as_many_as_it_is_told_once() -> None:
     assert membership(storage, expect=9).lacks == ""
 
 
+# The operator says another number while the node runs ----------------------------------------------------------------
+
+
+def test_of_a_lower_number_those_it_has_met_may_be_all() -> None:
+    storage = new_storage()
+    node = membership(storage, expect=5)
+    for number in (1, 2):
+        node.on_answer(contact(number))
+    node.set_expect(4)
+    assert node.lacks == "it has met 2 of the 3 other nodes that --expect 4 waits for"
+    node.set_expect(3)
+    assert (node.lacks, node.is_noted, node.least) == ("", True, 3)
+    assert membership(storage, expect=5).lacks == ""
+
+
+def test_of_a_higher_number_a_node_that_has_met_all_counts_majorities_and_waits_for_nobody() -> None:
+    waiting, met_all, without = (membership(new_storage(), expect=expect, k=4) for expect in (3, 2, None))
+    for node in (waiting, met_all, without):
+        node.on_answer(contact(1))
+        node.set_expect(6)
+        assert node.least == 4  # k
+    assert waiting.lacks == "it has met 1 of the 5 other nodes that --expect 6 waits for"
+    assert (met_all.lacks, without.lacks) == ("", "")
+
+
+def test_told_that_it_is_the_only_one_it_counts_alone_until_it_is_told_otherwise() -> None:
+    storage = new_storage()
+    node = membership(storage, expect=3)
+    node.on_answer(contact(1))
+    node.set_expect(1)
+    assert (node.counts_alone, node.lacks, node.least) == (True, "", 1)
+    assert membership(storage, expect=3).lacks != ""  # it never met two
+    node.set_expect(2)
+    assert not node.counts_alone
+
+
 @pytest.mark.parametrize(("expect", "k", "least"), [(None, 20, 1), (1, 20, 1), (3, 20, 3), (50, 20, 20), (3, 1, 1)])
 def test_a_majority_is_of_as_many_as_there_are_at_least_and_of_k_at_most(
     expect: int | None, k: int, least: int
