@@ -90,6 +90,80 @@ def test_a_network_changes_its_key_without_a_session_lost(line: Line) -> None:
     assert [each.inner for each in b.handled] == [b"still under the old one", b"find", b"under the new one"]
 
 
+def test_two_that_disagree_about_the_first_key_do_not_renew_each_others_sessions_for_ever(line: Line) -> None:
+    """`a` has promoted the new key, `b` has not yet: whichever of them begins a session, it is good for the other."""
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(old, new)), Node(line, b"b", B, keys=(old, new))
+    met(line, a, b)
+    line.tick(5)
+    a.sessions.change_keys((new, old), line.now)
+    assert due(a, b)
+    assert not due(b, a)
+    line.tick(5)
+    a.initiate(b)
+    line.deliver_all()
+    for beginning, other in ((b, a), (a, b), (b, a)):
+        assert not due(a, b)
+        assert not due(b, a)
+        line.tick(5)
+        beginning.initiate(other)
+        line.deliver_all()
+    current = a.sessions.table.current(b.public)
+    assert current is not None
+    assert current.network_psk == old.psk
+    b.sessions.change_keys((new, old), line.now)  # it was the last, and `b` renews what it began
+    assert not due(a, b)
+    assert due(b, a)
+
+
+def due(node: Node, other: Node) -> bool:
+    """Whether a packet to the other node would begin a new handshake."""
+    is_due = node.sessions.under_former_key(other.public) is not None
+    assert (other.public in node.sessions.under_former_keys()) == is_due
+    sealed = node.sessions.seal(other.public, b"", node.line.now)
+    assert sealed is not None
+    assert sealed.rekey_due == is_due
+    return is_due
+
+
+def test_a_key_that_is_added_or_removed_makes_no_session_due_for_a_new_one(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(old,)), Node(line, b"b", B, keys=(old, new))
+    met(line, a, b)
+    line.tick(5)
+    a.sessions.change_keys((old, new), line.now)
+    assert not due(a, b)
+    a.sessions.change_keys((old,), line.now)
+    assert not due(a, b)
+
+
+def test_a_promotion_that_is_taken_back_makes_the_sessions_since_then_due(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    a, b = Node(line, b"a", A, keys=(new, old)), Node(line, b"b", B, keys=(old, new))
+    met(line, a, b)
+    line.tick(5)
+    a.sessions.change_keys((old, new), line.now)
+    assert due(a, b)
+
+
+def test_sessions_are_counted_by_their_key_as_long_as_anything_comes_by_them(line: Line) -> None:
+    old, new = network(b"x"), network(b"y")
+    b = Node(line, b"b", B, keys=(old, new))
+    a, c = Node(line, b"a", A, keys=(old,)), Node(line, b"c", C, keys=(new,))
+    c.initiate(b)  # and it is never confirmed
+    line.deliver(line.flying.pop())
+    line.take()
+    met(line, a, b)
+    assert b.sessions.table.count_by_key(line.now) == {old.psk: 1}
+    line.tick(1)
+    met(line, c, b)
+    assert b.sessions.table.count_by_key(line.now - 1) == {old.psk: 1, new.psk: 1}
+    assert b.sessions.table.count_by_key(line.now) == {new.psk: 1}
+    a.seal(b, b"here")
+    line.deliver_all()
+    assert b.sessions.table.count_by_key(line.now) == {old.psk: 1, new.psk: 1}
+
+
 def test_a_removed_key_ends_its_sessions_and_initiations(line: Line) -> None:
     old, new = network(b"x"), network(b"y")
     a, b = Node(line, b"a", A, keys=(old,)), Node(line, b"b", B, keys=(old,))
