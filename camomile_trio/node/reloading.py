@@ -53,7 +53,8 @@ def reload(core: Core, expect: int | None) -> Reloaded:
         core.requests.sessions.change_keys(keyring.keys, core.clock())
         core.streams.end_other_keys()
         core.requests.renew_sessions()
-    log.info("reloaded", **{name: value for name, value in attrs.asdict(reloaded).items() if value})
+    changed = {name: value for name, value in attrs.asdict(reloaded).items() if value}
+    log.info("reloaded", network_keys=keyring.fingerprints, **changed)
     if reloaded.sessions_ended:
         log.warning(
             "sessions have ended with a removed network key",
