@@ -3,7 +3,7 @@
 Rules of this file: a network key is 32 random bytes. The file has one key a line, as 64 hexadecimal digits: one, or two
 while the network changes its key. A node sends under the first, and accepts both. No key is in an error, and for
 people a key has a fingerprint, which tells nothing of it. What a key is good for is in `peer/handshake.py`.
-Source: docs/protocol.md, Closed networks.
+Source: docs/protocol.md, Keys.
 """
 
 from __future__ import annotations
