@@ -1,7 +1,8 @@
 """Whether a contact that was silent loses its seat in the routing table, or it may be we who are offline.
 
 Rules of this file: plain calls. A contact loses its seat if another one has answered since it was asked. Else nothing
-is decided until one answers, and some are asked for a sign of life. What was asked before that answer is asked again.
+is decided until one answers, and some are asked for a sign of life. What was asked before that answer is asked again,
+and so is the one that answered: where nobody asks for anything, no other would answer meanwhile.
 Bounded: of more failures than can wait the contact stays for now, which is counted. Source: docs/protocol.md, the
 routing table.
 """
@@ -40,6 +41,7 @@ class Silence:
         self._waiting: dict[NodeId, Contact] = {}
         self._asked_around_at = -CHECKED_AGAIN_AFTER
         self._back_since = -math.inf  # the first answer after a time in which nobody answered
+        self._witness: Contact | None = None  # whose answer that was
 
     def __len__(self) -> int:
         """How many wait."""
@@ -51,7 +53,7 @@ class Silence:
         if asked_at < self._back_since:
             # We may have been offline when it was asked.
             if contact.id in table:
-                self._check(contact, again_after=0.0)
+                self._check_beside(self._witness, contact)
             return False
         if contact.id not in table:
             return False
@@ -78,10 +80,13 @@ class Silence:
         """
         if not self._waiting:
             return
-        self._back_since = self._table.last_answer or self._back_since
+        self._back_since, self._witness = self._table.last_answer or self._back_since, witness
         waiting, self._waiting = self._waiting, {}
         waiting.pop(witness.id, None)
-        for contact in waiting.values():
+        self._check_beside(witness, *waiting.values())
+
+    def _check_beside(self, witness: Contact | None, *contacts: Contact) -> None:
+        for contact in contacts:
             self._check(contact, again_after=0.0)
-        if waiting:
+        if contacts and witness is not None:
             self._check(witness, again_after=0.0)

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ class Running:
         while float(self.metric(name)) < least:
             assert time.monotonic() < deadline, f"{name} stays below {least:g}"
             time.sleep(0.05)
+
+    def status(self) -> dict[str, Any]:
+        """What the node tells of itself."""
+        text = self.host.run("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{self.http}/-/node")
+        status: dict[str, Any] = json.loads(text)
+        return status
+
+    def wait_until(self, is_so: Callable[[dict[str, Any]], bool], within: float = PATIENCE) -> dict[str, Any]:
+        """The first status of which this is true."""
+        deadline = time.monotonic() + within
+        while not is_so(status := self.status()):
+            assert time.monotonic() < deadline, status
+            time.sleep(LOOK)
+        return status
 
     def stop(self) -> None:
         self.process.terminate()
@@ -133,6 +148,17 @@ def cable(one: Host, other: Host, *, name: str = "cable", mtu: int = 1500) -> No
     run(["ip", *f"link add {name} netns {one.name} type veth peer name {name} netns {other.name}".split()])
     for host in (one, other):
         host.ip(f"link set {name} mtu {mtu} up")
+
+
+def switch(*hosts: Host) -> None:
+    """Connects hosts to one another, by a host more: an interface called `cable` at each."""
+    hub = Host.made("switch")
+    hub.ip("link add bridge type bridge")
+    hub.ip("link set bridge up")
+    for host in hosts:
+        run(["ip", *f"link add cable netns {host.name} type veth peer name {host.name} netns {hub.name}".split()])
+        host.ip("link set cable up")
+        hub.ip(f"link set {host.name} master bridge up")
 
 
 def address(host: Host, device: str, *addresses: str) -> None:

@@ -6,12 +6,18 @@ what went wrong. The tests are in `test_networks.py`.
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-from tests.networks.hosts import Host, address, cable
-from tools.hosts.command import run
+from camomile_trio.network_keys import fingerprint, load_network_keys
+from tests.networks.hosts import CAMOMILE, Host, Running, address, cable, switch
+from tools.hosts.command import HostsError, run
 from tools.hosts.world import RUN, check_apart
 
 
@@ -196,6 +202,99 @@ def forged_sources() -> None:
     original.wait_for_metric("camomile_datagrams_unseen_total", unseen + 1000)  # all the while
 
 
+def _closed_node(host: Host, key: Path, *, listen: str = "0.0.0.0:8118") -> Running:
+    """A node with its own copy of the key file. All but alice's join hers."""
+    own = RUN / f"{host.name}-{listen[-4:]}.key"
+    shutil.copy(key, own)  # with its mode
+    join = () if host.name == "alice" else ("--join", "10.9.0.1:8118")
+    return host.node("--network-key", str(own), *join, listen=listen, directory=own.stem)
+
+
+def _fingerprints(key: Path) -> list[str]:
+    return [fingerprint(each) for each in load_network_keys(key)]
+
+
+def _change_keys(step: str, operator: Path, nodes: Sequence[Running]) -> None:
+    """The operator makes a step of the change, copies the file to one host after another, and tells each node."""
+    run([CAMOMILE, "key", "network", step, str(operator)])
+    expected = _fingerprints(operator)
+    for node in nodes:
+        shutil.copy(operator, RUN / f"{node.host.name}-8118.key")
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_until(lambda status: [each["fingerprint"] for each in status["network_keys"]] == expected)
+
+
+@contextmanager
+def _putting(nodes: Sequence[Running]) -> Iterator[list[str]]:
+    """All the while values are put at these, one after another; the status of each put."""
+    outcomes: list[str] = []
+    is_over = threading.Event()
+
+    def put() -> None:
+        for number in itertools.count():
+            if is_over.is_set():
+                return
+            node = nodes[number % len(nodes)]
+            url = f"http://127.0.0.1:{node.http}/"
+            curl = ("curl", "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}")
+            try:
+                outcomes.append(node.host.run(*curl, "-F", f"value=the {number}. value", url))
+            except HostsError as error:
+                outcomes.append(str(error))
+
+    putting = threading.Thread(target=put)
+    putting.start()
+    try:
+        yield outcomes
+    finally:
+        is_over.set()
+        putting.join()
+
+
+def a_key_that_changes() -> None:
+    """A closed network changes its key, host by host, while values are put: no put fails. A host with another key, and
+    later one with the old key, hear nothing from it."""
+    hosts = [Host.made(name) for name in ("alice", "bob", "carol", "dave")]
+    eve = Host.made("eve")
+    switch(*hosts, eve)
+    for number, host in enumerate((*hosts, eve), 1):
+        address(host, "cable", f"10.9.0.{number}/24")
+    operator = RUN / "operator.key"
+    for file in (operator, RUN / "another.key"):
+        run([CAMOMILE, "key", "network", "new", str(file)])
+    shutil.copy(operator, RUN / "old.key")
+    nodes = [_closed_node(host, operator) for host in hosts]
+    stranger = _closed_node(eve, RUN / "another.key", listen="0.0.0.0:8118")
+    for node in nodes:
+        node.wait_for("ready")
+    with _putting(nodes[:3]) as outcomes:
+        _change_keys("add", operator, nodes)
+        _change_keys("promote", operator, nodes)
+        for node in nodes:
+            node.wait_until(lambda status: status["network_keys"][1]["sessions"] == 0, within=90.0)
+        # One of them does not re-read the last file, but starts again with it.
+        nodes[3].stop()
+        _change_keys("remove", operator, nodes[:3])
+        nodes[3] = _closed_node(hosts[3], operator)
+        nodes[3].wait_for("ready")
+        put = len(outcomes)
+        nodes[0].wait_until(lambda status: len(outcomes) > put + 20)
+    assert set(outcomes) == {"202"}, outcomes
+    for node in nodes:
+        status = node.wait_until(lambda status: status["network_keys"][0]["sessions"] == 3)
+        assert [each["fingerprint"] for each in status["network_keys"]] == _fingerprints(operator)
+        assert not node.events("sessions have ended with a removed network key")
+    late = _closed_node(eve, RUN / "old.key", listen="0.0.0.0:8119")
+    for each in (stranger, late):
+        each.wait_for("listening")
+        each.wait_until(lambda status: "another network or network key" in status["not_ready_because"])
+        assert float(each.metric("camomile_transport_sent_bytes_total")) > 0
+        assert float(each.metric("camomile_transport_received_bytes_total")) == 0
+    secrets = [line for file in RUN.glob("*.key") for line in file.read_text("ascii").split()]
+    for log in RUN.glob("*.log"):
+        assert not any(secret in log.read_text("utf-8") for secret in secrets), log
+
+
 STORIES: dict[str, Callable[[], None]] = {
     story.__name__: story
     for story in (
@@ -209,6 +308,7 @@ STORIES: dict[str, Callable[[], None]] = {
         a_copied_data_directory,
         slow_streams,
         forged_sources,
+        a_key_that_changes,
     )
 }
 

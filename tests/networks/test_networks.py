@@ -17,4 +17,4 @@ def test_it_works_in_such_a_network(name: str) -> None:
     reason = missing()
     if reason:
         pytest.skip(reason)
-    assert run_apart([sys.executable, "-m", "tests.networks.stories", name], hosts=3) == 0
+    assert run_apart([sys.executable, "-m", "tests.networks.stories", name], hosts=6) == 0

@@ -99,17 +99,20 @@ def test_the_silent_are_asked_again_once_one_answers_and_only_then_lose_their_se
 
 
 def test_what_was_asked_before_the_first_answer_is_asked_again() -> None:
-    """This node may have been offline when it was asked."""
+    """This node may have been offline when it was asked. The one that answered is asked too: else the contact's next
+    failure would show nothing either, where nobody else is asked for anything."""
     story = Story(4)
     story.misses(1, 10.0, 12.0)
     story.answers(2, 20.0)
     story.takes_checked()
     story.answers(2, 20.5)
     assert not story.misses(4, 19.0, 21.0)
-    assert story.takes_checked() == [contact(4)]
+    assert story.takes_checked() == [contact(4), contact(2)]
     assert contact(4).id in story.table
     assert not story.misses(9, 19.0, 21.0)  # it has no seat to lose
     assert not story.checked
+    story.answers(2, 21.1)
+    assert story.misses(4, 21.0, 23.0)
 
 
 def test_more_failures_than_can_wait_are_counted_and_their_contacts_stay() -> None:
