@@ -35,7 +35,11 @@ MOST_NODES = 250
     default=0,
     help="Where peers reach node 1, on 127.0.0.1; node i is at this port + i - 1. 0 takes free ones.",
 )
-@option("--classic", is_flag=True, help="Speak with classic nodes (Go, 2019), too, which prove nothing. The network is open then.")
+@option(
+    "--classic",
+    is_flag=True,
+    help="Speak with classic nodes (Go, 2019), too, which prove nothing. The network is open then.",
+)
 @option(
     "--socket",
     type=FILE,

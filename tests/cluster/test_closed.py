@@ -135,9 +135,9 @@ def test_the_key_is_changed_without_a_failed_put(own: Network) -> None:
         assert still == old != new
         bring("promote")
         assert fingerprints(own) == [[new, old]]
-        assert wait_until(
-            lambda: all(keys[1] == (old, 0) for keys in keys_of(own).values()), within=RENEWED_WITHIN
-        ), keys_of(own)
+        assert wait_until(lambda: all(keys[1] == (old, 0) for keys in keys_of(own).values()), within=RENEWED_WITHIN), (
+            keys_of(own)
+        )
         bring("remove")
         assert fingerprints(own) == [[new]]
         done = [len(first()), len(last())]
