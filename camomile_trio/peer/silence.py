@@ -70,7 +70,7 @@ class Silence:
             self._asked_around_at = now
             others = [each for each in table if each.id != contact.id]
             for each in self._rng.sample(others, min(ASKED_AROUND, len(others))):
-                self._check(each, again_after=0.0)  # one that has answered a moment before that is no witness
+                self._check(each, again_after=CHECKED_AGAIN_AFTER)
         return False
 
     def on_answer(self, witness: Contact) -> None:
