@@ -34,7 +34,7 @@ REAL_WORLD = (
     *("storage/sqlite.py", "storage/database.py", "storage/journal.py", "storage/data_directory.py"),
 )
 ALLOWED = {
-    ("identity.py", "uses os.getpid"): "names a temporary key file; machines of a simulation are given their keys",
+    ("secret_files.py", "imports tempfile"): "the name of a key file before it is whole, which is gone at once",
     ("node/names.py", "uses trio.to_thread"): "the system's resolver; a simulated machine is given its own",
     ("peer/exchanges.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
     ("peer/streams.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
