@@ -163,7 +163,8 @@ def peers(as_json: bool, url: str, timeout: float) -> None:
     """List the nodes in a node's routing table, the nearest first.
 
     ROUND TRIP is the usual time to an answer, LAST SEEN how long ago the latest answer came, and ANSWERS whether the
-    last request was answered. `camomile ping ID` asks one now.
+    last request was answered. In a closed network NETWORK KEY is the fingerprint of the key that its session is under.
+    `camomile ping ID` asks one now.
     """
     found = _document(url, "/-/peers", timeout)
     if as_json:

@@ -28,7 +28,7 @@ from camomile_trio.cli.failures import (
     leave,
 )
 from camomile_trio.cli.key_command import key
-from camomile_trio.cli.local_commands import ping, stop
+from camomile_trio.cli.local_commands import ping, reload, stop
 from camomile_trio.cli.node_command import node
 from camomile_trio.cli.option_types import with_our_options
 from camomile_trio.cli.records_commands import check, export, import_, records
@@ -125,6 +125,7 @@ for each in (
     status,
     peers,
     ping,
+    reload,
     stop,
     key,
     records,

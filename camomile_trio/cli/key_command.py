@@ -1,4 +1,5 @@
 """`camomile key new|show`: the file with which a deployment publishes, made before its first node and looked at later.
+The key of a closed network, `camomile key network`, is in `network_key_command.py`.
 
 Rules of this file: a secret is never printed, and a file that is there is never overwritten.
 """
@@ -11,25 +12,27 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camomile_trio.cli.network_key_command import network
 from camomile_trio.cli.option_types import KEY_FILE
 
 if TYPE_CHECKING:
     from camomile_trio.identity import KeyPair
 
 
-@click.group(short_help="Make a publisher key, or show whose a key file is.")
+@click.group(short_help="Make a publisher key or a network key, or show whose a key file is.")
 def key() -> None:
-    """Make a publisher key, or show whose a key file is.
+    """Make a publisher key or a network key, or show whose a key file is.
 
     A publisher key signs what is put through the nodes that have it (`camomile node --publisher-key FILE`): any of
-    them can forget and renew what another published. Keep a copy of it in a safe place.
+    them can forget and renew what another published. Keep a copy of it in a safe place. A network key closes a network
+    to all nodes that do not have it: see `camomile key network --help`.
     """
 
 
 @key.command()
 @click.argument("file", type=KEY_FILE)
 def new(file: Path) -> None:
-    """Make a new key in FILE, readable by its owner alone.
+    """Make a new publisher key in FILE, readable by its owner alone.
 
     A file that is there already is left as it is.
     """
@@ -49,6 +52,9 @@ def show(file: Path) -> None:
     from camomile_trio.identity import load_key
 
     _show(load_key(file))
+
+
+key.add_command(network)
 
 
 def _show(pair: KeyPair) -> None:

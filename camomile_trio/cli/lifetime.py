@@ -6,6 +6,7 @@ Rules of this file: the first stop signal asks for an orderly end, which has a l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -42,16 +43,26 @@ class Stop:
 
 
 async def run_until_stopped(
-    body: Callable[[Stop], Awaitable[None]], *, limit: float, signals: StopSignals | None = None
+    body: Callable[[Stop], Awaitable[None]],
+    *,
+    limit: float,
+    signals: StopSignals | None = None,
+    reload: Callable[[], object] | None = None,
 ) -> None:
     """Runs `body`, which ends soon after a stop was requested, by a signal or by itself.
 
     `body` says by `has_started` from when on it wants to end in order. CommandFailed if that takes longer than `limit`
-    seconds: it was cancelled then. A signal that `signals` have caught before counts.
+    seconds: it was cancelled then. A signal that `signals` have caught before counts. `reload` is called by the event
+    loop for a signal that asks for a reload.
     """
     stop = Stop(limit)
     loop = trio.lowlevel.current_trio_token()
-    with (signals or StopSignals()).telling(lambda name: loop.run_sync_soon(stop.request, name)), stop.scope:
+
+    def tell(name: str) -> None:
+        loop.run_sync_soon(stop.request, name)
+
+    soon = functools.partial(loop.run_sync_soon, reload, idempotent=True) if reload is not None else None
+    with (signals or StopSignals()).telling(tell, soon), stop.scope:
         await body(stop)
     if stop.scope.cancelled_caught and stop.has_started:
         raise CommandFailed(

@@ -44,6 +44,8 @@ from camomile_trio.kademlia.contacts import Endpoint
 DEFAULT_LISTEN = "0.0.0.0:8118"
 DEFAULT_HTTP = "127.0.0.1:8080"
 RECORDS = Records()
+# Where a user might write the key itself, which every child of the process could read.
+MISTAKEN_VARIABLE = "CAMOMILE_NETWORK_KEY"
 
 
 @click.command()
@@ -116,9 +118,19 @@ RECORDS = Records()
     help="The network's name. Nodes of different names do not talk to each other.",
 )
 @option(
+    "--network-key",
+    type=KEY_FILE,
+    suffix="_FILE",
+    show_default="none: any host that reaches this node may join",
+    help=(
+        "The file with the key of a closed network, or with two while they are changed (`camomile key network`). Only "
+        "nodes that have the key get an answer. A file that is missing is an error. `camomile reload` reads it again."
+    ),
+)
+@option(
     "--classic",
     is_flag=True,
-    help="Speak with classic nodes (Go, 2019), too, which prove nothing; in the default network only.",
+    help="Speak with classic nodes (Go, 2019), too, which prove nothing; in the default, open network only.",
 )
 @option(
     "--data-dir",
@@ -216,6 +228,7 @@ def node(
     first: bool,
     expect: int | None,
     network: str,
+    network_key: Path | None,
     classic: bool,
     data_dir: Path | None,
     ephemeral: bool,
@@ -235,9 +248,15 @@ def node(
 ) -> None:
     """Run one node of a network until it is stopped.
 
-    Without --join it is the first of its network. SIGINT, SIGTERM and SIGHUP (unless nohup ignores it) end it in order
-    within 10 s; a second SIGINT or SIGTERM ends it at once.
+    Without --join it is the first of its network. SIGINT and SIGTERM end it in order within 10 s; a second one ends it
+    at once. SIGHUP ends it in order where it was started on a terminal, and does what `camomile reload` does elsewhere;
+    if nohup ignores it, it does nothing.
     """
+    if MISTAKEN_VARIABLE in os.environ:
+        # Nothing would say that the node is in an open network then.
+        raise click.UsageError(
+            f"{MISTAKEN_VARIABLE} is no setting: name the file with the key by {MISTAKEN_VARIABLE}_FILE"
+        )
     place = _data_place(context, data_dir, ephemeral)
     config = Config(
         listen=listen,
@@ -246,6 +265,7 @@ def node(
         first=first,
         expect=expect,
         network=network,
+        network_key=network_key,
         classic=classic,
         publisher_key=publisher_key,
         kademlia=Kademlia(refresh_interval=refresh_interval),

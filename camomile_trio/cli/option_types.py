@@ -1,7 +1,8 @@
 """What may stand behind an option: sizes, addresses, names, keys.
 
 Rules of this file: a type turns one word into one checked value, or fails with a line that says how to write it. An
-option's environment variable is CAMOMILE_ and its long name; a list in one is split at white space and commas.
+option's environment variable is CAMOMILE_ and its long name, with _FILE behind it where it would look like the place of
+a secret itself; a list in one is split at white space and commas.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _UNITS = {
 }  # fmt: skip
 
 
-def option(*declarations: str, **settings: Any) -> Callable[[Decorated], Decorated]:
-    """`click.option` with its environment variable, and with its default in the help."""
+def option(*declarations: str, suffix: str = "", **settings: Any) -> Callable[[Decorated], Decorated]:
+    """`click.option` with its environment variable, whose name may get a `suffix`, and its default in the help."""
     long_name = next(each for each in declarations if each.startswith("--")).partition("/")[0]
-    variable = ENVIRONMENT_PREFIX + long_name[2:].replace("-", "_").upper()
+    variable = ENVIRONMENT_PREFIX + long_name[2:].replace("-", "_").upper() + suffix
     shows_default = settings.get("default") is not None and not settings.get("is_flag")
     return click.option(
         *declarations,

@@ -16,6 +16,7 @@ from camomile_trio.cli.lifetime import Stop, run_until_stopped
 from camomile_trio.cli.line_writer import LineWriter
 from camomile_trio.cli.node_log import ReadinessLog, logging_operations
 from camomile_trio.cli.places import SocketPlace
+from camomile_trio.cli.reloading import Reloads
 from camomile_trio.cli.stop_signals import StopSignals
 from camomile_trio.config import Config
 from camomile_trio.http.control import serve_control
@@ -45,6 +46,7 @@ class Process:
 
 async def run_node(config: Config, http: HttpSettings, control: SocketPlace, process: Process) -> None:
     """Runs one node until a signal, or its control socket, asks for its end."""
+    reloads = Reloads()
 
     async def body(stop: Stop) -> None:
         async with open_node(config) as node, trio.open_nursery() as servers:
@@ -62,11 +64,12 @@ async def run_node(config: Config, http: HttpSettings, control: SocketPlace, pro
                 control=str(socket),
             )
             servers.start_soon(ReadinessLog(node).run)
+            servers.start_soon(reloads.run, node)
             with logging_operations(node):
                 await stop.requested()
             servers.cancel_scope.cancel()
 
-    await run_until_stopped(body, limit=STOP_LIMIT, signals=process.signals)
+    await run_until_stopped(body, limit=STOP_LIMIT, signals=process.signals, reload=reloads.request)
     log.info("stopped")
 
 

@@ -46,6 +46,10 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
     ]
     ready = "yes" if found.get("ready") is True else f"no: {found.get('not_ready_because', '')}"
     rows.insert(1, ("ready", ready))
+    if isinstance(closed := found.get("closed"), bool):
+        rows.append(("closed", "yes" if closed else "no: any host that reaches it may join"))
+    if keys_text := _keys_text(found.get("network_keys")):
+        rows.append(("network keys", keys_text))
     if isinstance(classic := found.get("classic"), bool):
         rows.append(("classic", "spoken with" if classic else "not spoken with"))
     if (uptime := number_in(found, "uptime")) is not None:
@@ -64,6 +68,16 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
     if (cached := number_in(found, "cached")) is not None:
         rows.append(("cached", f"{cached:.0f}"))
     return rows
+
+
+def _keys_text(keys_untrusted: object) -> str:
+    """The network keys, by their fingerprints: the one that is sent under, and the one that is accepted as well."""
+    words = ("sent under", "also accepted")
+    return ", ".join(
+        f"{word} {key.get('fingerprint', '-')} (sessions: {number_in(key, 'sessions') or 0:.0f})"
+        for word, key in zip(words, keys_untrusted if isinstance(keys_untrusted, list) else [], strict=False)
+        if isinstance(key, dict)
+    )
 
 
 def number_in(found: dict[str, object], name: str) -> float | None:

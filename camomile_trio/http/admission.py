@@ -14,6 +14,7 @@ from hypercorn.typing import HTTPScope
 from camomile_trio.errors import Overloaded, ValueTooLarge
 from camomile_trio.http.budget import ByteBudget, Share
 from camomile_trio.http.problems import Problem, problem_of
+from camomile_trio.http.refusals import Unauthorized
 from camomile_trio.http.values import Encoding, body_bound
 from camomile_trio.http.web_pages import WebPages
 
@@ -50,6 +51,11 @@ class BearerToken:
         return self._token is not None and hmac.compare_digest(
             scheme.title() + b" " + sent.strip(), b"Bearer " + self._token
         )
+
+    def require(self, authorization: str) -> None:
+        """Unauthorized unless an Authorization header shows it."""
+        if not self.is_shown_by(authorization.encode("latin-1")):
+            raise Unauthorized("the bearer token is missing or wrong")
 
 
 @attrs.frozen

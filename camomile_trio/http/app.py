@@ -28,7 +28,8 @@ from camomile_trio.http.metrics import Metrics, ProcessStatistics
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.pages import PAGE, PAGE_POLICY, TEXT
 from camomile_trio.http.problems import answer_with_problems
-from camomile_trio.http.refusals import Unauthorized
+from camomile_trio.http.refusals import NoToken
+from camomile_trio.http.reloading import reload_node
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.http.short_way import Upload
@@ -42,6 +43,7 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 # Larger forms are read in a thread, so that the node goes on meanwhile.
 READ_AT_ONCE = 256 * 1024
+RELOAD = "/-/reload"
 
 ExceptionInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
@@ -75,7 +77,7 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessStatistic
     app.add_url_rule("/", view_func=values.put, methods=["POST"])
     app.add_url_rule("/<key>", view_func=values.get, methods=["GET"])
     app.add_url_rule("/<key>", view_func=values.forget, methods=["DELETE"])
-    operator = _OperatorHandlers(node, metrics)
+    operator = _OperatorHandlers(node, metrics, token)
     fixed_routes = {
         "/": operator.front_page,
         "/-/healthy": operator.healthy,
@@ -87,9 +89,10 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessStatistic
     }
     for path, handler in fixed_routes.items():
         app.add_url_rule(path, view_func=handler, methods=["GET"])
+    app.add_url_rule(RELOAD, view_func=operator.reload, methods=["POST"])
     budget = metrics.http_bytes = ByteBudget(max(settings.max_bytes, body_bound(Encoding.URLENCODED, largest_value)))
     admission = Admission(budget, largest_value, token, WebPages(names_of_this_node(settings.host_names)))
-    app.asgi_app = Front(app.asgi_app, metrics, frozenset(fixed_routes), admission, values)  # type: ignore[method-assign]
+    app.asgi_app = Front(app.asgi_app, metrics, frozenset({*fixed_routes, RELOAD}), admission, values)  # type: ignore[method-assign]
     return app
 
 
@@ -160,8 +163,8 @@ class _ValueHandlers:
         return Answer(204, {"Camomile-Publishers": str(others)} if others else {}, None).as_response()
 
     def _check_token(self, authorization: str) -> None:
-        if self._token.is_asked_for and not self._token.is_shown_by(authorization.encode("latin-1")):
-            raise Unauthorized("the bearer token is missing or wrong")
+        if self._token.is_asked_for:
+            self._token.require(authorization)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -178,9 +181,10 @@ class _ValueHandlers:
 class _OperatorHandlers:
     """The front page and everything under /-/. These take no place: they answer when all places are taken."""
 
-    def __init__(self, node: ServedNode, metrics: Metrics) -> None:
+    def __init__(self, node: ServedNode, metrics: Metrics, token: BearerToken) -> None:
         self._node = node
         self._metrics = metrics
+        self._token = token
 
     async def front_page(self) -> Response:
         if "text/html" in current_request().headers.get("Accept", ""):
@@ -203,6 +207,13 @@ class _OperatorHandlers:
 
     async def peers(self) -> Response:
         return json_response(peers_document(self._node.peers()))
+
+    async def reload(self) -> Response:
+        # It changes what the operator has set. Who may write values here is not the operator for that.
+        if not self._token.is_asked_for:
+            raise NoToken("a node without a token is reloaded over its control socket only")
+        self._token.require(current_request().headers.get("Authorization", ""))
+        return await reload_node(self._node)
 
     async def exposition(self) -> Response:
         text, content_type = self._metrics.exposition(current_request().headers.get("Accept", ""))

@@ -1,5 +1,5 @@
-"""The control socket: ping, stop, records, export and import for the command line, on a Unix socket and never on the
-public port.
+"""The control socket: ping, reload, stop, records, export and import for the command line, on a Unix socket. All but
+reload are never on the public port.
 
 Rules of this file: whoever may open the socket may stop the node, so only its owner may (mode 0600). A socket file
 that nobody listens on any more is replaced, a living one and a file of any other kind are left alone.
@@ -36,6 +36,7 @@ from camomile_trio.http.front import Front
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import answer_with_problems
 from camomile_trio.http.refusals import BadRequest
+from camomile_trio.http.reloading import reload_node
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.uploads import current_request, receive_bounded_bodies
 from camomile_trio.http.values import Encoding, body_bound
@@ -68,6 +69,9 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     async def ping(node_id: str) -> Response:
         return json_response(pinged_document(await node.ping(NodeId.parse(node_id))))
 
+    async def reload() -> Response:
+        return await reload_node(node)
+
     async def describe() -> Response:
         return json_response(node_document(node.status()))
 
@@ -98,6 +102,7 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     app.add_url_rule("/export", view_func=export, methods=["GET"])
     app.add_url_rule("/import", view_func=take_in, methods=["POST"])
     app.add_url_rule("/stop", view_func=stop_node, methods=["POST"])
+    app.add_url_rule("/reload", view_func=reload, methods=["POST"])
     app.add_url_rule("/ping/<node_id>", view_func=ping, methods=["POST"])
     app.add_url_rule("/node", view_func=describe, methods=["GET"])
     app.add_url_rule("/peers", view_func=peers, methods=["GET"])

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from quart import Response
 
-from camomile_trio.node.results import Imported, NodeStatus, PeerStatus, Pinged, RecordPage
+from camomile_trio.node.results import Imported, NodeStatus, PeerStatus, Pinged, RecordPage, Reloaded
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -25,6 +25,8 @@ def node_document(status: NodeStatus) -> dict[str, Json]:
         "advertised": None if status.advertised is None else str(status.advertised),
         "observed": None if status.observed is None else str(status.observed),
         "network": status.network,
+        "closed": status.closed,
+        "network_keys": [{"fingerprint": key.fingerprint, "sessions": key.sessions} for key in status.network_keys],
         "classic": status.classic,
         "version": status.version,
         "ready": status.ready,
@@ -56,6 +58,7 @@ def peers_document(peers: Iterable[PeerStatus]) -> dict[str, Json]:
                 "round_trip": None if peer.round_trip is None else round(peer.round_trip, 6),
                 "last_seen": None if peer.last_seen is None else round(peer.last_seen, 3),
                 "answers": peer.answers,
+                "network_key": peer.network_key,
             }
             for peer in peers
         ]
@@ -68,6 +71,18 @@ def pinged_document(pinged: Pinged) -> dict[str, Json]:
         "node": pinged.node.hex(),
         "endpoint": str(pinged.endpoint),
         "round_trip": pinged.round_trip,
+    }
+
+
+def reloaded_document(reloaded: Reloaded) -> dict[str, Json]:
+    """What a reload has changed. Network keys are named by their fingerprints."""
+    return {
+        "added": list(reloaded.added),
+        "promoted": reloaded.promoted,
+        "removed": list(reloaded.removed),
+        "sessions_ended": reloaded.sessions_ended,
+        "expect_before": reloaded.expect_before,
+        "expect": reloaded.expect,
     }
 
 

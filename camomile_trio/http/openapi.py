@@ -6,7 +6,7 @@ here, and a test holds it against the routes. Only data and small functions that
 
 from __future__ import annotations
 
-from camomile_trio.config import LEAST_LEASE, MAX_LEASE
+from camomile_trio.config import LEAST_LEASE, MAX_LEASE, MOST_EXPECTED
 from camomile_trio.http.documents import Json
 from camomile_trio.http.problems import PROBLEM_TYPE
 
@@ -45,15 +45,15 @@ _HEADERS: _Object = {
 _PROBLEMS = {
     "400": "The key is not 64 hexadecimal digits, there is no value or an empty one, or the request is broken.",
     "401": "The bearer token is missing or wrong (only where the node asks for one).",
-    "403": "A web page of another site sent the request, it names a host that this node is not known as, or only "
-    "others published the value that is to be forgotten.",
+    "403": "A web page of another site sent the request, it names a host that this node is not known as, only others "
+    "published the value that is to be forgotten, or the node has no token, which a reload needs.",
     "404": "No node that was asked has the value.",
     "408": "The body did not come to its end in time.",
     "409": "The holders keep as many publishers of this key as they may.",
     "410": "The value was there and has been forgotten.",
     "413": "The value is too large; nothing was stored.",
     "415": "The body has a Content-Encoding; nothing was stored.",
-    "500": "A mistake or trouble of the node itself.",
+    "500": "A mistake or trouble of the node itself, such as a broken network key file.",
     "503": "Not joined yet, no majority, no node answered, or overloaded: too many requests, or bytes, at once. It is "
     "safe to repeat the request.",
     "507": "A majority of the holders is full.",
@@ -90,6 +90,7 @@ def openapi_document(version: str) -> _Object:
             "/-/peers": {
                 "get": _operation("peers", "The nodes in this node's routing table.", _json("The nodes.", "Peers"))
             },
+            "/-/reload": {"post": _reload()},
             "/-/metrics": {"get": _operation("metrics", "Counters for Prometheus.", _plain("Its text format."))},
             "/-/openapi.json": {"get": _operation("openapi", "This document.", _json("OpenAPI 3.1."))},
         },
@@ -205,6 +206,23 @@ def _forget() -> _Object:
     }
 
 
+def _reload() -> _Object:
+    expect: _Object = {"expect": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_EXPECTED}}
+    problems = ("400", "401", "403", "408", "413", "415", "500", "503")
+    return {
+        "operationId": "reload",
+        "tags": ["operation"],
+        "summary": "Read the network key file again.",
+        "description": "Only of a node that has a token. `expect` changes --expect for as long as the node runs.",
+        "security": [{"token": []}],
+        "requestBody": {
+            "required": False,
+            "content": {"application/json": {"schema": {"type": "object", "properties": expect}}},
+        },
+        "responses": {"200": _json("What has changed.", "Reloaded"), **_problems(*problems)},
+    }
+
+
 def _operation(operation_id: str, summary: str, answer: _Object, *problems: str) -> _Object:
     return {
         "operationId": operation_id,
@@ -253,6 +271,13 @@ def _schemas() -> _Object:
         "pattern": "^[0-9a-f]{64}$",
         "description": "The public key that the node is: its hash is the id, and --join HOST:PORT#KEY takes it.",
     }
+    fingerprint: _Object = {
+        "type": "string",
+        "pattern": "^[0-9a-f]{8}$",
+        "description": "Of a network key; it tells nothing of the key.",
+    }
+    fingerprints: _Object = {"type": "array", "items": fingerprint}
+    maybe_number: _Object = {"type": ["integer", "null"]}
     maybe_text: _Object = {"type": ["string", "null"]}
     maybe_seconds: _Object = {"type": ["number", "null"], "minimum": 0}
     return {
@@ -277,6 +302,12 @@ def _schemas() -> _Object:
                 "advertised": maybe_text,
                 "observed": maybe_text,
                 "network": text,
+                "closed": {"type": "boolean", "description": "Whether only nodes that have a network key may join."},
+                "network_keys": {
+                    "type": "array",
+                    "description": "The accepted ones, the one that is sent under first; none in an open network.",
+                    "items": _closed_object({"fingerprint": fingerprint, "sessions": number}),
+                },
                 "classic": {"type": "boolean", "description": "Whether it speaks with classic nodes."},
                 "version": text,
                 "ready": {"type": "boolean"},
@@ -296,6 +327,16 @@ def _schemas() -> _Object:
                 "publisher": {"type": "string", "pattern": "^[0-9a-f]*$"},
             }
         ),
+        "Reloaded": _closed_object(
+            {
+                "added": fingerprints,
+                "promoted": {**fingerprint, "type": ["string", "null"]},
+                "removed": fingerprints,
+                "sessions_ended": number,
+                "expect_before": maybe_number,
+                "expect": maybe_number,
+            }
+        ),
         "Peers": _closed_object(
             {
                 "peers": {
@@ -308,6 +349,11 @@ def _schemas() -> _Object:
                             "round_trip": {**maybe_seconds, "description": "The usual time to an answer, in seconds."},
                             "last_seen": {**maybe_seconds, "description": "Seconds since its latest answer."},
                             "answers": {"type": "boolean", "description": "Whether it answered the last request."},
+                            "network_key": {
+                                **fingerprint,
+                                "type": ["string", "null"],
+                                "description": "The fingerprint of the network key that its session is under.",
+                            },
                         }
                     ),
                 }

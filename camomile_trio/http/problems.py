@@ -33,7 +33,7 @@ from camomile_trio.errors import (
     ValueTooLarge,
     WrongClock,
 )
-from camomile_trio.http.refusals import BadRequest, SlowBody, Unauthorized
+from camomile_trio.http.refusals import BadRequest, NoToken, NotReloaded, SlowBody, Unauthorized
 
 PROBLEM_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:camomile:problem:"
@@ -46,6 +46,7 @@ _STATUSES: tuple[tuple[type[CamomileError], int, str], ...] = (
     (BadRequest, 400, "Bad request"),
     (ConfigError, 400, "Out of range"),
     (Unauthorized, 401, "Token required"),
+    (NoToken, 403, "No token set"),
     (NotPublisher, 403, "Published by others only"),
     (Forgotten, 410, "Forgotten"),
     (NotFound, 404, "Not found"),
@@ -60,6 +61,7 @@ _STATUSES: tuple[tuple[type[CamomileError], int, str], ...] = (
     (WrongClock, 503, "Wrong clock"),
     (Overloaded, 503, "Overloaded"),
     (Unavailable, 503, "Unavailable"),
+    (NotReloaded, 500, "Not reloaded"),
     (CamomileError, 500, "Node in trouble"),
 )
 

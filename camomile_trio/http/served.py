@@ -21,6 +21,7 @@ from camomile_trio.node.results import (
     PeerStatus,
     Pinged,
     RecordPage,
+    Reloaded,
     Statistics,
     Stored,
 )
@@ -58,6 +59,9 @@ class ServedNode(Protocol):
     def export(self, after: Key | None = None) -> ExportPage: ...
 
     async def take_in(self, lines_untrusted: Sequence[bytes]) -> list[Imported]: ...
+
+    def reload(self, *, expect: int | None = None) -> Reloaded:
+        """ConfigError if the key file is broken: then nothing has changed."""
 
     def status(self) -> NodeStatus: ...
 

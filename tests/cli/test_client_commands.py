@@ -297,6 +297,17 @@ def test_peers_are_lines_or_json(run: Run, node: OneServer) -> None:
     assert [(request.method, request.path) for request in node.seen] == [("GET", "/-/peers")] * 2
 
 
+def test_peers_of_a_closed_network_show_their_keys(run: Run, node: OneServer) -> None:
+    document = {"peers": [{"id": "ab" * 32, "network_key": "11111111"}, {"id": "cd" * 32, "network_key": None}]}
+    node.will_answer("200 OK", json.dumps(document).encode())
+    head, *lines = run("peers", "--node", node.address).stdout.splitlines()
+    assert head.split()[-2:] == ["NETWORK", "KEY"]
+    assert [line.split()[-1] for line in lines] == ["11111111", "-"]
+    document["peers"][0]["network_key"] = "\x1b[2J"
+    node.will_answer("200 OK", json.dumps(document).encode())
+    assert all(line.isprintable() for line in run("peers", "--node", node.address).stdout.splitlines())
+
+
 def test_peers_of_a_server_that_lies_cannot_steer_the_terminal(run: Run, node: OneServer) -> None:
     for strange in (b'{"peers": 7}', b'{"peers": [7]}', b"{}"):
         node.will_answer("200 OK", strange)

@@ -70,6 +70,89 @@ async def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
     await run_until_stopped(body, limit=10)
 
 
+async def test_without_a_terminal_a_hangup_reloads_and_ends_nothing() -> None:
+    reloads: list[str] = []
+
+    async def body(stop: Stop) -> None:
+        for expected in (1, 2):
+            signal.raise_signal(signal.SIGHUP)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(reloads) == expected
+        # The next signal that ends does it in order, as the first that has come.
+        stop.has_started = True
+        signal.raise_signal(signal.SIGTERM)
+        await stop.requested()
+        signal.raise_signal(signal.SIGHUP)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(reloads) == 2
+
+    signals = StopSignals(is_on_terminal=False)
+    await run_until_stopped(body, limit=10, signals=signals, reload=lambda: reloads.append("reload"))
+    assert signals.first is signal.SIGTERM
+
+
+async def test_on_a_terminal_a_hangup_ends_what_could_reload() -> None:
+    async def body(stop: Stop) -> None:
+        stop.has_started = True
+        signal.raise_signal(signal.SIGHUP)
+        await stop.requested()
+
+    def never() -> None:
+        raise AssertionError
+
+    await run_until_stopped(body, limit=10, signals=StopSignals(is_on_terminal=True), reload=never)
+
+
+async def test_a_hangup_without_a_terminal_ends_what_cannot_reload() -> None:
+    signals = StopSignals(is_on_terminal=False)
+    signals.catch()
+    signal.raise_signal(signal.SIGHUP)
+    assert signals.first is None
+
+    async def body(stop: Stop) -> None:
+        await trio.sleep_forever()
+
+    await run_until_stopped(body, limit=10, signals=signals)
+    assert signals.first is signal.SIGHUP
+
+
+async def test_a_hangup_that_came_before_the_loop_reloads_and_a_later_stop_is_in_order() -> None:
+    signals = StopSignals(is_on_terminal=False)
+    signals.catch()
+    signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGTERM)
+    reloads: list[str] = []
+
+    async def body(stop: Stop) -> None:
+        await trio.sleep_forever()
+
+    await run_until_stopped(body, limit=10, signals=signals, reload=lambda: reloads.append("reload"))
+    assert (signals.first, reloads) == (signal.SIGTERM, [])
+
+    signals = StopSignals(is_on_terminal=False)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signals.catch()
+    signal.raise_signal(signal.SIGHUP)
+
+    async def short(stop: Stop) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+
+    await run_until_stopped(short, limit=10, signals=signals, reload=lambda: reloads.append("reload"))
+    assert (signals.first, reloads) == (None, ["reload"])
+
+
+def test_a_hangup_that_was_remembered_is_the_systems_once_signals_are_let_go() -> None:
+    hangups: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: hangups.append(number))
+    signals = StopSignals(is_on_terminal=False)
+    signals.catch()
+    signal.raise_signal(signal.SIGHUP)
+    assert hangups == []
+    signals.let_go()
+    assert hangups == [signal.SIGHUP]
+
+
 async def test_a_signal_that_came_before_the_loop_counts() -> None:
     signals = StopSignals()
     signals.catch()

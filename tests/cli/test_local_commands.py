@@ -1,4 +1,4 @@
-"""ping and stop, over a control socket that is told what to answer."""
+"""ping, reload and stop, over a control socket that is told what to answer."""
 
 from __future__ import annotations
 
@@ -82,6 +82,57 @@ def test_stopping_asks_the_node_to_stop(run: Run, control: OneServer) -> None:
     assert (control.seen[0].method, control.seen[0].path) == ("POST", "/stop")
 
 
+def reloaded(**changes: object) -> bytes:
+    nothing = {"added": [], "promoted": None, "removed": [], "sessions_ended": 0, "expect_before": 3, "expect": 3}
+    return json.dumps(nothing | changes).encode()
+
+
+def test_a_reload_says_what_it_has_changed(run: Run, control: OneServer) -> None:
+    control.will_answer("200 OK", reloaded())
+    assert run("reload").stdout == "nothing has changed\n"
+    control.will_answer("200 OK", reloaded(added=["11111111"], expect_before=None))
+    assert run("reload", "--expect", "3").stdout == "accepted now: 11111111\nexpects now: 3 nodes\n"
+    control.will_answer("200 OK", reloaded(promoted="22222222", expect=2))
+    assert run("reload").stdout == "sent under now: 22222222\nexpects now: 2 nodes, before: 3\n"
+    control.will_answer("200 OK", reloaded(removed=["33333333"], sessions_ended=4))
+    assert run("reload").stdout == "removed: 33333333\nsessions ended: 4\n"
+    assert {(request.method, request.path) for request in control.seen} == {("POST", "/reload")}
+    assert [json.loads(request.body) for request in control.seen] == [{}, {"expect": 3}, {}, {}]
+
+
+def test_a_reload_takes_no_number_of_nodes_from_the_environment(run: Run, control: OneServer) -> None:
+    """In a container it is there from the node's start, and would undo what a reload before has set."""
+    control.will_answer("200 OK", reloaded())
+    assert run("reload", environment={"CAMOMILE_EXPECT": "5"}).exit_code == 0
+    assert json.loads(control.seen[0].body) == {}
+
+
+def test_a_reload_that_the_node_refuses_is_one_line(run: Run, control: OneServer) -> None:
+    control.will_refuse("500 Internal Server Error", detail="not reloaded: the file is empty", remedy="copy it again")
+    result = run("reload")
+    assert complaint(result) == "not reloaded: the file is empty; copy it again"
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("number", ["0", "1001", "some"])
+def test_a_reload_with_a_number_that_no_network_has_is_misuse(run: Run, control: OneServer, number: str) -> None:
+    assert run("reload", "--expect", number).exit_code == 2
+    assert control.seen == []
+
+
+def test_what_a_reload_answers_cannot_steer_the_terminal(run: Run, control: OneServer) -> None:
+    strange = ["\x1b[2J"]
+    control.will_answer("200 OK", reloaded(added=strange, removed="x", promoted=strange, sessions_ended=strange))
+    assert all(line.isprintable() for line in run("reload").stdout.splitlines())
+
+
+def test_the_help_of_reload_says_what_can_change_without_a_restart(run: Run) -> None:
+    text = " ".join(run("reload", "--help").stdout.split())
+    assert (
+        "Two options of a node can change without a restart: what is in the file of --network-key, and --expect" in text
+    )
+
+
 def test_the_socket_is_found_by_data_directory_or_by_name(run: Run, control: OneServer) -> None:
     control.will_answer("202 Accepted")
     directory = str(Path(control.address).parent)
@@ -95,7 +146,7 @@ def test_the_socket_is_found_by_data_directory_or_by_name(run: Run, control: One
     assert len(control.seen) == 4
 
 
-@pytest.mark.parametrize("words", [["stop"], ["ping", BOB]])
+@pytest.mark.parametrize("words", [["stop"], ["reload"], ["ping", BOB]])
 def test_without_a_node_it_says_where_it_looked(run: Run, home: Path, words: list[str]) -> None:
     result = run(*words)
     assert f"cannot reach a node at {home}/data/camomile/control.sock: No such file" in complaint(result)
@@ -104,7 +155,9 @@ def test_without_a_node_it_says_where_it_looked(run: Run, home: Path, words: lis
 
 
 @pytest.mark.parametrize(
-    "words", [["stop"], ["ping", BOB], ["records"], ["export"], ["import", "/dev/null"]], ids=lambda words: words[0]
+    "words",
+    [["stop"], ["reload"], ["ping", BOB], ["records"], ["export"], ["import", "/dev/null"]],
+    ids=lambda words: words[0],
 )
 def test_a_node_that_does_not_move_is_given_up_after_the_time_that_was_said(
     run: Run, tmp_path: Path, words: list[str]

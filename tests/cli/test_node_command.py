@@ -66,6 +66,7 @@ EVERY_OPTION = {
     "--http": "127.0.0.2:80",
     "--expect": "3",
     "--network": "alpha",
+    "--network-key": "/keys/n",
     "--data-dir": "/data",
     "--socket": "/run/c.sock",
     "--publisher-key": "/keys/p",
@@ -87,6 +88,7 @@ EXPECTED = Config(
     first=True,
     expect=3,
     network="alpha",
+    network_key=Path("/keys/n"),
     publisher_key=Path("/keys/p"),
     kademlia=Kademlia(refresh_interval=30),
     records=Records(lease=3600, replicate_interval=60, cache_life=5, max_value_size=4 * MIB, repair_rate=64 * 1024),
@@ -108,6 +110,7 @@ def test_every_option_has_its_place(run: Run, started: Started, tmp_path: Path) 
 def test_every_option_can_come_from_the_environment(run: Run, started: Started, tmp_path: Path) -> None:
     secret_file(tmp_path / "token", b"secret-and-random\n")
     environment = {f"CAMOMILE_{name[2:].replace('-', '_').upper()}": text for name, text in EVERY_OPTION.items()}
+    environment["CAMOMILE_NETWORK_KEY_FILE"] = environment.pop("CAMOMILE_NETWORK_KEY")
     environment |= {"CAMOMILE_FIRST": "1", "CAMOMILE_JOIN": ", ".join(EXPECTED.join)}
     environment["CAMOMILE_HTTP_TOKEN"] = str(tmp_path / "token")
     assert run("node", environment=environment).exit_code == 0
@@ -132,7 +135,8 @@ def test_every_option_has_help_and_a_variable(run: Run, command: str) -> None:
     text = run(command, "--help").stdout
     for parameter in camomile.commands[command].params:
         if parameter.param_type_name == "option":
-            assert parameter.envvar == "CAMOMILE_" + max(parameter.opts, key=len)[2:].replace("-", "_").upper()
+            suffix = "_FILE" if "--network-key" in parameter.opts else ""
+            assert parameter.envvar == "CAMOMILE_" + max(parameter.opts, key=len)[2:].replace("-", "_").upper() + suffix
             assert parameter.envvar in text
             assert getattr(parameter, "help", None)
 
@@ -196,6 +200,7 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
         (["--listen", "[fe80::1%eth0]:8118"], "'[fe80::1%eth0]:8118' has a zone"),
         (["--network", " "], "--network: ' ' is no name: it is empty"),
         (["--classic", "--network", "mine"], "classic nodes know no networks by name, and this one is 'mine'"),
+        (["--classic", "--network-key", "key"], "classic nodes have no network keys"),
         (["--sync", "never"], "--sync: 'never' is not one of 'os', 'full'"),
         (["--log-level", "loud"], "--log-level: 'loud' is not one of"),
         (["--what"], "no such option '--what'"),
@@ -205,6 +210,15 @@ def test_a_node_is_ephemeral_or_not(run: Run, words: list[str], environment: dic
 def test_a_wrong_setting_is_one_line(run: Run, started: Started, words: list[str], says: str) -> None:
     result = run("node", *words)
     assert says in complaint(result)
+    assert result.exit_code == 2
+    assert started.config is None
+
+
+def test_a_network_key_in_the_environment_is_refused_and_not_repeated(run: Run, started: Started) -> None:
+    """The node would run in an open network, and nothing would say so."""
+    result = run("node", environment={"CAMOMILE_NETWORK_KEY": "ab" * 32})
+    assert "CAMOMILE_NETWORK_KEY_FILE" in complaint(result)
+    assert "abab" not in result.output
     assert result.exit_code == 2
     assert started.config is None
 

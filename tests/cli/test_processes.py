@@ -333,8 +333,15 @@ def test_a_signal_of_the_first_moment_is_not_lost(processes: Processes, tmp_path
 
 
 def test_a_terminal_that_closes_ends_a_node_in_order(processes: Processes) -> None:
-    node, _ = processes.node("--ephemeral")
-    assert node.end(signal.SIGHUP) == 0
+    terminal, end = os.openpty()
+    try:
+        # The node leads a session of its own, and the terminal that it opens first becomes its own.
+        node = processes.start("node", *FREE_PORTS, "--ephemeral", before=f"exec <{os.ttyname(end)}")
+        node.event("ready")
+    finally:
+        os.close(end)
+        os.close(terminal)
+    assert node.end() == 0
     assert node.event("stopping")["because"] == "SIGHUP"
 
 

@@ -12,6 +12,8 @@ READY: dict[str, object] = {
     "endpoint": "127.0.0.1:8118",
     "advertised": None,
     "network": "camomile",
+    "closed": False,
+    "network_keys": [],
     "classic": False,
     "version": "0.1.0",
     "ready": True,
@@ -40,6 +42,7 @@ def test_a_ready_node_is_shown_row_by_row() -> None:
         ("peers at", "127.0.0.1:8118"),
         ("seen at", "127.0.0.1:8118"),
         ("publisher", "cd" * 32),
+        ("closed", "no: any host that reaches it may join"),
         ("classic", "not spoken with"),
         ("uptime", "1 h 2 min"),
         ("contacts", "9 in 2 buckets"),
@@ -47,6 +50,15 @@ def test_a_ready_node_is_shown_row_by_row() -> None:
         ("storage", "1.5 KiB of 1.0 GiB"),
         ("cached", "2"),
     ]
+
+
+def test_a_closed_network_says_which_keys_are_accepted() -> None:
+    one, other = {"fingerprint": "11111111", "sessions": 12}, {"fingerprint": "22222222", "sessions": 1}
+    rows = dict(status_rows({**READY, "closed": True, "network_keys": [one, other]}))
+    assert rows["closed"] == "yes"
+    assert rows["network keys"] == "sent under 11111111 (sessions: 12), also accepted 22222222 (sessions: 1)"
+    assert dict(status_rows({**READY, "network_keys": [7, {}]}))["network keys"] == "also accepted - (sessions: 0)"
+    assert "network keys" not in dict(status_rows({**READY, "network_keys": "11111111"}))
 
 
 def test_a_node_that_speaks_with_classic_ones_says_so() -> None:

@@ -29,10 +29,12 @@ from camomile_trio.node.results import (
     ForgetResult,
     Found,
     Imported,
+    NetworkKeyStatus,
     NodeStatus,
     PeerStatus,
     Pinged,
     RecordPage,
+    Reloaded,
     Statistics,
     Stored,
 )
@@ -64,6 +66,9 @@ class FakeNode:
     asked: list[Key | None] = attrs.field(factory=list)
     taken_in: list[bytes] = attrs.field(factory=list)
     pings: list[NodeId] = attrs.field(factory=list)
+    network_keys: tuple[NetworkKeyStatus, ...] = ()
+    expects: int | None = None
+    reloads: int = 0
     counted: Statistics = attrs.field(factory=Statistics)
     begun: trio.Event = attrs.field(factory=trio.Event)
     cancelled: trio.Event = attrs.field(factory=trio.Event)
@@ -124,6 +129,21 @@ class FakeNode:
         self.taken_in += lines_untrusted
         return [Imported(None, 0, ("malformed",)) for _ in lines_untrusted]
 
+    def reload(self, *, expect: int | None = None) -> Reloaded:
+        if self.failing is not None:
+            raise self.failing
+        self.reloads += 1
+        before = self.expects
+        self.expects = before if expect is None else expect
+        return Reloaded(
+            added=("11111111",),
+            promoted="22222222",
+            removed=("33333333",),
+            sessions_ended=4,
+            expect_before=before,
+            expect=self.expects,
+        )
+
     def status(self) -> NodeStatus:
         return NodeStatus(
             id=self.id,
@@ -145,6 +165,7 @@ class FakeNode:
             max_bytes=2**30,
             cached=2,
             publisher=b"\xab" * 32,
+            network_keys=self.network_keys,
         )
 
     def peers(self) -> list[PeerStatus]:
@@ -155,6 +176,7 @@ class FakeNode:
             answers=True,
             round_trip=0.00123456,
             last_seen=12.3456,
+            network_key=self.network_keys[0].fingerprint if self.network_keys else None,
         )
         far = PeerStatus(
             id=NodeId(b"\xff" * 32), public=b"\x03" * 32, endpoint=Endpoint.parse("[fd00::1]:8118"), answers=False

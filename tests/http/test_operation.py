@@ -13,7 +13,7 @@ from camomile_trio.http.documents import Json
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.node.events import LookupEnded, OperationEnded, ReadyChanged, RoundTrip
-from camomile_trio.node.results import Statistics
+from camomile_trio.node.results import NetworkKeyStatus, Statistics
 from tests.http.fake_node import NODE, OTHER, FakeNode, body_of
 from tests.http.test_get_and_forget import SOME_KEY
 from tests.http.test_put import RAW, problem
@@ -65,6 +65,8 @@ async def test_the_node_describes_itself(client: Client) -> None:
         "advertised": "[::1]:9",
         "observed": None,
         "network": "camomile",
+        "closed": False,
+        "network_keys": [],
         "classic": False,
         "version": "0.1.0",
         "ready": True,
@@ -98,6 +100,7 @@ async def test_the_node_lists_its_peers_with_ids_that_can_be_pinged(client: Clie
                 "round_trip": 0.001235,
                 "last_seen": 12.346,
                 "answers": True,
+                "network_key": None,
             },
             {
                 "id": "ff" * 32,
@@ -106,9 +109,22 @@ async def test_the_node_lists_its_peers_with_ids_that_can_be_pinged(client: Clie
                 "round_trip": None,
                 "last_seen": None,
                 "answers": False,
+                "network_key": None,
             },
         ]
     }
+
+
+async def test_a_closed_network_shows_its_keys_by_their_fingerprints(client: Client, node: FakeNode) -> None:
+    node.network_keys = (NetworkKeyStatus("11111111", 12), NetworkKeyStatus("22222222", 1))
+    document = json.loads(await body_of(await client.get("/-/node")))
+    assert document["closed"] is True
+    assert document["network_keys"] == [
+        {"fingerprint": "11111111", "sessions": 12},
+        {"fingerprint": "22222222", "sessions": 1},
+    ]
+    near, far = json.loads(await body_of(await client.get("/-/peers")))["peers"]
+    assert (near["network_key"], far["network_key"]) == ("11111111", None)
 
 
 async def test_what_the_node_counts_is_exposed(client: Client, node: FakeNode) -> None:
@@ -259,7 +275,7 @@ class TestDescription:
 
     def test_every_operation_says_what_it_answers(self) -> None:
         names = list(found_under(openapi_document("1"), "operationId"))
-        assert len(names) == len(set(map(str, names))) == 11
+        assert len(names) == len(set(map(str, names))) == 12
         for responses in found_under(openapi_document("1")["paths"], "responses"):
             statuses = members(responses)
             assert all(status.isdecimal() for status in statuses)
@@ -277,7 +293,7 @@ class TestDescription:
         peer = members(members(members(schema["properties"])["peers"])["items"])
         assert set(document) == {"peers"}
         for each in document["peers"]:
-            assert list(each) == ["id", "node_key", "endpoint", "round_trip", "last_seen", "answers"]
+            assert list(each) == ["id", "node_key", "endpoint", "round_trip", "last_seen", "answers", "network_key"]
             assert set(each) == set(members(peer["properties"]))
 
 
