@@ -40,8 +40,8 @@ def new(file: Path, if_missing: bool) -> None:
 
     A file that is there already is left as it is.
     """
-    from camomile_trio.identity import KeyFileExists
     from camomile_trio.network_keys import create_network_key
+    from camomile_trio.secret_files import KeyFileExists
 
     try:
         create_network_key(file, random.SystemRandom())

@@ -173,5 +173,6 @@ def _families(statistics: Statistics) -> Iterator[Metric]:
                 family = families[name] = kind(PREFIX + name, statistics.meanings[name], labels=names)
             family.add_metric([text for _, text in labels], value)
     for name, meaning in statistics.meanings.items():
-        # Of a counter by label there is nothing yet: its name and meaning tell that it exists.
-        yield families.get(name) or CounterMetricFamily(PREFIX + name, meaning)
+        # Of a metric by label there may be nothing yet: its name and meaning tell that it exists.
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        yield families.get(name) or kind(PREFIX + name, meaning)

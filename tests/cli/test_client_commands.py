@@ -298,13 +298,16 @@ def test_peers_are_lines_or_json(run: Run, node: OneServer) -> None:
 
 
 def test_peers_of_a_closed_network_show_their_keys(run: Run, node: OneServer) -> None:
-    document = {"peers": [{"id": "ab" * 32, "network_key": "11111111"}, {"id": "cd" * 32, "network_key": None}]}
-    node.will_answer("200 OK", json.dumps(document).encode())
+    listed: list[dict[str, object]] = [
+        {"id": "ab" * 32, "network_key": "11111111"},
+        {"id": "cd" * 32, "network_key": None},
+    ]
+    node.will_answer("200 OK", json.dumps({"peers": listed}).encode())
     head, *lines = run("peers", "--node", node.address).stdout.splitlines()
     assert head.split()[-2:] == ["NETWORK", "KEY"]
     assert [line.split()[-1] for line in lines] == ["11111111", "-"]
-    document["peers"][0]["network_key"] = "\x1b[2J"
-    node.will_answer("200 OK", json.dumps(document).encode())
+    listed[0]["network_key"] = "\x1b[2J"
+    node.will_answer("200 OK", json.dumps({"peers": listed}).encode())
     assert all(line.isprintable() for line in run("peers", "--node", node.address).stdout.splitlines())
 
 

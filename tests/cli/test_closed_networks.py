@@ -47,12 +47,11 @@ class Member:
 
 
 @pytest.fixture
-def members(run: Run, processes: Processes, tmp_path: Path) -> tuple[Member, Member]:
-    """Two nodes of a closed network, which have met."""
+def first(run: Run, processes: Processes, tmp_path: Path) -> Member:
+    """The first node of a closed network, which expects another one."""
     made = tmp_path / "made.key"
     run("key", "network", "new", str(made))
-    first = start(processes, tmp_path / "first", made)
-    return first, start(processes, tmp_path / "second", made, "--join", first.peers)
+    return start(processes, tmp_path / "first", made)
 
 
 def start(processes: Processes, directory: Path, key: Path, *words: str) -> Member:
@@ -65,8 +64,11 @@ def start(processes: Processes, directory: Path, key: Path, *words: str) -> Memb
     return Member(process, url_of(listening), directory, str(listening["peers"]))
 
 
-def test_the_key_changes_while_values_are_put_and_none_fails(run: Run, members: tuple[Member, Member]) -> None:
-    first, second = members
+def test_the_key_changes_while_values_are_put_and_none_fails(
+    run: Run, first: Member, processes: Processes, tmp_path: Path
+) -> None:
+    second = start(processes, tmp_path / "second", first.file, "--join", first.peers)
+    members = (first, second)
     for member in members:
         member.process.event("ready")
     (old,) = map(fingerprint, load_network_keys(first.file))
@@ -112,10 +114,8 @@ def test_the_key_changes_while_values_are_put_and_none_fails(run: Run, members: 
 
 
 def test_a_node_without_the_key_says_why_it_is_not_ready(
-    run: Run, members: tuple[Member, Member], processes: Processes, tmp_path: Path
+    run: Run, first: Member, processes: Processes, tmp_path: Path
 ) -> None:
-    first = members[0]
-    first.process.event("ready")
     run("key", "network", "new", str(tmp_path / "other.key"))
     _, listening = processes.node("--ephemeral", "--join", first.peers)
     other_one = start(processes, tmp_path / "other", tmp_path / "other.key", "--join", first.peers)
@@ -123,12 +123,10 @@ def test_a_node_without_the_key_says_why_it_is_not_ready(
         _await(lambda url=url: "none of the nodes to join answers" in reason(url))  # type: ignore[misc]
         assert "another network or" in reason(url)
         assert "key" in reason(url)
-    assert len(httpx.get(f"{first.url}/-/peers", trust_env=False).json()["peers"]) == 1
+    assert httpx.get(f"{first.url}/-/peers", trust_env=False).json()["peers"] == []
 
 
-def test_a_broken_file_changes_nothing_and_is_said(run: Run, members: tuple[Member, Member]) -> None:
-    first, _ = members
-    first.process.event("ready")
+def test_a_broken_file_changes_nothing_and_is_said(run: Run, first: Member) -> None:
     before = first.sessions()
     key = first.file.read_text()
     first.file.write_text(key * 2)
@@ -145,13 +143,11 @@ def test_a_broken_file_changes_nothing_and_is_said(run: Run, members: tuple[Memb
     assert first.process.process.poll() is None
 
 
-def test_fewer_nodes_are_expected_without_a_restart(run: Run, processes: Processes, tmp_path: Path) -> None:
-    run("key", "network", "new", str(tmp_path / "made.key"))
-    alone = start(processes, tmp_path / "alone", tmp_path / "made.key")
-    assert "--expect 2" in reason(alone.url)
-    socket = ("--data-dir", str(alone.directory))
-    assert run("reload", *socket, "--expect", "1").stdout == "expects now: 1 nodes, before: 2\n"
-    alone.process.event("ready")
+def test_fewer_nodes_are_expected_without_a_restart(run: Run, first: Member) -> None:
+    assert "--expect 2" in reason(first.url)
+    done = run("reload", "--data-dir", str(first.directory), "--expect", "1")
+    assert done.stdout == "expects now: 1 nodes, before: 2\n"
+    first.process.event("ready")
 
 
 @pytest.mark.parametrize(

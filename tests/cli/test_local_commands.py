@@ -83,7 +83,14 @@ def test_stopping_asks_the_node_to_stop(run: Run, control: OneServer) -> None:
 
 
 def reloaded(**changes: object) -> bytes:
-    nothing = {"added": [], "promoted": None, "removed": [], "sessions_ended": 0, "expect_before": 3, "expect": 3}
+    nothing: dict[str, object] = {
+        "added": [],
+        "promoted": None,
+        "removed": [],
+        "sessions_ended": 0,
+        "expect_before": 3,
+        "expect": 3,
+    }
     return json.dumps(nothing | changes).encode()
 
 

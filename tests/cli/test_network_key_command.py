@@ -167,7 +167,8 @@ class TestRemovingAKeyInUse:
         self, run: Run, file: Path, tmp_path: Path, going: str, control: OneServer
     ) -> None:
         control.will_answer("200 OK", b"no JSON")
-        copy = shutil.copy(file, tmp_path / "copy")
+        copy = tmp_path / "copy"
+        shutil.copy(file, copy)
         done = run("key", "network", "remove", str(copy))
         assert "no node was asked who uses the key" in done.stderr
         assert (done.exit_code, len(prints(copy))) == (0, 1)

@@ -153,13 +153,18 @@ async def test_what_the_node_counts_is_exposed(client: Client, node: FakeNode) -
 async def test_every_metric_comes_with_its_meaning(client: Client, node: FakeNode) -> None:
     node.counted = Statistics(
         counters={("dropped_packets_total", ()): 1},
-        meanings={"dropped_packets_total": "Packets that made no sense", "store_refused_total": "Records refused"},
+        meanings={
+            "dropped_packets_total": "Packets that made no sense",
+            "store_refused_total": "Records refused",
+            "key_sessions": "Sessions by key",
+        },
     )
     lines = (await body_of(await client.get("/-/metrics"))).decode().splitlines()
     assert "# HELP camomile_dropped_packets_total Packets that made no sense" in lines
     # Of which nothing was counted yet: that there is such a metric is seen all the same.
     assert "# HELP camomile_store_refused_total Records refused" in lines
     assert "# TYPE camomile_store_refused_total counter" in lines
+    assert "# TYPE camomile_key_sessions gauge" in lines
 
 
 async def test_the_process_and_what_runs_in_it_are_told(client: Client) -> None:
