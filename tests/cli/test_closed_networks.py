@@ -150,23 +150,6 @@ def test_fewer_nodes_are_expected_without_a_restart(run: Run, first: Member) -> 
     first.process.event("ready")
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [(None, "there is no network key file"), (b"", "is empty"), (b"ab" * 32 + b"\r\n", "CR"), (b"ab" * 31, "62")],
-)
-def test_a_file_that_is_no_network_key_keeps_a_node_from_starting(
-    run: Run, tmp_path: Path, content: bytes | None, words: str
-) -> None:
-    file = tmp_path / "network.key"
-    if content is not None:
-        file.write_bytes(content)
-        file.chmod(0o600)
-    refused = run("node", "--ephemeral", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--network-key", str(file))
-    assert words in complaint(refused)
-    assert refused.exit_code == 2
-    assert file.exists() is (content is not None)
-
-
 def reason(url: str) -> str:
     return str(httpx.get(f"{url}/-/node", trust_env=False, timeout=PATIENCE).json()["not_ready_because"])
 

@@ -13,6 +13,7 @@ from camomile_trio.cli import logs
 from camomile_trio.cli.line_writer import LineWriter
 from tests.cli.processes import FREE_PORTS, Alice
 from tests.cli.terminal import Run, complaint
+from tests.secrets_on_disk import secret_file
 
 pytestmark = pytest.mark.real_time
 
@@ -90,4 +91,34 @@ def test_a_publisher_key_that_is_none_is_one_line(fail: Fail, tmp_path: Path) ->
     (tmp_path / "key").write_text("not a key")
     line, code = fail(*FREE_PORTS, "--ephemeral", "--publisher-key", str(tmp_path / "key"))
     assert str(tmp_path / "key") in line
+    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "there is no network key file"),
+        (b"", "is empty"),
+        (b"ab" * 31, "62 characters"),
+        (b"ab" * 32 + b"\r\n", "CR"),
+        (b"".join(b"%02x" % number * 32 + b"\n" for number in range(3)), "more than two lines"),
+    ],
+)
+def test_a_file_that_holds_no_network_key_is_one_line(
+    fail: Fail, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "network.key" if content is None else secret_file(tmp_path / "network.key", content)
+    line, code = fail("--ephemeral", *FREE_PORTS, "--network-key", str(file))
+    assert words in line
+    assert "abab" not in line
+    assert code == 2
+    # A node makes none.
+    assert file.exists() is (content is not None)
+
+
+def test_a_network_key_that_others_may_read_is_one_line(fail: Fail, tmp_path: Path) -> None:
+    file = secret_file(tmp_path / "network.key", b"ab" * 32)
+    file.chmod(0o640)
+    line, code = fail("--ephemeral", *FREE_PORTS, "--network-key", str(file))
+    assert f"chmod 600 {file}" in line
     assert code == 2
