@@ -173,7 +173,7 @@ def test_no_container_has_a_volume_without_a_name() -> None:
     lists = "".join(re.findall(r"^    volumes:\n((?:      .*\n)+)", compose, re.MULTILINE))
     mounted = re.findall(r"^ +- (\S+)$", lists, re.MULTILINE)
     named = set(re.findall(r"^  (\S+):$", compose.partition("\nvolumes:\n")[2], re.MULTILINE))
-    assert len(mounted) == 4
+    assert len(mounted) == 7
     assert {volume.partition(":")[0] for volume in mounted} == named
 
 

@@ -19,6 +19,7 @@ from tools.cluster.engine import COMPOSE_FILE, EngineError, compose_command, doc
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 NUMBER_LABEL = "com.docker.compose.container-number"
+SERVICES = ("bootstrap", "node")
 REMOVALS = 3  # an engine that was interrupted in the middle of a start may still make one more container
 REMOVED_AT_ONCE = 5
 GRACE = 30  # seconds between SIGTERM and SIGKILL
@@ -84,6 +85,11 @@ class Deployment:
         """As a user takes it away who wants nothing of it to be left. `remove` looks after what Compose leaves."""
         self._compose(image, "down", "--volumes")
 
+    def change_network_key(self, image: str, step: str) -> None:
+        """`camomile key network STEP` for the file that all nodes share; they read it when they are told to reload."""
+        words = ("key", "network", step, "/network-key/network.key")
+        self._compose(image, "run", "--rm", "network-key", *words)
+
     def _compose(self, image: str, *words: str) -> None:
         command = [*compose_command(), "-p", self.project, "-f", str(COMPOSE_FILE), *words]
         environment = {
@@ -100,12 +106,13 @@ class Deployment:
         return {mount["Name"] for one in about for mount in one["Mounts"] if mount["Type"] == "volume"}
 
     def replicas(self) -> list[Replica]:
-        """All of them, bootstrap first, whatever their state."""
+        """All nodes, bootstrap first, whatever their state; not the container that makes the network key."""
         containers = self._of_kind("container")
         if not containers:
             return []
         seen = [self._replica(about) for about in json.loads(docker("container", "inspect", *containers))]
-        return sorted(seen, key=lambda replica: (replica.service != "bootstrap", replica.number))
+        nodes = [replica for replica in seen if replica.service in SERVICES]
+        return sorted(nodes, key=lambda replica: (replica.service != "bootstrap", replica.number))
 
     def kill(self, *replicas: Replica) -> None:
         """SIGKILL to all of them at once."""
