@@ -35,7 +35,11 @@ MOST_NODES = 250
     default=0,
     help="Where peers reach node 1, on 127.0.0.1; node i is at this port + i - 1. 0 takes free ones.",
 )
-@option("--classic", is_flag=True, help="Speak with classic nodes (Go, 2019), too, which prove nothing.")
+@option(
+    "--classic",
+    is_flag=True,
+    help="Speak with classic nodes (Go, 2019), too, which prove nothing. The network is open then.",
+)
 @option(
     "--socket",
     type=FILE,
@@ -56,8 +60,9 @@ def cluster(
 ) -> None:
     """Run a network of many nodes in this one process, on loopback, until Ctrl-C.
 
-    All nodes share one publisher key, so that each can forget what another stored. They keep everything in memory: when
-    the command ends, all of it is gone.
+    All nodes share one publisher key, so that each can forget what another stored, and a network key, without which no
+    other node gets in. The command shows the line that starts one more node. They keep everything in memory: when the
+    command ends, all of it is gone, and so is the network key.
     """
     for name, first in (("--http", http.port), ("--udp-port", udp_port)):
         if first and first + nodes - 1 > 65535:

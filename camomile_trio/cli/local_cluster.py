@@ -1,7 +1,8 @@
 """Many nodes in one process: what `camomile cluster` runs.
 
 Rules of this file: the nodes are whole ones on real sockets of the loopback interface, and know of each other only by
-joining. Their publisher key never leaves this process. Every port of HTTP is taken before the first node starts.
+joining. Their publisher key never leaves this process. Their network key is in a file, so that more nodes can join; the
+file is gone once the command has ended in order. Every port of HTTP is taken before the first node starts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import random
 import shlex
 import socket
 import sys
+import tempfile
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import attrs
 import trio
@@ -23,12 +26,14 @@ from camomile_trio.cli.places import SocketPlace
 from camomile_trio.cli.running import Process
 from camomile_trio.cli.standard_streams import STDOUT
 from camomile_trio.config import Config, Records, local_cluster
+from camomile_trio.errors import ConfigError
 from camomile_trio.http.control import serve_control
 from camomile_trio.http.serve import bind_http, serve
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.network_keys import create_network_key
 from camomile_trio.node.node import open_node
 
 STOP_LIMIT = 5.0  # seconds from Ctrl-C to the end
@@ -58,16 +63,17 @@ class Places:
 async def run_cluster(count: int, classic: bool, places: Places, descriptors: int, process: Process) -> None:
     """Runs `count` nodes until a signal asks for their end, and says on standard output where they are.
 
-    They share so many `descriptors`, and speak with classic nodes if `classic`. TransportError if an address of theirs
-    is taken.
+    They share so many `descriptors`. Their network is closed, unless they speak with classic nodes (`classic`), which
+    have no network key. TransportError if an address of theirs is taken.
     """
-    config = Config(
-        classic=classic,
-        # They all leave together: there is nobody to hand anything over to.
-        records=Records(hand_over_deadline=0),
-    )
-    config, http = bounded(local_cluster(config), HttpSettings(), descriptors // count)
     with ExitStack() as stack:
+        config = Config(
+            classic=classic,
+            network_key=None if classic else _new_network_key(stack),
+            # They all leave together: there is nobody to hand anything over to.
+            records=Records(hand_over_deadline=0),
+        )
+        config, http = bounded(local_cluster(config), HttpSettings(), descriptors // count)
         addresses = [_in_row(places.http, number) for number in range(1, count + 1)]
         listening = [stack.enter_context(closing(bind_http(address))) for address in addresses]
         out = stack.enter_context(writing_lines(STDOUT))
@@ -94,7 +100,7 @@ class _Cluster:
                 for number in range(2, len(self.listening) + 1):
                     starting.start_soon(self._start_one, nodes, joining, number, stop, (str(first.peers),))
             stop.has_started = True
-            self.out.write(announcement([self.members[number] for number in sorted(self.members)]))
+            self.out.write(announcement([self.members[number] for number in sorted(self.members)], self.config))
             await stop.requested()
 
     async def _start_one(
@@ -134,7 +140,21 @@ def _in_row(first: Endpoint, number: int) -> Endpoint:
     return Endpoint.of(first.ip, first.port + number - 1 if first.port else 0)
 
 
-def announcement(members: list[Member]) -> str:
+def _new_network_key(stack: ExitStack) -> Path:
+    """A new key in a directory of its own, which `stack` removes."""
+    try:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="camomile-cluster-"))
+    except OSError as error:
+        raise ConfigError(
+            f"no directory can be made for the network key: {error.strerror}",
+            remedy="name one that this user may write to in TMPDIR",
+        ) from None
+    path = Path(directory) / "network.key"
+    create_network_key(path, random.SystemRandom())
+    return path
+
+
+def announcement(members: list[Member], config: Config) -> str:
     """What runs where, and what to try: a table for a terminal, plain lines elsewhere."""
     put = f"curl -iF {shlex.quote(f'value={EXAMPLE}')} http://{members[0].http}/"
     get = f"curl -i http://{members[-1].http}/{Key.of(EXAMPLE.encode())}"
@@ -142,8 +162,19 @@ def announcement(members: list[Member]) -> str:
     return (
         (_table(members) if sys.stdout.isatty() else "".join(lines))
         + f"\nTry, in another terminal (a put at the first node, a get at the last):\n  {put}\n  {get}\n"
+        + f"One more node of this {'closed' if config.network_key else 'open'} network:\n"
+        + f"  {shlex.join(_one_more(members[0], config))}\n"
         + "Ctrl-C stops all nodes.\n"
     )
+
+
+def _one_more(first: Member, config: Config) -> list[str]:
+    """The command that starts one more node, from any directory: in memory and at free ports, as those that run."""
+    called = Path(sys.argv[0])
+    program = [sys.executable, "-m", "camomile_trio"] if called.suffix == ".py" else [str(called.absolute())]
+    kind = ["--network-key", str(config.network_key)] if config.network_key else ["--classic"]
+    ports = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    return [*program, "node", "--join", str(first.peers), *kind, "--ephemeral", *ports]
 
 
 def _table(members: list[Member]) -> str:
