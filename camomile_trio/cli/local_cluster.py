@@ -2,7 +2,7 @@
 
 Rules of this file: the nodes are whole ones on real sockets of the loopback interface, and know of each other only by
 joining. Their publisher key never leaves this process. Their network key is in a file, so that more nodes can join; the
-file is gone when the command ends. Every port of HTTP is taken before the first node starts.
+file is gone once the command has ended in order. Every port of HTTP is taken before the first node starts.
 """
 
 from __future__ import annotations

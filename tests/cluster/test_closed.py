@@ -1,7 +1,7 @@
 """The network of a deployment is closed: its key is made once, replicas that come later have it, a host without it is
 out, and it is changed while values are put.
 
-Rules of this file: it has a small deployment of its own, whose key it changes.
+Rules of this file: it has a small deployment of its own, whose key it changes. The last test adds replicas to it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEY_FILE = "/network-key/network.key"
 RAW = {"Content-Type": "application/octet-stream"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own(deployment: Deployment) -> Iterator[Network]:
     """A deployment as `compose up` starts it, ready."""
     image = os.environ["CAMOMILE_TESTS_IMAGE"]
@@ -65,18 +65,6 @@ def test_all_replicas_share_a_key_that_only_their_user_reads_and_none_of_them_wr
         look = f"stat -c '%a %U' {KEY_FILE}; touch {KEY_FILE} 2>/dev/null || echo read-only"
         said = docker("exec", replica.container, "sh", "-c", look)
         assert said.split() == ["600", "camomile", "read-only"], replica.name
-
-
-def test_replicas_that_are_added_later_or_made_anew_have_the_same_key(own: Network) -> None:
-    before = fingerprints(own)
-    image = os.environ["CAMOMILE_TESTS_IMAGE"]
-    larger = attrs.evolve(own, deployment=attrs.evolve(own.deployment, nodes=NODES + 2))
-    for anew in (False, True):
-        larger.deployment.up(image, anew=anew)
-        larger.wait_until_ready(within=READY_WITHIN)
-        assert fingerprints(larger) == before
-    key = larger.put(larger.replicas()[-1], b"put at one that came later")
-    assert larger.missed([(one, key, b"put at one that came later") for one in larger.replicas()]) == []
 
 
 def test_a_container_on_the_same_network_without_the_key_does_not_join(own: Network) -> None:
@@ -143,3 +131,15 @@ def test_the_key_is_changed_without_a_failed_put(own: Network) -> None:
         done = [len(first()), len(last())]
         assert wait_until(lambda: len(first()) > done[0] + 20 and len(last()) > done[1] + 20, within=READY_WITHIN)
         assert set(first()) == set(last()) == {202}
+
+
+def test_replicas_that_are_added_later_or_made_anew_have_the_same_key(own: Network) -> None:
+    before = fingerprints(own)
+    image = os.environ["CAMOMILE_TESTS_IMAGE"]
+    larger = attrs.evolve(own, deployment=attrs.evolve(own.deployment, nodes=NODES + 2))
+    for anew in (False, True):
+        larger.deployment.up(image, anew=anew)
+        larger.wait_until_ready(within=READY_WITHIN)
+        assert fingerprints(larger) == before
+    key = larger.put(larger.replicas()[-1], b"put at one that came later")
+    assert larger.missed([(one, key, b"put at one that came later") for one in larger.replicas()]) == []

@@ -74,7 +74,7 @@ def _run_tests(deployment: Deployment, image: str, pytest_arguments: list[str]) 
         "CAMOMILE_TESTS_NODES": str(deployment.nodes),
         "CAMOMILE_TESTS_IMAGE": image,
     }
-    within = 600 + 12 * deployment.nodes
+    within = 900 + 12 * deployment.nodes
     limit = ("-o", f"time_limit={within // 2}")  # of one test, which may have to wait until every replica is ready
     command = [
         sys.executable,
