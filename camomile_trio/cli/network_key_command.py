@@ -25,8 +25,8 @@ def network() -> None:
     """Make the key of a closed network, or change it while the nodes run.
 
     Only nodes with the same key speak with each other (`camomile node --network-key FILE`). To change it, add a new
-    key, promote it, and remove the old one: each step in the file of every node, and with `camomile reload` at every
-    node, before the next step begins.
+    key, promote it, and remove the old one. Take each step once, in one file; copy that file to every node, and say
+    `camomile reload` at every node, before the next step begins.
 
     What is printed are fingerprints: which key is sent under, and which one is accepted as well. Keys are never shown.
     """
