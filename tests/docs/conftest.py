@@ -23,7 +23,10 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     try:
         address = shell.ports.real(f"127.0.0.1:{FIRST_PORT}")
         runtime = shell.environment["XDG_RUNTIME_DIR"]
-        process = started.start("cluster", "-n", str(NODES), "--http", address, XDG_RUNTIME_DIR=runtime)
+        # It is killed in the end, so what it would have removed stays: the directory of its network key.
+        process = started.start(
+            "cluster", "-n", str(NODES), "--http", address, XDG_RUNTIME_DIR=runtime, TMPDIR=str(tmp_path)
+        )
         while process.next_line(process.out) != "Ctrl-C stops all nodes.":
             pass
         yield shell
