@@ -159,7 +159,8 @@ def admit_classic(
     It is kept for `classic_life` from first sight, halved for each node beyond k that is `closer` to the key than this
     one. No repeat prolongs it, and once it has ended only a PUBLISH brings it back.
     """
-    if state.registers and not publish:
+    # A forget tells the k closest. Any other node may lack the tombstone of what a classic node goes on replicating.
+    if not publish and (state.registers or closer >= k):
         return Admission(Verdict.STALE, state, changed=False)
     if state.classic_until > now:
         if state.size is not None:

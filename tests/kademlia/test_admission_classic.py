@@ -86,6 +86,14 @@ def test_classic_replication_of_what_has_a_register_is_refused(records: list[Rec
     assert (admission.verdict, admission.state) == (Verdict.STALE, held)
 
 
+def test_classic_replication_brings_nothing_to_a_node_that_a_forget_does_not_tell() -> None:
+    """The forget told the k closest. This node comes to know of it later, and by then has nothing that outlasts it."""
+    admission = classic(EMPTY, publish=False, closer=20)
+    assert (admission.verdict, admission.state) == (Verdict.STALE, EMPTY)
+    assert classic(EMPTY, publish=False, closer=19).verdict is Verdict.STORED
+    assert classic(EMPTY, publish=True, closer=20).verdict is Verdict.STORED
+
+
 def test_a_classic_put_of_a_forgotten_value_is_served() -> None:
     admission = classic(holding(lease(), tombstone()), publish=True)
     assert admission.verdict is Verdict.STORED
