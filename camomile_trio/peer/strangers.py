@@ -7,7 +7,7 @@ its own.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 
 class Strangers:
@@ -17,7 +17,7 @@ class Strangers:
         self._most = most
         self._most_of_one = most_of_one_network
         self._order: OrderedDict[bytes, bytes] = OrderedDict()  # public key -> source network
-        self._by_network: dict[bytes, OrderedDict[bytes, None]] = {}
+        self._of_network: Counter[bytes] = Counter()
 
     def __len__(self) -> int:
         return len(self._order)
@@ -28,29 +28,25 @@ class Strangers:
     def add(self, public: bytes, network: bytes) -> bytes | None:
         """Remember it as the one used last. The public key that had to go for it, if one had to."""
         self.discard(public)
-        same = self._by_network.get(network)
         gone: bytes | None = None
-        if network and same is not None and len(same) >= self._most_of_one:
-            gone = next(iter(same))
+        if network and self._of_network[network] >= self._most_of_one:
+            gone = next(each for each, its in self._order.items() if its == network)
         elif len(self._order) >= self._most:
             gone = next(iter(self._order))
         if gone is not None:
             self.discard(gone)
         self._order[public] = network
-        self._by_network.setdefault(network, OrderedDict())[public] = None
+        self._of_network[network] += 1
         return gone
 
     def use(self, public: bytes) -> None:
         """It was used just now, if it is here."""
-        network = self._order.get(public)
-        if network is not None:
+        if public in self._order:
             self._order.move_to_end(public)
-            self._by_network[network].move_to_end(public)
 
     def discard(self, public: bytes) -> None:
         network = self._order.pop(public, None)
         if network is not None:
-            same = self._by_network[network]
-            del same[public]
-            if not same:
-                del self._by_network[network]
+            self._of_network[network] -= 1
+            if not self._of_network[network]:
+                del self._of_network[network]

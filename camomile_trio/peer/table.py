@@ -38,7 +38,7 @@ class Peer:
     node_id: NodeId
     is_member: bool = False
     current: Session | None = None
-    older: list[Session] = attrs.field(factory=list)  # newest first
+    older: tuple[Session, ...] = ()  # newest first
     unconfirmed: Session | None = None
     last_time: int = -1  # the greatest time of an accepted initiation
     proven: dict[tuple[int, bytes], int] = attrs.field(factory=dict)
@@ -141,13 +141,13 @@ class SessionTable:
         if current is None:
             peer.current = session
         elif self._yields(session, current, peer):
-            peer.older.insert(0, session)
+            peer.older = (session, *peer.older)
         else:
             peer.current = session
-            peer.older.insert(0, current)
+            peer.older = (current, *peer.older)
         for ended in peer.older[KEPT_OLDER:]:
             self._end(ended, now)
-        del peer.older[KEPT_OLDER:]
+        peer.older = peer.older[:KEPT_OLDER]
         return about, self._alternates(peer, about.run)
 
     def _yields(self, session: Session, current: Session, peer: Peer) -> bool:
@@ -210,7 +210,7 @@ class SessionTable:
                     self._end(session, now)
             if peer.unconfirmed is not None and peer.unconfirmed.network_psk not in accepted:
                 peer.unconfirmed = None
-            peer.current, peer.older = (kept[0], kept[1:]) if kept else (None, [])
+            peer.current, peer.older = (kept[0], tuple(kept[1:])) if kept else (None, ())
             if peer.current is None and not peer.is_member:
                 self.remove(peer.public, now)
 
