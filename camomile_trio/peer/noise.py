@@ -133,9 +133,9 @@ class HandshakeState:
         self.e = e
         symmetric.mix_hash(e.public)
         symmetric.mix_key(e.public)  # in every pattern with a psk (section 9.2)
-        symmetric.mix_key(dh(e.secret, self.rs))
+        symmetric.mix_key(dh(e, self.rs))
         static = symmetric.encrypt_and_hash(self.s.public)
-        symmetric.mix_key(dh(self.s.secret, self.rs))
+        symmetric.mix_key(dh(self.s, self.rs))
         symmetric.mix_key_and_hash(self.psk)
         return e.public + static + symmetric.encrypt_and_hash(payload)
 
@@ -147,11 +147,11 @@ class HandshakeState:
         self.re = re
         symmetric.mix_hash(re)
         symmetric.mix_key(re)
-        symmetric.mix_key(dh(self.s.secret, re))
+        symmetric.mix_key(dh(self.s, re))
         rs = symmetric.decrypt_and_hash(static)
         self.suite.check_public_untrusted(rs)
         self.rs = rs
-        symmetric.mix_key(dh(self.s.secret, rs))
+        symmetric.mix_key(dh(self.s, rs))
         symmetric.mix_key_and_hash(self.psk)
         return symmetric.decrypt_and_hash(payload)
 
@@ -161,8 +161,8 @@ class HandshakeState:
         self.e = e
         symmetric.mix_hash(e.public)
         symmetric.mix_key(e.public)
-        symmetric.mix_key(dh(e.secret, self.re))
-        symmetric.mix_key(dh(e.secret, self.rs))
+        symmetric.mix_key(dh(e, self.re))
+        symmetric.mix_key(dh(e, self.rs))
         return e.public + symmetric.encrypt_and_hash(payload)
 
     def read_message_2(self, message_untrusted: bytes) -> bytes:
@@ -174,8 +174,8 @@ class HandshakeState:
         self.re = re
         symmetric.mix_hash(re)
         symmetric.mix_key(re)
-        symmetric.mix_key(dh(self.e.secret, re))
-        symmetric.mix_key(dh(self.s.secret, re))
+        symmetric.mix_key(dh(self.e, re))
+        symmetric.mix_key(dh(self.s, re))
         return symmetric.decrypt_and_hash(payload)
 
 

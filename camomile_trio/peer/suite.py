@@ -38,7 +38,7 @@ class CipherSuite(Protocol):
     def check_public_untrusted(self, public_untrusted: bytes) -> None:
         """MalformedPacket unless it is the canonical encoding of a key that other keys can be agreed on with."""
 
-    def dh(self, secret: bytes, public: bytes) -> bytes:
+    def dh(self, own: DhKey, public: bytes) -> bytes:
         """The shared secret. `public` has been checked. Both sides compute the same."""
 
     def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
@@ -116,8 +116,8 @@ class NaclSuite:
         if public_untrusted in _LOW_ORDER:
             raise MalformedPacket("key_of_low_order")
 
-    def dh(self, secret: bytes, public: bytes) -> bytes:
-        return crypto_scalarmult(secret, public)
+    def dh(self, own: DhKey, public: bytes) -> bytes:
+        return crypto_scalarmult(own.secret, public)
 
     def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:
         if len(key) != KEY_BYTES:

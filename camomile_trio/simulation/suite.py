@@ -13,7 +13,7 @@ import hashlib
 from typing import Final
 
 from camomile_trio.errors import MalformedPacket
-from camomile_trio.peer.suite import KEY_BYTES, TAG_BYTES
+from camomile_trio.peer.suite import KEY_BYTES, TAG_BYTES, DhKey
 
 _EVEN = 0xFE  # the last byte of a canonical public key
 
@@ -31,8 +31,8 @@ class ToySuite:
         if not any(public_untrusted):
             raise MalformedPacket("key_of_low_order")
 
-    def dh(self, secret: bytes, public: bytes) -> bytes:
-        pair = sorted((self.public(secret), public))
+    def dh(self, own: DhKey, public: bytes) -> bytes:
+        pair = sorted((own.public, public))
         return hashlib.blake2b(b"".join(pair), digest_size=KEY_BYTES, person=b"dh").digest()
 
     def seal(self, key: bytes, nonce: int, associated: bytes, plaintext: bytes) -> bytes:

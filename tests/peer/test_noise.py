@@ -140,7 +140,7 @@ def test_a_key_of_low_order_is_refused(number: int) -> None:
         NaclSuite().check_public_untrusted(public)
     # The reason: the shared secret would be zero for every secret, so libsodium refuses to compute it.
     with pytest.raises(RuntimeError):
-        NaclSuite().dh(b"s" * 32, public)
+        NaclSuite().dh(DhKey.of(NaclSuite(), b"s" * 32), public)
 
 
 @pytest.mark.parametrize("number", [P, P + 1, P + 9, 2**255 - 1, 2**255, 2**255 + 9, 2**256 - 1])

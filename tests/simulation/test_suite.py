@@ -12,7 +12,7 @@ from camomile_trio.cli.command import camomile
 from camomile_trio.config import Config
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.peer.decisions import Dropped
-from camomile_trio.peer.suite import HASH_BYTES, KEY_BYTES, TAG_BYTES, CipherSuite, NaclSuite
+from camomile_trio.peer.suite import HASH_BYTES, KEY_BYTES, TAG_BYTES, CipherSuite, DhKey, NaclSuite
 from camomile_trio.simulation.suite import ToySuite
 from tests.peer.nodes import Line, Node
 
@@ -23,7 +23,7 @@ KEY, TEXT = b"k" * KEY_BYTES, b"a packet"
 @SUITES
 def test_both_suites_have_the_same_sizes(suite: CipherSuite) -> None:
     assert len(suite.public(KEY)) == KEY_BYTES
-    assert len(suite.dh(KEY, suite.public(b"s" * KEY_BYTES))) == KEY_BYTES
+    assert len(suite.dh(DhKey.of(suite, KEY), suite.public(b"s" * KEY_BYTES))) == KEY_BYTES
     assert len(suite.seal(KEY, 7, b"beside", TEXT)) == len(TEXT) + TAG_BYTES
     assert len(suite.hash(TEXT)) == HASH_BYTES
     assert [len(each) for each in suite.hkdf(suite.hash(TEXT), KEY, 3)] == [HASH_BYTES] * 3
@@ -41,9 +41,9 @@ def test_the_keys_that_either_suite_derives_differ_and_depend_on_all_that_they_a
 
 @SUITES
 def test_both_sides_of_either_suite_agree_on_a_secret_that_no_other_key_gives(suite: CipherSuite) -> None:
-    mine, yours, other = b"m" * KEY_BYTES, b"y" * KEY_BYTES, b"o" * KEY_BYTES
-    assert suite.dh(mine, suite.public(yours)) == suite.dh(yours, suite.public(mine))
-    assert suite.dh(other, suite.public(yours)) != suite.dh(mine, suite.public(yours))
+    mine, yours, other = (DhKey.of(suite, letter * KEY_BYTES) for letter in (b"m", b"y", b"o"))
+    assert suite.dh(mine, yours.public) == suite.dh(yours, mine.public)
+    assert suite.dh(other, yours.public) != suite.dh(mine, yours.public)
 
 
 @SUITES
