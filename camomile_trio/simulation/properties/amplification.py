@@ -63,10 +63,11 @@ class SessionAccount(Account):
         confirms = seen.kind is Kind.SEALED and (seen.index in self.given or b"" in self.given)
         if is_answer or confirms:
             self.is_proven = True
-            self.initiated.clear()
-            self.given.clear()
         elif seen.kind in _COST:
             self.received += size
+
+
+PROVEN = SessionAccount(is_proven=True)  # nothing more is counted
 
 
 @attrs.define(eq=False)
@@ -147,6 +148,8 @@ class Amplification(Property):
         account = book.session(source)
         if not account.is_proven:
             account.on_received(self.world.reader.read(payload), len(payload))
+            if account.is_proven:
+                book.sessions[source] = PROVEN
 
     # Sessions ------------------------------------------------------------------------------------------------------
 
