@@ -130,7 +130,9 @@ class WrongClock(Unavailable):
 
 
 # What to do where no other node is left to answer.
-LEFT_ALONE = "repeat it when other nodes are back; if none is left, start this node again with --expect 1"
+LEFT_ALONE = (
+    "repeat it when other nodes are back; if none is left, `camomile reload --expect 1` lets this one go on alone"
+)
 
 
 class Overloaded(Unavailable):

@@ -139,7 +139,7 @@ class ClassicRequests:
             return None
         address = self.addresses.get(endpoint)
         if not (address.has_answered or is_named or address.may_ask_first(now)):
-            self.statistics.dropped["unproven_endpoint"] += 1
+            self.statistics.dropped["too_many_first_requests"] += 1
             return None
         session = self._rng.randbytes(SESSION_BYTES)
         datagram = encode(Packet(session, self.table.own, message))

@@ -41,7 +41,7 @@ from camomile_trio.transport.base import Transport
 # The note that keeps a wall time over starts.
 KEPT_TIME = "wall time"
 # What a node says that knows of others, while none of them answers.
-CUT_OFF = "no other node answers; if none is left, start this one again with --expect 1"
+CUT_OFF = "no other node answers; if none is left, `camomile reload --expect 1` lets this one go on alone"
 # How many peers are asked what their clocks show.
 CLOCKS_ASKED = 3
 

@@ -362,7 +362,7 @@ class Requests(Generic[M]):
             path is not None and path.answered_at > -math.inf
         )  # with this key and there: no peer's word counts
         if not (has_answered or self.endpoints.try_key(contact.endpoint, contact.public, now) or pending.is_named):
-            self.statistics.dropped["unproven_endpoint"] += 1
+            self.statistics.dropped["too_many_keys_there"] += 1
             return False
         carrier = pending
         # It, or the answer to the request before, may have been lost for its size: a ping passes everywhere.

@@ -227,7 +227,7 @@ class TestStrangers:
             sessions = {each.fields[0] for each in victim.received}
             assert 1 <= len(sessions) <= 2
             assert not world.node.knows(victim)
-            assert world.node.dropped("unproven_endpoint") > 0
+            assert world.node.dropped("too_many_first_requests") > 0
 
     async def test_one_for_which_there_is_no_seat_is_pinged_once_a_minute(self, virtual_clock: VirtualClock) -> None:
         async with open_world(12, k=1) as world:

@@ -258,7 +258,7 @@ async def test_peers_cost_a_victim_two_handshakes_a_minute_whatever_keys_they_na
         await trio.sleep(59)
         # Each is sent twice.
         assert len({datagram for to, datagram in line.sent if to == victim}) == 2
-        assert parts.requests.statistics.dropped["unproven_endpoint"] == 18
+        assert parts.requests.statistics.dropped["too_many_keys_there"] == 18
         assert len(parts.table) == 20
 
 

@@ -1197,7 +1197,7 @@ async def test_however_many_keys_are_named_at_an_address_it_costs_two_handshakes
         named = [stranger(number)._replace(endpoint=b.endpoint) for number in range(20)]
         asked = [a.ask(each, Find("1")) for each in named]
         assert [each.pending is not None for each in asked] == [True] * 2 + [False] * 18
-        assert a.requests.statistics.dropped["unproven_endpoint"] == 18
+        assert a.requests.statistics.dropped["too_many_keys_there"] == 18
         await trio.sleep(59)
         assert [a.ask(each, Find("2")).pending for each in named[2:]] == [None] * 18
         assert all(each.failed_at == each.overdue_at == [] for each in asked[2:])  # no call for what was never sent
