@@ -53,6 +53,8 @@ class Diversity:
         """The source network that an ip is counted under; empty for an exempt one."""
 
     def _network(self, ip: bytes) -> bytes:
+        if not ip:
+            return b""  # a node's own word needs no address
         number = as_int(ip)
         if any(len(ip) == size and number & mask == network for size, mask, network in self._trusted):
             return b""
@@ -165,6 +167,10 @@ class Known(Protocol):
     """What a routing table knows of its network."""
 
     @property
+    def version(self) -> int:
+        """Another one whenever something of it may have changed."""
+
+    @property
     def diversity(self) -> Diversity | None:
         """None while all count."""
 
@@ -205,6 +211,11 @@ class Counting:
     def __init__(self, target: bytes, known: Known) -> None:
         self._number = as_int(target)
         self._known = known
+
+    @property
+    def version(self) -> int:
+        """Another one whenever the same contacts may have another cover."""
+        return self._known.version
 
     def cover(self, contacts: Sequence[Contact], k: int) -> Cover:
         """That of these contacts, which are given closest first."""

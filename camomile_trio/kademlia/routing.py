@@ -108,6 +108,7 @@ class RoutingTable:
         self.own = own
         self.k = k
         self.last_answer: float | None = None  # when anyone answered last
+        self.version = 0  # of what counts: another one with each change of who has a seat, or where
         self._number = as_int(own)
         self._most_replacements = k if replacements is None else replacements
         self._check_after = check_after
@@ -416,6 +417,7 @@ class RoutingTable:
     def _note_change(self, gone: Contact | None, came: Contact | None) -> None:
         """Who has a seat, or where, has changed."""
         self._latest = None
+        self.version += 1
         if self._networks is None:
             return
         if gone is not None:
