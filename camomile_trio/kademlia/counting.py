@@ -52,13 +52,14 @@ class Diversity:
         self.network: Callable[[bytes], bytes] = functools.lru_cache(maxsize=4096)(self._network)
         """The source network that an ip is counted under; empty for an exempt one."""
 
-    def _network(self, ip: bytes) -> bytes:
-        if not ip:
-            return b""  # a node's own word needs no address
+    def trusts(self, ip: bytes) -> bool:
+        """Whether the address is the operator's own."""
         number = as_int(ip)
-        if any(len(ip) == size and number & mask == network for size, mask, network in self._trusted):
-            return b""
-        return public_network(ip)
+        return any(len(ip) == size and number & mask == network for size, mask, network in self._trusted)
+
+    def _network(self, ip: bytes) -> bytes:
+        # A node's own word needs no address.
+        return b"" if not ip or self.trusts(ip) else public_network(ip)
 
 
 class Networks:
