@@ -35,10 +35,20 @@ PER_WIDE_NETWORK: Final = 8
 LEAST_NETWORKS: Final = 5
 """So many source networks have to be known before any contact is surplus for its own."""
 
+TOO_FEW_NETWORKS: Final = "an attacker in four other networks could stop this network"
+TOO_FEW_NETWORKS_REMEDY: Final = "name your own networks with --trust, or close the network with a network key"
+"""What an operator is told while fewer are known."""
+
 
 def most(k: int) -> int:
     """The longest cover. With a small k still more than twenty ids that someone has made beside a key."""
     return max(3 * k, 60)
+
+
+def are_few(networks: int) -> bool:
+    """Whether so many known source networks of public addresses are too few for diversity: there are some, and all
+    nodes there count."""
+    return 0 < networks < LEAST_NETWORKS
 
 
 class Diversity:
