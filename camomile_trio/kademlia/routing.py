@@ -209,6 +209,10 @@ class RoutingTable:
             nearer ^= 1 << index
         return closer
 
+    def counts(self, node: NodeId, target: bytes) -> bool:
+        """Whether the word of the node with this id about `target` counts: it is a member."""
+        return node in self
+
     def silent_since(self, before: float) -> list[Contact]:
         """The members that have not answered since `before`, longest silent first."""
         silent = [seen for seating in self._seatings.values() for seen in seating.members.values() if seen.at < before]
