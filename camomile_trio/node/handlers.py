@@ -33,6 +33,7 @@ from camomile_trio.kademlia.messages import (
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.confirmations import Confirmations
+from camomile_trio.node.hints import Hints
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.quotas import Bringer
 from camomile_trio.peer.contacts import Contacts
@@ -61,6 +62,7 @@ class Handlers:
         self._table = contacts.table
         self._holdings = holdings
         self._confirmations = confirmations
+        self._hints = Hints(contacts, holdings)
         self._max_value_size = max_value_size
 
     def handle(self, request: Request[Message]) -> None:
@@ -98,6 +100,7 @@ class Handlers:
             else:
                 # It may be here, from before this start: then it is compared next, and served to who asks again.
                 self._holdings.want(key)
+                self._hints.want(key)
                 value = Value(None, self._closest(request, key), tuple(self._rows(key, message)))
         except StorageError:
             value = Value(None, self._closest(request, key))
@@ -193,7 +196,8 @@ class Handlers:
             winners = tuple(known[each.publisher].row() for each in records if each.publisher in known)
             self._refuse(request, StoreStatus.STALE, winners)
             return
-        kept = self._holdings.keep_cached(key, message.value, records, request.contact.id)
+        kept = self._holdings.keep_cached(key, message.value, records, request.contact.id, is_hint=True)
+        self._holdings.cache.hints["kept"] += kept
         request.answer(StoreResult(StoreStatus.STORED if kept else StoreStatus.EXPIRED, Durability.MEMORY))
 
     def _rows(self, key: Key, message: FindValue) -> list[RecordRow]:

@@ -348,8 +348,13 @@ class Holdings:
         else:
             self._write(before, admission.state, value, done)
 
-    def keep_cached(self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId) -> bool:
-        """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease."""
+    def keep_cached(
+        self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId, *, is_hint: bool = False
+    ) -> bool:
+        """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease.
+
+        `is_hint`: another node pushed it. It takes the place of no copy that may be served.
+        """
         now = self.wall_clock()
         live = tuple(
             each for each in records if not each.is_tombstone and each.expires > now and is_acceptable(each, now)
@@ -359,7 +364,8 @@ class Holdings:
         life = min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)
         if life <= 0:
             return False
-        self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life))
+        if not is_hint or self.cache.get(key, self.clock()) is None:
+            self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life, is_hint))
         return True
 
     def begin_to_leave(self) -> None:

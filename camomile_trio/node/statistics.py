@@ -150,6 +150,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
     result.meanings["network_key_sessions"] = (
         "Peers heard from within the hour, by the fingerprint of the network key that their session is under"
     )
+    by("cache_hints_total", "outcome", holdings.cache.hints, "Copies that peers pushed, and what a holder said of them")
     by("handshake_replies_total", "kind", sessions.replied, "Answers to handshakes that need no state, by kind")
     if core.classic is not None:
         by(
