@@ -127,7 +127,7 @@ class Handlers:
 
         def done(result: StoreResult) -> None:
             if result.status is StoreStatus.STORED and message.kind is StoreKind.REPLICATE:
-                self._holdings.heard_from_holder(key)
+                self._holdings.heard.from_holder(key, request.contact.id)
             self._answer_store(request, result, key if message.names_contacts else None)
 
         if message.cached:
@@ -138,8 +138,6 @@ class Handlers:
     def have(self, request: Request[Message], message: Have) -> None:
         holdings: list[Holding] = []
         now = self._holdings.wall_clock()
-        # What a node says that has no seat here lets no holder rest.
-        is_round = message.is_round and request.contact.id in self._table
         alike, room = 0, ROOM_FOR_HOLDINGS
         states = self._holdings.states(message.keys)
         for number, key in enumerate(message.keys):
@@ -149,10 +147,10 @@ class Handlers:
             said = registers.said(state, now) if message.digests else None
             if said is not None and said.is_alike(message.digests[number]):
                 alike |= 1 << number
-                if is_round:
-                    self._holdings.heard_in_round(state)
+                if message.is_round and self._table.counts(request.contact.id, key):
+                    self._holdings.heard_in_round(state, request.contact.id)
                     for row in said.rows:
-                        self._confirmations.confirm(row, request.contact.id, self._contacts.requests.clock())
+                        self._confirmations.confirm(key, row, request.contact.id, self._contacts.requests.clock())
                 continue
             records = registers.answer(state, now, publisher=message.publisher, ended=True)
             rows = tuple(record.row() for record in records)
