@@ -163,9 +163,13 @@ class Repair:
             return None
         return answer.message.holdings
 
-    def adopt(self, holding: Holding, *, only_tombstones: bool = False) -> bool:
-        """Takes over the records of `holding` that beat ours. Returns whether ours are the latest after all."""
+    def adopt(self, holding: Holding) -> bool:
+        """Takes over the records of `holding` that beat ours. Returns whether ours are the latest after all.
+
+        A spare copy takes over no longer lease from a node that has the value: it is not needed there.
+        """
         holdings = self._core.holdings
+        only_tombstones = holding.has_value and holding.key in holdings.spares
         state = holdings.state(holding.key)
         try:
             records = holdings.check(holding.records, holding.key, state)
@@ -202,8 +206,12 @@ class Repair:
         is_latest = self.adopt(holding)
         state = holdings.state(holding.key)
         now = core.wall_clock()
-        # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
+        # Newer ones of theirs have been adopted, or left out for a spare copy, so a row that they did not show is one
+        # that they lack.
         offered = registers.offered(state, now)
+        if not is_latest and holding.key in holdings.spares:
+            shown = {each.publisher: each.rank for each in holdings.check(holding.records, holding.key, state)}
+            offered = [each for each in offered if shown.get(each.publisher, each.rank) <= each.rank]
         mine = [record.row() for record in offered]
         for record, row in zip(offered, mine, strict=True):
             if row in holding.records and (holding.has_value or record.is_tombstone):

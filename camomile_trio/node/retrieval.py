@@ -227,10 +227,11 @@ class Retrieval:
         return any(each.is_tombstone and each.expires > now for each in self._best.values())
 
     def _adopt(self, own: registers.KeyState) -> None:
-        """What beats a record of our own storage is kept here too."""
+        """What beats a record of our own storage is kept here too; no value of which this node is no holder."""
+        is_kept = own.size is not None or self._core.table.is_among_closest(self._key)
         for register in own.registers:
             best = self._best.get(register.record.publisher)
-            if best is not None and best.rank > register.record.rank:
+            if best is not None and best.rank > register.record.rank and (is_kept or best.is_tombstone):
                 self._core.holdings.store(self._key, self._value, (best.row(),), lambda result: None)
 
     def _tell_those_behind(self) -> None:

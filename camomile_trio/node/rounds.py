@@ -147,8 +147,7 @@ class Rounds:
         """Leaves out what this node has only published, or keeps as a spare copy, if its holders are there: they see to
         each other.
 
-        To find all of them takes a lookup for each key; the closest that our table knows say as much for less. A spare
-        copy takes over tombstones from them, and no longer lease.
+        To find all of them takes a lookup for each key; the closest that our table knows say as much for less.
         """
         core = self._core
         asked: dict[Contact, list[Key]] = {}
@@ -172,7 +171,7 @@ class Rounds:
                 ill |= {each.key for each in holdings if not each.has_value or self._repair.is_behind(each)}
                 well |= set(batch)
                 for holding in holdings:
-                    self._repair.adopt(holding, only_tombstones=not core.holdings.state(holding.key).published)
+                    self._repair.adopt(holding)
         return [key for key in keys if key not in well or key in ill]
 
     async def _holders(self, key: Key) -> list[Contact]:
