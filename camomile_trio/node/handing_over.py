@@ -17,7 +17,7 @@ import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import IS_LEAVING, Holding, Leave, StoreStatus
 from camomile_trio.node.core import Core
 from camomile_trio.node.repair import KEYS_AT_ONCE, Lack, Repair
@@ -129,10 +129,14 @@ class HandOver:
         that it leaves, comes last.
         """
         core = self._core
-        k, now = core.config.kademlia.k, core.clock()
-        nearest = [each for each in core.table.closest(key, k + len(self._out)) if each.id not in self._out][:k]
-        heirs = [each for each in nearest if core.contacts.is_storing(each)]
+        now = core.clock()
+        heirs = [each for each in self._nearest(key) if core.contacts.is_storing(each)]
         return sorted([*heirs[-1:], *heirs[:-1]], key=lambda each: core.contacts.is_doubtful(each, now))
+
+    def _nearest(self, key: Key) -> list[Contact]:
+        """The k closest that stay."""
+        k = self._core.config.kademlia.k
+        return [each for each in self._core.table.closest(key, k + len(self._out)) if each.id not in self._out][:k]
 
     async def _ask_around(self, places: dict[Key, _Place]) -> None:
         for _ in range(ROUNDS):
@@ -212,8 +216,10 @@ class HandOver:
                 self._named.append(place.key)
 
     def _count_copy(self, place: _Place, contact: Contact) -> bool:
-        """Whether that contact's word is one that counts."""
-        if not self._core.table.counts(contact.id, place.key):
+        """Whether that contact's word counts, among those that stay."""
+        k = self._core.config.kademlia.k
+        nearest = sorted(self._nearest(place.key), key=lambda each: distance(each.id, place.key))
+        if contact not in self._core.table.counting(place.key).cover(nearest, k).counted:
             return False
         place.copies += 1
         self._open.pop(place.key, None)

@@ -1,9 +1,9 @@
 """Copies that other nodes push: each is a hint, and is served once a holder has confirmed that the value is live.
 
 Rules of this file: synchronous. A push by itself makes this node send nothing. The first request for the key makes it
-ask one holder, which is a member of the table whose word about the key counts, and not the node that pushed. A holder
+ask one holder: a member of the table that counts in the cover of the key, and not the node that pushed. A holder
 confirms by a live lease and by saying that it has the value. A key is asked about once in the life of a hint, whatever
-is pushed and requested meanwhile, so that a node that pushes cannot ask until it finds a holder that lies. Only
+is pushed and requested meanwhile, so that a node that pushes cannot go on until a holder that lies is asked. Only
 holders with a session are asked: the question is smaller than the push. Source: docs/protocol.md, Lookups.
 """
 
@@ -63,11 +63,8 @@ class Hints:
     def _next_holder(self, key: Key, pushed_by: NodeId) -> Contact | None:
         """Another one each time, so that no holder is the only one whose word is ever asked for."""
         table, requests = self._contacts.table, self._contacts.requests
-        holders = [
-            each
-            for each in table.closest(key, excluding=pushed_by)
-            if table.counts(each.id, key) and requests.has_session(each.public)
-        ]
+        cover = table.cover(key, excluding=pushed_by)
+        holders = [each for each in cover if requests.has_session(each.public)]
         self._turn += 1
         return holders[self._turn % len(holders)] if holders else None
 

@@ -175,9 +175,11 @@ class Rounds:
         return [key for key in keys if key not in well or key in ill]
 
     async def _holders(self, key: Key) -> list[Contact]:
-        """The k closest to the key, without ourselves: by our table where it knows them, else by a lookup."""
+        """The cover of the key, without ourselves: by our table where it knows it, else by a lookup."""
         core = self._core
-        known = core.table.closest(key, core.other_holders(key))
+        known = core.table.cover(key)
+        if len(known) >= max(core.config.kademlia.k, 2) and core.table.is_among_closest(key):
+            known = known[:-1]  # a node that is no holder gives away what it is given
         if self._knows_holders(key):
             return known
         await self._repair.pace_lookup()

@@ -51,7 +51,8 @@ def test_a_stranger_and_a_member_that_is_no_holder_are_not_heard() -> None:
 
 def test_a_member_whose_word_does_not_count_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told(3)
-    monkeypatch.setattr(RoutingTable, "counts", lambda self, node, target: node != told.members[1])
+    counted = [each for each in told.table.closest(KEY) if each.id != told.members[1]]
+    monkeypatch.setattr(RoutingTable, "cover", lambda self, target: counted)
     assert [told.says(member) for member in told.members] == [True, False, True]
 
 

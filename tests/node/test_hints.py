@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from camomile_trio.identity import KeyPair
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import (
     FindValue,
     Have,
@@ -175,11 +175,9 @@ async def test_the_one_who_pushes_is_not_asked(autojump_clock: trio.testing.Mock
 async def test_only_a_member_whose_word_counts_is_asked(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    surplus: set[NodeId] = set()
-    monkeypatch.setattr(RoutingTable, "counts", lambda self, node, target: node not in surplus)
     liar = Holder(LEASE)
-    async with pushed_to(liar) as (parts, bob):
-        surplus |= {each.id for each in parts.table}
+    async with pushed_to(liar) as (_, bob):
+        monkeypatch.setattr(RoutingTable, "cover", lambda self, target, *, excluding: [])
         await push(bob)
         for _ in range(3):
             assert (await got(bob)).value is None

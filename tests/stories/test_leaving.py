@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import Counting, Cover
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import (
     Have,
@@ -25,7 +26,6 @@ from camomile_trio.kademlia.messages import (
     StoreResult,
     StoreStatus,
 )
-from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
@@ -121,7 +121,12 @@ async def test_what_nodes_say_whose_word_does_not_count_is_no_copy(
 ) -> None:
     """They are the closest, and say that they have the only value that is left."""
     surplus: set[bytes] = set()
-    monkeypatch.setattr(RoutingTable, "counts", lambda self, node, target: node in self and node not in surplus)
+    cover = Counting.cover
+
+    def without_surplus(self: Counting, contacts: Sequence[Contact], k: int) -> Cover:
+        return cover(self, [each for each in contacts if each.id not in surplus], k)
+
+    monkeypatch.setattr(Counting, "cover", without_surplus)
     async with open_cluster(5, config=config_with(k=8, cache_life=0)) as cluster:
         leaver = cluster.machines[2]
         (key,) = await put_many(cluster[1], 1)
