@@ -181,11 +181,8 @@ class Retrieval:
         return is_good and bool(self._live_leases()) and not self._has_tombstone()
 
     def _counts(self, contact: Contact) -> bool:
-        """Whether it is one of the closest that this lookup knows of. Of a member the table says whether it counts."""
-        table = self._core.table
-        if contact.id in table and not table.counts(contact.id, self._key):
-            return False
-        return self._lookup is not None and contact.id in self._lookup.shortlist.closest_ids()
+        """Whether its word about the key counts, by all that this lookup knows of."""
+        return self._lookup is not None and self._lookup.shortlist.counts(contact)
 
     def _read(self, row: RecordRow) -> Record | None:
         """Checks a record that is new. Returns it if nothing but our own clock rejects it."""

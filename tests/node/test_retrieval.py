@@ -23,7 +23,7 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import Record, RecordRow
-from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.kademlia.shortlist import Shortlist
 from camomile_trio.node.node import Node
 from camomile_trio.node.results import Found
 from camomile_trio.storage.memory import MemoryStorage
@@ -374,7 +374,7 @@ async def test_what_a_node_gave_whose_word_does_not_count_is_not_cached(
 ) -> None:
     """One lie would be served for a minute, and handed on."""
     surplus: set[NodeId] = set()
-    monkeypatch.setattr(RoutingTable, "counts", lambda self, node, target: node not in surplus)
+    monkeypatch.setattr(Shortlist, "counts", lambda self, contact: contact.id not in surplus)
     async with one_node() as (node, line):
         near, *rest = neighbours(line, 5)
         surplus.add(near.id)
