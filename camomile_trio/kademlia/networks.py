@@ -40,6 +40,16 @@ def source_network(ip: bytes) -> bytes:
     return ip[:8] if is_private else ip[:6]
 
 
+def party(ip: bytes, public: bytes) -> bytes:
+    """Who a node with this ip and public key is taken for: its source network, or itself on loopback."""
+    return source_network(ip) or public
+
+
+def is_public(ip: bytes) -> bool:
+    """Whether a packed ip of 4 or 16 bytes is neither private nor loopback."""
+    return len(source_network(ip)) in (3, 6)
+
+
 def _of_ipv4(ip: bytes) -> bytes:
     first, second = ip[0], ip[1]
     if first == 127:

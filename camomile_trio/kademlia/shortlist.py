@@ -66,8 +66,10 @@ class _Candidate:
     contact: Contact
     distance: int
     hops: int
+    told_by: Contact | None  # the peer that has named it there; None: it is one of the start
     state: PeerState = PeerState.UNASKED
     elsewhere: Contact | None = None  # the other endpoint that it was told at
+    elsewhere_by: Contact | None = None  # the peer that has named that one
     is_elsewhere: bool = False  # it is asked there, or was
     told_to: int | None = None  # how far from the target all that it knows was named, if its answer was shortened
     is_asked_again: bool = False  # for what was left out; it keeps the state ANSWERED
@@ -149,13 +151,15 @@ class Shortlist:
         may_contact: Callable[[Endpoint], bool] | None = None,
         *,
         is_shortened: bool = False,
+        source: Contact | None = None,
     ) -> int:
         """`node` has answered, in time or late, and named these contacts. Returns how many of them are left out.
 
-        `is_shortened`: there was no room for those that are farther than the last one. Ignored if it was not asked, has
-        answered before or has failed. An id that is known already keeps its endpoint
-        until it fails there. `may_contact` decides whether an endpoint that is new makes sense (default: any does).
-        Most of what an answer names is known by then, and was looked at when it was new.
+        `source`: the same node, at the address that it has answered from. `is_shortened`: there was no room for those
+        that are farther than the last one. Ignored if it was not asked, has answered before or has failed. An id that
+        is known already keeps its endpoint until it fails there. `may_contact` decides whether an endpoint that is new
+        makes sense (default: any does). Most of what an answer names is known by then, and was looked at when it was
+        new.
         """
         candidate = self._candidates.get(node)
         if candidate is None:
@@ -172,6 +176,7 @@ class Shortlist:
                 self._shortened += 1
         else:
             return 0
+        source = source or candidate.contact
         told: list[Contact] = []
         left_out = 0
         find = self._candidates.get
@@ -187,13 +192,13 @@ class Shortlist:
             elif known is None:
                 told.append(contact)
             else:
-                self._learn_elsewhere(known, contact)
+                self._learn_elsewhere(known, contact, source)
         if len(told) > self.k:
             # No more than k of them can be among the k closest, and each invention of a liar costs us a timeout.
             told.sort(key=lambda contact: as_int(contact.id) ^ self._number)
             del told[self.k :]
         for contact in told:
-            self._learn(contact, candidate.hops + 1)
+            self._learn(contact, candidate.hops + 1, source)
         return left_out
 
     def on_overdue(self, node: NodeId) -> None:
@@ -290,6 +295,11 @@ class Shortlist:
         candidate = self._candidates.get(node)
         return candidate.contact.endpoint if candidate is not None else None
 
+    def told_by(self, node: NodeId) -> Contact | None:
+        """The peer that has named this node where it is asked; None for one of the start."""
+        candidate = self._candidates.get(node)
+        return candidate.told_by if candidate is not None else None
+
     def _to_hear_again(self) -> list[_Candidate]:
         """Of the closest few those that may know one of the k closest beyond the last contact that they named."""
         nearest = self._hopeful[: HEARD_IN_FULL * self.alpha]
@@ -311,25 +321,25 @@ class Shortlist:
     def _learn_farther(self) -> None:
         """Those of the start, by their distances, that are farther than all candidates so far, closest first."""
         for distance, contact in self._farther:
-            candidate = self._candidates[contact.id] = _Candidate(contact, distance, 1)
+            candidate = self._candidates[contact.id] = _Candidate(contact, distance, 1, None)
             self._hopeful.append((distance, candidate))
             self._counts[PeerState.UNASKED] += 1
         self._farther = []
 
-    def _learn(self, contact: Contact, hops: int) -> None:
+    def _learn(self, contact: Contact, hops: int, told_by: Contact) -> None:
         if contact.id in self._candidates or contact.id == self.own:
             return
         distance = as_int(contact.id) ^ self._number
         if len(self._candidates) >= MAX_CANDIDATES and not self._make_room(distance):
             return
-        candidate = self._candidates[contact.id] = _Candidate(contact, distance, hops)
+        candidate = self._candidates[contact.id] = _Candidate(contact, distance, hops, told_by)
         self._counts[PeerState.UNASKED] += 1
         bisect.insort(self._hopeful, (distance, candidate))
 
-    def _learn_elsewhere(self, known: _Candidate, contact: Contact) -> None:
+    def _learn_elsewhere(self, known: _Candidate, contact: Contact, told_by: Contact) -> None:
         if known.is_elsewhere or known.elsewhere is not None or known.state is PeerState.ANSWERED:
             return
-        known.elsewhere = contact
+        known.elsewhere, known.elsewhere_by = contact, told_by
         if known.state is PeerState.FAILED:
             self._ask_elsewhere(known)
 
@@ -337,6 +347,7 @@ class Shortlist:
         """It has failed where it was asked: hope again, at the other endpoint, once."""
         assert candidate.elsewhere is not None
         candidate.contact, candidate.elsewhere = candidate.elsewhere, None
+        candidate.told_by = candidate.elsewhere_by
         candidate.is_elsewhere = True
         self._become(candidate, PeerState.UNASKED)
         bisect.insort(self._hopeful, (candidate.distance, candidate))

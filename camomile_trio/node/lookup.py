@@ -176,7 +176,7 @@ class Lookup:
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._overdue, contact),
             on_failed=functools.partial(self._failed, contact),
-            is_padded=contact.id in self._contacts.table,
+            told_by=self._contacts.teller(contact, self.shortlist.told_by(contact.id)),
         )
         if pending is None:
             self.shortlist.on_failed(contact.id)
@@ -214,7 +214,9 @@ def learn_from(contacts: Contacts, shortlist: Shortlist, contact: Contact, answe
         shortlist.on_failed(contact.id)
         return
     may_contact = functools.partial(contacts.may_contact, told_by=contact.endpoint)
-    left_out = shortlist.on_reply(contact.id, message.contacts, may_contact, is_shortened=is_shortened)
+    left_out = shortlist.on_reply(
+        contact.id, message.contacts, may_contact, is_shortened=is_shortened, source=answer.contact
+    )
     senseless = message.dropped + left_out
     if senseless:
         contacts.requests.statistics.dropped["senseless_contact"] += senseless

@@ -107,7 +107,7 @@ class Placing:
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._overdue, contact),
             on_failed=functools.partial(self._failed, contact),
-            is_padded=contact.id in self._core.table,
+            told_by=self._core.contacts.teller(contact, self._shortlist.told_by(contact.id)),
         )
         if pending is None:
             self._failed(contact)

@@ -47,6 +47,8 @@ class Path:
     narrow_until: float = -math.inf  # what may be large goes by a stream
     checked_at: float = -math.inf  # when the routing table pinged it last, to see whether it is there
     check: Awaited | None = None  # that ping
+    paid_by: bytes = b""  # the public key of the peer that named it, and that has paid for what was sent there
+    paid: int = 0  # bytes that it is given back at an answer
 
     @property
     def usual(self) -> float:

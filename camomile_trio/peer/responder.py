@@ -147,7 +147,7 @@ class Responder:
             peer.proven[generation, payload.about.run] = payload.time
         self._keep_answer(where, now)
         room = room_for_answer(size, local.advertised)
-        handshake = Handshake(network, noise, untrusted.index, where, now)
+        handshake = Handshake(network, noise, untrusted.index, where, now, size)
         contact = Contact(peer.node_id, source, peer.public)
         return Initiated(contact, payload.about, payload.request, room, handshake)
 
@@ -177,6 +177,7 @@ class Responder:
             receive_key=receive.k,
             network_psk=handshake.network.psk,
             begun_at=handshake.begun_at,
+            handshake_bytes=handshake.size,
             about=initiated.about,
         )
         if not self._table.on_response(session, now):

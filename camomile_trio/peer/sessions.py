@@ -113,10 +113,12 @@ class Sessions:
             raise NotForUs("other_address")
         inner = session.open_untrusted(self.local.suite, body_untrusted)
         if session.confirmed_at is None:
+            session.handshake_bytes += len(body_untrusted)
             about, is_copied = self.table.confirm(session, now)
             return Opened(session.contact, inner, about, is_copied)
         peer = self.table.peers[session.peer]
         peer.heard_at = now
+        peer.credit += len(body_untrusted)
         self.table.use(peer)
         return Opened(session.contact, inner)
 
@@ -130,7 +132,7 @@ class Sessions:
         if field == INITIATION:
             return self.responder.on_initiation(Initiation.decode_untrusted(body_untrusted), size, source, now)
         if field == RESPONSE:
-            return self.initiator.on_response(Response.decode_untrusted(body_untrusted), source, now)
+            return self.initiator.on_response(Response.decode_untrusted(body_untrusted), size, source, now)
         if field == COOKIE:
             return self.initiator.on_cookie(CookieReply.decode_untrusted(body_untrusted), source, now, wall_ms)
         if field == HELLO:

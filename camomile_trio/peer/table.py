@@ -41,6 +41,7 @@ class Peer:
     older: list[Session] = attrs.field(factory=list)  # newest first
     unconfirmed: Session | None = None
     last_time: int = -1  # the greatest time of an accepted initiation
+    credit: int = 0  # bytes of what it has sent, less what was sent on its word (tellers.py)
     proven: dict[tuple[int, bytes], int] = attrs.field(factory=dict)
     """The greatest time of an accepted initiation with a cookie, by the cookie's generation and the peer's run."""
     heard_at: float = -math.inf  # when something authentic came last
@@ -131,6 +132,7 @@ class SessionTable:
             peer = self.peers[session.peer] = Peer(session.peer, NodeId.of(session.peer))
         self.by_index[session.own_index] = session
         session.confirmed_at = peer.heard_at = now
+        peer.credit += session.handshake_bytes
         peer.wait, peer.initiated_at = SILENCE, -math.inf
         if peer.unconfirmed is session:
             peer.unconfirmed = None
