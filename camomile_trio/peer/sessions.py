@@ -125,7 +125,7 @@ class Sessions:
     def _on_handshake(
         self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int
     ) -> Decision:
-        if field == INITIATION and not self.responder.has_for(body_untrusted, now):
+        if field == INITIATION and not self.responder.has_for(body_untrusted, source, now):
             raise NotForUs("over_budget")
         if not is_sensible(source):  # a session has the address of its handshake, so sealed packets need no look at it
             raise NotForUs("senseless_source")
