@@ -45,9 +45,15 @@ def party(ip: bytes, public: bytes) -> bytes:
     return source_network(ip) or public
 
 
-def is_public(ip: bytes) -> bool:
-    """Whether a packed ip of 4 or 16 bytes is neither private nor loopback."""
-    return len(source_network(ip)) in (3, 6)
+def public_network(ip: bytes) -> bytes:
+    """The source network of a public address; empty for any other one."""
+    network = source_network(ip)
+    return network if len(network) in (3, 6) else b""
+
+
+def wide_network(network: bytes) -> bytes:
+    """The /16 of a public source network of IPv4, the /32 of one of IPv6: what one provider is taken to have."""
+    return network[:2] if len(network) == 3 else network[:4]
 
 
 def _of_ipv4(ip: bytes) -> bytes:

@@ -237,7 +237,7 @@ class Core:
             self.storage.set_note(KEPT_TIME, kept)
 
     async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
-        """The k closest nodes to `target` that answer, this node not included."""
+        """The closest nodes to `target` that answer, this node not included."""
         settings = self.config.kademlia
         lookup = Lookup(
             self.contacts,

@@ -137,7 +137,7 @@ class Retrieval:
             return Found(key, self._value, self._origin, False)
         if live:
             raise Unreachable(f"there is a live lease on {key.hex()[:16]}…, but no node gives the value out now")
-        if result.is_inconclusive(key, core.config.kademlia.k):
+        if result.is_inconclusive:
             raise Unreachable(f"most of the nodes that may have {key.hex()[:16]}… did not answer")
         if self._failure is not None:
             raise self._failure  # it may be here, and nobody else has it

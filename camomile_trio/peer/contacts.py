@@ -60,6 +60,7 @@ class Contacts:
 
     def begin(self, requests: Requests[Message]) -> None:
         self.requests = requests
+        self.table.on_displaced = self._on_displaced
 
     @property
     def own_endpoints(self) -> set[Endpoint]:
@@ -254,6 +255,10 @@ class Contacts:
                 listener(contact)
         if is_member and known is None:
             self.on_new_contact(contact)
+
+    def _on_displaced(self, contact: Contact) -> None:
+        """It has lost its seat, and is a stranger again."""
+        self.requests.sessions.table.release(contact.public, self.requests.clock())
 
     def _warn(self, trouble: str, event: str, **words: str) -> None:
         now = self.requests.clock()

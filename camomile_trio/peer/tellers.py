@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.networks import is_public
+from camomile_trio.kademlia.networks import public_network
 from camomile_trio.peer.paths import Path
 from camomile_trio.peer.table import Peer
 
@@ -32,7 +32,7 @@ class Tellers:
     def pay(self, teller: Contact | None, endpoint: Endpoint, size: int) -> bool:
         """Whether so many bytes may leave for an endpoint that this peer has named; they are paid then. None: this
         node knows the endpoint by itself."""
-        if teller is None or not is_public(endpoint.ip):
+        if teller is None or not public_network(endpoint.ip):
             return True
         peer = self._peers.get(teller.public)
         if peer is None or peer.credit < size:
