@@ -152,7 +152,10 @@ class Join:
         return False
 
     async def _ask_for_our_key(self, endpoint: Endpoint, told_by: Contact) -> None:
-        if await self._core.requests.hellos.public_key_at(endpoint, told_by=told_by) == self._core.local.static.public:
+        if (
+            await self._core.requests.hellos.public_key_at(endpoint, told_by=(told_by,))
+            == self._core.local.static.public
+        ):
             self.on_copied_key(endpoint)
 
     def on_copied_key(self, endpoint: Endpoint) -> None:
@@ -267,6 +270,8 @@ class Join:
             return False
         contact = Contact.of(public, endpoint)
         answer = await core.requests.ask(contact, FindNode(core.id), only_there=True)
+        if answer is not None:
+            core.requests.on_named_by_operator(public)
         if answer is not None and core.readiness.is_joined:
             meet_named(core, answer)
         return answer is not None

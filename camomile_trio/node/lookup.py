@@ -90,10 +90,12 @@ class Lookup:
         table = contacts.table
         # A look at only a few nodes is no base of anything.
         counting = table.counting(self._target) if k >= table.k else None
-        self.shortlist = Shortlist(self._target, k=k, alpha=alpha, own=table.own, start=start, counting=counting)
+        self.shortlist = Shortlist(
+            self._target, k=k, alpha=alpha, own=table.own, start=start, counting=counting, party_of=contacts.party
+        )
         self._on_answer = on_answer
         self._done = trio.Event()
-        self._open: dict[bytes, Pending[Message]] = {}
+        self._open: dict[Contact, Pending[Message]] = {}
         self._is_pumping = False
         self._is_narrow = one_first
 
@@ -149,7 +151,7 @@ class Lookup:
 
     def _hedge(self, contact: Contact) -> None:
         """The others are asked too, unless a value too large for a datagram is on its way, or nobody waits any more."""
-        pending = self._open.get(contact.id)
+        pending = self._open.get(contact)
         if pending is not None and not pending.by_stream:
             self._is_narrow = False
             self._pump()
@@ -171,25 +173,29 @@ class Lookup:
         return isinstance(self._question, FindValue) and any(each.by_stream for each in self._open.values())
 
     def _ask(self, contact: Contact) -> Pending[Message] | None:
+        tellers = self.shortlist.tellers(contact.id)
+        if tellers and not self._requests.can_pay(contact, self._question, tellers):
+            self.shortlist.on_unpaid(contact.id)
+            return None
         pending = self._requests.request(
             contact,
             self._question,
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._overdue, contact),
             on_failed=functools.partial(self._failed, contact),
-            told_by=self._contacts.teller(contact, self.shortlist.told_by(contact.id)),
+            told_by=tellers,
         )
         if pending is None:
             self.shortlist.on_failed(contact.id)
             return None
-        self._open[contact.id] = pending
+        self._open[contact] = pending
         if pending.is_suspect:
-            self.shortlist.on_overdue(contact.id)
+            self.shortlist.on_overdue(contact.id, is_suspect=True)
         return pending
 
     def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         self._is_narrow = False
-        del self._open[contact.id]
+        del self._open[contact]
         learn_from(self._contacts, self.shortlist, contact, answer)
         if self._on_answer is not None and self._on_answer(contact, answer):
             self._done.set()
@@ -197,14 +203,20 @@ class Lookup:
 
     def _overdue(self, contact: Contact) -> None:
         self._is_narrow = False
-        self.shortlist.on_overdue(contact.id)
+        if not self._has_moved(contact):
+            self.shortlist.on_overdue(contact.id)
         self._pump()
 
     def _failed(self, contact: Contact) -> None:
         self._is_narrow = False
-        self._open.pop(contact.id, None)
-        self.shortlist.on_failed(contact.id)
+        self._open.pop(contact, None)
+        if not self._has_moved(contact):
+            self.shortlist.on_failed(contact.id)
         self._pump()
+
+    def _has_moved(self, contact: Contact) -> bool:
+        """Whether the node is asked at another endpoint by now."""
+        return self.shortlist.endpoint(contact.id) != contact.endpoint
 
 
 def learn_from(contacts: Contacts, shortlist: Shortlist, contact: Contact, answer: Answer[Message]) -> None:
@@ -216,7 +228,12 @@ def learn_from(contacts: Contacts, shortlist: Shortlist, contact: Contact, answe
         return
     may_contact = functools.partial(contacts.may_contact, told_by=contact.endpoint)
     left_out = shortlist.on_reply(
-        contact.id, message.contacts, may_contact, is_shortened=is_shortened, source=answer.contact
+        contact.id,
+        message.contacts,
+        may_contact,
+        is_shortened=is_shortened,
+        source=answer.contact,
+        knows=contacts.knows,
     )
     senseless = message.dropped + left_out
     if senseless:

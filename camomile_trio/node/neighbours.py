@@ -40,5 +40,5 @@ def meet_named(core: Core, answer: Answer[Message]) -> None:
 def _check(core: Core, waiting: list[Contact], told_by: Contact) -> None:
     """As many as their teller can pay for. One that answers gives it back what it cost, for the next ones."""
     go_on = functools.partial(_check, core, waiting, told_by)
-    while waiting and core.contacts.check(waiting[0], told_by=told_by, on_alive=go_on):
+    while waiting and core.contacts.check(waiting[0], told_by=(told_by,), on_alive=go_on):
         del waiting[0]

@@ -48,14 +48,14 @@ class Hellos:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def public_key_at(self, endpoint: Endpoint, *, told_by: Contact | None = None) -> bytes | None:
+    async def public_key_at(self, endpoint: Endpoint, *, told_by: tuple[Contact, ...] = ()) -> bytes | None:
         """What the address names; None if it does not answer one of two hellos within the deadline, and None at once
         if it is our own (`own_endpoints`), or if the peer that named it has not sent enough to pay for the hellos.
 
         If it names our own key, another node runs there with a copy of it. It is for the caller to say so.
         """
         datagram = self._initiator.hello(endpoint, self._clock())
-        if not self._tellers.pay(told_by, endpoint, 2 * len(datagram)):
+        if not self._tellers.pay(None, told_by, endpoint, 2 * len(datagram), self._clock()):
             return None
         waiting = _Waiting(endpoint)
         self._waiting.append(waiting)

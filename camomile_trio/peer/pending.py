@@ -35,7 +35,7 @@ class Pending(Generic[M]):
     deadline_at: float
     is_suspect: bool  # the contact has been silent lately: the caller should not wait for it
     may_be_large: bool  # it, or its answer, may be lost for its size
-    told_by: Contact | None  # whose word alone the address is; None: this node knows it by itself
+    told_by: tuple[Contact, ...]  # by whose word alone the address is known; empty: this node knows it by itself
     only_there: bool  # at this contact's address, not where else the peer has a session
     is_background: bool  # a ping that begins a handshake, and tells nothing of the peer
     on_reply: Callable[[Answer[M]], None] | None = None
@@ -104,7 +104,7 @@ class Handshake(Generic[M]):
     """One that this node began, until it is answered or a new one may be begun."""
 
     contact: Contact
-    told_by: Contact | None  # as of the request that began it
+    told_by: tuple[Contact, ...]  # as of the request that began it
     carrier: Pending[M]  # the request in its initiation
     is_renewal: bool  # there is a session at this address that works, and this one is to follow it
     sent_at: float

@@ -117,15 +117,16 @@ class Requests(Generic[M]):
         on_reply: Callable[[Answer[M]], None] | None = None,
         on_overdue: Callable[[], None] | None = None,
         on_failed: Callable[[], None] | None = None,
-        told_by: Contact | None = None,
+        told_by: tuple[Contact, ...] = (),
         only_there: bool = False,
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
         key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon,
-        or the peer that named it has had other keys tried at its address (`endpoints`) or has not paid (`tellers`).
+        or those that named it have had other keys tried at its address (`endpoints`) or cannot pay (`tellers`).
 
-        `told_by`: by this peer's word alone the address is known. It pays, and a first answer from there is kept short.
+        `told_by`: by the word of these peers alone the address is known. The first of them that can pays, and a first
+        answer from there is kept short.
         `only_there`: at this very address, by a handshake where the peer's session is not there.
         """
         if contact.public == self._local.static.public:
@@ -183,6 +184,17 @@ class Requests(Generic[M]):
         """What is remembered of the way that requests to it go."""
         return self.paths.known(self.reached(contact))
 
+    def can_pay(self, contact: Contact, message: M, told_by: tuple[Contact, ...]) -> bool:
+        """Whether those that named a contact can pay for a request to it now, or need not."""
+        if not told_by or self.has_session(contact.public):
+            return True
+        size = initiation_bytes(self.codec.encode(GREATEST_NUMBER, message, 0xFF), self._local.advertised, 0)
+        return self._tellers.can_pay(self.paths.known(contact), told_by, contact.endpoint, size, self.clock())
+
+    def on_named_by_operator(self, public: bytes) -> None:
+        """The operator has named this peer, which has answered: it may name the first nodes that this node meets."""
+        self._tellers.allow(public)
+
     def fits_datagram(self, message: M) -> bool:
         """Whether it goes by a datagram, whatever its number and flags are; else it takes a stream."""
         if self.codec.least_size(message) > MOST_INNER:
@@ -206,7 +218,7 @@ class Requests(Generic[M]):
         contact: Contact,
         message: M,
         *,
-        told_by: Contact | None = None,
+        told_by: tuple[Contact, ...] = (),
         only_there: bool = False,
         is_background: bool = False,
     ) -> Pending[M]:
@@ -360,7 +372,7 @@ class Requests(Generic[M]):
         may_be_lost = pending.may_be_large and (pending.resent or pending.is_suspect)
         if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or may_be_lost:
             carrier = self._new(contact, codec.ping(), is_background=True)
-        is_padded = told_by is None and codec.may_have_large_answer(carrier.message)
+        is_padded = not told_by and codec.may_have_large_answer(carrier.message)
         datagram = self._initiation(carrier, told_by, PADDED_BYTES if is_padded else 0)
         if datagram is None:
             if carrier is not pending:
@@ -380,15 +392,16 @@ class Requests(Generic[M]):
         self._time_handshake(handshake, now + pending.path.resend_after)
         return True
 
-    def _may_try(self, contact: Contact, told_by: Contact | None) -> bool:
+    def _may_try(self, contact: Contact, told_by: tuple[Contact, ...]) -> bool:
         """Whether a handshake with this key may be begun there, for all that the peer that named it has had tried."""
         path = self.paths.known(contact)
-        if told_by is None or (path is not None and path.answered_at > -math.inf):
+        if not told_by or (path is not None and path.answered_at > -math.inf):
             return True
-        teller = party(told_by.endpoint.ip, told_by.public)
-        return self.endpoints.try_key(contact.endpoint, contact.public, teller, self.clock())
+        now = self.clock()
+        parties = (party(teller.endpoint.ip, teller.public) for teller in told_by)
+        return any(self.endpoints.try_key(contact.endpoint, contact.public, each, now) for each in parties)
 
-    def _initiation(self, carrier: Pending[M], told_by: Contact | None, padded_to: int) -> bytes | None:
+    def _initiation(self, carrier: Pending[M], told_by: tuple[Contact, ...], padded_to: int) -> bytes | None:
         """The datagram; None, and counted, if no node can have the key, or nobody has paid for it."""
         contact, request, now = carrier.contact, carrier.inner, self.clock()
         size = initiation_bytes(request, self._local.advertised, padded_to)
@@ -401,8 +414,8 @@ class Requests(Generic[M]):
             self.statistics.dropped[error.reason] += 1
             return None
 
-    def _is_paid(self, contact: Contact, told_by: Contact | None, size: int) -> bool:
-        if self._tellers.pay_for(self.paths.get(contact), told_by, contact.endpoint, size, self.clock()):
+    def _is_paid(self, contact: Contact, told_by: tuple[Contact, ...], size: int) -> bool:
+        if self._tellers.pay(self.paths.get(contact), told_by, contact.endpoint, size, self.clock()):
             return True
         self.statistics.dropped["teller_without_credit"] += 1
         return False

@@ -41,6 +41,7 @@ class Peer:
     older: list[Session] = attrs.field(factory=list)  # newest first
     unconfirmed: Session | None = None
     last_time: int = -1  # the greatest time of an accepted initiation
+    is_allowed: bool = False  # the operator has named it, and it had a credit for that
     credit: int = 0  # bytes of what it has sent, less what was sent on its word (tellers.py)
     proven: dict[tuple[int, bytes], int] = attrs.field(factory=dict)
     """The greatest time of an accepted initiation with a cookie, by the cookie's generation and the peer's run."""

@@ -20,6 +20,7 @@ from camomile_trio.peer.paths import Path
 from camomile_trio.peer.table import Peer
 
 MOST_CREDIT: Final = 2**16  # bytes: what was saved in long peace is not all sent to one victim at once
+ALLOWED: Final = 2**12  # bytes: initiations to k nodes
 ANSWERED_WITHIN: Final = 3600.0  # seconds
 
 
@@ -29,27 +30,46 @@ class Tellers:
     def __init__(self, peers: Mapping[bytes, Peer]) -> None:
         self._peers = peers
 
-    def pay(self, teller: Contact | None, endpoint: Endpoint, size: int) -> bool:
-        """Whether so many bytes may leave for an endpoint that this peer has named; they are paid then. None: this
-        node knows the endpoint by itself."""
-        if teller is None or not public_network(endpoint.ip):
+    def can_pay(
+        self, path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, size: int, now: float
+    ) -> bool:
+        """Whether so many bytes may leave for an endpoint that these peers have named. None: this node knows it by
+        itself. `path`: that to the named node, which may have answered lately."""
+        return not self._is_to_pay(path, tellers, endpoint, now) or self._payer(tellers, size) is not None
+
+    def pay(self, path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, size: int, now: float) -> bool:
+        """As `can_pay`; they are paid then."""
+        if not self._is_to_pay(path, tellers, endpoint, now):
             return True
-        peer = self._peers.get(teller.public)
-        if peer is None or peer.credit < size:
+        peer = self._payer(tellers, size)
+        if peer is None:
             return False
         peer.credit = min(peer.credit, MOST_CREDIT) - size
+        if path is not None:
+            if path.paid_by != peer.public:
+                path.paid_by, path.paid = peer.public, 0  # what an earlier teller has paid is gone
+            path.paid += size
         return True
 
-    def pay_for(self, path: Path, teller: Contact | None, endpoint: Endpoint, size: int, now: float) -> bool:
-        """The same for the path to a named node, which may have answered lately."""
-        if teller is None or now - path.answered_at < ANSWERED_WITHIN:
-            return True
-        if not self.pay(teller, endpoint, size):
-            return False
-        if path.paid_by != teller.public:
-            path.paid_by, path.paid = teller.public, 0  # what an earlier teller has paid is gone
-        path.paid += size
-        return True
+    def allow(self, teller: bytes) -> None:
+        """The operator has named this peer: it has a credit to begin with, once. In a network of three its answer is
+        too short to pay for what asks the third node."""
+        peer = self._peers.get(teller)
+        if peer is not None and not peer.is_allowed:
+            peer.is_allowed = True
+            peer.credit += ALLOWED
+
+    @staticmethod
+    def _is_to_pay(path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, now: float) -> bool:
+        has_answered = path is not None and now - path.answered_at < ANSWERED_WITHIN
+        return bool(tellers and not has_answered and public_network(endpoint.ip))
+
+    def _payer(self, tellers: tuple[Contact, ...], size: int) -> Peer | None:
+        for teller in tellers:
+            peer = self._peers.get(teller.public)
+            if peer is not None and peer.credit >= size:
+                return peer
+        return None
 
     def give_back(self, path: Path) -> None:
         """The named node has answered there."""

@@ -192,7 +192,7 @@ class MeshNode:
         """Of the requests that it has handled."""
         return [request.message.name for request in self.handled]
 
-    def ask(self, other: MeshNode | Contact, message: Message, *, told_by: Contact | None = None) -> Asked:
+    def ask(self, other: MeshNode | Contact, message: Message, *, told_by: tuple[Contact, ...] = ()) -> Asked:
         asked = Asked()
         contact = other.contact if isinstance(other, MeshNode) else other
         asked.pending = self.requests.request(

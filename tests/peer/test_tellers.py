@@ -48,7 +48,7 @@ async def test_a_node_sends_a_victim_no_more_than_those_that_name_it_have_sent(
         for number in range(20):
             await a.requests.ask(mallory.contact, Find(str(number), b"600"))
             for each in range(20):
-                a.ask(named(20 * number + each), Find("x"), told_by=mallory.contact)
+                a.ask(named(20 * number + each), Find("x"), told_by=(mallory.contact,))
             await trio.sleep(5)
         sent, received = bytes_to(mesh, VICTIM), bytes_from(mesh, mallory)
         assert 0.8 * received < sent <= received
@@ -63,7 +63,7 @@ async def test_what_is_sent_to_a_private_address_costs_the_teller_nothing(
     async with running(mesh, a, mallory):
         await met(a, mallory)
         for number in range(20):
-            a.ask(named(number, PRIVATE), Find("x"), told_by=mallory.contact)
+            a.ask(named(number, PRIVATE), Find("x"), told_by=(mallory.contact,))
         await trio.sleep(5)
         assert bytes_to(mesh, PRIVATE) > 20 * 2 * 150
         assert not a.requests.statistics.dropped
@@ -79,7 +79,7 @@ async def test_a_node_that_answers_gives_its_teller_back_what_was_paid_and_costs
         peer = a.sessions.table.peers[bob.contact.public]
         before = peer.credit
         assert before > 300
-        asked = a.ask(dave, Ping("1"), told_by=bob.contact)
+        asked = a.ask(dave, Ping("1"), told_by=(bob.contact,))
         assert before - peer.credit == bytes_to(mesh, DAVE) > 150
         await trio.sleep(1)
         assert asked.answer == Pong("1")
@@ -87,11 +87,11 @@ async def test_a_node_that_answers_gives_its_teller_back_what_was_paid_and_costs
         # Its session is lost, and so the next request takes an initiation; the teller has no credit at all.
         a.sessions.table.remove(dave.contact.public, trio.current_time())
         peer.credit = 0
-        asked = a.ask(dave, Ping("2"), told_by=bob.contact)
+        asked = a.ask(dave, Ping("2"), told_by=(bob.contact,))
         await trio.sleep(ANSWERED_WITHIN + 1)
         assert asked.answer == Pong("2")
         a.sessions.table.remove(dave.contact.public, trio.current_time())
-        assert a.ask(dave, Ping("3"), told_by=bob.contact).pending is None
+        assert a.ask(dave, Ping("3"), told_by=(bob.contact,)).pending is None
 
 
 async def test_what_a_node_knows_by_itself_needs_no_credit(autojump_clock: trio.testing.MockClock) -> None:
@@ -109,7 +109,7 @@ async def test_a_retransmission_is_paid_as_well_or_does_not_leave(autojump_clock
     async with running(mesh, a, mallory):
         await met(a, mallory)
         a.sessions.table.peers[mallory.contact.public].credit = 250  # an initiation, and not another one
-        asked = a.ask(named(1), Find("x"), told_by=mallory.contact)
+        asked = a.ask(named(1), Find("x"), told_by=(mallory.contact,))
         await trio.sleep(5)
         assert len(asked.failed_at) == 1
         assert [sent.to for sent in mesh.sent if sent.to.ip == named(1).endpoint.ip] == [named(1).endpoint]
@@ -125,7 +125,7 @@ async def test_an_unconfirmed_handshake_earns_nothing(autojump_clock: trio.testi
         mallory.ask(a, Find("1"))
         await trio.sleep(1)
         assert a.sessions.table.peers[mallory.contact.public].credit == 0
-        assert a.ask(named(1), Ping("x"), told_by=mallory.contact).pending is None
+        assert a.ask(named(1), Ping("x"), told_by=(mallory.contact,)).pending is None
 
 
 async def test_hellos_to_an_address_that_a_peer_names_are_paid(autojump_clock: trio.testing.MockClock) -> None:
@@ -135,8 +135,8 @@ async def test_hellos_to_an_address_that_a_peer_names_are_paid(autojump_clock: t
         await met(a, mallory)
         a.sessions.table.peers[mallory.contact.public].credit = 170  # two hellos, and no third
         victim = Endpoint.parse(f"{VICTIM}:8118")
-        assert await a.requests.hellos.public_key_at(victim, told_by=mallory.contact) is None
-        assert await a.requests.hellos.public_key_at(victim, told_by=mallory.contact) is None
+        assert await a.requests.hellos.public_key_at(victim, told_by=(mallory.contact,)) is None
+        assert await a.requests.hellos.public_key_at(victim, told_by=(mallory.contact,)) is None
         assert 150 < bytes_to(mesh, VICTIM) <= 170
 
 
@@ -163,7 +163,7 @@ def test_no_teller_pays_more_than_it_has_earned_for_what_did_not_answer(steps: l
             tellers.give_back(paths[which])
         else:
             teller = Contact.of(publics[which], PUBLIC)
-            if tellers.pay_for(paths[number % 3], teller, PUBLIC, size, float(number)):
+            if tellers.pay(paths[number % 3], (teller,), PUBLIC, size, float(number)):
                 unanswered[which] += size
     assert all(spent <= income for spent, income in zip(unanswered, earned, strict=True))
 
@@ -173,4 +173,6 @@ def test_what_was_saved_in_long_peace_is_bounded(credit: int) -> None:
     public = b"m" * 32
     peer = Peer(public, NodeId.of(public), credit=credit)
     tellers, teller = Tellers({public: peer}), Contact.of(public, PUBLIC)
-    assert sum(1000 for _ in range(1000) if tellers.pay(teller, PUBLIC, 1000)) == MOST_CREDIT // 1000 * 1000
+    assert (
+        sum(1000 for _ in range(1000) if tellers.pay(None, (teller,), PUBLIC, 1000, 0.0)) == MOST_CREDIT // 1000 * 1000
+    )
