@@ -326,9 +326,9 @@ class Config:
     # A file with the key of a closed network, or with two while it changes (network_keys.py). A node that has none of
     # them gets no answer here. The file has to be there: a node never makes one. None: an open network.
     network_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
-    # Networks that are the operator's own (CIDR): of nodes there any number count in an open network, where of any other
-    # source network two do (docs/operating.md). A network in which strangers have addresses, too: they can outvote the
-    # operator's nodes. None where all nodes are in fewer than five source networks: strangers in four others can.
+    # Networks that are the operator's own (CIDR). In an open network any number of nodes there count; of any other
+    # source network two do (docs/operating.md). One in which strangers have addresses, too: they can outvote the
+    # operator's nodes. None although all nodes are in a few source networks: strangers in as many others can.
     trust: tuple[IpNetwork, ...] = attrs.field(default=(), converter=_networks, validator=_narrow_networks)
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))

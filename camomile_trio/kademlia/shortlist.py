@@ -333,8 +333,11 @@ class Shortlist:
 
         Silent ids that are more than there can be make room for those behind them, and say nothing by their silence.
         """
+        silent = self.silent()
+        if not silent:
+            return False
         answered = self.result()
-        nearest = sorted((*answered, *self.silent()), key=lambda each: as_int(each.id) ^ self._number)
+        nearest = sorted((*answered, *silent), key=lambda each: as_int(each.id) ^ self._number)
         counted = self._cover_of(nearest).counted
         return sum(each not in answered for each in counted) > len(counted) // 2
 
@@ -507,12 +510,12 @@ class Shortlist:
 
     def _cover_width(self) -> int:
         """How many of the hopeful are the cover; more than there are while others may belong to it."""
-        if self._counting is not None and self._width_version != self._counting.version:
+        if self._counting is not None and self._width_version != self._counting.known.version:
             self._renew_width(self._counting)
         return self._width
 
     def _renew_width(self, counting: Counting) -> None:
-        self._width_version = counting.version
+        self._width_version = counting.known.version
         cover = self._cover_of([candidate.contact for _, candidate in self._hopeful[: most(self.k)]])
         if not cover.is_whole and self._farther:
             self._learn_farther()
@@ -535,7 +538,8 @@ class Shortlist:
             candidate = self._candidates[contact.id] = _Candidate(contact, distance, 1, ())
             self._hopeful.append((distance, candidate))
             self._counts[PeerState.UNASKED] += 1
-            self._note_hope(distance)
+        if self._farther:
+            self._note_hope(self._farther[0][0])
         self._farther = []
 
     def _learn(self, contact: Contact, hops: int, teller: Teller | None) -> None:

@@ -235,6 +235,7 @@ class Node:
             observed=core.contacts.observed,
             node_key=core.local.static.public,
             classic_contacts=len(core.classic.table) if core.classic is not None else 0,
+            source_networks=core.table.networks,
             network_keys=key_statuses(core),
         )
 

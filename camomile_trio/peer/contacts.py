@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Final
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import IS_LEAVING, STORES_NOTHING, Message, Ping, Pong
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.logs import log
@@ -49,7 +48,7 @@ class Contacts:
         # Told of every contact that answers, as long as they are in here.
         self.listeners: list[Callable[[Contact], None]] = []
         # Told of the wall clock (ms) that a contact shows.
-        self.on_clock: Callable[[NodeId, int], None] = lambda node, wall_ms: None
+        self.on_clock: Callable[[Contact, int], None] = lambda contact, wall_ms: None
         # Told of the kind of a request and its round trip in seconds.
         self.on_round_trip: Callable[[str, float], None] = lambda kind, seconds: None
         # Told of an endpoint that has a session: no classic node is there.
@@ -184,7 +183,7 @@ class Contacts:
         if isinstance(message, Pong):
             self.observed = message.observed or self.observed
             if message.clock is not None:
-                self.on_clock(contact.id, message.clock)
+                self.on_clock(contact, message.clock)
         if answer.round_trip is not None:
             self.on_round_trip(self.requests.codec.kind(request), answer.round_trip)
         if answer.by_stream:
@@ -233,7 +232,7 @@ class Contacts:
 
     def _on_handshake(self, contact: Contact, about: About, *, may_check: bool = True) -> None:
         self.on_session(contact.endpoint)
-        self.on_clock(contact.id, about.wall_ms)
+        self.on_clock(contact, about.wall_ms)
         advertised = Endpoint(about.advertised)
         self._advertised.pop(contact.public, None)
         if advertised:

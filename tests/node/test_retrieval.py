@@ -143,11 +143,35 @@ async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.Mo
 async def test_what_only_this_nodes_clock_rejects_is_neither_denied_nor_served(
     autojump_clock: trio.testing.MockClock, shown: Record, value: bytes | None
 ) -> None:
+    """Also where the peers' clocks are as this node's."""
     async with one_node() as (node, line):
+        *rest, one, two, three = neighbours(line, 5)
+        some = dict.fromkeys((one, two, three), having(value, shown))
+        with pytest.raises(WrongClock):
+            await get(node, {**dict.fromkeys(rest, truthful), **some})
+        assert node.status().cached == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, LONG_ENDED, FORGOTTEN_LATER, FORGOTTEN_LONG_AGO])
+async def test_what_a_few_show_that_may_have_made_it_up_is_denied_by_a_clock_that_most_confirm(
+    autojump_clock: trio.testing.MockClock, shown: Record
+) -> None:
+    async with one_node() as (node, line):
+        *rest, one, two = neighbours(line, 5)
+        liars = dict.fromkeys((one, two), having(VALUE, shown))
+        with pytest.raises(NotFound):
+            await get(node, {**dict.fromkeys(rest, truthful), **liars})
+        assert node.status().cached == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, FORGOTTEN_LATER])
+async def test_what_one_shows_is_not_denied_by_a_clock_that_most_call_wrong(
+    autojump_clock: trio.testing.MockClock, shown: Record
+) -> None:
+    async with one_node(off=-3_600_000) as (node, line):
         *rest, one = neighbours(line, 5)
         with pytest.raises(WrongClock):
-            await get(node, {**dict.fromkeys(rest, truthful), one: having(value, shown)})
-        assert node.status().cached == 0
+            await get(node, {**dict.fromkeys(rest, truthful), one: having(VALUE, shown)})
 
 
 async def test_a_value_that_another_publisher_keeps_is_served_whatever_the_clock_rejects(
