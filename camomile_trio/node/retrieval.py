@@ -86,6 +86,7 @@ class Retrieval:
             alpha=settings.alpha,
             on_answer=self._on_answer,
             one_first=True,
+            on_late_value=self._keep_late,
         )
         result = await lookup.run()
         # A forget may have come here while we looked: what we hold now counts, not what we held before.
@@ -144,6 +145,11 @@ class Retrieval:
             raise Unreachable(f"most of the nodes that may have {key.hex()[:16]}… did not answer")
         if self._failure is not None:
             raise self._failure  # it may be here, and nobody else has it
+        if result.is_promised:
+            raise Unreachable(
+                f"one node says that it has {key.hex()[:16]}…, and has not given it out yet",
+                remedy="repeat the request in a moment",
+            )
         raise NotFound(f"no node has {key.hex()[:16]}…")
 
     def _on_answer(self, contact: Contact, answer: Answer[Message]) -> bool:
@@ -176,6 +182,11 @@ class Retrieval:
             self._origin = contact.id
             self._from_holder = is_good and not message.cached
         return is_good and bool(self._live_leases()) and not self._has_tombstone()
+
+    def _keep_late(self, contact: Contact, answer: Answer[Message]) -> None:
+        """A value has come after the lookup had ended without it: the next request finds it in the cache."""
+        if self._on_answer(contact, answer) and self._value is not None:
+            self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
 
     def _read(self, row: RecordRow) -> Record | None:
         """Checks a record that is new. Returns it if nothing but our own clock rejects it."""

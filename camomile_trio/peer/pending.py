@@ -42,6 +42,7 @@ class Pending(Generic[M]):
     on_overdue: Callable[[], None] | None = None
     on_failed: Callable[[], None] | None = None
     by_stream: bool = False
+    promised_at: float | None = None  # when the peer said that its answer is too large for a datagram
     sent_at: float | None = None  # None: not sent yet
     resent: bool = False  # so its answer tells no round trip
     overdue_at: float = math.inf  # when it becomes so; inf once it is

@@ -25,7 +25,7 @@ from camomile_trio.kademlia.networks import party
 from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.endpoints import Endpoints
-from camomile_trio.peer.exchanges import VERY_LARGE, Exchanges
+from camomile_trio.peer.exchanges import NO_STREAM_FREE, VERY_LARGE, Exchanges
 from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About, initiation_bytes
 from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
@@ -538,6 +538,7 @@ class Requests(Generic[M]):
             self._schedule(pending)
         else:
             self._learn(pending, contact, message, flags, size)
+            pending.promised_at = self.clock()
             if not self._start_stream(pending):
                 self._fail(pending)
 
@@ -580,11 +581,18 @@ class Requests(Generic[M]):
         pending.by_stream, pending.is_unheard = True, unheard
         pending.next_at = pending.deadline_at = math.inf
         if pending.overdue_at < math.inf:
-            # As long as a datagram may take: then the caller goes on without it, as with any other answer.
-            pending.overdue_at = self.clock() + self.settings.deadline
+            # The caller goes on without it, as with any other answer: after as long as a datagram may take, or soon,
+            # where nothing but the peer's word says that there is an answer.
+            pending.overdue_at = self.clock() + self._patience(pending)
         self._schedule(pending)
         self._nursery.start_soon(self._exchange, pending)
         return True
+
+    def _patience(self, pending: Pending[M]) -> float:
+        """How long a message over a stream may take until it is overdue, in seconds."""
+        if pending.promised_at is None:
+            return self.settings.deadline
+        return self.settings.first_rto if pending.path.keeps_its_word(pending.promised_at) else 0.0
 
     async def _exchange(self, pending: Pending[M]) -> None:
         contact = pending.contact
@@ -599,11 +607,14 @@ class Requests(Generic[M]):
             if pending.is_unheard:
                 larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
                 pending.path.on_vanished(larger, self.clock())
+            pending.path.broke_its_word_at = -math.inf
             self._complete(pending, contact, came.message, came.flags, 0)
 
     def _on_stream_failed(self, pending: Pending[M], why: str) -> None:
         self.statistics.dropped["stream_failed"] += 1
         pending.path.narrow_until = -math.inf  # a datagram may do what a stream cannot
+        if pending.promised_at is not None and why != NO_STREAM_FREE:
+            pending.path.broke_its_word_at = self.clock()
         deadline_at = pending.asked_at + self.settings.deadline
         if pending.is_unheard and self.clock() < deadline_at:
             # An answer by datagram may still come.
