@@ -40,6 +40,11 @@ def source_network(ip: bytes) -> bytes:
     return ip[:8] if is_private else ip[:6]
 
 
+def party(ip: bytes, public: bytes) -> bytes:
+    """Who a node with this ip and public key is taken for: its source network, or itself on loopback."""
+    return source_network(ip) or public
+
+
 def public_network(ip: bytes) -> bytes:
     """The source network of a public address; empty for any other one."""
     network = source_network(ip)

@@ -560,6 +560,7 @@ def _speak(
         max_message=config.records.max_value_size + STREAM_OVERHEAD,
         handle=handle,
         is_member=sessions.table.is_member,
+        has_member_at=sessions.table.has_member_at,
         afford=lambda source: sessions.responder.afford_stream(source.ip, clock()),
     )
     requests = Requests(

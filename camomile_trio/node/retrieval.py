@@ -88,6 +88,7 @@ class Retrieval:
             alpha=settings.alpha,
             on_answer=self._on_answer,
             one_first=True,
+            on_late_value=self._keep_late,
         )
         result = await lookup.run()
         # A forget may have come here while we looked: what we hold now counts, not what we held before.
@@ -146,6 +147,11 @@ class Retrieval:
             raise Unreachable(f"most of the nodes that may have {key.hex()[:16]}… did not answer")
         if self._failure is not None:
             raise self._failure  # it may be here, and nobody else has it
+        if result.is_promised:
+            raise Unreachable(
+                f"one node says that it has {key.hex()[:16]}…, and has not given it out yet",
+                remedy="repeat the request in a moment",
+            )
         raise NotFound(f"no node has {key.hex()[:16]}…")
 
     def _on_answer(self, contact: Contact, answer: Answer[Message]) -> bool:
@@ -183,6 +189,11 @@ class Retrieval:
     def _counts(self, contact: Contact) -> bool:
         """Whether its word about the key counts, by all that this lookup knows of."""
         return self._lookup is not None and self._lookup.shortlist.counts(contact)
+
+    def _keep_late(self, contact: Contact, answer: Answer[Message]) -> None:
+        """A value has come after the lookup had ended without it: the next request finds it in the cache."""
+        if self._on_answer(contact, answer) and self._from_holder and self._value is not None:
+            self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
 
     def _read(self, row: RecordRow) -> Record | None:
         """Checks a record that is new. Returns it if nothing but our own clock rejects it."""

@@ -212,7 +212,8 @@ class Spread:
         self._look()
 
     def _remember(self, contact: Contact) -> None:
-        self._core.reminders.add(contact, self.record.key, self._core.clock())
+        if self._core.contacts.knows(contact):  # others may name addresses where there is no node
+            self._core.reminders.add(contact, self.record.key, self._core.clock())
 
     def _note_winners(self, result: StoreResult) -> None:
         """Looks whether a record that a holder has shown stands against this one, if its signature is good."""

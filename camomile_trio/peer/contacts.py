@@ -24,6 +24,7 @@ from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import Answer
 from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER, Silence
 from camomile_trio.peer.stream_troubles import StreamTroubles
+from camomile_trio.peer.tellers import ANSWERED_WITHIN
 
 CHECKED_AFTER: Final = 60.0  # seconds until a contact that answers is checked again
 MOST_ADVERTISED: Final = 8192
@@ -74,6 +75,18 @@ class Contacts:
         """
         return is_sensible(endpoint, told_by=told_by) and endpoint not in self.given_endpoints
 
+    def knows(self, contact: Contact) -> bool:
+        """Whether this node knows a contact there by itself: it has its seat there, or has answered within the hour."""
+        if self.table.get(contact.id) == contact:
+            return True
+        path = self.requests.paths.known(contact)
+        return path is not None and self.requests.clock() - path.answered_at < ANSWERED_WITHIN
+
+    def party(self, contact: Contact) -> bytes:
+        """What a peer is one of where a lookup goes by its word: the source network that it counts under, or itself."""
+        diversity = self.table.diversity
+        return (diversity.network(contact.endpoint.ip) if diversity is not None else b"") or contact.public
+
     def has_met(self, endpoint: Endpoint) -> bool:
         """Whether one of ours was ever found at this endpoint."""
         return self.requests.endpoints.has_met(endpoint)
@@ -121,12 +134,15 @@ class Contacts:
         *,
         again_after: float = CHECKED_AFTER,
         only_there: bool = False,
+        told_by: tuple[Contact, ...] = (),
         on_alive: Callable[[], None] | None = None,
-    ) -> None:
-        """Pings a contact to learn whether it is there; its answer gives it a seat, if there is one.
+    ) -> bool:
+        """Pings a contact to learn whether it is there; its answer gives it a seat, if there is one. False: it may not
+        be asked now.
 
         Not more often than every `again_after` seconds: two nodes whose full buckets have no seat for each other would
-        answer ping with ping for ever. `only_there`: at this very endpoint. `on_alive` is called if it answers.
+        answer ping with ping for ever. `only_there`: at this very endpoint. `told_by`: by the word of these peers alone
+        it is known. `on_alive` is called if it answers.
         """
         requests, now = self.requests, self.requests.clock()
         path = requests.paths.get(contact if only_there else requests.reached(contact))
@@ -135,14 +151,17 @@ class Contacts:
             again_after = min(again_after, CHECKED_AGAIN_AFTER)
         is_under_way = path.check is not None and not path.check.done
         if is_under_way or now - path.checked_at < again_after:
-            return
+            return True
 
         def on_reply(answer: Answer[Message]) -> None:
             if on_alive is not None:
                 on_alive()
 
+        path.check = requests.request(contact, _PING, on_reply=on_reply, only_there=only_there, told_by=told_by)
+        if path.check is None:
+            return False
         path.checked_at = now
-        path.check = requests.request(contact, _PING, on_reply=on_reply, only_there=only_there)
+        return True
 
     # What requests tell ----------------------------------------------------------------------------------------------
 
@@ -224,7 +243,7 @@ class Contacts:
         if contact.id not in self.table:
             self._advertised.pop(contact.public, None)  # strangers, of which one host can be many, push out no member's
         if advertised and advertised != contact.endpoint and self.may_contact(advertised, contact.endpoint):
-            self.check(Contact(contact.id, advertised, contact.public), only_there=True)
+            self.check(Contact(contact.id, advertised, contact.public), only_there=True, told_by=(contact,))
 
     def _seat(self, contact: Contact, *, may_check: bool = True) -> None:
         """It is there: it gets a seat or keeps its own. In a full bucket a member that may be gone is pinged for it."""
