@@ -125,6 +125,8 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("largest_publisher_bytes", largest(Sort.PUBLISHER), "Bytes stored of the publisher that has most here"),
         ("largest_network_bytes", largest(Sort.NETWORK), "Bytes stored of the source network that put most"),
         ("largest_carrier_bytes", largest(Sort.CARRIER), "Bytes stored of the source network that replicated most"),
+        ("strangers_bytes", largest(Sort.STRANGERS), "Bytes stored that source networks have put"),
+        ("unseen_tombstones_bytes", largest(Sort.UNSEEN), "Bytes stored of tombstones whose lease was never here"),
         ("storage_writes_pending", stored.pending, "Writes that wait for their commit"),
         ("storage_keys_journalled", stored.journalled, "Keys whose last write is in the journal, not in the tables"),
         ("reminders_waiting", core.reminders.keys, "Keys that silent holders are still to be told of"),
