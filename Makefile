@@ -1,9 +1,9 @@
 # The habits of this project, one command each. Needs make and Python 3.11 or newer; everything else is installed into
 # .venv, pinned and checked by hash. The stamp files under .venv make a second run start at once, without network.
-# PYTHON=python3.13 names an interpreter. The first environment is .venv, whatever made it, and is used when none is
-# named; one of another version than .venv has gets an environment of its own beside it, .venv-3.13.
+# PYTHON=python3.13 names an interpreter. Without it the first environment, .venv, is made with the best that is on PATH:
+# tools/best_python.sh says which that is. Whatever made it, .venv is used when none is named; an interpreter of another
+# version than .venv has gets an environment of its own beside it, .venv-3.13.
 
-PYTHON ?= python3
 NODES ?= 10
 SEEDS ?= 200
 CLASSIC ?=
@@ -15,7 +15,11 @@ BLOCKS ?= 6
 PUTS ?= 60
 
 VENV := .venv
-ifneq ($(origin PYTHON),file)
+ifeq ($(origin PYTHON),undefined)
+    ifeq ($(wildcard .venv/venv.stamp),)
+        PYTHON := $(shell tools/best_python.sh)
+    endif
+else
     VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
     ifeq ($(wildcard .venv/lib/python$(VERSION)),)
         ifneq ($(wildcard .venv/lib),)
@@ -123,7 +127,7 @@ $(VENV)/venv.stamp:
 	    { echo "Camomile needs Python 3.11 or newer and '$(PYTHON)' is not: make PYTHON=python3.12 (or another)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "'$(PYTHON)' cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	@echo "Making a Python environment in $(VENV). It is made once."
+	@echo "Making a Python environment in $(VENV) with $(PYTHON). It is made once."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 

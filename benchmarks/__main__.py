@@ -24,11 +24,12 @@ import attrs
 from rich.console import Console
 
 from benchmarks import isolation, report
+from benchmarks.checkouts import look
 from benchmarks.extent import EXTENTS, Extent
 from benchmarks.hosts import Host, bridged, loopback
 from benchmarks.measuring import Figures, measure, measure_hello
 from benchmarks.peers import Classic, Kademlia, OpenDht
-from benchmarks.systems import Camomile, Hello, System
+from benchmarks.systems import ROOT, Camomile, Hello, System
 
 BUILD = Path("build")
 TMPFS = "camomile, tmpfs"
@@ -122,16 +123,18 @@ def main(arguments: Sequence[str]) -> int:
         hosts_are = f"addresses of loopback, {reason}: no messages or bytes, and peers limit what one address may ask"
     systems: list[System] = [Camomile(), *(each for each in _peers(chosen.classic, extent) if not each.missing())]
     systems = [each for each in systems if not chosen.only or each.name in chosen.only]
+    interpreter = look(sys.executable, ROOT)
     about = {
         "extent": attrs.asdict(extent),
         "systems": [each.name for each in systems],
         "hosts": hosts_are,
         "cores": os.cpu_count(),
         "load average before": os.getloadavg(),
-        "python": platform.python_version(),
+        "interpreter": attrs.asdict(interpreter),
         "kernel": platform.release(),
     }
     console.print(f"{extent.nodes} nodes, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {hosts_are}")
+    console.print(f"camomile on {interpreter}")
     began = time.monotonic()
     rounds = run_all(extent, systems, hosts, console)
     table = report.summed_up(rounds)

@@ -24,14 +24,15 @@ ENVIRONMENTS = Path("build", "pair-environments")
 GIT_PATIENCE = 60.0
 INSTALL_PATIENCE = 300.0
 LOOK_PATIENCE = 60.0
+INTERPRETER = Path(__file__).resolve().parent.parent / "tools" / "interpreter.py"
 LOOK = """
-import json, platform, sys, sysconfig
+import json, platform, runpy, sys
 import camomile_trio
 print(json.dumps({
     "package": camomile_trio.__file__,
     "executable": sys.executable,
     "version": platform.python_implementation() + " " + platform.python_version(),
-    "has_pgo": "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""),
+    "has_pgo": runpy.run_path(sys.argv[1])["has_pgo"](),
 }))
 """
 
@@ -50,16 +51,14 @@ class State:
 
 @attrs.frozen
 class Interpreter:
-    """What runs a state's nodes. `has_pgo`: its configuration asked for profile-guided optimization."""
+    """What runs a state's nodes. `has_pgo`: built with profile-guided optimization, as tools/interpreter.py says."""
 
     executable: str
     version: str
     has_pgo: bool
 
     def __str__(self) -> str:
-        # Debian's own builds, for one, are optimized and their configuration does not say so.
-        pgo = "built with PGO" if self.has_pgo else "its configuration does not ask for PGO"
-        return f"{self.version}, {pgo}, {self.executable}"
+        return f"{self.version}, {'built with PGO' if self.has_pgo else 'built without PGO'}, {self.executable}"
 
 
 def state(root: Path, name: str) -> State:
@@ -159,7 +158,12 @@ def environment(root: Path, wanted: State, python: str) -> str:
 def look(python: str, checkout: Path) -> Interpreter:
     """What the interpreter says of itself, asked as a node is started. BadCheckout if it runs other code."""
     found = subprocess.run(
-        [python, "-c", LOOK], cwd=checkout, check=False, capture_output=True, text=True, timeout=LOOK_PATIENCE
+        [python, "-c", LOOK, str(INTERPRETER)],
+        cwd=checkout,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LOOK_PATIENCE,
     )
     if found.returncode:
         raise BadCheckout(f"{python} cannot run the package in {checkout}: {found.stderr[-500:]}")

@@ -2,11 +2,11 @@
 # Makes a base image for deploy/Dockerfile out of Debian's packages, for a machine whose container engine reaches no
 # image registry. About 40 s on an idle machine, and 123 MB. Needs root and debootstrap (apt-get install debootstrap), and
 # a Debian mirror: the one that this machine's apt uses, or DEBIAN_MIRROR.
-# usage: deploy/base-image.sh [NAME:TAG]        (camomile-base:bookworm by default)
+# usage: deploy/base-image.sh [NAME:TAG]        (camomile-base:trixie by default)
 set -eu
 
-image=${1:-camomile-base:bookworm}
-suite=bookworm
+image=${1:-camomile-base:trixie}
+suite=trixie
 engine=${CONTAINER_ENGINE:-docker}
 
 fail() {
@@ -47,5 +47,5 @@ rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/info/* 
     "$root"/var/log/* "$root"/tmp/*
 
 tar --numeric-owner -C "$root" -c . | "$engine" import --change 'CMD ["python3"]' \
-    --change 'ENV LANG=C.UTF-8' --change 'LABEL org.camomile.base=debian-bookworm' - "$image" >/dev/null
+    --change 'ENV LANG=C.UTF-8' --change 'LABEL org.camomile.base=debian-trixie' - "$image" >/dev/null
 echo "base-image: made $image"

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", tmp_path)
+    for file in ("best_python.sh", "interpreter.py"):
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "tools" / file, tmp_path / "tools")
     for file in ("pyproject.toml", "requirements/build.txt", "requirements/run.txt", "requirements/dev.txt"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
@@ -36,11 +39,15 @@ def has_environment(folder: Path, name: str, version: str) -> None:
         (folder / name / f"{stamp}.stamp").touch()
 
 
-def make(folder: Path, *arguments: str, python: str | None = None) -> subprocess.CompletedProcess[str]:
+def make(
+    folder: Path, *arguments: str, python: str | None = None, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
     # These tests may be run by make themselves, and it would tell the inner one how to behave.
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
     if python is not None:
         environment["PYTHON"] = python
+    if path is not None:
+        environment["PATH"] = path
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -48,8 +55,8 @@ def make(folder: Path, *arguments: str, python: str | None = None) -> subprocess
 RUN_TESTS = 'python -m pytest -q -m "not real_time and not long"'
 
 
-def recipe(folder: Path, *arguments: str, python: str | None = None) -> list[str]:
-    done = make(folder, "--dry-run", "test-fast", *arguments, python=python)
+def recipe(folder: Path, *arguments: str, python: str | None = None, path: str | None = None) -> list[str]:
+    done = make(folder, "--dry-run", "test-fast", *arguments, python=python, path=path)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -59,6 +66,39 @@ def test_the_first_environment_has_the_name_that_the_documents_use(folder: Path,
     lines = recipe(folder, *named)
     assert any(line.endswith("-m venv --clear .venv") for line in lines)
     assert lines[-1] == f".venv/bin/{RUN_TESTS}"
+
+
+def interpreter(directory: Path, name: str, says: str | None) -> Path:
+    """One that says of itself whether it has PGO and which minor version it is, or that it is of no use."""
+    directory.mkdir(exist_ok=True)
+    script = directory / name
+    script.write_text("#!/bin/sh\nexit 1\n" if says is None else f"#!/bin/sh\necho {says}\n", "utf-8")
+    script.chmod(0o700)
+    return script
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "best"),
+    [
+        ({"python3.13": "0 13"}, {"python3.11": "1 11"}, "second/python3.11"),  # PGO goes before the version
+        ({"python3.11": "1 11"}, {"python3.13": "1 13", "python3.12": "1 12"}, "second/python3.13"),
+        ({"python3.12": "0 12"}, {"python3.13": "0 13"}, "second/python3.13"),
+        ({"python3": "1 13"}, {"python3.13": "1 13"}, "first/python3"),  # the first on PATH
+        ({"python3.13": None}, {"python3": "0 11"}, "second/python3"),
+    ],
+)
+def test_where_there_is_no_environment_it_is_made_with_the_best_interpreter(
+    folder: Path, first: dict[str, str | None], second: dict[str, str | None], best: str
+) -> None:
+    for directory, found in (("first", first), ("second", second)):
+        for name, says in found.items():
+            interpreter(folder / directory, name, says)
+    tools = folder / "bin"
+    tools.mkdir()
+    for tool in ("make", "sh", "sort", "sed"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    lines = recipe(folder, path=f"{folder / 'first'}:{folder / 'second'}:{tools}")
+    assert f"{folder / best} -m venv --clear .venv" in lines
 
 
 @pytest.mark.parametrize("version", [THIS, OTHER])

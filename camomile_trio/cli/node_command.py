@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from camomile_trio.cli.garbage import imports_for_good
+from camomile_trio.cli.leaving_out import leaving_out
 from camomile_trio.cli.log_options import LogFormat, LogLevel, log_options
 from camomile_trio.cli.option_types import (
     DIRECTORY,
@@ -294,7 +295,8 @@ def node(
     token = read_token(http_token) if http_token else None
     control = socket_of_node(socket, place, os.environ, os.getuid())
 
-    with imports_for_good():
+    # structlog loads Rich, with which it would draw tracebacks that our log does not have: 3 MB of each node.
+    with imports_for_good(), leaving_out("rich"):
         import trio
 
         from camomile_trio.cli.descriptors import bounded, raise_limit

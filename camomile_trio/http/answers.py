@@ -1,7 +1,6 @@
 """What a client of a value is told, in no framework's words: a status, headers and a body.
 
-Rules of this file: plain values and no I/O. Both ways to a value make their answers here, Quart's handler and the short
-way that goes past Quart, so that a client cannot tell them apart.
+Rules of this file: plain values and no I/O. What is answered without Quart is an answer of this file's.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Mapping
 
 import attrs
 from hypercorn.typing import ASGISendEvent
-from quart import Response
 
 from camomile_trio.http.problems import Problem
 from camomile_trio.http.values import is_text, names_key
@@ -51,15 +49,6 @@ class Answer:
     def of_problem(cls, problem: Problem) -> Answer:
         return cls(problem.status, problem.all_headers(), problem.body())
 
-    def as_response(self) -> Response:
-        """The same for Quart."""
-        if self.body is not None:
-            return Response(self.body, status=self.status, headers=dict(self.headers))
-        response = Response(b"", status=self.status, headers=dict(self.headers))
-        response.headers.pop("Content-Length", None)
-        response.headers.pop("Content-Type", None)
-        return response
-
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """All headers as a server sends them, the length included."""
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
@@ -67,13 +56,9 @@ class Answer:
             headers.append((b"content-length", b"%d" % len(self.body)))
         return headers
 
-    def as_events(self, *, with_body: bool = True) -> tuple[ASGISendEvent, ASGISendEvent]:
-        """The same for an ASGI server: how the answer begins, and its body. Without it for HEAD (RFC 9110 §9.3.2)."""
+    def as_events(self) -> tuple[ASGISendEvent, ASGISendEvent]:
+        """The same for an ASGI server: how the answer begins, and its body, which the server leaves out for HEAD."""
         return (
             {"type": "http.response.start", "status": self.status, "headers": self.raw_headers(), "trailers": False},
-            {
-                "type": "http.response.body",
-                "body": self.body if with_body and self.body is not None else b"",
-                "more_body": False,
-            },
+            {"type": "http.response.body", "body": self.body or b"", "more_body": False},
         )

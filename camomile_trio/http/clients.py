@@ -29,20 +29,13 @@ class ClientStream(trio.abc.HalfCloseableStream):
         self._patience = patience
         self._held = b""
         self._hold = False
-        self._request = self._idling = trio.CancelScope()
+        self._idling = trio.CancelScope()
         self.is_gone = False
         self.socket = stream.socket  # Hypercorn asks it for addresses
 
     def hold_next(self) -> None:
         """What is sent next waits for what is sent after it, and goes out with that."""
         self._hold = True
-
-    def while_there(self) -> trio.CancelScope:
-        """A scope that is cancelled once the client is gone. One at a time: HTTP/1 serves one request after another."""
-        scope = self._request = trio.CancelScope()
-        if self.is_gone:
-            scope.cancel()
-        return scope
 
     def while_idle(self, *, until: float) -> trio.CancelScope:
         """A scope that is cancelled at a time of Trio's clock, or before that once the client is gone."""
@@ -129,7 +122,6 @@ class ClientStream(trio.abc.HalfCloseableStream):
     def note_gone(self) -> None:
         """The client wants nothing any more. That its sending side has ended does not say so: it may wait and read."""
         self.is_gone = True
-        self._request.cancel()
         self._idling.cancel()
 
 

@@ -60,7 +60,7 @@ def make_control_app(node: ServedNode, stop: Callable[[], None]) -> RestService:
     answer_with_problems(app)
     # An import comes in batches of whole lines; a line with the largest value is a batch of its own.
     largest_batch = 2 * node.config.records.max_value_size + IMPORT_BATCH
-    receive_bounded_bodies(app, largest_value=largest_batch)
+    receive_bounded_bodies(app, largest_body=largest_batch)
 
     async def stop_node() -> Response:
         stop()

@@ -1,5 +1,5 @@
 """What stands between the server and Quart: one ASGI call that measures, turns away what `admission` refuses and what
-Quart stumbles over, and sends plain requests for values the short way.
+Quart stumbles over, and has requests for values answered by `value_handlers`.
 
 Rules of this file: every request passes here, so it costs a microsecond or two and awaits nothing of its own. It knows
 paths and statuses, nothing of values. At the level debug it logs each request, with no more of a key than 8 digits.
@@ -29,7 +29,7 @@ from camomile_trio.http.budget import SHARE, Share
 from camomile_trio.http.clients import DRAIN_SECONDS
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import Problem
-from camomile_trio.http.short_way import Client, Values, answer_shortly, client_of
+from camomile_trio.http.value_handlers import Client, ValueHandlers, ValueRequest, answer_of, client_of
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("camomile.http")
 
@@ -46,7 +46,7 @@ _NO_SUCH_PATH = Problem(404, "No such path", "nothing is served under this path"
 
 
 class Front:
-    """An ASGI application around another one. `values` serve what needs none."""
+    """An ASGI application around another one, which gets what is not for `values`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Front:
         metrics: Metrics,
         fixed_routes: frozenset[str],
         admission: Admission,
-        values: Values | None = None,
+        values: ValueHandlers | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -84,12 +84,13 @@ class Front:
                     await exchange.answer(Answer.of_problem(refusal))
                     return
                 scope["extensions"][SHARE] = share  # type: ignore[assignment]
-                values = self._values
-                is_answered = False
-                if client is not None and values is not None:
-                    is_answered = await answer_shortly(values, scope, share, client, receive, exchange.send)
-                if not is_answered:
+                handler = None if self._values is None else self._values.handler_of(scope)
+                if handler is None:
                     await self._app(scope, exchange.receive, exchange.send)
+                    return
+                answer = await answer_of(handler, ValueRequest(scope, share, exchange.receive), client)
+                if answer is not None:
+                    await exchange.answer(answer)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (method, self._route(path or ""), exchange.status)

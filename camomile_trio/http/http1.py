@@ -44,7 +44,7 @@ from hypercorn.utils import UnexpectedMessageError, parse_socket_addr
 from camomile_trio.http.answers import Answer
 from camomile_trio.http.clients import DRAIN_SECONDS, ClientStream, IdleTimer, SendLock
 from camomile_trio.http.problems import BUG, SLOW_HEAD, problem_of_protocol
-from camomile_trio.http.short_way import CLIENT
+from camomile_trio.http.value_handlers import CLIENT
 
 _KEEP_ALIVE_SECONDS = 60.0
 # How long a client that has ended its side is left without a word; twice as long after each.
@@ -280,33 +280,49 @@ class _Tasks(TaskGroup):
         self, app: AppWrapper, config: Config, scope: Scope, send: _Send
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Starts the application for one request. What is returned hands it what comes from the client."""
+        inbox = _Inbox(self._server)
         if scope["type"] == "http":
-            scope["extensions"][CLIENT] = self._server.client  # type: ignore[assignment]
-        inbox = _Inbox(self._server.go_on)
+            inbox.has_connection = scope["http_version"].startswith("1")
+            scope["extensions"][CLIENT] = inbox  # type: ignore[assignment]
         self.spawn(_run_app, cast("ASGIFramework", app), scope, inbox, send)
         return inbox.put
 
 
 class _Inbox:
-    """What came for one request and was not received yet: a few pieces, since the client waits for the application."""
+    """What came for one request and was not received yet: a few pieces, since the client waits for the application.
 
-    __slots__ = ("_go_on", "_put", "_take")
+    To `value_handlers` it stands for the client of its request.
+    """
 
-    def __init__(self, go_on: Callable[[], Awaitable[None]]) -> None:
-        self._go_on = go_on
+    __slots__ = ("_put", "_server", "_take", "_there", "has_connection")
+
+    def __init__(self, server: ClientServer) -> None:
+        self._server = server
+        self._there = trio.CancelScope()
+        self.has_connection = False  # to itself, as over HTTP/1; over HTTP/2 requests share one
         self._put, self._take = trio.open_memory_channel[ASGIReceiveEvent](_MOST_PIECES_WAITING)
+
+    def while_there(self) -> trio.CancelScope:
+        """The one scope that is cancelled once the client is gone, or the request is answered."""
+        return self._there
+
+    def hold_next(self) -> None:
+        """What is sent next waits for what is sent after it, if nobody else sends on this connection."""
+        if self.has_connection:
+            self._server.client.hold_next()
 
     async def put(self, event: ASGIReceiveEvent) -> None:
         """Waits for room; not for the client's leave, and not for an application that has ended."""
         if event["type"] == "http.disconnect":
             self._put.close()
+            self._there.cancel()
             return
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._put.send(event)
 
     async def receive(self) -> ASGIReceiveEvent:
         """For the application: the next that came."""
-        await self._go_on()
+        await self._server.go_on()
         try:
             return await self._take.receive()
         except trio.EndOfChannel:

@@ -20,15 +20,32 @@ def collector_as_it_was() -> Iterator[None]:
 
 
 def test_what_was_imported_is_never_looked_through_again() -> None:
-    was_on = []
+    before = gc.get_threshold()
     with imports_for_good():
-        was_on.append(gc.isenabled())
         imported: list[list[int]] = [[]]
-    assert was_on == [False]
     assert gc.get_freeze_count() > 0
     assert not any(each is imported for each in gc.get_objects())
     assert gc.isenabled()
-    assert gc.get_threshold()[0] == YOUNG
+    assert gc.get_threshold() == (YOUNG, *before[1:])
+
+
+def test_what_imports_leave_behind_is_freed_and_what_was_there_before_is_not_looked_through() -> None:
+    collected: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["collected"]:
+            collected.append(info["generation"])
+
+    gc.callbacks.append(note)
+    try:
+        with imports_for_good():
+            for _ in range(50 * YOUNG):
+                cycle: list[object] = []
+                cycle.append(cycle)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(collected) >= 40
+    assert set(collected) == {0}
 
 
 def test_cycles_made_later_are_still_freed() -> None:

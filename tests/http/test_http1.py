@@ -154,7 +154,7 @@ async def test_what_can_be_read_in_two_ways_is_not_read(
     node: FakeNode, headers: tuple[bytes, ...], problem: str
 ) -> None:
     async with served(node) as endpoint:
-        for more in ((), (b"Expect: 200-ok",)):  # the short way, and Quart's
+        for more in ((), (b"Expect: 200-ok",)):
             heard = await ask(endpoint, post(*headers, *more, b"Content-Length: 7", b"Connection: close") + b"value=1")
             assert (heard.status, heard.problem) == (415 if problem == "encoded-body" else 400, problem)
     assert node.values == {}

@@ -96,7 +96,7 @@ async def test_a_bug_is_logged_and_gives_nothing_away(client: Client, node: Fake
     assert json.loads(text)["type"] == "urn:camomile:problem:bug"
     [entry] = logged
     assert (entry["event"], entry["log_level"], entry["method"]) == ("bug in an HTTP handler", "error", "GET")
-    assert entry["exc_info"][1] is node.failing
+    assert entry["exc_info"] is node.failing
 
 
 async def test_what_a_client_can_cause_is_not_logged(client: Client, node: FakeNode) -> None:

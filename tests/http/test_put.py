@@ -10,7 +10,7 @@ import trio
 from quart.wrappers import Response
 from quart_trio.testing import TrioClient as Client
 
-from camomile_trio.http import app as app_module
+from camomile_trio.http import value_handlers
 from camomile_trio.http.app import make_app
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.http.values import value_of
@@ -210,7 +210,7 @@ async def test_a_large_form_is_read_beside_the_event_loop(
         threads.append(threading.get_ident())
         return value_of(body, content_type, largest_value=largest_value)
 
-    monkeypatch.setattr(app_module, "value_of", noted)
+    monkeypatch.setattr(value_handlers, "value_of", noted)
     for value in (b"small", EVERY_BYTE * 4096):
         response = await client.post("/", data=escaped(value), headers=URLENCODED)
         assert (response.status_code, response.headers["Location"]) == (202, f"/{Key.of(value)}")

@@ -122,13 +122,14 @@ async def test_a_client_that_goes_away_cancels_its_lookup(node: FakeNode) -> Non
         assert 'camomile_http_request_seconds_count{method="GET",route="/{key}",status="gone"} 1.0' in text
 
 
-async def test_a_client_that_goes_away_cancels_its_put(node: FakeNode) -> None:
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_client_that_goes_away_cancels_its_put(node: FakeNode, http2: bool) -> None:
     node.stall = True
     async with served(node) as endpoint:
-        async with client_of(endpoint) as client:
+        async with httpx.AsyncClient(http1=not http2, http2=http2, trust_env=False) as client:
             with trio.move_on_after(5) as patience:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(lambda: client.post("/", content=b"1", headers=RAW))
+                    nursery.start_soon(lambda: client.post(f"http://{endpoint}/", content=b"1", headers=RAW))
                     await node.begun.wait()
                     nursery.cancel_scope.cancel()
             assert not patience.cancelled_caught

@@ -17,8 +17,8 @@ from camomile_trio.http.web_pages import WebPages, names_of_this_node
 from camomile_trio.kademlia.ids import Key
 from tests.http.fake_node import ANY_PORT, FakeNode, served
 from tests.http.test_http1 import Heard, ask
-from tests.http.test_short_way import PresentClient, scope_of
-from tests.http.test_short_way import ask as ask_app
+from tests.http.test_value_handlers import PresentClient, scope_of
+from tests.http.test_value_handlers import ask as ask_app
 
 PAGES = WebPages(names_of_this_node(["Node", "other.example."]))
 Headers = list[tuple[bytes, bytes]]
@@ -128,11 +128,11 @@ def test_people_follow_links() -> None:
     assert refusal("GET", [HERE, CROSS_SITE, (b"sec-fetch-mode", b"no-cors")]) == "cross-site-request"  # an image
 
 
-@pytest.mark.parametrize("short_way", [True, False])
-async def test_whichever_way_a_request_goes_it_is_looked_at_first(node: FakeNode, short_way: bool) -> None:
+@pytest.mark.parametrize("tells_client", [True, False])
+async def test_whichever_way_a_request_comes_it_is_looked_at_first(node: FakeNode, tells_client: bool) -> None:
     app = make_app(node, HttpSettings())
     key = node.holding(b"a value")
-    who = PresentClient() if short_way else None
+    who = PresentClient() if tells_client else None
     form: Headers = [HERE, CROSS_SITE, (b"content-length", b"7")]
     assert (await ask_app(app, scope_of("POST", "/", form), who, (b"planted",))).status == 403
     rebound: Headers = [(b"host", b"page.example")]

@@ -13,8 +13,9 @@ import sys
 
 from tools.cluster.engine import COMPOSE_FILE, ROOT, EngineError, compose_command, docker, has_image, run
 
-OFFICIAL_BASE = "python:3.11-slim-bookworm"
-OWN_BASE = "camomile-base:bookworm"
+OFFICIAL_BASE = "python:3.13-slim"
+OWN_BASE = "camomile-base:trixie"
+PYTHON = "3.13"  # of both
 IMAGE = "camomile:cluster-tests"
 WHEELS = ROOT / "deploy" / "wheels"
 PASSED_TO_BUILDS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL")
@@ -46,7 +47,8 @@ def build() -> str:
     try:
         _build(base)
     except EngineError as error:
-        if any(WHEELS.glob("*.whl")):
+        # Wheels that were fetched for another Python are as good as none.
+        if any(WHEELS.glob(f"*-cp{PYTHON.replace('.', '')}-*.whl")):
             raise
         print(
             f"cluster: the build failed ({_last_line(error)}); trying with wheels fetched by this machine", flush=True
@@ -70,13 +72,13 @@ def _named_values(arguments: list[str]) -> list[str]:
 
 
 def _fetch_wheels() -> None:
-    """Fills deploy/wheels with what Python 3.11 on Linux installs, every file checked by its hash."""
+    """Fills deploy/wheels with what the image's Python on Linux installs, every file checked by its hash."""
     machine = platform.machine()
     platforms = [f"manylinux{kind}_{machine}" for kind in ("2014", "_2_17", "_2_28", "_2_34")]
     run(
         [
             *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--require-hashes"),
-            *("--only-binary", ":all:", "--no-deps", "--implementation", "cp", "--python-version", "3.11"),
+            *("--only-binary", ":all:", "--no-deps", "--implementation", "cp", "--python-version", PYTHON),
             *(part for name in platforms for part in ("--platform", name)),
             *("-r", "requirements/build.txt", "-r", "requirements/run.txt", "--dest", str(WHEELS)),
         ],

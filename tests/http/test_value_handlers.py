@@ -1,7 +1,7 @@
-"""The short way to a value, and for one: nobody can tell it from Quart's, and clients that leave are noticed on both.
+"""Requests for values: what is answered is the same whichever way they come, and clients that leave are noticed.
 
-Rules of this file: the same request is sent to one application twice, once from a server that says who its client is
-(the short way) and once from one that does not (Quart).
+Rules of this file: the same request is sent to the application by each version of HTTP, from a server that says who its
+client is and from one that does not.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from trio.testing import MockClock
 from camomile_trio.errors import Forgotten, NotFound, NotJoined, Overloaded, Unreachable
 from camomile_trio.http.app import RestService, make_app
 from camomile_trio.http.settings import HttpSettings
-from camomile_trio.http.short_way import CLIENT, is_plain_upload, key_of
+from camomile_trio.http.value_handlers import CLIENT
 from camomile_trio.kademlia.ids import Key
-from tests.http.fake_node import FakeNode
+from tests.http.fake_node import FakeNode, small_config
 
 VALUES = (b"some value", "Kamille, ä".encode(), b"caf\xc3", b"x" * 1000, b"\x00")
 KEYS = [str(Key.of(value)) for value in VALUES]
@@ -122,29 +122,39 @@ def service(node: FakeNode, settings: HttpSettings | None = None) -> RestService
     return make_app(node, settings or HttpSettings())
 
 
-def both_ways(
+@attrs.frozen
+class Way:
+    """How a request comes: by which version of HTTP, and whether the server says who its client is."""
+
+    version: str
+    tells_client: bool
+
+
+WAYS = [Way("1.1", True), Way("1.1", False), Way("1.0", True), Way("2", True), Way("2", False)]
+
+
+def seen_alike(
     node: FakeNode,
     method: str,
     path: str,
     headers: Headers,
-    version: str = "1.1",
     *,
     body: Sequence[bytes] = (b"",),
     settings: HttpSettings | None = None,
     ends_after: float = 0.0,
-) -> tuple[Seen, Seen]:
-    """What the short way answers, which must have been taken, and what Quart does."""
-    client = PresentClient()
+) -> Seen:
+    """What a client sees, which must be the same whichever way the request came, and Quart must not be asked."""
     seen: list[Seen] = []
-    with patch.object(RestService, "request_context", side_effect=RestService.request_context, autospec=True) as quart:
-        for who in (client, None):
+    with patch.object(RestService, "request_context", side_effect=AssertionError("Quart was asked")):
+        for way in WAYS:
+            client = PresentClient() if way.tells_client else None
             run = functools.partial(ask, body=body, ends_after=ends_after)
-            scope = scope_of(method, path, headers, version)
+            scope = scope_of(method, path, headers, way.version)
             clock = MockClock(autojump_threshold=0.01)
-            seen.append(trio.run(run, service(node, settings), scope, who, clock=clock))
-            assert quart.call_count == (who is None)
-    assert client.held == 1
-    return seen[0], seen[1]
+            seen.append(trio.run(run, service(node, settings), scope, client, clock=clock))
+            assert client is None or client.held == 1
+    assert all(each == seen[0] for each in seen), seen
+    return seen[0]
 
 
 def uploading(body: Sequence[bytes], *headers: tuple[bytes, bytes]) -> Headers:
@@ -157,23 +167,29 @@ tags = st.one_of(
     st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=80),
 )
 printable = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
-# With one of these a request is Quart's, or another request.
-NOT_PLAIN = {b"transfer-encoding", b"expect", b"upgrade", b"host", b"origin", b"content-encoding"}
+# With one of these a request is another one, or refused by its head.
+LOOKED_AT = {b"transfer-encoding", b"host", b"origin", b"content-encoding", b"content-length", b"content-type"}
 other_headers = st.tuples(
     st.sampled_from([b"accept", b"accept-encoding", b"range", b"cookie", b"authorization", b"user-agent"])
     | st.sampled_from([b"connection", b"if-match", b"if-modified-since", b"cache-control", b"x-forwarded-for"])
     | st.from_regex(rb"[a-z][a-z0-9-]{0,12}", fullmatch=True),
     printable.map(str.encode),
-).filter(lambda header: header[0] not in NOT_PLAIN)
+).filter(lambda header: header[0] not in LOOKED_AT)
 validators = st.tuples(st.just(b"if-none-match"), tags.map(lambda text: text.encode("latin-1")))
 headers_of_any_kind = st.lists(validators | other_headers, max_size=6)
 paths = st.sampled_from([*KEYS, KEYS[0].upper(), ABSENT]).map(lambda key: f"/{key}")
 
 
-@given(st.sampled_from(["GET", "HEAD"]), paths, headers_of_any_kind, st.booleans(), st.sampled_from(["1.0", "1.1"]))
-def test_both_ways_say_the_same(method: str, path: str, headers: Headers, live: bool, version: str) -> None:
-    short, quart = both_ways(FakeNode(live=live), method, path, headers, version)
-    assert short == quart
+@given(st.sampled_from(["GET", "HEAD"]), paths, headers_of_any_kind, st.booleans(), st.booleans())
+def test_a_get_is_answered_alike_whichever_way_it_comes(
+    method: str, path: str, headers: Headers, live: bool, has_body: bool
+) -> None:
+    body = (b"ignored", b"") if has_body else (b"",)
+    sent = uploading(body, *headers) if has_body else headers
+    seen = seen_alike(FakeNode(live=live), method, path, sent, body=body)
+    assert seen.status == 404 if path == f"/{ABSENT}" else seen.status in {200, 304}
+    assert seen.counted == 1
+    assert seen.body == b"" if method == "HEAD" or seen.status == 304 else seen.body
 
 
 bodies = st.lists(st.binary(max_size=20), min_size=1, max_size=4)
@@ -182,29 +198,54 @@ ttls = st.tuples(
 )
 types = st.tuples(
     st.just(b"content-type"),
-    st.sampled_from([b"application/octet-stream", b"text/plain; charset=utf-8", b"", b"image/png", b"\xff;\xe4"]),
+    st.sampled_from([b"application/octet-stream", b"text/plain; charset=utf-8", b"", b"image/png", b"\xff;\xe4"])
+    | st.sampled_from([b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x"]),
 )
 upload_headers = st.lists(ttls | types | other_headers, max_size=6)
 
 
-@given(bodies, upload_headers, st.sampled_from(["1.0", "1.1"]))
-def test_both_ways_store_the_same(body: list[bytes], headers: Headers, version: str) -> None:
+@given(bodies, upload_headers, st.booleans())
+def test_a_put_is_answered_alike_whichever_way_it_comes(body: list[bytes], headers: Headers, is_chunked: bool) -> None:
     node = FakeNode()
-    short, quart = both_ways(node, "POST", "/", uploading(body, *headers), version, body=body)
-    assert short == quart
-    assert (short.status == 202) == (len(node.ttls) == 2)
+    sent = [(b"transfer-encoding", b"chunked"), *headers] if is_chunked else uploading(body, *headers)
+    seen = seen_alike(node, "POST", "/", sent, body=body)
+    assert (seen.status == 202) == (len(node.ttls) == len(WAYS))
 
 
-def test_a_value_that_is_stored_the_short_way_is_what_was_sent() -> None:
-    node, body = FakeNode(), (b"caf", b"", b"\xc3\x00")
-    short, _ = both_ways(node, "POST", "/", uploading(body, (b"camomile-ttl", b"90")), body=body)
+@given(paths, st.lists(other_headers, max_size=6))
+def test_a_forget_is_answered_alike_whichever_way_it_comes(path: str, headers: Headers) -> None:
+    node = FakeNode(other_publishers=2)
+    seen = seen_alike(node, "DELETE", path, headers)
+    has_two = [name for name, _ in headers].count(b"authorization") > 1
+    assert seen.status == (400 if has_two else 404 if path == f"/{ABSENT}" else 204)
+    assert len(node.forgotten) == (seen.status == 204)
+
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([(b"camomile-ttl", b"90")], (b"caf", b"", b"\xc3\x00")),
+        ([(b"camomile-ttl", b"90"), (b"expect", b"100-continue")], (b"caf\xc3\x00",)),
+        ([(b"camomile-ttl", b"90"), FORM], (b"value=caf", b"%c3%0", b"0")),
+    ],
+)
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_what_is_stored_is_what_was_sent(headers: Headers, body: Sequence[bytes], is_chunked: bool) -> None:
+    node = FakeNode()
+    sent = [(b"transfer-encoding", b"chunked"), *headers] if is_chunked else uploading(body, *headers)
+    seen = seen_alike(node, "POST", "/", sent, body=body)
     key = Key.of(b"caf\xc3\x00")
-    assert short.status == 202
-    assert (b"location", f"/{key}".encode()) in short.headers
+    assert seen.status == 202
+    assert (b"location", f"/{key}".encode()) in seen.headers
+    assert seen.body == (b"caf\xc3\x00" if FORM in headers else b"")
     assert node.values[key] == b"caf\xc3\x00"
-    assert node.ttls == [90.0, 90.0]
+    assert node.ttls == [90.0] * len(WAYS)
 
 
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize(
     "header",
     [
@@ -216,25 +257,37 @@ def test_a_value_that_is_stored_the_short_way_is_what_was_sent() -> None:
         b"\xe4",
     ],
 )
-def test_both_ways_ask_for_the_token(header: bytes) -> None:
-    node, settings = FakeNode(), HttpSettings(token=b"s3cret-and-random")
+def test_the_token_is_asked_for(method: str, header: bytes) -> None:
+    settings = HttpSettings(token=b"s3cret-and-random")
+    path = "/" if method == "POST" else f"/{KEYS[0]}"
     headers = uploading((b"abc",), (b"authorization", header))
-    short, quart = both_ways(node, "POST", "/", headers, body=(b"abc",), settings=settings)
-    assert short == quart
-    assert short.status == (202 if b"s3cret-and-random" in header and b"asic" not in header else 401)
+    seen = seen_alike(FakeNode(), method, path, headers, body=(b"abc",), settings=settings)
+    done = 202 if method == "POST" else 204
+    assert seen.status == (done if b"s3cret-and-random" in header and b"asic" not in header else 401)
 
 
 @pytest.mark.parametrize("settings", [HttpSettings(body_timeout=2.0), HttpSettings(token=b"s3cret-and-random")])
-@pytest.mark.parametrize("ends_after", [1.0, 6.0, 60.0])
-def test_both_ways_wait_for_a_slow_body_and_not_if_it_is_refused_anyway(
-    settings: HttpSettings, ends_after: float
-) -> None:
+@pytest.mark.parametrize("ends_after", [1.0, 4.0, 60.0])
+def test_a_slow_body_is_waited_for_and_not_if_it_is_refused_anyway(settings: HttpSettings, ends_after: float) -> None:
     body = (b"abc", b"def")
-    short, quart = both_ways(
-        FakeNode(), "POST", "/", uploading(body), body=body, settings=settings, ends_after=ends_after
-    )
-    assert short == quart
-    assert short.status == (401 if settings.token else 202 if ends_after == 1.0 else 408)
+    seen = seen_alike(FakeNode(), "POST", "/", uploading(body), body=body, settings=settings, ends_after=ends_after)
+    assert seen.status == (401 if settings.token else 202 if ends_after == 1.0 else 408)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (uploading((b"x" * 1001,)), 413),
+        ([(b"transfer-encoding", b"chunked")], 413),
+        ([(b"content-length", b"+3")], 400),
+        ([(b"content-length", b"1001"), (b"transfer-encoding", b"chunked")], 400),
+        (uploading((b"x" * 1001,), (b"content-encoding", b"gzip")), 415),
+    ],
+)
+def test_a_body_that_cannot_be_a_value_is_refused_before_its_end(headers: Headers, status: int) -> None:
+    node = FakeNode(config=small_config(1000))
+    seen = seen_alike(node, "POST", "/", headers, body=(b"x" * 600, b"x" * 401, b""), ends_after=1000)
+    assert (seen.status, node.ttls) == (status, [])
 
 
 async def test_who_leaves_within_its_body_gets_no_answer_and_stores_nothing() -> None:
@@ -252,37 +305,11 @@ async def test_who_leaves_within_its_body_gets_no_answer_and_stores_nothing() ->
     async def send(event: ASGISendEvent) -> None:
         sent.append(event)
 
-    scope = scope_of("POST", "/", [(b"content-length", b"4")])
-    scope["extensions"][CLIENT] = PresentClient()  # type: ignore[assignment]
-    await app.asgi_app(scope, receive, send)
+    await app.asgi_app(scope_of("POST", "/", [(b"content-length", b"4")]), receive, send)
     assert (sent, node.ttls) == ([], [])
     assert app.metrics.requests.count(("POST", "/", "gone")) == 1
 
 
-@pytest.mark.parametrize(
-    "scope",
-    [
-        scope_of("POST", "/", []),
-        scope_of("POST", "/", [(b"content-length", b"1001")]),
-        scope_of("POST", "/", [(b"content-length", b"+3")]),
-        scope_of("POST", "/", [(b"content-length", b"3"), (b"content-length", b"3")]),
-        scope_of("POST", "/", [(b"content-length", b"3"), (b"transfer-encoding", b"chunked")]),
-        scope_of("POST", "/", [(b"content-length", b"3"), (b"expect", b"100-continue")]),
-        scope_of("POST", "/", [(b"content-length", b"9"), (b"content-type", b"application/x-www-form-urlencoded")]),
-        scope_of("POST", "/", [(b"content-length", b"9"), (b"content-type", b"Multipart/Form-Data; boundary=x")]),
-        scope_of("POST", f"/{KEYS[0]}", [(b"content-length", b"3")]),
-        {**scope_of("POST", "/", [(b"content-length", b"3")]), "query_string": b"a=1"},
-    ],
-)
-def test_what_is_no_plain_upload_is_left_to_quart(scope: HTTPScope) -> None:
-    assert not is_plain_upload(scope, largest_value=1000)
-
-
-def test_an_upload_of_the_largest_size_is_plain() -> None:
-    assert is_plain_upload(scope_of("POST", "/", [(b"content-length", b"1000")]), largest_value=1000)
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "error",
     [
@@ -293,48 +320,48 @@ def test_an_upload_of_the_largest_size_is_plain() -> None:
         Unreachable("nobody answered"),
     ],
 )
-def test_both_ways_refuse_alike(method: str, error: Exception) -> None:
-    short, quart = both_ways(FakeNode(failing=error), method, f"/{KEYS[0]}", [])
-    assert short == quart
-    assert short.status >= 400
-    if method == "GET":
-        short, quart = both_ways(FakeNode(failing=error), "POST", "/", uploading((b"abc",)), body=(b"abc",))
-        assert short == quart
-        assert short.status >= 400
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+def test_the_nodes_refusals_are_told_alike(method: str, error: Exception) -> None:
+    path, headers = ("/", uploading((b"abc",))) if method == "POST" else (f"/{KEYS[0]}", [])
+    seen = seen_alike(FakeNode(failing=error), method, path, headers, body=(b"abc",) if method == "POST" else (b"",))
+    assert seen.status >= 400
+    assert (b"content-type", b"application/problem+json") in seen.headers
 
 
 @pytest.mark.parametrize("bug", [KeyError("the secret inside"), ExceptionGroup("nursery", [ValueError("inside")])])
-def test_both_ways_own_up_to_a_bug(bug: Exception) -> None:
+def test_a_bug_is_called_one_and_logged(bug: Exception) -> None:
     with capture_logs() as logged:
-        short, quart = both_ways(FakeNode(failing=bug), "GET", f"/{KEYS[0]}", [])
-    assert short == quart
-    assert (short.status, b"secret" in short.body) == (500, False)
-    first, second = ({name: text for name, text in entry.items() if name != "exc_info"} for entry in logged)
-    assert first == second
-    assert first == {"event": "bug in an HTTP handler", "log_level": "error", "method": "GET", "path": f"/{KEYS[0]}"}
+        seen = seen_alike(FakeNode(failing=bug), "GET", f"/{KEYS[0]}", [])
+    assert (seen.status, b"secret" in seen.body) == (500, False)
+    assert len(logged) == len(WAYS)
+    told = {name: text for name, text in logged[0].items() if name != "exc_info"}
+    assert told == {"event": "bug in an HTTP handler", "log_level": "error", "method": "GET", "path": f"/{KEYS[0]}"}
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "scope",
+    ("method", "path", "status", "allow"),
     [
-        scope_of("POST", f"/{KEYS[0]}", []),
-        scope_of("DELETE", f"/{KEYS[0]}", []),
-        scope_of("GET", f"/{KEYS[0][:-1]}g", []),
-        scope_of("GET", f"/ {KEYS[0][1:]}", []),
-        scope_of("GET", f"//{KEYS[0][1:]}", []),
-        scope_of("GET", f"/{KEYS[0]}/", []),
-        scope_of("GET", "/", []),
-        scope_of("GET", f"/{KEYS[0]}", [(b"content-length", b"3")]),
-        scope_of("GET", f"/{KEYS[0]}", [(b"transfer-encoding", b"chunked")]),
-        scope_of("GET", f"/{KEYS[0]}", [(b"expect", b"100-continue")]),
-        {**scope_of("GET", f"/{KEYS[0]}", []), "query_string": b"a=1"},
+        ("PUT", "/", 405, {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("PUT", f"/{KEYS[0]}", 405, {"DELETE", "GET", "HEAD", "OPTIONS"}),
+        ("POST", f"/{KEYS[0]}", 405, {"DELETE", "GET", "HEAD", "OPTIONS"}),
+        ("OPTIONS", "/", 200, {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("OPTIONS", f"/{KEYS[0]}", 200, {"DELETE", "GET", "HEAD", "OPTIONS"}),
+        ("GET", f"/{KEYS[0]}/", 404, None),
+        ("DELETE", f"/a/{KEYS[0]}", 404, None),
     ],
 )
-def test_what_is_not_plain_is_left_to_quart(scope: HTTPScope) -> None:
-    assert key_of(scope) is None
+async def test_what_values_do_not_take_is_left_to_quart(
+    way: Way, method: str, path: str, status: int, allow: set[str] | None
+) -> None:
+    client = PresentClient() if way.tells_client else None
+    seen = await ask(service(FakeNode()), scope_of(method, path, [], way.version), client)
+    assert seen.status == status
+    told = [value.decode().split(", ") for name, value in seen.headers if name == b"allow"]
+    assert [set(names) for names in told] == ([] if allow is None else [allow])
 
 
-async def test_both_ways_share_the_places() -> None:
+async def test_all_ways_share_the_places() -> None:
     node = FakeNode(stall=True)
     app = service(node, HttpSettings(max_requests=1))
     async with trio.open_nursery() as nursery:
