@@ -27,7 +27,7 @@ def former_holders(cluster: Cluster) -> list[Machine]:
 async def grown_over(cluster: Cluster) -> list[Machine]:
     """The value is put at the first node of five, and so many nodes come that some holders are none any more."""
     await cluster[0].put(VALUE)
-    await cluster.grow(35)
+    await cluster.grow(15)
     await trio.sleep(10)
     found = former_holders(cluster)
     assert found
