@@ -155,6 +155,8 @@ MUTANTS = (
     Mutant("4", "The first node that brought a publisher decides for good.", "admit",
            "old.brought_by if old is not None and has_place else brought_by",
            "old.brought_by if old is not None else brought_by"),
+    Mutant("4", "A publisher that comes by another network keeps its precedence.", "admit",
+           "old is not None and register.brought_by == old.brought_by", "old is not None"),
     Mutant("4", "A renewal counts for the node that brings it.", "admit",
            "old.brought_by if old is not None and has_place else brought_by", "brought_by"),
     Mutant("4", "An answer has any number of records.", "answer", "RULES.max_answer_records", "None"),

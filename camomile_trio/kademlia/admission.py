@@ -80,7 +80,11 @@ def admit(
         had_lease=not record.is_tombstone or (old is not None and old.had_lease),
         brought_by=old.brought_by if old is not None and has_place else brought_by,
     )
-    registers = (*state.registers, register) if old is None else _replaced(state.registers, old, register)
+    if old is not None and register.brought_by == old.brought_by:
+        registers = _replaced(state.registers, old, register)
+    else:
+        # A publisher that comes by another network comes last: it takes precedence of none that the network has here.
+        registers = (*[each for each in state.registers if each is not old], register)
     if not has_place:
         made = _make_room(registers, register, own=own, published=state.published, now=now)
         if made is None:

@@ -330,6 +330,16 @@ def test_a_lease_that_takes_a_place_anew_is_judged_by_the_node_that_brings_it_no
     assert 200 in live(bring(crowd, network(2), again))
 
 
+def test_a_publisher_that_comes_by_another_network_takes_no_place_from_those_of_that_network() -> None:
+    crowd = bring(EMPTY, b"", lease(publisher(0)), tombstone(publisher(0)), *leases_of(*range(1, 15)))
+    crowd = bring(crowd, network(1), *leases_of(20, 21))
+    again = lease(publisher(0), seq=NOW + SKEW + 1)
+    late = admit(crowd, again, now=NOW, value_size=SIZE, brought_by=network(1))
+    assert late.verdict is Verdict.TOO_MANY_PUBLISHERS
+    crowd = bring(crowd, network(2), again)
+    assert live(crowd) == [*range(1, 14), 20, 21, 0]
+
+
 def test_who_has_a_place_keeps_it_whoever_brings_its_next_lease() -> None:
     crowd = bring(EMPTY, network(1), lease(ALICE))
     for later in lease(seq=NOW + 1), tombstone(), tombstone(seq=NOW + SKEW + 1):
