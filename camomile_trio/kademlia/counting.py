@@ -35,10 +35,20 @@ PER_WIDE_NETWORK: Final = 8
 LEAST_NETWORKS: Final = 5
 """So many source networks have to be known before any contact is surplus for its own."""
 
+TOO_FEW_NETWORKS: Final = "an attacker in four other networks could stop this network"
+TOO_FEW_NETWORKS_REMEDY: Final = "name your own networks with --trust, or close the network with a network key"
+"""What an operator is told while fewer are known."""
+
 
 def most(k: int) -> int:
     """The longest cover. With a small k still more than twenty ids that someone has made beside a key."""
     return max(3 * k, 60)
+
+
+def are_few(networks: int) -> bool:
+    """Whether so many known source networks of public addresses are too few for diversity: there are some, and all
+    nodes there count."""
+    return 0 < networks < LEAST_NETWORKS
 
 
 class Diversity:
@@ -52,11 +62,14 @@ class Diversity:
         self.network: Callable[[bytes], bytes] = functools.lru_cache(maxsize=4096)(self._network)
         """The source network that an ip is counted under; empty for an exempt one."""
 
-    def _network(self, ip: bytes) -> bytes:
+    def trusts(self, ip: bytes) -> bool:
+        """Whether the address is the operator's own."""
         number = as_int(ip)
-        if any(len(ip) == size and number & mask == network for size, mask, network in self._trusted):
-            return b""
-        return public_network(ip)
+        return any(len(ip) == size and number & mask == network for size, mask, network in self._trusted)
+
+    def _network(self, ip: bytes) -> bytes:
+        # A node's own word needs no address.
+        return b"" if not ip or self.trusts(ip) else public_network(ip)
 
 
 class Networks:
@@ -115,15 +128,15 @@ class Density:
     be closer together than they should be.
     """
 
-    __slots__ = ("_per_unit", "slack")
+    __slots__ = ("per_unit", "slack")
 
     def __init__(self, ids: int, volume: int, slack: int) -> None:
-        self._per_unit = (ids + math.sqrt(ids) + 1) / volume
+        self.per_unit = (ids + math.sqrt(ids) + 1) / volume
         self.slack = slack
 
     def allowance(self, distance: int) -> float:
         """How many there can be within `distance` of any id."""
-        return self._per_unit * distance + self.slack
+        return self.per_unit * distance + self.slack
 
 
 def slack(k: int) -> int:
@@ -139,9 +152,11 @@ def density(neighbours: Sequence[int], apart: int, k: int) -> Density | None:
     buckets beyond that are looked at only where the nearer ones have fewer than half of k. With fewer than k neighbours
     these are all that there are, and none is too many.
     """
+    if len(neighbours) < k:
+        return None
     low = 1 << (apart.bit_length() - 1) if apart else 0
     outside = [each for each in neighbours if not low <= each < 2 * low]
-    if len(neighbours) < k or not outside:
+    if not outside:
         return None
     edge = max(neighbours[k - 1], outside[min(max(k // 2, 1), len(outside)) - 1])
     volume = 1 << edge.bit_length()
@@ -165,6 +180,10 @@ class Known(Protocol):
     """What a routing table knows of its network."""
 
     @property
+    def version(self) -> int:
+        """Another one whenever something of it may have changed."""
+
+    @property
     def diversity(self) -> Diversity | None:
         """None while all count."""
 
@@ -175,20 +194,20 @@ class Known(Protocol):
 def is_plain(
     contacts: Sequence[Contact], k: int, target: int, density: Density | None, diversity: Diversity | None
 ) -> bool:
-    """Whether the k closest are all of the cover, and all count, of at least k contacts: nearly always, and a few looks
+    """Whether the k closest, of at least k, all count and are no more than there can be: nearly always, and a few looks
     tell."""
-    if density is not None:
-        place, allowance = min(density.slack, k - 1), density.allowance  # so many count however close they are
+    if density is not None and k:
+        # Of the closest so many count however close they are, and farther out there can be no fewer: the next place
+        # that matters is the first one that is not below that.
+        per_unit, slack = density.per_unit, density.slack
+        place, there_can_be = slack, 0.0
         while place < k:
-            there_can_be = allowance(int.from_bytes(contacts[place][0], "big") ^ target)
+            there_can_be = per_unit * (int.from_bytes(contacts[place][0], "big") ^ target) + slack
             if place >= there_can_be:
                 return False
-            if place == k - 1:
-                if k > there_can_be:
-                    return False
-                break
-            # Farther out there can be no fewer: the next place that matters is the one that is not below that.
-            place = min(max(place + 1, math.ceil(there_can_be)), k - 1)
+            place = -int(-there_can_be // 1)
+        if k > there_can_be and k > density.allowance(int.from_bytes(contacts[k - 1][0], "big") ^ target):
+            return False
     if diversity is None:
         return True
     network = diversity.network
@@ -204,22 +223,22 @@ class Counting:
 
     def __init__(self, target: bytes, known: Known) -> None:
         self._number = as_int(target)
-        self._known = known
+        self.known = known
 
     def cover(self, contacts: Sequence[Contact], k: int) -> Cover:
         """That of these contacts, which are given closest first."""
-        known = self._known
+        known = self.known
         density, diversity = known.density_at(self._number), known.diversity
-        if len(contacts) >= k and is_plain(contacts, k, self._number, density, diversity):
-            return Cover(k, list(contacts[:k]), True)
+        enough = min(k, len(contacts))
+        if is_plain(contacts, enough, self._number, density, diversity):
+            return Cover(enough, list(contacts[:enough]), enough == k)
         networks = Networks(diversity) if diversity is not None else None
         width = diverse = 0
         counted: list[Contact] = []
+        per_unit, slack = (density.per_unit, density.slack) if density is not None else (0, math.inf)
         for contact in contacts[: most(k)]:
             width += 1
-            there_can_be = math.inf
-            if density is not None:
-                there_can_be = density.allowance(as_int(contact[0]) ^ self._number)
+            there_can_be = per_unit * (int.from_bytes(contact[0], "big") ^ self._number) + slack
             if networks is None or networks.take(contact[1][:-2]):
                 diverse += 1
                 if len(counted) < there_can_be:

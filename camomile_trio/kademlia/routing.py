@@ -108,6 +108,7 @@ class RoutingTable:
         self.own = own
         self.k = k
         self.last_answer: float | None = None  # when anyone answered last
+        self.version = 0  # of what counts: another one with each change of who has a seat, or where
         self._number = as_int(own)
         self._most_replacements = k if replacements is None else replacements
         self._check_after = check_after
@@ -117,7 +118,9 @@ class RoutingTable:
         # Told of a member that has lost its seat to one that counts.
         self.on_displaced: Callable[[Contact], None] = lambda contact: None
         self._open = diversity
+        self.diversity: Diversity | None = None  # by which members count now; None while all do
         self._networks = None if diversity is None else Networks(diversity)  # of the members
+        self._size = 0  # members
         self._neighbours: list[int] | None = None  # see `density_at`; None: to be found again
         self._densities: dict[int, Density | None] = {}  # by the bucket of the target
         self._latest: tuple[bytes, int, list[Contact]] | None = None  # of `_nearest`
@@ -196,7 +199,7 @@ class RoutingTable:
             self._evict(number, index, seating)
 
     def __len__(self) -> int:
-        return sum(len(seating.members) for seating in self._seatings.values())
+        return self._size
 
     def __contains__(self, node: object) -> bool:
         return isinstance(node, bytes) and self.get(NodeId(node)) is not None
@@ -212,14 +215,13 @@ class RoutingTable:
         them). Where these are too few, those follow that do not count."""
         wanted = self.k if count is None else count
         # One more than is wanted, in case the excluded one is among them.
-        found = self._nearest(target, max(wanted, self.k) + 1)
+        found = self._nearest(target, wanted if excluding is None else wanted + 1)
         if excluding is not None:
             found = [contact for contact in found if contact[0] != excluding]
-        if self._open is None:
+        if self._open is None or self._is_plain(target, found, wanted):
             return found[:wanted]
-        if self._is_plain(target, found, min(wanted, self.k, len(found))):
-            return found[:wanted]
-        nearest = [each for each in self._nearest(target, max(most(self.k), wanted) + 1) if each[0] != excluding]
+        nearest = self._nearest(target, max(most(self.k), wanted) + 1)
+        nearest = [contact for contact in nearest if contact[0] != excluding]
         counted = self.counting(target).cover(nearest, wanted).counted
         ids = {contact[0] for contact in counted}
         return (counted + [contact for contact in nearest if contact[0] not in ids])[:wanted]
@@ -230,25 +232,25 @@ class RoutingTable:
         But where the cover is longer only half of them are the closest, and the others are spread over the rest, for
         each node from another place. So ids made beside the target cannot hide the nodes behind them.
         """
-        cover = self.cover(target, excluding=excluding)
-        if len(cover) < self.k:
+        k = self.k
+        nearest = [contact for contact in self._nearest(target, k + 1) if contact[0] != excluding]
+        if self._open is None or self._is_plain(target, nearest, k):
+            return nearest[:k]
+        nearest = [contact for contact in self._nearest(target, most(k) + 1) if contact[0] != excluding]
+        cover = self.counting(target).cover(nearest, k).counted
+        if len(cover) <= k:
             return self.closest(target, excluding=excluding)
-        if len(cover) == self.k:
-            return cover
-        half = self.k // 2
-        others, wanted = cover[half:], self.k - half
+        half = k // 2
+        others, wanted = cover[half:], k - half
         places = sorted((self._number + turn * (len(others) // wanted)) % len(others) for turn in range(wanted))
         return cover[:half] + [others[place] for place in places]
 
-    def cover(self, target: bytes, *, excluding: NodeId | None = None) -> list[Contact]:
+    def cover(self, target: bytes) -> list[Contact]:
         """The members that count in the cover of `target` (`counting.py`), closest first: the k closest, most often."""
         nearest = self._nearest(target, self.k + 1)
-        if excluding is not None:
-            nearest = [contact for contact in nearest if contact[0] != excluding]
         if self._open is None or (len(nearest) >= self.k and self._is_plain(target, nearest, self.k)):
             return nearest[: self.k]
-        nearest = [each for each in self._nearest(target, most(self.k) + 1) if each[0] != excluding]
-        return self.counting(target).cover(nearest, self.k).counted
+        return self.counting(target).cover(self._nearest(target, most(self.k)), self.k).counted
 
     def counting(self, target: bytes) -> Counting:
         """The rule of counting for `target`, by what this table knows at each moment."""
@@ -263,19 +265,14 @@ class RoutingTable:
         return node in self._covers[1]
 
     @property
-    def diversity(self) -> Diversity | None:
-        """By which members count; None while all count: in a closed network, or with too few source networks."""
-        return self._open if self._networks is not None and len(self._networks) >= LEAST_NETWORKS else None
-
-    @property
     def networks(self) -> int:
         """How many source networks of public addresses, untrusted ones, the members have; 0 in a closed network."""
         return 0 if self._networks is None else len(self._networks)
 
     def density_at(self, target: int) -> Density | None:
         """By this node's closest members that count; None where they say too little, and in a closed network."""
-        if self._open is None:
-            return None
+        if self._open is None or self._size < self.k:
+            return None  # these are all that there are, and none is too many
         if self._neighbours is None:
             self._neighbours = self._find_neighbours()
             self._densities = {}
@@ -348,13 +345,15 @@ class RoutingTable:
         number = as_int(target)
         distance = number.__xor__  # a key without a Python frame of its own
         found: list[Contact] = []
+        missing = count
         for seating in self._nearest_first(number ^ self._number):
             members = seating.members
             nearest = sorted(members, key=distance)
-            del nearest[count - len(found) :]
+            del nearest[missing:]
+            missing -= len(nearest)
             # A seat is a contact and a time; again without a frame for each.
             found += map(_contact_of, map(members.__getitem__, nearest))
-            if len(found) >= count:
+            if not missing:
                 break
         # What is asked is asked again a moment later: whether a node is among the closest, and who they are.
         self._latest = target, count, found
@@ -372,22 +371,28 @@ class RoutingTable:
         cover = self.counting(target).cover(self._nearest(target, min(closer, most(k))), k)
         return closer if cover.is_whole else min(len(cover.counted), k - 1)
 
-    def _is_plain(self, target: bytes, nearest: list[Contact], k: int) -> bool:
-        number = as_int(target)
-        return is_plain(nearest, k, number, self.density_at(number), self.diversity)
+    def _is_plain(self, target: bytes, nearest: list[Contact], wanted: int) -> bool:
+        """Whether the first k of these, or as many as are wanted, or are there, are a cover in which all count."""
+        number, enough = int.from_bytes(target, "big"), min(wanted, self.k, len(nearest))
+        return is_plain(nearest, enough, number, self.density_at(number), self.diversity)
 
     def _find_neighbours(self) -> list[int]:
         """The distances of the 2k closest members that count under diversity, closest first."""
-        diversity = self.diversity
+        own, enough, diversity = self._number, 2 * self.k, self.diversity
         networks = None if diversity is None else Networks(diversity)
         distances: list[int] = []
         for seating in self._nearest_first(0):
-            for number in sorted(seating.members, key=self._number.__xor__):
-                if networks is None or networks.take(seating.members[number].contact.endpoint.ip):
-                    distances.append(number ^ self._number)
-                    if len(distances) >= 2 * self.k:
-                        return distances
-        return distances
+            members = seating.members
+            distances += sorted(
+                [
+                    number ^ own
+                    for number in members
+                    if networks is None or networks.take(members[number].contact.endpoint.ip)
+                ]
+            )
+            if len(distances) >= enough:
+                break
+        return distances[:enough]
 
     def _displaces(self, newcomer: Contact, seating: _Seating) -> bool:
         """Whether a member of the full bucket makes room, since it does not count and the newcomer does."""
@@ -416,12 +421,15 @@ class RoutingTable:
     def _note_change(self, gone: Contact | None, came: Contact | None) -> None:
         """Who has a seat, or where, has changed."""
         self._latest = None
+        self.version += 1
+        self._size += (came is not None) - (gone is not None)
         if self._networks is None:
             return
         if gone is not None:
-            self._networks.remove(gone.endpoint.ip)
+            self._networks.remove(gone[1][:-2])
         if came is not None:
-            self._networks.add(came.endpoint.ip)
+            self._networks.add(came[1][:-2])
+        self.diversity = self._open if len(self._networks) >= LEAST_NETWORKS else None
         self._neighbours = self._covers = None
 
     def _nearest_first(self, apart: int) -> Iterator[_Seating]:

@@ -5,6 +5,9 @@ each answer, overdue peer or failure frees a slot at once. What peers tell is un
 lookup and nothing else, and of these there are only so many. Source: Maymounkov and Mazières, Kademlia (2002), §2.3;
 docs/protocol.md.
 
+The closest that matter are the cover (`counting.py`), which is the k closest where no rule of counting is given, and
+nearly always. It is made of candidates that are neither overdue nor failed.
+
     UNASKED ──next_queries──> ASKED ──on_reply──> ANSWERED        (or first_query, before anybody else)
                                 │ on_overdue         ↑
                                 └──────> OVERDUE ──on_reply
@@ -30,6 +33,7 @@ from typing import Final
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import Counting, Cover, most
 from camomile_trio.kademlia.ids import NodeId, as_int
 from camomile_trio.kademlia.messages import MAX_CONTACTS
 from camomile_trio.kademlia.vicinity import NOBODY
@@ -76,15 +80,28 @@ class _Candidate:
 class Shortlist:
     """One lookup of `target` that ends with the `k` closest nodes, `alpha` requests in flight at a time.
 
-    `start` are the contacts it begins with, as a rule the closest of the own table. `own`, where the one who looks is a
-    node itself, is never asked and never listed.
+    `counting` is the rule for `target` (default: all count). `start` are the contacts it begins with, as a rule the
+    closest of the own table. `own`, where the one who looks is a node itself, is never asked and never listed.
     """
 
-    def __init__(self, target: bytes, *, k: int, alpha: int, own: NodeId | None, start: Iterable[Contact]) -> None:
+    def __init__(
+        self,
+        target: bytes,
+        *,
+        k: int,
+        alpha: int,
+        own: NodeId | None,
+        start: Iterable[Contact],
+        counting: Counting | None = None,
+    ) -> None:
         self.k = k
         self.alpha = alpha
         self.own = own
         self.asked = 0  # requests made
+        self._counting = counting
+        self._width = k  # how many of the hopeful are the cover
+        self._width_version: int | None = None  # None: to be found again
+        self._width_edge = math.inf  # what is farther makes no difference to it
         self._number = as_int(target)
         self._candidates: dict[NodeId, _Candidate] = {}
         # Those neither overdue nor failed, closest first. Different ids never have the same distance.
@@ -113,7 +130,7 @@ class Shortlist:
         free = self.alpha - self._counts[PeerState.ASKED]
         if free <= 0 and reach < 0:
             return queries
-        for distance, candidate in self._hopeful[: self.k]:
+        for distance, candidate in self._hopeful[: self._cover_width()]:
             is_certain = distance <= reach
             if not is_certain and free <= 0:
                 break
@@ -164,7 +181,7 @@ class Shortlist:
             self._end_asking_again(candidate)
         elif candidate.state in (PeerState.ASKED, PeerState.OVERDUE):
             if candidate.state is PeerState.OVERDUE:
-                bisect.insort(self._hopeful, (candidate.distance, candidate))
+                self._gain_hope(candidate)
             self._become(candidate, PeerState.ANSWERED)
             if is_shortened:
                 contacts = tuple(contacts)
@@ -220,24 +237,41 @@ class Shortlist:
 
     @property
     def finished(self) -> bool:
-        """Whether the k closest that are neither overdue nor failed have all answered, and the nearest in full.
+        """Whether all of the cover have answered, and the nearest in full.
 
         Where nobody has answered at all, not before the last request has failed: somebody slow is better than nobody.
         """
         if not self._counts[PeerState.ANSWERED] and self._counts[PeerState.OVERDUE]:
             return False
-        for _, candidate in self._hopeful[: self.k]:
+        for _, candidate in self._hopeful[: self._cover_width()]:
             if candidate.state is not PeerState.ANSWERED:
                 return False
         return not self._asked_again and not (self._shortened and self._to_hear_again())
 
     def result(self) -> list[Contact]:
-        """The k closest that have answered so far, closest first."""
-        return [candidate.contact for candidate in self._closest_answered()]
+        """The cover of those that have answered so far, closest first."""
+        return [candidate.contact for candidate in self._closest_answered()[0]]
+
+    def counted(self) -> list[Contact]:
+        """Those of the result whose word counts."""
+        return self._cover_of(self.result()).counted
+
+    def is_inconclusive(self) -> bool:
+        """Whether most of those that would count, had all answered, are silent: then nobody can say what is not there.
+
+        Silent ids that are more than there can be make room for those behind them, and say nothing by their silence.
+        """
+        silent = self.silent()
+        if not silent:
+            return False
+        answered = self.result()
+        nearest = sorted((*answered, *silent), key=lambda each: as_int(each.id) ^ self._number)
+        counted = self._cover_of(nearest).counted
+        return sum(each not in answered for each in counted) > len(counted) // 2
 
     def answered_within(self, reach: int) -> list[Contact]:
-        """Those of the k closest candidates within `reach` of the target that have answered."""
-        nearest = self._hopeful[: self.k] if reach >= 0 else []
+        """Those of the cover within `reach` of the target that have answered."""
+        nearest = self._hopeful[: self._cover_width()] if reach >= 0 else []
         return [
             candidate.contact
             for distance, candidate in nearest
@@ -246,27 +280,28 @@ class Shortlist:
 
     @property
     def edge(self) -> int:
-        """How far the farthest of the k closest candidates is from the target; 0 where there are none."""
+        """How far the farthest of the cover is from the target; 0 where there are none."""
         hopeful = self._hopeful
-        return hopeful[min(self.k, len(hopeful)) - 1][0] if hopeful else 0
+        return hopeful[min(self._cover_width(), len(hopeful)) - 1][0] if hopeful else 0
 
-    def closest_ids(self) -> list[NodeId]:
-        """The k closest candidates that have answered or may be hoped for."""
-        return [candidate.contact.id for _, candidate in self._hopeful[: self.k]]
+    def candidates(self) -> list[Contact]:
+        """The closest candidates that have answered or may be hoped for, closest first, as many as a cover may have."""
+        self._cover_width()
+        return [candidate.contact for _, candidate in self._hopeful[: most(self.k)]]
 
     def silent(self) -> list[Contact]:
-        """Those that would be among the result if they had answered, closest first: at most k."""
+        """Those that would be among the result if they had answered, closest first."""
         if not (self._counts[PeerState.OVERDUE] or self._counts[PeerState.FAILED]):
             return []
-        answered = self._closest_answered()
-        limit = answered[-1].distance if len(answered) >= self.k else math.inf
+        answered, is_whole = self._closest_answered()
+        limit = answered[-1].distance if is_whole else math.inf
         silent = [
             each
             for each in self._candidates.values()
             if each.state in (PeerState.OVERDUE, PeerState.FAILED) and each.distance < limit
         ]
         silent.sort(key=lambda each: each.distance)
-        return [each.contact for each in silent[: self.k]]
+        return [each.contact for each in silent[: self.k if self._counting is None else most(self.k)]]
 
     @property
     def hops(self) -> int:
@@ -274,7 +309,7 @@ class Shortlist:
 
         1 if the start contacts were the closest ones already, 0 if nobody has answered.
         """
-        return max((candidate.hops for candidate in self._closest_answered()), default=0)
+        return max((candidate.hops for candidate in self._closest_answered()[0]), default=0)
 
     def count(self, state: PeerState) -> int:
         """How many candidates are in this state."""
@@ -293,7 +328,7 @@ class Shortlist:
     def _to_hear_again(self) -> list[_Candidate]:
         """Of the closest few those that may know one of the k closest beyond the last contact that they named."""
         nearest = self._hopeful[: HEARD_IN_FULL * self.alpha]
-        edge = self.edge if len(self._hopeful) >= self.k else math.inf
+        edge = self.edge if len(self._hopeful) >= self._cover_width() else math.inf
         return [
             each for _, each in nearest if each.told_to is not None and each.told_to < edge and not each.is_asked_again
         ]
@@ -304,9 +339,44 @@ class Shortlist:
         self._asked_again -= 1
         self._shortened -= 1
 
-    def _closest_answered(self) -> list[_Candidate]:
-        answered = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)
-        return list(itertools.islice(answered, self.k))
+    def _closest_answered(self) -> tuple[list[_Candidate], bool]:
+        """The cover of those that have answered, and whether it is whole."""
+        answers = (candidate for _, candidate in self._hopeful if candidate.state is PeerState.ANSWERED)
+        if self._counting is None:
+            answered = list(itertools.islice(answers, self.k))
+            return answered, len(answered) >= self.k
+        answered = list(itertools.islice(answers, most(self.k)))
+        cover = self._cover_of([candidate.contact for candidate in answered])
+        return answered[: cover.width], cover.is_whole
+
+    def _cover_of(self, nearest: list[Contact]) -> Cover:
+        if self._counting is None:
+            return Cover(self.k, nearest[: self.k], len(nearest) >= self.k)
+        return self._counting.cover(nearest, self.k)
+
+    def _cover_width(self) -> int:
+        """How many of the hopeful are the cover; more than there are while others may belong to it."""
+        if self._counting is not None and self._width_version != self._counting.known.version:
+            self._renew_width(self._counting)
+        return self._width
+
+    def _renew_width(self, counting: Counting) -> None:
+        self._width_version = counting.known.version
+        cover = self._cover_of([candidate.contact for _, candidate in self._hopeful[: most(self.k)]])
+        if not cover.is_whole and self._farther:
+            self._learn_farther()
+            cover = self._cover_of([candidate.contact for _, candidate in self._hopeful[: most(self.k)]])
+        self._width = cover.width if cover.is_whole else most(self.k)
+        self._width_edge = self._hopeful[cover.width - 1][0] if cover.is_whole else math.inf
+
+    def _note_hope(self, distance: int) -> None:
+        """A candidate at this distance is hopeful now, or is not any more."""
+        if distance <= self._width_edge:
+            self._width_version = None
+
+    def _gain_hope(self, candidate: _Candidate) -> None:
+        bisect.insort(self._hopeful, (candidate.distance, candidate))
+        self._note_hope(candidate.distance)
 
     def _learn_farther(self) -> None:
         """Those of the start, by their distances, that are farther than all candidates so far, closest first."""
@@ -314,6 +384,8 @@ class Shortlist:
             candidate = self._candidates[contact.id] = _Candidate(contact, distance, 1)
             self._hopeful.append((distance, candidate))
             self._counts[PeerState.UNASKED] += 1
+        if self._farther:
+            self._note_hope(self._farther[0][0])
         self._farther = []
 
     def _learn(self, contact: Contact, hops: int) -> None:
@@ -324,7 +396,7 @@ class Shortlist:
             return
         candidate = self._candidates[contact.id] = _Candidate(contact, distance, hops)
         self._counts[PeerState.UNASKED] += 1
-        bisect.insort(self._hopeful, (distance, candidate))
+        self._gain_hope(candidate)
 
     def _learn_elsewhere(self, known: _Candidate, contact: Contact) -> None:
         if known.is_elsewhere or known.elsewhere is not None or known.state is PeerState.ANSWERED:
@@ -339,7 +411,7 @@ class Shortlist:
         candidate.contact, candidate.elsewhere = candidate.elsewhere, None
         candidate.is_elsewhere = True
         self._become(candidate, PeerState.UNASKED)
-        bisect.insort(self._hopeful, (candidate.distance, candidate))
+        self._gain_hope(candidate)
 
     def _make_room(self, distance: int) -> bool:
         """Forgets the farthest candidate that was not asked, if it is farther than `distance`; whether it did."""
@@ -356,6 +428,7 @@ class Shortlist:
         self._learn_farther()
         # A tuple of the distance alone sorts before the one that has it.
         del self._hopeful[bisect.bisect_left(self._hopeful, (candidate.distance,))]
+        self._note_hope(candidate.distance)
 
     def _become(self, candidate: _Candidate, state: PeerState) -> None:
         self._counts[candidate.state] -= 1

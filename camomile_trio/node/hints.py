@@ -63,8 +63,8 @@ class Hints:
     def _next_holder(self, key: Key, pushed_by: NodeId) -> Contact | None:
         """Another one each time, so that no holder is the only one whose word is ever asked for."""
         table, requests = self._contacts.table, self._contacts.requests
-        cover = table.cover(key, excluding=pushed_by)
-        holders = [each for each in cover if requests.has_session(each.public)]
+        cover = table.cover(key)
+        holders = [each for each in cover if each.id != pushed_by and requests.has_session(each.public)]
         self._turn += 1
         return holders[self._turn % len(holders)] if holders else None
 

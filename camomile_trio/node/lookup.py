@@ -16,7 +16,6 @@ import attrs
 import trio
 
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import distance
 from camomile_trio.kademlia.messages import (
     IS_SHORTENED,
     FindNode,
@@ -48,9 +47,10 @@ OnAnswer = Callable[[Contact, Answer[Message]], bool]
 
 @attrs.frozen
 class LookupResult:
-    """The k closest nodes that answered, closest first, and how it went.
+    """The closest nodes that answered, closest first, and how it went: k, or as many as it takes (`counting.py`).
 
-    `silent` would be among them if they had answered, closest first.
+    `counted` are those of them whose word counts. `silent` would be among them if they had answered, closest first.
+    `is_inconclusive`: most of those that would count are silent, and nobody can say what is not there.
     """
 
     contacts: tuple[Contact, ...]
@@ -58,12 +58,8 @@ class LookupResult:
     answered: int
     hops: int
     silent: tuple[Contact, ...] = ()
-
-    def is_inconclusive(self, target: bytes, k: int) -> bool:
-        """Whether most of the k closest were silent: then nobody can say what is not there."""
-        nearest = sorted((*self.contacts, *self.silent), key=lambda each: distance(target, each.id))[:k]
-        answered = set(self.contacts)
-        return sum(each not in answered for each in nearest) > len(nearest) // 2
+    counted: frozenset[Contact] = frozenset()
+    is_inconclusive: bool = False
 
 
 class Lookup:
@@ -91,7 +87,10 @@ class Lookup:
         if start is None:
             # More than k, so that a neighbourhood of dead contacts does not end the lookup before it began.
             start = contacts.table.closest(self._target, START * k)
-        self.shortlist = Shortlist(self._target, k=k, alpha=alpha, own=contacts.table.own, start=start)
+        table = contacts.table
+        # A look at only a few nodes is no base of anything.
+        counting = table.counting(self._target) if k >= table.k else None
+        self.shortlist = Shortlist(self._target, k=k, alpha=alpha, own=table.own, start=start, counting=counting)
         self._on_answer = on_answer
         self._done = trio.Event()
         self._open: dict[bytes, Pending[Message]] = {}
@@ -99,7 +98,7 @@ class Lookup:
         self._is_narrow = one_first
 
     async def run(self) -> LookupResult:
-        """Asks until the k closest have answered, or `on_answer` has enough, or nobody is left to ask."""
+        """Asks until the closest have answered, or `on_answer` has enough, or nobody is left to ask."""
         began = self._requests.clock()
         self._contacts.table.touch(self._target, began)
         try:
@@ -118,6 +117,8 @@ class Lookup:
             shortlist.count(PeerState.ANSWERED),
             shortlist.hops,
             tuple(shortlist.silent()),
+            frozenset(shortlist.counted()),
+            shortlist.is_inconclusive(),
         )
         # A look at only a few nodes tells nothing of how lookups go.
         if self._events.watched and shortlist.k >= self._contacts.table.k:

@@ -23,7 +23,7 @@ def meet_named(core: Core, answer: Answer[Message]) -> None:
     table = core.table
     near = table.closest(core.id)
     # With fewer than k that are known, anybody is a neighbour.
-    radius = distance(core.id, near[-1].id) if len(near) >= table.k else None
+    radius = max(distance(core.id, each.id) for each in near) if len(near) >= table.k else None
     for named in answer.message.contacts[: table.k]:
         is_known = named.id == core.id or named.id in table
         if is_known or not core.contacts.may_contact(named.endpoint, answer.contact.endpoint):

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Final
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import IS_LEAVING, STORES_NOTHING, Message, Ping, Pong
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.logs import log
@@ -48,7 +47,7 @@ class Contacts:
         # Told of every contact that answers, as long as they are in here.
         self.listeners: list[Callable[[Contact], None]] = []
         # Told of the wall clock (ms) that a contact shows.
-        self.on_clock: Callable[[NodeId, int], None] = lambda node, wall_ms: None
+        self.on_clock: Callable[[Contact, int], None] = lambda contact, wall_ms: None
         # Told of the kind of a request and its round trip in seconds.
         self.on_round_trip: Callable[[str, float], None] = lambda kind, seconds: None
         # Told of an endpoint that has a session: no classic node is there.
@@ -60,6 +59,7 @@ class Contacts:
 
     def begin(self, requests: Requests[Message]) -> None:
         self.requests = requests
+        self.table.on_displaced = self._on_displaced
 
     @property
     def own_endpoints(self) -> set[Endpoint]:
@@ -164,7 +164,7 @@ class Contacts:
         if isinstance(message, Pong):
             self.observed = message.observed or self.observed
             if message.clock is not None:
-                self.on_clock(contact.id, message.clock)
+                self.on_clock(contact, message.clock)
         if answer.round_trip is not None:
             self.on_round_trip(self.requests.codec.kind(request), answer.round_trip)
         if answer.by_stream:
@@ -213,7 +213,7 @@ class Contacts:
 
     def _on_handshake(self, contact: Contact, about: About, *, may_check: bool = True) -> None:
         self.on_session(contact.endpoint)
-        self.on_clock(contact.id, about.wall_ms)
+        self.on_clock(contact, about.wall_ms)
         advertised = Endpoint(about.advertised)
         self._advertised.pop(contact.public, None)
         if advertised:
@@ -244,6 +244,10 @@ class Contacts:
                 listener(contact)
         if is_member and known is None:
             self.on_new_contact(contact)
+
+    def _on_displaced(self, contact: Contact) -> None:
+        """It has lost its seat, and is a stranger again."""
+        self.requests.sessions.table.release(contact.public, self.requests.clock())
 
     def _warn(self, trouble: str, event: str, **words: str) -> None:
         now = self.requests.clock()

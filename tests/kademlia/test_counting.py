@@ -6,6 +6,7 @@ Rules of this file: ids of eight bytes and the target 0, so that a contact's num
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
 from unittest import mock
 
@@ -44,6 +45,7 @@ class Known:
 
     diversity: Diversity | None = None
     density: Density | None = None
+    version: int = 0
 
     def density_at(self, target: int) -> Density | None:
         return self.density
@@ -175,9 +177,7 @@ def test_a_cover_is_never_longer_than_most() -> None:
 
 def test_those_that_are_surplus_for_their_network_make_no_neighbourhood_dense() -> None:
     neighbours = [at(place, f"198.18.7.{place}") for place in range(1, 31)]
-    honest = [
-        at(each.id and int.from_bytes(each.id, "big"), f"{place + 1}.0.0.1") for place, each in enumerate(evenly(200))
-    ]
+    honest = [at(int.from_bytes(each.id, "big"), f"{place + 1}.0.0.1") for place, each in enumerate(evenly(200))]
     cover = counting(diversity=Diversity(), density=known(200)).cover(neighbours + honest, K)
     assert cover.counted == neighbours[:2] + honest[:18]
 
@@ -187,7 +187,7 @@ def test_those_that_are_surplus_for_their_network_make_no_neighbourhood_dense() 
 
 def there_can_be(ids: int) -> float:
     """In the volume in which so many were found, the node itself included."""
-    return ids + ids**0.5 + 1 + slack(K)
+    return ids + math.sqrt(ids) + 1 + slack(K)
 
 
 def test_the_density_is_that_of_the_k_closest_neighbours() -> None:

@@ -177,7 +177,7 @@ async def test_only_a_member_whose_word_counts_is_asked(
 ) -> None:
     liar = Holder(LEASE)
     async with pushed_to(liar) as (_, bob):
-        monkeypatch.setattr(RoutingTable, "cover", lambda self, target, *, excluding: [])
+        monkeypatch.setattr(RoutingTable, "cover", lambda self, target: [])
         await push(bob)
         for _ in range(3):
             assert (await got(bob)).value is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import attrs
 import pytest
@@ -12,6 +13,8 @@ import trio.testing
 from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable, WrongClock
 from camomile_trio.identity import KeyPair, sign_record, verify_record
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.counting import Counting, Cover
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import (
     FindValue,
@@ -23,7 +26,6 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import Record, RecordRow
-from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.node import Node
 from camomile_trio.node.results import Found
 from camomile_trio.storage.memory import MemoryStorage
@@ -144,11 +146,35 @@ async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.Mo
 async def test_what_only_this_nodes_clock_rejects_is_neither_denied_nor_served(
     autojump_clock: trio.testing.MockClock, shown: Record, value: bytes | None
 ) -> None:
+    """Also where the peers' clocks are as this node's."""
     async with one_node() as (node, line):
+        *rest, one, two, three = neighbours(line, 5)
+        some = dict.fromkeys((one, two, three), having(value, shown))
+        with pytest.raises(WrongClock):
+            await get(node, {**dict.fromkeys(rest, truthful), **some})
+        assert node.status().cached == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, LONG_ENDED, FORGOTTEN_LATER, FORGOTTEN_LONG_AGO])
+async def test_what_a_few_show_that_may_have_made_it_up_is_denied_by_a_clock_that_most_confirm(
+    autojump_clock: trio.testing.MockClock, shown: Record
+) -> None:
+    async with one_node() as (node, line):
+        *rest, one, two = neighbours(line, 5)
+        liars = dict.fromkeys((one, two), having(VALUE, shown))
+        with pytest.raises(NotFound):
+            await get(node, {**dict.fromkeys(rest, truthful), **liars})
+        assert node.status().cached == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, FORGOTTEN_LATER])
+async def test_what_one_shows_is_not_denied_by_a_clock_that_most_call_wrong(
+    autojump_clock: trio.testing.MockClock, shown: Record
+) -> None:
+    async with one_node(off=-3_600_000) as (node, line):
         *rest, one = neighbours(line, 5)
         with pytest.raises(WrongClock):
-            await get(node, {**dict.fromkeys(rest, truthful), one: having(value, shown)})
-        assert node.status().cached == 0
+            await get(node, {**dict.fromkeys(rest, truthful), one: having(VALUE, shown)})
 
 
 async def test_a_value_that_another_publisher_keeps_is_served_whatever_the_clock_rejects(
@@ -350,7 +376,13 @@ async def test_what_a_node_gave_whose_word_does_not_count_is_not_cached(
 ) -> None:
     """One lie would be served for a minute, and handed on."""
     surplus: set[NodeId] = set()
-    monkeypatch.setattr(RoutingTable, "counts", lambda self, node, target: node not in surplus)
+    cover = Counting.cover
+
+    def without_surplus(self: Counting, contacts: Sequence[Contact], k: int) -> Cover:
+        found = cover(self, contacts, k)
+        return found._replace(counted=[each for each in found.counted if each.id not in surplus])
+
+    monkeypatch.setattr(Counting, "cover", without_surplus)
     async with one_node() as (node, line):
         near, *rest = neighbours(line, 5)
         surplus.add(near.id)
