@@ -330,8 +330,10 @@ class Shortlist:
         return self._cover_of(self.result()).counted
 
     def counts(self, contact: Contact) -> bool:
-        """Whether the word of this candidate counts, of all that have answered or may be hoped for."""
-        return contact in self._cover_of(self.candidates()).counted
+        """Whether its word counts, by the candidates known so far."""
+        if as_int(contact[0]) ^ self._number > self.edge:
+            return False
+        return self._width == self.k or contact in self._cover_of(self.candidates()).counted
 
     def is_inconclusive(self) -> bool:
         """Whether most of those that would count, had all answered, are silent: then nobody can say what is not there.

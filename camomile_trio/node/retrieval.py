@@ -192,7 +192,8 @@ class Retrieval:
 
     def _keep_late(self, contact: Contact, answer: Answer[Message]) -> None:
         """A value has come after the lookup had ended without it: the next request finds it in the cache."""
-        if self._on_answer(contact, answer) and self._from_holder and self._value is not None:
+        counts = self._core.table.counts(contact.id, self._key)  # the lookup has given it up
+        if self._on_answer(contact, answer) and counts and self._value is not None:
             self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
 
     def _read(self, row: RecordRow) -> Record | None:
