@@ -58,13 +58,13 @@ class SessionAccount(Account):
     initiated: dict[bytes, None] = attrs.field(factory=dict)  # indexes of initiations that were sent there
     given: dict[bytes, None] = attrs.field(factory=dict)  # indexes that responses gave there; b"" for one unread
 
-    def on_received(self, seen: Datagram, size: int) -> None:
+    def on_received(self, seen: Datagram, size: int) -> bool:
+        """Whether it has proven itself."""
         is_answer = seen.kind is Kind.RESPONSE and seen.index in self.initiated
         confirms = seen.kind is Kind.SEALED and (seen.index in self.given or b"" in self.given)
-        if is_answer or confirms:
-            self.is_proven = True
-        elif seen.kind in _COST:
+        if seen.kind in _COST:
             self.received += size
+        return is_answer or confirms
 
 
 PROVEN = SessionAccount(is_proven=True)  # nothing more is counted
@@ -146,10 +146,8 @@ class Amplification(Property):
                 self._on_classic_received(peer, payload)
             return
         account = book.session(source)
-        if not account.is_proven:
-            account.on_received(self.world.reader.read(payload), len(payload))
-            if account.is_proven:
-                book.sessions[source] = PROVEN
+        if not account.is_proven and account.on_received(self.world.reader.read(payload), len(payload)):
+            book.sessions[source] = PROVEN
 
     # Sessions ------------------------------------------------------------------------------------------------------
 
