@@ -59,14 +59,12 @@ class SessionAccount(Account):
     given: dict[bytes, None] = attrs.field(factory=dict)  # indexes that responses gave there; b"" for one unread
 
     def on_received(self, seen: Datagram, size: int) -> bool:
-        """Whether the address has proven itself, now or before."""
+        """Whether it has proven itself."""
         is_answer = seen.kind is Kind.RESPONSE and seen.index in self.initiated
         confirms = seen.kind is Kind.SEALED and (seen.index in self.given or b"" in self.given)
-        if is_answer or confirms:
-            self.is_proven = True
-        elif seen.kind in _COST:
+        if seen.kind in _COST:
             self.received += size
-        return self.is_proven
+        return is_answer or confirms
 
 
 PROVEN = SessionAccount(is_proven=True)  # nothing more is counted
