@@ -195,6 +195,10 @@ class RoutingTable:
             del found[wanted:]
         return found
 
+    def counts(self, node: NodeId, target: bytes) -> bool:
+        """Whether this node's word about `target` counts."""
+        return node in self
+
     def is_among_closest(self, target: bytes) -> bool:
         """Whether this node is one of the k closest to `target` of all that it knows, itself included."""
         return self.rank(target) < self.k

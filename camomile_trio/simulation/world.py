@@ -49,6 +49,19 @@ PORT = 8118
 TOGETHER = 3
 MOST_VIOLATIONS = 100  # kept; all are counted
 PROBES_A_SECOND = 50.0
+# Addresses of RFC 2544, which count as public (docs/protocol.md, Source networks): each machine in a /24 of its own.
+PUBLIC_NETWORK = bytes((198, 18))
+MOST_PUBLIC = 256
+
+
+def private_ip(number: int) -> bytes:
+    """The address of machine `number` in a network of private addresses."""
+    return bytes((10, number >> 16, number >> 8 & 0xFF, number & 0xFF))
+
+
+def public_ip(number: int) -> bytes:
+    """The address of machine `number` where each has a public network of its own; ValueError from `MOST_PUBLIC` on."""
+    return PUBLIC_NETWORK + bytes((number, 1))
 
 
 class World:
@@ -96,6 +109,8 @@ class World:
         self.has_strangers = False
         # The key files of a closed network; each new machine gets a copy. None: the network is open.
         self.key_files: KeyFiles | None = None
+        # The address of each new machine, by its number.
+        self.ip_of: Callable[[int], bytes] = private_ip
         # Told of every event of every node, and of every operation's end.
         self.observers: list[Callable[[Machine, Event], None]] = []
         self.on_operation_ended: list[Callable[[Operation], None]] = [
@@ -199,7 +214,7 @@ class World:
             disk = SimulatedDisk(sync=settings.sync, max_bytes=settings.max_storage, rng=self.generator("disk", number))
         machine = Machine(
             number=number,
-            endpoint=Endpoint.of(bytes((10, number >> 16, number >> 8 & 0xFF, number & 0xFF)), PORT),
+            endpoint=Endpoint.of(self.ip_of(number), PORT),
             config=attrs.evolve(config, join=(SEEDS_NAME,)),
             identity=KeyPair.new(rng),
             suite=self.suite,
