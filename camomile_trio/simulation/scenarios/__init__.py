@@ -9,6 +9,8 @@ from __future__ import annotations
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.scenarios import (
     attacks_by_ids,
+    attacks_by_words,
+    attacks_on_stores,
     bad_links,
     bad_machines,
     closed_networks,
@@ -31,6 +33,8 @@ SCENARIOS: dict[str, Scenario] = {
         strangers,
         closed_networks,
         attacks_by_ids,
+        attacks_by_words,
+        attacks_on_stores,
         bad_machines,
         swarm,
     )

@@ -1,7 +1,6 @@
 """An attacker has many ids: random ones on one address, and some made beside a key.
 
-What is promised is promised at public addresses and in closed networks. At private addresses an id more is an address
-more for nothing, and the stories of the same name that end in `-private` say what is left.
+They answer as members do, so that only how many of them count can keep them from being all that there is.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from contextlib import AsyncExitStack
 
 import trio
 
-from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 from camomile_trio.kademlia.messages import StoreStatus, Value
 from camomile_trio.simulation.crowd import Crowd, open_crowd, pairs_beside, places
@@ -23,12 +21,8 @@ from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.manners import Manners, each_other
 from camomile_trio.simulation.properties.promises import leases_of
 from camomile_trio.simulation.scenario import Scenario, claim_share
+from camomile_trio.simulation.scenarios.attack_stories import A_MOMENT, CONFIG, ROUND, K, settle, told_twice
 from camomile_trio.simulation.world import World, public_ip
-
-K = 5  # so few that most nodes are far from a key
-ROUND = 300.0  # s between two rounds of replication, and of refreshing
-CONFIG = Config(kademlia=Kademlia(k=K, refresh_interval=ROUND), records=Records(replicate_interval=ROUND))
-A_MOMENT = 5.0  # s
 
 # Many ids on one address ----------------------------------------------------------------------------------------------
 
@@ -43,10 +37,7 @@ TARGETS = 50
 async def _sybils(world: World, nodes: int, *, is_public: bool) -> None:
     """Three hundred random ids on one address join a network of which half is there. They answer as members do, name
     each other, and say that they store what they do not; then the other half joins."""
-    if is_public:
-        world.ip_of = public_ip
-    machines = await world.settle(nodes // 2)
-    world.has_strangers = True
+    machines = await settle(world, nodes // 2, is_public=is_public)
     async with open_crowd(world, places(SYBILS, networks=1, is_public=is_public), Manners()) as crowd:
         _lie(crowd)
         await crowd.meet(machines, within=MET_WITHIN)
@@ -129,10 +120,7 @@ async def _ground_ids(world: World, nodes: int, *, is_public: bool) -> None:
 
     Two of the keys have values before; then one of these is forgotten, and two more are put.
     """
-    if is_public:
-        world.ip_of = public_ip
-    machines = await world.settle(nodes)
-    world.has_strangers = True
+    machines = await settle(world, nodes, is_public=is_public)
     steps = {"at one spot": AT_ONE_SPOT / nodes, "spread": SPREAD / nodes}
     for number, (how, step) in enumerate(steps.items()):
         await _attack_keys(world, machines, how, step, is_public=is_public, first=number * NETWORKS)
@@ -214,25 +202,13 @@ def _farthest(machines: Sequence[Machine], key: Key) -> Machine:
 
 
 SCENARIOS = (
-    Scenario(
-        name="attack-sybils",
-        summary="Three hundred ids on one public address join, and lie as members.",
+    *told_twice(
+        "attack-sybils",
+        _sybils,
+        nodes=30,
+        summary="Three hundred ids on one address join, and lie as members.",
         passes="at most two of a /24 count; each put is acknowledged, has three honest copies of five, and is read",
-        run=functools.partial(_sybils, is_public=True),
-        nodes=30,
-        config=CONFIG,
-        tick=0.001,
-        needs_real_crypto=True,
-    ),
-    Scenario(
-        name="attack-sybils-private",
-        summary="Three hundred ids on one private address join, and lie as members.",
-        passes="no get brings wrong bytes; that puts have honest copies is not promised",
-        run=functools.partial(_sybils, is_public=False),
-        nodes=30,
-        config=CONFIG,
-        tick=0.001,
-        needs_real_crypto=True,
+        at_private="no get brings wrong bytes; that puts have honest copies is not promised",
     ),
     Scenario(
         name="attack-sybils-closed",
@@ -244,24 +220,12 @@ SCENARIOS = (
         tick=0.001,
         needs_real_crypto=True,
     ),
-    Scenario(
-        name="attack-ground-ids",
+    *told_twice(
+        "attack-ground-ids",
+        _ground_ids,
+        nodes=50,
         summary="Twenty ids of ten networks are made beside a key, at one spot or spread, and lie as its holders.",
         passes="99 % of gets succeed, no honest copy is dropped, nothing is acknowledged without an honest copy",
-        run=functools.partial(_ground_ids, is_public=True),
-        nodes=50,
-        config=CONFIG,
-        tick=0.001,
-        needs_real_crypto=True,
-    ),
-    Scenario(
-        name="attack-ground-ids-private",
-        summary="The same at private addresses.",
-        passes="the same: what thins them is how many nodes there can be, not where they are",
-        run=functools.partial(_ground_ids, is_public=False),
-        nodes=50,
-        config=CONFIG,
-        tick=0.001,
-        needs_real_crypto=True,
+        at_private="the same: what thins them is how many nodes there can be, not where they are",
     ),
 )
