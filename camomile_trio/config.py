@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal
@@ -18,6 +19,7 @@ import attrs
 
 from camomile_trio.errors import ConfigError
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
+from camomile_trio.kademlia.counting import Diversity, IpNetwork
 
 SyncMode = Literal["os", "full"]
 
@@ -147,6 +149,39 @@ def _names(given: str | Endpoint | Iterable[str | Endpoint]) -> tuple[str, ...]:
     for name in names:
         require_type("join", name, str | Endpoint, wanted)
     return tuple(map(str, names))
+
+
+def _networks(given: str | IpNetwork | Iterable[str | IpNetwork]) -> tuple[IpNetwork, ...]:
+    """Networks in CIDR notation; one alone need not be in a list."""
+    wanted = 'text like "203.0.113.0/24", or several of them'
+    one = str | IPv4Network | IPv6Network
+    # An ipaddress network is iterable, over all of its addresses.
+    require_type("trust", given, one | Iterable, wanted)
+    several = (given,) if isinstance(given, one) else tuple(given)
+    for each in several:
+        require_type("trust", each, one, wanted)
+    return tuple(map(_ip_network, several))
+
+
+def _ip_network(given: str | IpNetwork) -> IpNetwork:
+    try:
+        return ip_network(given)
+    except ValueError as error:
+        reason = "it has bits of a host" if "host bits" in str(error) else "that is no network"
+        raise ConfigError(
+            f"trust is {str(given)[:80]!r}: {reason}",
+            remedy="write the first address of the network and its length: 203.0.113.0/24, 2001:db8::/48",
+        ) from None
+
+
+def _narrow_networks(instance: object, attribute: attrs.Attribute[Any], value: tuple[IpNetwork, ...]) -> None:
+    for each in value:
+        if each.prefixlen < (8 if each.version == 4 else 16):
+            raise ConfigError(
+                f"trust is {each}, which is nearly everybody's",
+                remedy="name the networks in which all hosts are yours, an IPv4 one of /8 or longer, an IPv6 one of"
+                " /16 or longer",
+            )
 
 
 def split_pin(entry: str) -> tuple[str, bytes | None]:
@@ -291,6 +326,10 @@ class Config:
     # A file with the key of a closed network, or with two while it changes (network_keys.py). A node that has none of
     # them gets no answer here. The file has to be there: a node never makes one. None: an open network.
     network_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    # Networks that are the operator's own (CIDR). In an open network any number of nodes there count; of any other
+    # source network two do (docs/operating.md). One in which strangers have addresses, too: they can outvote the
+    # operator's nodes. None although all nodes are in a few source networks: strangers in as many others can.
+    trust: tuple[IpNetwork, ...] = attrs.field(default=(), converter=_networks, validator=_narrow_networks)
     # A file with an Ed25519 seed that signs what this node publishes; None: the node's own key.
     publisher_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
     kademlia: Kademlia = attrs.field(default=Kademlia(), validator=_is(Kademlia, "a Kademlia"))
@@ -311,6 +350,11 @@ class Config:
             )
         for entry in self.join:
             _check_name(split_pin(entry)[0])
+
+    @property
+    def diversity(self) -> Diversity | None:
+        """By which nodes count here; None in a closed network, where all do."""
+        return Diversity(self.trust) if self.network_key is None else None
 
 
 def local_cluster(config: Config) -> Config:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import attrs
@@ -171,6 +172,9 @@ def test_what_is_no_address_is_none_in_the_settings_either(name: str) -> None:
         (Config, "classic", "no", "classic has to be True or False, not str"),
         (Config, "first", "no", "first has to be True or False, not str"),
         (Config, "network_key", b"00", "a path has to be text or a pathlib.Path, not bytes"),
+        (Config, "trust", 7, 'trust has to be text like "203.0.113.0/24", or several of them, not int'),
+        (Config, "trust", b"203.0.113.0/24", "trust .*not int"),
+        (Config, "trust", [("203.0.113.0", 24)], "trust .*not tuple"),
         (Config, "publisher_key", 7, "a path has to be text or a pathlib.Path, not int"),
         (Config, "records", {"lease": 60}, "records has to be a Records, not dict"),
         (StorageConfig, "data_dir", b"d", "a path .*not bytes"),
@@ -271,3 +275,35 @@ def test_a_local_cluster_is_patient_with_a_busy_processor() -> None:
 def test_an_unknown_way_to_sync_is_refused() -> None:
     with pytest.raises(ConfigError, match="sync is 'sometimes'"):
         StorageConfig(sync="sometimes")  # type: ignore[arg-type]
+
+
+def test_trusted_networks_may_be_given_as_text_and_one_need_not_be_in_a_list() -> None:
+    one, other = ip_network("203.0.113.0/24"), ip_network("2001:db8::/32")
+    assert Config(trust="203.0.113.0/24").trust == (one,)
+    assert Config(trust=one).trust == (one,)
+    assert Config(trust=["203.0.113.0/24", other]).trust == (one, other)
+
+
+@pytest.mark.parametrize(
+    ("network", "why", "remedy"),
+    [
+        ("203.0.113.7/24", "it has bits of a host", "the first address of the network"),
+        ("203.0.113.0/33", "that is no network", "203.0.113.0/24"),
+        ("alpha.example", "that is no network", "203.0.113.0/24"),
+        ("", "that is no network", "203.0.113.0/24"),
+        ("0.0.0.0/0", "nearly everybody's", "/8 or longer"),
+        ("::/0", "nearly everybody's", "/16 or longer"),
+    ],
+)
+def test_a_trusted_network_that_makes_no_sense_is_refused(network: str, why: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        Config(trust=network)
+    assert remedy in caught.value.remedy
+
+
+def test_in_an_open_network_diversity_counts_and_in_a_closed_one_all_nodes_do() -> None:
+    assert Config(network_key="network.key", trust="203.0.113.0/24").diversity is None
+    diversity = Config(trust="203.0.113.0/24").diversity
+    assert diversity is not None
+    assert diversity.trusts(bytes([203, 0, 113, 9]))
+    assert not diversity.trusts(bytes([203, 0, 114, 9]))

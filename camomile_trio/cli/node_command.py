@@ -24,6 +24,7 @@ from camomile_trio.cli.option_types import (
     ReachableAddress,
     Size,
     SocketAddress,
+    TrustedNetwork,
     option,
 )
 from camomile_trio.cli.places import default_data_dir, socket_of_node
@@ -133,6 +134,16 @@ MISTAKEN_VARIABLE = "CAMOMILE_NETWORK_KEY"
     help="Speak with classic nodes (Go, 2019), too, which prove nothing; in the default, open network only.",
 )
 @option(
+    "--trust",
+    type=TrustedNetwork(),
+    multiple=True,
+    help=(
+        "A network of public addresses which are all yours: any number of nodes there count in an open network, where "
+        "of any other /24 (IPv6 /48) two do. May be given several times; in the environment, separated by spaces or "
+        "commas."
+    ),
+)
+@option(
     "--data-dir",
     type=DIRECTORY,
     show_default="$XDG_DATA_HOME/camomile or ~/.local/share/camomile",
@@ -230,6 +241,7 @@ def node(
     network: str,
     network_key: Path | None,
     classic: bool,
+    trust: tuple[str, ...],
     data_dir: Path | None,
     ephemeral: bool,
     socket: Path | None,
@@ -267,6 +279,7 @@ def node(
         network=network,
         network_key=network_key,
         classic=classic,
+        trust=trust,
         publisher_key=publisher_key,
         kademlia=Kademlia(refresh_interval=refresh_interval),
         records=Records(

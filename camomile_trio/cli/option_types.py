@@ -187,6 +187,18 @@ class HostNames(click.ParamType[str]):
         return _listed(rv)
 
 
+class TrustedNetwork(click.ParamType[str]):
+    """A network in CIDR notation: 203.0.113.0/24. Config checks it."""
+
+    name = "cidr"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return _listed(rv)
+
+
 class Name(click.ParamType[str]):
     """A name that all who mean the same have to write the same way."""
 

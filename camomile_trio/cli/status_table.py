@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from camomile_trio.cli.failures import one_line
+from camomile_trio.kademlia.counting import TOO_FEW_NETWORKS, TOO_FEW_NETWORKS_REMEDY, are_few
 
 MOST = 2**63  # of any number that a node gives
 _WIDE = 200  # columns where nobody says how many there are: a file or a pipe should get whole lines
@@ -60,6 +61,8 @@ def status_rows(found: dict[str, object]) -> list[tuple[str, str]]:
         of_classic = number_in(found, "classic_contacts")
         classic_too = f", and {of_classic:.0f} classic ones" if of_classic else ""
         rows.append(("contacts", f"{contacts:.0f}{in_buckets}{classic_too}"))
+    if are_few(networks := int(number_in(found, "source_networks") or 0)):
+        rows.append(("diversity", f"{TOO_FEW_NETWORKS} ({networks} known); {TOO_FEW_NETWORKS_REMEDY}"))
     if (keys := number_in(found, "keys")) is not None:
         rows.append(("records", f"{keys:.0f} keys, {number_in(found, 'values') or 0:.0f} values"))
     if (used := number_in(found, "bytes")) is not None:

@@ -34,6 +34,7 @@ def node_document(status: NodeStatus) -> dict[str, Json]:
         "uptime": round(status.uptime, 3),
         "contacts": status.contacts,
         "classic_contacts": status.classic_contacts,
+        "source_networks": status.source_networks,
         "buckets": [
             {"index": bucket.index, "contacts": bucket.contacts, "replacements": bucket.replacements}
             for bucket in status.buckets

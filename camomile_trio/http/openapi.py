@@ -315,6 +315,10 @@ def _schemas() -> _Object:
                 "uptime": {"type": "number", "minimum": 0, "description": "Seconds."},
                 "contacts": number,
                 "classic_contacts": {**number, "description": "Classic nodes that it knows, beside its contacts."},
+                "source_networks": {
+                    **number,
+                    "description": "Of its contacts' public, untrusted addresses; with 1 to 4 all nodes count.",
+                },
                 "buckets": {
                     "type": "array",
                     "items": _closed_object({"index": number, "contacts": number, "replacements": number}),

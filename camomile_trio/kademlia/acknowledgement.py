@@ -8,7 +8,7 @@ nodes only: classic ones cannot acknowledge, and are not counted. Source: docs/p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import attrs
 
@@ -45,11 +45,12 @@ Outcome = Success | Refused | Failed
 class Acknowledgements:
     """The answers to one put or forget.
 
-    `own` is this node; its copy counts as that of any other node if it is among the k closest to `target`.
+    `own` is this node; its copy counts as that of any other node if it is one of those that count.
     `alone` says that this node may count without any other: it never had a contact, or stands alone on purpose.
     `least`: the majority is that of so many nodes at least, however few answer; at most k.
-    `candidates`, while a lookup goes on beside the STOREs, tells its k closest candidates, who have answered or may be
-    hoped for: one that has not answered yet keeps those behind it from counting before the lookup's end.
+    `candidates`, while a lookup goes on beside the STOREs, tells those that count of its closest candidates, which have
+    answered or may be hoped for, and this node if it is one of them: one that has not answered yet keeps those behind
+    it from counting before the lookup's end. By default they are the k closest that have answered.
     """
 
     def __init__(self, k: int, *, target: bytes, own: NodeId, alone: bool = False, least: int = 1) -> None:
@@ -61,13 +62,13 @@ class Acknowledgements:
         self._answered: dict[NodeId, int] = {}  # who answered, and how far from the target each is
         self._acknowledged: dict[NodeId, Durability] = {}
         self._declined: dict[NodeId, StoreStatus | None] = {}  # None: no answer before the deadline
-        self._counted: frozenset[NodeId] | None = None  # the k closest; fixed when the lookup ends
+        self._counted: frozenset[NodeId] | None = None  # those that count; fixed when the lookup ends
         self._outcome: Outcome | None = None
-        self.candidates: Callable[[], Iterable[NodeId]] = tuple
+        self.candidates: Callable[[], Collection[NodeId]] = self._closest_answered
 
     @property
     def replicas(self) -> int:
-        """All acknowledgements so far, those of nodes beyond the k closest included."""
+        """All acknowledgements so far, those of nodes that do not count included."""
         return len(self._acknowledged)
 
     @property
@@ -90,15 +91,14 @@ class Acknowledgements:
         self._note_answer(node)
         self._judge()
 
-    def on_lookup_end(self, closest: Iterable[NodeId]) -> None:
-        """The lookup has ended; `closest` are the k closest nodes that answered, this one included if it is one.
+    def on_lookup_end(self, counted: Iterable[NodeId]) -> None:
+        """The lookup has ended; `counted` are the closest nodes that answered and count, this one included if it does.
 
         From now on the majority is that of these.
         """
-        answered = set(closest)
-        for node in answered:
+        self._counted = frozenset(counted)
+        for node in self._counted:
             self._note_answer(node)
-        self._counted = frozenset(sorted(answered, key=self._answered.__getitem__)[: self._k])
         self._judge()
 
     def on_acknowledged(self, node: NodeId, durability: Durability) -> None:
@@ -134,15 +134,18 @@ class Acknowledgements:
             self._outcome = self._judge_early() if self._counted is None else self._judge_counted(self._counted)
 
     def _judge_early(self) -> Outcome | None:
-        """While the lookup goes on there is only success: a majority of k, among the closest so far."""
+        """While the lookup goes on there is only success: a majority of those that count so far, or of k if that is
+        more."""
         needed = self._k // 2 + 1
         # Cheap before exact: this is called for every answer of every put.
         if len(self._acknowledged) < needed or self._is_cut_off():
             return None
-        distances = {node: distance(self._target, node) for node in self.candidates()} | self._answered
-        nearest = sorted(distances, key=distances.__getitem__)[: self._k]
-        counted = sum(node in self._acknowledged for node in nearest)
-        return Success() if counted >= needed else None
+        counted = self.candidates()
+        acknowledged = sum(node in self._acknowledged for node in counted)
+        return Success() if acknowledged >= max(needed, len(counted) // 2 + 1) else None
+
+    def _closest_answered(self) -> list[NodeId]:
+        return sorted(self._answered, key=self._answered.__getitem__)[: self._k]
 
     def _judge_counted(self, counted: frozenset[NodeId]) -> Outcome | None:
         if self._is_cut_off():

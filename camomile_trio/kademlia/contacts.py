@@ -84,6 +84,10 @@ class Endpoint(bytes):
         return f"Endpoint({self})"
 
 
+NOWHERE = Endpoint()
+"""That of a node which needs none: itself."""
+
+
 class Contact(NamedTuple):
     """A node, which is its public key, and where it is reached. A tuple, because twenty of them come with an answer."""
 

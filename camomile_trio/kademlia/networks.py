@@ -40,6 +40,22 @@ def source_network(ip: bytes) -> bytes:
     return ip[:8] if is_private else ip[:6]
 
 
+def party(ip: bytes, public: bytes) -> bytes:
+    """Who a node with this ip and public key is taken for: its source network, or itself on loopback."""
+    return source_network(ip) or public
+
+
+def public_network(ip: bytes) -> bytes:
+    """The source network of a public address; empty for any other one."""
+    network = source_network(ip)
+    return network if len(network) in (3, 6) else b""
+
+
+def wide_network(network: bytes) -> bytes:
+    """The /16 of a public source network of IPv4, the /32 of one of IPv6: what one provider is taken to have."""
+    return network[:2] if len(network) == 3 else network[:4]
+
+
 def _of_ipv4(ip: bytes) -> bytes:
     first, second = ip[0], ip[1]
     if first == 127:

@@ -3,7 +3,8 @@
 Rules of this file: pure, and told the time (seconds of one monotonic clock). `on_answer` is the only way in, so a
 contact that has not proven its key at its endpoint can be in no bucket and in no cache. A member leaves only through
 `on_failure`, and only while others answer. A bucket never holds more than k members; one that is not full has no
-replacements. An id is a member or a replacement, once, at the endpoint of its latest answer.
+replacements. An id is a member or a replacement, once, at the endpoint of its latest answer. A member of a source
+network that has more seats than may count (`counting.py`) keeps its seat until a node of another network wants it.
 Source: Maymounkov and Mazières, Kademlia (2002), §2.2 to §2.4 and §4.1; docs/protocol.md.
 
 Why the order of buckets is read from bits: with d the distance of the target from our own id, bucket i lies nearer to
@@ -16,12 +17,23 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import (
+    LEAST_NETWORKS,
+    PER_NETWORK,
+    Counting,
+    Density,
+    Diversity,
+    Networks,
+    density,
+    is_plain,
+    most,
+)
 from camomile_trio.kademlia.ids import NodeId, as_int
 
 # A node's own `check_after`, in seconds.
@@ -62,13 +74,16 @@ class _Seating:
         if len(self.replacements) > most:
             del self.replacements[next(iter(self.replacements))]
 
-    def evict(self, number: int) -> None:
-        """The member leaves, and the most recently seen replacement takes the seat."""
+    def evict(self, number: int, counts: Callable[[Contact], bool]) -> Contact | None:
+        """The member leaves. The most recently seen replacement takes the seat, one that `counts` if there is any."""
         del self.members[number]
-        if self.replacements:
-            successor, seen = self.replacements.popitem()
-            self.members[successor] = seen
-            self.members = dict(sorted(self.members.items(), key=lambda seat: seat[1].at))
+        if not self.replacements:
+            return None
+        latest = list(reversed(self.replacements))
+        successor = next((each for each in latest if counts(self.replacements[each].contact)), latest[0])
+        self.members[successor] = seen = self.replacements.pop(successor)
+        self.members = dict(sorted(self.members.items(), key=lambda seat: seat[1].at))
+        return seen.contact
 
 
 class RoutingTable:
@@ -77,18 +92,39 @@ class RoutingTable:
     `k` bounds a bucket, `replacements` (default k) its cache. `check_after`, in seconds: the least recently seen member
     of a full bucket is not questioned on a newcomer's account while it was heard of more recently than that. With 0
     each answer of a newcomer costs a ping; with much more, the dead keep their seats longer.
+
+    `diversity`: in an open network, where ids are free. In a closed one (None) every member counts.
     """
 
-    def __init__(self, own: NodeId, k: int, *, replacements: int | None = None, check_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        own: NodeId,
+        k: int,
+        *,
+        replacements: int | None = None,
+        check_after: float = 0.0,
+        diversity: Diversity | None = None,
+    ) -> None:
         self.own = own
         self.k = k
         self.last_answer: float | None = None  # when anyone answered last
+        self.version = 0  # of what counts: another one with each change of who has a seat, or where
         self._number = as_int(own)
         self._most_replacements = k if replacements is None else replacements
         self._check_after = check_after
         self._seatings: dict[int, _Seating] = {}
         self._filled = 0  # bit i: bucket i has members
         self._touched: dict[int, float] = {}
+        # Told of a member that has lost its seat to one that counts.
+        self.on_displaced: Callable[[Contact], None] = lambda contact: None
+        self._open = diversity
+        self.diversity: Diversity | None = None  # by which members count now; None while all do
+        self._networks = None if diversity is None else Networks(diversity)  # of the members
+        self._size = 0  # members
+        self._neighbours: list[int] | None = None  # see `density_at`; None: to be found again
+        self._densities: dict[int, Density | None] = {}  # by the bucket of the target
+        self._latest: tuple[bytes, int, list[Contact]] | None = None  # of `_nearest`
+        self._covers: tuple[bytes, frozenset[NodeId]] | None = None  # the latest of `counts`
 
     def on_answer(self, contact: Contact, now: float) -> Contact | None:
         """`contact` has answered a request of ours: it enters, or its seat is fresh again.
@@ -108,11 +144,15 @@ class RoutingTable:
         if seating is None:
             seating = self._seatings[index] = _Seating()
         members = seating.members
-        if members.pop(number, None) is None and len(members) >= self.k:
+        known = members.pop(number, None)
+        if known is None and len(members) >= self.k and not self._displaces(contact, seating):
             seating.wait(number, _Seen(contact, now), self._most_replacements)
             oldest = next(iter(members.values()))
             return oldest.contact if now - oldest.at >= self._check_after else None
         members[number] = _Seen(contact, now)  # the most recently seen, whether it is new or was there before
+        if known is None or known.contact[1] != contact[1]:
+            self._note_change(known.contact if known is not None else None, contact)
+            seating.replacements.pop(number, None)
         self._filled |= 1 << index
         return None
 
@@ -134,9 +174,7 @@ class RoutingTable:
             return False
         # A node has answered since it was asked. If that was this one itself, it has not failed.
         if self._failed(seating.members.get(number), endpoint, asked_at):
-            seating.evict(number)
-            if not seating.members:
-                self._filled ^= 1 << index
+            self._evict(number, index, seating)
             return True
         if self._failed(seating.replacements.get(number), endpoint, asked_at):
             del seating.replacements[number]
@@ -158,12 +196,10 @@ class RoutingTable:
             return
         seating.replacements.pop(number, None)
         if number in seating.members:
-            seating.evict(number)
-            if not seating.members:
-                self._filled ^= 1 << index
+            self._evict(number, index, seating)
 
     def __len__(self) -> int:
-        return sum(len(seating.members) for seating in self._seatings.values())
+        return self._size
 
     def __contains__(self, node: object) -> bool:
         return isinstance(node, bytes) and self.get(NodeId(node)) is not None
@@ -175,43 +211,97 @@ class RoutingTable:
                 yield seen.contact
 
     def closest(self, target: bytes, count: int | None = None, *, excluding: NodeId | None = None) -> list[Contact]:
-        """The `count` (k) members closest to `target`, closest first, but for `excluding` (whoever asks for them)."""
+        """The `count` (k) members closest to `target` that count, closest first, but for `excluding` (whoever asks for
+        them). Where these are too few, those follow that do not count."""
         wanted = self.k if count is None else count
         # One more than is wanted, in case the excluded one is among them.
-        enough = wanted if excluding is None else wanted + 1
-        number = as_int(target)
-        distance = number.__xor__  # a key without a Python frame of its own
-        found: list[Contact] = []
-        for seating in self._nearest_first(number ^ self._number):
-            members = seating.members
-            nearest = sorted(members, key=distance)
-            del nearest[enough - len(found) :]
-            # A seat is a contact and a time; again without a frame for each.
-            found += map(_contact_of, map(members.__getitem__, nearest))
-            if len(found) >= enough:
-                break
+        found = self._nearest(target, wanted if excluding is None else wanted + 1)
         if excluding is not None:
             found = [contact for contact in found if contact[0] != excluding]
-            del found[wanted:]
-        return found
+        if self._open is None or self._is_plain(target, found, wanted):
+            return found[:wanted]
+        nearest = self._nearest(target, max(most(self.k), wanted) + 1)
+        nearest = [contact for contact in nearest if contact[0] != excluding]
+        counted = self.counting(target).cover(nearest, wanted).counted
+        ids = {contact[0] for contact in counted}
+        return (counted + [contact for contact in nearest if contact[0] not in ids])[:wanted]
+
+    def named(self, target: bytes, *, excluding: NodeId) -> list[Contact]:
+        """What `excluding` is answered, which asks for the closest: k of them that count, as `closest`.
+
+        But where the cover is longer only half of them are the closest, and the others are spread over the rest, for
+        each node from another place. So ids made beside the target cannot hide the nodes behind them.
+        """
+        k = self.k
+        nearest = [contact for contact in self._nearest(target, k + 1) if contact[0] != excluding]
+        if self._open is None or self._is_plain(target, nearest, k):
+            return nearest[:k]
+        nearest = [contact for contact in self._nearest(target, most(k) + 1) if contact[0] != excluding]
+        cover = self.counting(target).cover(nearest, k).counted
+        if len(cover) <= k:
+            return self.closest(target, excluding=excluding)
+        half = k // 2
+        others, wanted = cover[half:], k - half
+        places = sorted((self._number + turn * (len(others) // wanted)) % len(others) for turn in range(wanted))
+        return cover[:half] + [others[place] for place in places]
+
+    def cover(self, target: bytes) -> list[Contact]:
+        """The members that count in the cover of `target` (`counting.py`), closest first: the k closest, most often."""
+        nearest = self._nearest(target, self.k + 1)
+        if self._open is None or (len(nearest) >= self.k and self._is_plain(target, nearest, self.k)):
+            return nearest[: self.k]
+        return self.counting(target).cover(self._nearest(target, most(self.k)), self.k).counted
+
+    def counting(self, target: bytes) -> Counting:
+        """The rule of counting for `target`, by what this table knows at each moment."""
+        return Counting(target, self)
+
+    def counts(self, node: NodeId, target: bytes) -> bool:
+        """Whether the word of `node` about `target` counts: it is a member that counts in the cover of `target`."""
+        if self._open is None:
+            return node in self
+        if self._covers is None or self._covers[0] != target:
+            self._covers = target, frozenset(contact[0] for contact in self.cover(target))
+        return node in self._covers[1]
+
+    @property
+    def networks(self) -> int:
+        """How many source networks of public addresses, untrusted ones, the members have; 0 in a closed network."""
+        return 0 if self._networks is None else len(self._networks)
+
+    def density_at(self, target: int) -> Density | None:
+        """By this node's closest members that count; None where they say too little, and in a closed network."""
+        if self._open is None or self._size < self.k:
+            return None  # these are all that there are, and none is too many
+        if self._neighbours is None:
+            self._neighbours = self._find_neighbours()
+            self._densities = {}
+        apart = target ^ self._number
+        bucket = apart.bit_length()
+        if bucket not in self._densities:
+            self._densities[bucket] = density(self._neighbours, apart, self.k)
+        return self._densities[bucket]
 
     def counts(self, node: NodeId, target: bytes) -> bool:
         """Whether this node's word about `target` counts."""
         return node in self
 
     def is_among_closest(self, target: bytes) -> bool:
-        """Whether this node is one of the k closest to `target` of all that it knows, itself included."""
+        """Whether this node belongs to the cover of `target`, of all that it knows, itself included."""
         return self.rank(target) < self.k
 
     def rank(self, target: bytes) -> int:
-        """How many members are closer to `target` than this node is."""
+        """How many members are closer to `target` than this node is, and count. k or more: this node is not in the
+        cover. The last places in a cover that is longer than k are all of rank k - 1."""
         nearer = self._filled & (as_int(target) ^ self._number)
         closer = 0
         while nearer:
             index = nearer.bit_length() - 1
             closer += len(self._seatings[index].members)
             nearer ^= 1 << index
-        return closer
+        if self._open is None or closer <= PER_NETWORK:
+            return closer
+        return self._rank_counted(target, closer)
 
     def silent_since(self, before: float) -> list[Contact]:
         """The members that have not answered since `before`, longest silent first."""
@@ -251,6 +341,100 @@ class RoutingTable:
             for index, seating in sorted(self._seatings.items())
             if seating.members
         ]
+
+    def _nearest(self, target: bytes, count: int) -> list[Contact]:
+        """The members closest to `target`, closest first, whether or not they count. Not to be changed."""
+        if self._latest is not None and self._latest[0] == target and self._latest[1] == count:
+            return self._latest[2]
+        number = as_int(target)
+        distance = number.__xor__  # a key without a Python frame of its own
+        found: list[Contact] = []
+        missing = count
+        for seating in self._nearest_first(number ^ self._number):
+            members = seating.members
+            nearest = sorted(members, key=distance)
+            del nearest[missing:]
+            missing -= len(nearest)
+            # A seat is a contact and a time; again without a frame for each.
+            found += map(_contact_of, map(members.__getitem__, nearest))
+            if not missing:
+                break
+        # What is asked is asked again a moment later: whether a node is among the closest, and who they are.
+        self._latest = target, count, found
+        return found
+
+    def _rank_counted(self, target: bytes, closer: int) -> int:
+        """`rank` where so many members are closer."""
+        k = self.k
+        if closer < k:
+            if self.diversity is None:
+                return closer
+            return len(self.counting(target).cover(self._nearest(target, closer), k).counted)
+        if self._is_plain(target, self._nearest(target, k + 1), k):
+            return closer
+        cover = self.counting(target).cover(self._nearest(target, min(closer, most(k))), k)
+        return closer if cover.is_whole else min(len(cover.counted), k - 1)
+
+    def _is_plain(self, target: bytes, nearest: list[Contact], wanted: int) -> bool:
+        """Whether the first k of these, or as many as are wanted, or are there, are a cover in which all count."""
+        number, enough = int.from_bytes(target, "big"), min(wanted, self.k, len(nearest))
+        return is_plain(nearest, enough, number, self.density_at(number), self.diversity)
+
+    def _find_neighbours(self) -> list[int]:
+        """The distances of the 2k closest members that count under diversity, closest first."""
+        own, enough, diversity = self._number, 2 * self.k, self.diversity
+        networks = None if diversity is None else Networks(diversity)
+        distances: list[int] = []
+        for seating in self._nearest_first(0):
+            members = seating.members
+            distances += sorted(
+                [
+                    number ^ own
+                    for number in members
+                    if networks is None or networks.take(members[number].contact.endpoint.ip)
+                ]
+            )
+            if len(distances) >= enough:
+                break
+        return distances[:enough]
+
+    def _displaces(self, newcomer: Contact, seating: _Seating) -> bool:
+        """Whether a member of the full bucket makes room, since it does not count and the newcomer does."""
+        networks = self._networks
+        if networks is None or self.diversity is None or not networks.has_room(newcomer.endpoint.ip):
+            return False
+        for number, seen in seating.members.items():
+            if networks.is_crowded(seen.contact.endpoint.ip):
+                del seating.members[number]
+                self._note_change(seen.contact, None)
+                seating.wait(number, seen, self._most_replacements)
+                self.on_displaced(seen.contact)
+                return True
+        return False
+
+    def _evict(self, number: int, index: int, seating: _Seating) -> None:
+        gone = seating.members[number].contact
+        successor = seating.evict(number, self._has_room)
+        self._note_change(gone, successor)
+        if not seating.members:
+            self._filled ^= 1 << index
+
+    def _has_room(self, contact: Contact) -> bool:
+        return self._networks is None or self._networks.has_room(contact.endpoint.ip)
+
+    def _note_change(self, gone: Contact | None, came: Contact | None) -> None:
+        """Who has a seat, or where, has changed."""
+        self._latest = None
+        self.version += 1
+        self._size += (came is not None) - (gone is not None)
+        if self._networks is None:
+            return
+        if gone is not None:
+            self._networks.remove(gone[1][:-2])
+        if came is not None:
+            self._networks.add(came[1][:-2])
+        self.diversity = self._open if len(self._networks) >= LEAST_NETWORKS else None
+        self._neighbours = self._covers = None
 
     def _nearest_first(self, apart: int) -> Iterator[_Seating]:
         """The filled buckets in order of distance from the target that is `apart` from us (see the top)."""

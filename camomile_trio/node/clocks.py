@@ -4,7 +4,8 @@ Rules of this file: plain state without I/O; the caller asks the peers and write
 node from signing: a clock that is behind a time which was kept over starts. Peers may lie, so their clocks warn, and
 hold up what ends: nothing is let go of while most of them call this clock ahead, for a day at most. They also take back
 evidence, and what they do not confirm never becomes any: a clock that was ahead for a while must not speak against the
-right one. Bounded: the peer heard of longest ago is forgotten first. Source: docs/protocol.md, Clocks.
+right one. Of one source network the two heard of last have a say, so that many ids of one host outvote nobody. Bounded:
+the peer heard of longest ago is forgotten first. Source: docs/protocol.md, Clocks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 
+from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.counting import PER_NETWORK
 from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.registers import RULES
 
 # Milliseconds by which the wall clock has to part from the steady one to be noticed: daylight for adjusting it slowly.
@@ -39,11 +43,18 @@ NAMED = 5
 class Clocks:
     """Of one node. `clock` is Trio's, in seconds; wall clocks are in milliseconds since the epoch.
 
-    `kept` is the time that was kept over starts, 0 for none.
+    `kept` is the time that was kept over starts, 0 for none. `network` says to which source network an address belongs,
+    empty for one of which any number have a say.
     """
 
     def __init__(
-        self, clock: Callable[[], float], wall_clock: Callable[[], int], *, has_records: bool, kept: int = 0
+        self,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], int],
+        *,
+        has_records: bool,
+        kept: int = 0,
+        network: Callable[[bytes], bytes] = source_network,
     ) -> None:
         self._kept = kept
         self.jumps = 0
@@ -51,6 +62,8 @@ class Clocks:
         self._clock = clock
         self._wall_clock = wall_clock
         self._skews: OrderedDict[NodeId, int] = OrderedDict()  # ms by which each peer's clock is ahead of ours
+        self._network = network
+        self._voices: dict[bytes, list[NodeId]] = {}  # of each source network, the one heard of longest ago first
         self._looked_at = clock(), wall_clock()
         # Until when nothing is believed before a peer has spoken; old records may meet a machine without a clock.
         self._in_doubt_until = clock() + PATIENCE if has_records else -math.inf
@@ -63,11 +76,17 @@ class Clocks:
     def __len__(self) -> int:
         return len(self._skews)
 
-    def on_peer_clock(self, peer: NodeId, wall: int) -> None:
+    @property
+    def networks(self) -> int:
+        """Of how many source networks it is known which peers speak for them."""
+        return len(self._voices)
+
+    def on_peer_clock(self, contact: Contact, wall: int) -> None:
         """A peer has said what its clock shows."""
-        skew = wall - self._wall_clock()
+        skew, peer = wall - self._wall_clock(), contact.id
         self._skews[peer] = skew
         self._skews.move_to_end(peer)
+        self._give_voice(peer, self._network(contact.endpoint.ip))
         if len(self._skews) > MAX_PEERS:
             self._skews.popitem(last=False)
         if abs(skew) > MOST:
@@ -76,6 +95,20 @@ class Clocks:
                 self._wrong[peer] = skew
         self._has_leapt = False
         self._heard_at = self._clock()
+
+    def _give_voice(self, peer: NodeId, network: bytes) -> None:
+        """The peer has spoken from this source network: of the others there only the one that spoke last counts."""
+        if not network:
+            return
+        if len(self._voices) >= 2 * MAX_PEERS:
+            kept = {name: [each for each in peers if each in self._skews] for name, peers in self._voices.items()}
+            self._voices = {name: peers for name, peers in kept.items() if peers}
+        voices = self._voices.setdefault(network, [])
+        if peer in voices:
+            voices.remove(peer)
+        voices.append(peer)
+        if len(voices) > PER_NETWORK:
+            self._skews.pop(voices.pop(0), None)
 
     def look(self) -> int:
         """By how many ms the wall clock was set since the last look, or 0. What peers said before is void then.

@@ -18,6 +18,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import FindNode, Message
+from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.logs import log
 from camomile_trio.node.clocks import Clocks
@@ -175,7 +176,14 @@ class Core:
     def __attrs_post_init__(self) -> None:
         has_records = self.storage.statistics.keys > 0
         kept = self.storage.note(KEPT_TIME)
-        self.clocks = Clocks(self.clock, self.wall_clock, has_records=has_records, kept=kept)
+        diversity = self.config.diversity
+        self.clocks = Clocks(
+            self.clock,
+            self.wall_clock,
+            has_records=has_records,
+            kept=kept,
+            network=lambda ip: b"" if diversity is None or diversity.trusts(ip) else source_network(ip),
+        )
         self.contacts.on_clock = self.clocks.on_peer_clock
         self.holdings.is_clock_confirmed = self.is_clock_confirmed
         if not self.membership.is_noted:
@@ -237,7 +245,7 @@ class Core:
             self.storage.set_note(KEPT_TIME, kept)
 
     async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
-        """The k closest nodes to `target` that answer, this node not included."""
+        """The closest nodes to `target` that answer, this node not included."""
         settings = self.config.kademlia
         lookup = Lookup(
             self.contacts,

@@ -209,7 +209,7 @@ class Handlers:
             known = table.get(asker.id)
             if known is not None and known.endpoint.ip != asker.endpoint.ip:
                 return (known, *table.closest(target, table.k - 1, excluding=asker.id))
-        return tuple(table.closest(target, excluding=asker.id))
+        return tuple(table.named(target, excluding=asker.id))
 
     def _refuse(
         self,

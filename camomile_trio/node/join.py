@@ -148,11 +148,14 @@ class Join:
         # An honest answer names one. With more of them a peer could send our hellos to any number of addresses.
         for endpoint in elsewhere[:1]:
             if endpoint not in core.contacts.own_endpoints and core.contacts.may_contact(endpoint, contact.endpoint):
-                core.background(functools.partial(self._ask_for_our_key, endpoint))
+                core.background(functools.partial(self._ask_for_our_key, endpoint, answer.contact))
         return False
 
-    async def _ask_for_our_key(self, endpoint: Endpoint) -> None:
-        if await self._core.requests.hellos.public_key_at(endpoint) == self._core.local.static.public:
+    async def _ask_for_our_key(self, endpoint: Endpoint, told_by: Contact) -> None:
+        if (
+            await self._core.requests.hellos.public_key_at(endpoint, told_by=(told_by,))
+            == self._core.local.static.public
+        ):
             self.on_copied_key(endpoint)
 
     def on_copied_key(self, endpoint: Endpoint) -> None:
@@ -266,7 +269,9 @@ class Join:
             self.on_copied_key(endpoint)
             return False
         contact = Contact.of(public, endpoint)
-        answer = await core.requests.ask(contact, FindNode(core.id), only_there=True, is_named=True)
+        answer = await core.requests.ask(contact, FindNode(core.id), only_there=True)
+        if answer is not None:
+            core.requests.on_named_by_operator(public)
         if answer is not None and core.readiness.is_joined:
             meet_named(core, answer)
         return answer is not None

@@ -235,6 +235,7 @@ class Node:
             observed=core.contacts.observed,
             node_key=core.local.static.public,
             classic_contacts=len(core.classic.table) if core.classic is not None else 0,
+            source_networks=core.table.networks,
             network_keys=key_statuses(core),
         )
 
@@ -389,7 +390,7 @@ def _tell_of_failing(reason: str) -> None:
 def _table(config: Config, own: NodeId, given: RoutingTable | None) -> RoutingTable:
     k = config.kademlia.k
     if given is None:
-        return RoutingTable(own, k, check_after=CHECK_AFTER)
+        return RoutingTable(own, k, check_after=CHECK_AFTER, diversity=config.diversity)
     if given.own != own or given.k != k:
         wrong = f"the routing table is of node {given.own} with k = {given.k}, and the node is {own} with k = {k}"
         raise ConfigError(wrong, remedy="make it with the id of the identity and the k of the config")
@@ -559,6 +560,7 @@ def _speak(
         max_message=config.records.max_value_size + STREAM_OVERHEAD,
         handle=handle,
         is_member=sessions.table.is_member,
+        has_member_at=sessions.table.has_member_at,
         afford=lambda source: sessions.responder.afford_stream(source.ip, clock()),
     )
     requests = Requests(

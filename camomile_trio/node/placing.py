@@ -1,6 +1,6 @@
 """The lookup of a put or a renewal, which stores while it looks: its questions are STOREs wherever they can be.
 
-Rules of this file: callbacks only, and no rounds. A candidate that is as good as certain to be one of the k closest is
+Rules of this file: callbacks only, and no rounds. A candidate that is as good as certain to be one of the closest is
 asked at once, by a STORE if it would take one from us, else by a FIND_NODE with a STORE behind it; any other by
 FIND_NODE, alpha at a time. A STORE's answer is that peer's answer in the lookup. One that is overdue is followed by a
 FIND_NODE, so that a peer that lives and does not store stays in the base of the majority. The caller leaves at the
@@ -35,7 +35,10 @@ class Placing:
         self._core = core
         self._key = key
         self._spread = spread
-        self._shortlist = Shortlist(key, k=k, alpha=settings.alpha, own=core.id, start=start)
+        counting = core.table.counting(key)
+        self._shortlist = Shortlist(
+            key, k=k, alpha=settings.alpha, own=core.id, start=start, counting=counting, party_of=core.contacts.party
+        )
         self._vicinity = Vicinity(key, k=k, own=core.id)
         self._vicinity.on_neighbours(core.table.closest(core.id, settings.k))
         self._open: dict[Contact, Pending[Message]] = {}  # FIND_NODEs under way
@@ -43,7 +46,7 @@ class Placing:
         self._began = 0.0
         self._is_over = False
         self._is_pumping = False
-        spread.acknowledgements.candidates = self._shortlist.closest_ids
+        spread.acknowledgements.candidates = lambda: spread.base_of(self._shortlist.candidates())
 
     async def run(self) -> None:
         """Returns when the outcome of the acknowledgements is there, or the spread is beaten."""
@@ -101,20 +104,24 @@ class Placing:
             self._end()
 
     def _find(self, contact: Contact) -> None:
+        question, tellers = FindNode(NodeId(self._key)), self._shortlist.tellers(contact.id)
+        if tellers and not self._core.requests.can_pay(contact, question, tellers):
+            self._shortlist.on_unpaid(contact.id)
+            return
         pending = self._core.requests.request(
             contact,
-            FindNode(NodeId(self._key)),
+            question,
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._overdue, contact),
             on_failed=functools.partial(self._failed, contact),
-            is_padded=contact.id in self._core.table,
+            told_by=tellers,
         )
         if pending is None:
             self._failed(contact)
             return
         self._open[contact] = pending
         if pending.is_suspect:
-            self._overdue(contact)
+            self._overdue(contact, is_suspect=True)
 
     def _replied(self, contact: Contact, answer: Answer[Message]) -> None:
         del self._open[contact]
@@ -134,10 +141,10 @@ class Placing:
         learn_from(self._core.contacts, self._shortlist, contact, answer)
         self._pump()
 
-    def _overdue(self, contact: Contact) -> None:
+    def _overdue(self, contact: Contact, *, is_suspect: bool = False) -> None:
         self._checked.discard(contact)
         if not self._has_moved(contact):
-            self._shortlist.on_overdue(contact.id)
+            self._shortlist.on_overdue(contact.id, is_suspect=is_suspect)
         self._pump()
 
     def _failed(self, contact: Contact) -> None:

@@ -13,8 +13,10 @@ import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
+from camomile_trio.kademlia.counting import TOO_FEW_NETWORKS, TOO_FEW_NETWORKS_REMEDY, are_few
 from camomile_trio.kademlia.ids import ID_BITS, bucket_index, random_id_in_bucket
 from camomile_trio.kademlia.messages import FindNode
+from camomile_trio.logs import log
 from camomile_trio.node.core import Core
 from camomile_trio.node.lookup import Lookup
 from camomile_trio.node.neighbours import meet_named
@@ -28,6 +30,7 @@ class Refreshing:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.failures = 0
+        self._has_told = False  # that few source networks are known
 
     async def run(self) -> None:
         """Looks up a random id in every bucket that no lookup touched for an interval, and pings the silent."""
@@ -54,6 +57,7 @@ class Refreshing:
                 core.contacts.check(contact, again_after=0.0)
                 await trio.sleep(pause / 16)
             self._save_contacts()
+            self._tell_of_networks()
             await trio.sleep(core.jittered(interval / 8))
 
     async def _look_around(self, pause: float) -> None:
@@ -66,7 +70,7 @@ class Refreshing:
         neighbours = core.table.closest(core.id)
         if len(neighbours) < core.config.kademlia.k:
             return  # then these are all that there are
-        edge = bucket_index(core.id, neighbours[-1].id)
+        edge = max(bucket_index(core.id, contact.id) for contact in neighbours)
         await trio.sleep(core.jittered(pause))
         await core.find_node(random_id_in_bucket(core.id, edge, core.rng))
         for index in range(edge + 1, ID_BITS):
@@ -86,6 +90,13 @@ class Refreshing:
                     core.rng.choice(others), FindNode(core.id), on_reply=functools.partial(meet_named, core)
                 )
                 await trio.sleep(pause / 16)
+
+    def _tell_of_networks(self) -> None:
+        """Once: not at the start, when a node of any network knows few."""
+        networks = self._core.table.networks
+        if are_few(networks) and not self._has_told:
+            self._has_told = True
+            log.warning(TOO_FEW_NETWORKS, source_networks=networks, remedy=TOO_FEW_NETWORKS_REMEDY)
 
     def _save_contacts(self) -> None:
         try:

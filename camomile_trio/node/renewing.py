@@ -2,7 +2,8 @@
 
 Rules of this file: what is signed and when is decided in `kademlia/leases.py`. Nobody renews a lease that has ended,
 but for rule 12: the node that published the value asks who else still has that very lease as its latest word, and
-brings it back when that is a majority of the neighbourhood that it last knew. A node that is cut off does neither.
+brings it back when that is a majority of the neighbourhood that it last knew. Only those that count are of it
+(`kademlia/counting.py`), while a tombstone is what it is, whoever shows it. A node that is cut off does neither.
 Source: docs/protocol.md, Records, rules 9 and 12.
 """
 
@@ -18,6 +19,7 @@ from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.messages import Holding, StoreKind
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
+from camomile_trio.node.lookup import LookupResult
 from camomile_trio.node.placing import Placing
 from camomile_trio.node.repair import KEYS_AT_ONCE, PAGE, Repair
 from camomile_trio.node.spread import Spread
@@ -203,24 +205,24 @@ class Renewing:
     async def _ask_about(self, keys: list[Key]) -> None:
         """Asks the k closest to each key for its latest registers, and wakes what may be woken."""
         core = self._core
-        places: dict[Key, tuple[tuple[Contact, ...], tuple[Contact, ...]]] = {}
+        places: dict[Key, LookupResult] = {}
         wanted: dict[Contact, list[Key]] = {}
         for key in keys:
             await self._repair.pace_lookup()
             found = await core.find_node(key)
-            places[key] = found.contacts, found.silent
+            places[key] = found
             for contact in found.contacts:
                 wanted.setdefault(contact, []).append(key)
-        reported: dict[Key, list[Record | None]] = {key: [] for key in keys}
+        reported: dict[Key, dict[Contact, Record | None]] = {key: {} for key in keys}
         for contact, theirs in wanted.items():
             for start in range(0, len(theirs), KEYS_AT_ONCE):
                 batch = tuple(theirs[start : start + KEYS_AT_ONCE])
                 for holding in await self._repair.ask(contact, batch) or ():
                     if holding.key in batch:
-                        reported[holding.key].append(self._latest(holding))
+                        reported[holding.key][contact] = self._latest(holding)
                         self._repair.adopt(holding)
         for key in keys:
-            await self._judge(key, reported[key], *places[key])
+            await self._judge(key, reported[key], places[key])
 
     def _latest(self, holding: Holding) -> Record | None:
         """The register of our publisher that was shown."""
@@ -231,25 +233,27 @@ class Renewing:
             return None
         return next((each for each in records if each.publisher == core.publisher.public), None)
 
-    async def _judge(
-        self, key: Key, reported: list[Record | None], contacts: tuple[Contact, ...], silent: tuple[Contact, ...]
-    ) -> None:
+    async def _judge(self, key: Key, shown: dict[Contact, Record | None], found: LookupResult) -> None:
         core = self._core
         ended = self._sleeping(key)
         if ended is None:
             return  # somebody had a newer one
-        if any(each is not None and each.is_tombstone and each.rank > ended.rank for each in reported):
+        if any(each is not None and each.is_tombstone and each.rank > ended.rank for each in shown.values()):
             # It was forgotten while we were away, however long ago: nobody needs to ask about it again.
             core.holdings.unpublish(key)
             return
-        nearest = closest(key, [*(each.id for each in (*contacts, *silent)), core.id], core.config.kademlia.k)
+        reported = [record for contact, record in shown.items() if contact in found.counted]
+        nearest = closest(
+            key, [*(each.id for each in (*found.contacts, *found.silent)), core.id], core.config.kademlia.k
+        )
         if core.id in nearest:
-            reported = [*reported, ended]
+            reported.append(ended)
         now = core.wall_clock()
-        if not core.clocks.behind_by and leases.revival(ended, reported, group=self._group(), now=now):
+        group = max(self._group(), len(found.counted))
+        if not core.clocks.behind_by and leases.revival(ended, reported, group=group, now=now):
             self.woken += 1
             revived = leases.revived(ended, now=now, life_ms=self._life(ended))
             spread = self._new_spread(revived, with_value=True)
             with trio.move_on_after(core.config.requests.operation_deadline):
-                await spread.run(contacts, silent=silent)
+                await spread.run(found.contacts, silent=found.silent)
             self._learn_from(spread)

@@ -173,6 +173,8 @@ class NodeStatus:
     cached: int
     publisher: builtins.bytes = attrs.field(repr=_hex)  # the public key that signs what is put here
     observed: Endpoint | None = None  # where others see it
+    # Of the contacts' public addresses that are not trusted; 0 in a closed network. With 1 to 4 all nodes count.
+    source_networks: int = 0
     network_keys: tuple[NetworkKeyStatus, ...] = ()  # the one that is sent under first; none in an open network
 
     @property

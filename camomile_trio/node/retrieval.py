@@ -4,7 +4,8 @@ Rules of this file: a value is only ever one that hashes to its key. The lookup 
 lease that no record seen in it beats; once a tombstone was seen, or for a value without a lease (a classic one), it
 goes on until the k closest have answered. Signatures are checked once per lookup, however many holders send the same
 record. Whoever looked a value up may serve it for `cache_life`. Where only this node's own clock rejects what others
-show, by more than max_skew, it has no answer: neither that the value is not there, nor that it was forgotten.
+show, by more than max_skew, it has no answer: neither that the value is not there, nor that it was forgotten. But for
+what a minority of those that count shows while most peers' clocks confirm this one: any node can sign for the future.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Retrieval:
         self._best: dict[PublisherKey, Record] = {}
         # Records that nothing but our own clock rejects: while one of them may be the latest word, we know nothing.
         self._against_clock: dict[PublisherKey, Record] = {}
+        self._shown_against: dict[Contact, list[Record]] = {}  # by whom
+        self._rejected: dict[RecordRow, Record] = {}  # by our clock
         self._checked: dict[RecordRow, Record | None] = {}
         self._value: bytes | None = None
         self._origin: NodeId = core.id
@@ -83,6 +86,7 @@ class Retrieval:
             alpha=settings.alpha,
             on_answer=self._on_answer,
             one_first=True,
+            on_late_value=self._keep_late,
         )
         result = await lookup.run()
         # A forget may have come here while we looked: what we hold now counts, not what we held before.
@@ -127,7 +131,7 @@ class Retrieval:
             if self._from_holder and core.holdings.keep_cached(key, self._value, live, self._origin):
                 self._cache_on_path(live)
             return Found(key, self._value, self._origin, True)
-        if any(self._may_be_latest(record) for record in self._against_clock.values()):
+        if self._is_in_doubt(result):
             raise WrongClock(f"by this node's clock the records of {key.hex()[:16]}… that other nodes show cannot be")
         if not result.answered and not core.stands_alone:
             raise Unreachable("no node answered", remedy=LEFT_ALONE)
@@ -137,10 +141,15 @@ class Retrieval:
             return Found(key, self._value, self._origin, False)
         if live:
             raise Unreachable(f"there is a live lease on {key.hex()[:16]}…, but no node gives the value out now")
-        if result.is_inconclusive(key, core.config.kademlia.k):
+        if result.is_inconclusive:
             raise Unreachable(f"most of the nodes that may have {key.hex()[:16]}… did not answer")
         if self._failure is not None:
             raise self._failure  # it may be here, and nobody else has it
+        if result.is_promised:
+            raise Unreachable(
+                f"one node says that it has {key.hex()[:16]}…, and has not given it out yet",
+                remedy="repeat the request in a moment",
+            )
         raise NotFound(f"no node has {key.hex()[:16]}…")
 
     def _on_answer(self, contact: Contact, answer: Answer[Message]) -> bool:
@@ -152,7 +161,9 @@ class Retrieval:
             self._core.requests.statistics.dropped["bad_hash"] += 1
             return False
         for row in message.records:
-            self._read(row)
+            against = self._read(row)
+            if against is not None:
+                self._shown_against.setdefault(contact, []).append(against)
             record = self._checked[row]
             if record is not None and not record.is_tombstone:
                 self._shown[contact] = record
@@ -172,18 +183,25 @@ class Retrieval:
             self._from_holder = is_good and not message.cached
         return is_good and bool(self._live_leases()) and not self._has_tombstone()
 
-    def _read(self, row: RecordRow) -> None:
+    def _keep_late(self, contact: Contact, answer: Answer[Message]) -> None:
+        """A value has come after the lookup had ended without it: the next request finds it in the cache."""
+        if self._on_answer(contact, answer) and self._value is not None:
+            self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
+
+    def _read(self, row: RecordRow) -> Record | None:
+        """Checks a record that is new. Returns it if nothing but our own clock rejects it."""
         if row in self._checked:
-            return
+            return self._rejected.get(row)
         try:
             (record,) = self._core.holdings.check((row,), self._key, self._own_state())
         except BadSignature:
             self._checked[row] = None
             self._core.requests.statistics.dropped["bad_signature"] += 1
-            return
+            return None
         now = self._core.wall_clock()
         if is_against_clock(record, now):
             _keep_greatest(self._against_clock, record)
+            self._rejected[row] = record
             self._core.requests.statistics.dropped["against_clock"] += 1
         elif not is_acceptable(record, now):
             # No honest node would have stored it on such terms.
@@ -191,11 +209,23 @@ class Retrieval:
         else:
             self._checked[row] = record
             self._weigh(record)
-            return
+            return None
         self._checked[row] = None
+        return self._rejected.get(row)
 
     def _weigh(self, record: Record) -> None:
         _keep_greatest(self._best, record)
+
+    def _is_in_doubt(self, result: LookupResult) -> bool:
+        """Whether our clock may be what is wrong, and one of the records that it rejects the latest word.
+
+        That most peers show our time does not settle it, nor does what one node shows: the clocks have to confirm ours,
+        and most of those that count to know nothing of such a record.
+        """
+        if not any(self._may_be_latest(record) for record in self._against_clock.values()):
+            return False
+        witnesses = sum(any(map(self._may_be_latest, self._shown_against.get(each, ()))) for each in result.counted)
+        return 2 * witnesses > len(result.counted) or not self._core.is_clock_confirmed()
 
     def _may_be_latest(self, against_clock: Record) -> bool:
         known = self._best.get(against_clock.publisher)

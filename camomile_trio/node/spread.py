@@ -1,4 +1,4 @@
-"""Takes one record of our publisher to the k closest nodes and waits for a majority of them.
+"""Takes one record of our publisher to the closest nodes and waits for a majority of those that count.
 
 Rules of this file: one STORE to each, as soon as somebody says to whom: all at once after a lookup, or one by one while
 `placing.py` still looks. The caller sleeps on one event and leaves at the majority, while the rest goes on as
@@ -17,8 +17,8 @@ from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.acknowledgement import Acknowledgements, Refused, Success
 from camomile_trio.kademlia.admission import is_acceptable
-from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import NodeId, closest
+from camomile_trio.kademlia.contacts import NOWHERE, Contact
+from camomile_trio.kademlia.ids import NodeId, distance
 from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import Register
@@ -82,7 +82,7 @@ class Spread:
     async def run(
         self, contacts: Iterable[Contact], *, holders: Iterable[Contact] = (), silent: Iterable[Contact] = ()
     ) -> None:
-        """Stores at `contacts`, the k closest that answered, and at `holders` beyond them; `silent` as in `settle`.
+        """Stores at `contacts`, the closest that answered, and at `holders` beyond them; `silent` as in `settle`.
 
         Returns when the outcome of the acknowledgements is there, or `beaten_by` is.
         """
@@ -104,25 +104,28 @@ class Spread:
             self._core.holdings.take_back(self.record, self._former)
 
     def settle(self, contacts: Iterable[Contact], silent: Iterable[Contact]) -> None:
-        """The lookup has ended: `contacts` are the k closest that answered. Who was not told yet is told now.
+        """The lookup has ended: `contacts` are the closest that answered. Who was not told yet is told now.
 
         `silent` should have been among them: they are told later, as are those of the others that cannot store now.
         """
-        core, key, acknowledgements = self._core, self.record.key, self.acknowledgements
+        core, acknowledgements = self._core, self.acknowledgements
         contacts = [contact for contact in contacts if core.contacts.is_storing(contact)]
-        ids: list[bytes] = [contact.id for contact in contacts]
-        nearest = [NodeId(each) for each in closest(key, [*ids, core.id], core.config.kademlia.k)]
-        if core.id in nearest:
-            acknowledgements.on_answered(core.id)
         for contact in contacts:
             acknowledgements.on_answered(contact.id)
-        acknowledgements.on_lookup_end(nearest)
+        acknowledgements.on_lookup_end(self.base_of(contacts))
         self.store_here()
         for contact in silent:
             self._remember(contact)
         for contact in contacts:
             self.store_at(contact)
         self._look()
+
+    def base_of(self, contacts: Iterable[Contact]) -> list[NodeId]:
+        """Of which nodes a majority is counted, if these are the closest: those that count, this one among them where
+        it is as close."""
+        core, key = self._core, self.record.key
+        nearest = sorted((*contacts, Contact(core.id, NOWHERE)), key=lambda each: distance(key, each.id))
+        return [each.id for each in core.table.counting(key).cover(nearest, core.config.kademlia.k).counted]
 
     def give_up(self) -> None:
         """The lookup has ended, and nobody answered."""
@@ -209,7 +212,8 @@ class Spread:
         self._look()
 
     def _remember(self, contact: Contact) -> None:
-        self._core.reminders.add(contact, self.record.key, self._core.clock())
+        if self._core.contacts.knows(contact):  # others may name addresses where there is no node
+            self._core.reminders.add(contact, self.record.key, self._core.clock())
 
     def _note_winners(self, result: StoreResult) -> None:
         """Looks whether a record that a holder has shown stands against this one, if its signature is good."""

@@ -112,6 +112,11 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
             sum(map(core.contacts.is_answering, core.table)),
             "Nodes in the routing table whose last request was answered; 0 for one that is cut off, or the first",
         ),
+        (
+            "source_networks",
+            core.table.networks,
+            "Source networks of its contacts with public, untrusted addresses; with 1 to 4 all nodes count",
+        ),
         ("peers_remembered", len(core.requests.paths), "Contacts whose round trips are remembered"),
         ("requests_pending", core.requests.pending, "Requests to peers that wait for their answer"),
         ("deadlines_pending", len(core.requests.deadlines), "Timers of requests that have not run out"),

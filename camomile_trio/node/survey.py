@@ -53,7 +53,7 @@ class Survey:
         try:
             result = await core.find_node(self.key, on_answer=self._on_answer)
             self.closest, self.answered, self.silent = result.contacts, result.answered, result.silent
-            self.is_inconclusive = result.is_inconclusive(self.key, core.config.kademlia.k)
+            self.is_inconclusive = result.is_inconclusive
             self._ask_beyond()
             self._is_lookup_over = True
             self._look()

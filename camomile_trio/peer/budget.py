@@ -2,7 +2,8 @@
 
 Rules of this file: token buckets, no clock of their own. A source address is a claim until a cookie has proven it, so
 initiations without a cookie have buckets of their own: forged sources can spend these, and never what addresses that
-have proven themselves share. Bounded: the source network that was used least recently is forgotten first, and has a
+have proven themselves share. Streams have others, and so have members of the routing table: what strangers spend keeps
+no member from a new session. Bounded: the source network that was used least recently is forgotten first, and has a
 full bucket when it comes back; the bucket of all holds then.
 """
 
@@ -36,8 +37,14 @@ class HandshakeRates:
     unproven_of_network: Rate = attrs.field(default=Rate(25.0, 100.0))
     # With a cookie: together with those without, some 12 % of a processor.
     proven: Rate = attrs.field(default=Rate(250.0, 500.0))
+    # Over streams, whose addresses TCP has proven: 4 % more.
+    streams: Rate = attrs.field(default=Rate(100.0, 200.0))
+    # Of either kind, from the address of a member of the routing table: as much again.
+    members: Rate = attrs.field(default=Rate(100.0, 200.0))
+    # Of one source network in each of these three.
     proven_of_network: Rate = attrs.field(default=Rate(25.0, 100.0))
-    # Cookies, hellos and repeated responses: a few hashes each, never larger than what they answer.
+    # Cookies to strangers and to members' addresses, hellos and repeated responses, each: a few hashes, never larger
+    # than what they answer.
     replies: Rate = attrs.field(default=Rate(1000.0, 1000.0))
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Final
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
-from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import IS_LEAVING, STORES_NOTHING, Message, Ping, Pong
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.logs import log
@@ -25,6 +24,7 @@ from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import Answer
 from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER, Silence
 from camomile_trio.peer.stream_troubles import StreamTroubles
+from camomile_trio.peer.tellers import ANSWERED_WITHIN
 
 CHECKED_AFTER: Final = 60.0  # seconds until a contact that answers is checked again
 MOST_ADVERTISED: Final = 8192
@@ -48,7 +48,7 @@ class Contacts:
         # Told of every contact that answers, as long as they are in here.
         self.listeners: list[Callable[[Contact], None]] = []
         # Told of the wall clock (ms) that a contact shows.
-        self.on_clock: Callable[[NodeId, int], None] = lambda node, wall_ms: None
+        self.on_clock: Callable[[Contact, int], None] = lambda contact, wall_ms: None
         # Told of the kind of a request and its round trip in seconds.
         self.on_round_trip: Callable[[str, float], None] = lambda kind, seconds: None
         # Told of an endpoint that has a session: no classic node is there.
@@ -60,6 +60,7 @@ class Contacts:
 
     def begin(self, requests: Requests[Message]) -> None:
         self.requests = requests
+        self.table.on_displaced = self._on_displaced
 
     @property
     def own_endpoints(self) -> set[Endpoint]:
@@ -73,6 +74,18 @@ class Contacts:
         Where else it is reached it knows from peers only, and they cannot make it avoid an address that way.
         """
         return is_sensible(endpoint, told_by=told_by) and endpoint not in self.given_endpoints
+
+    def knows(self, contact: Contact) -> bool:
+        """Whether this node knows a contact there by itself: it has its seat there, or has answered within the hour."""
+        if self.table.get(contact.id) == contact:
+            return True
+        path = self.requests.paths.known(contact)
+        return path is not None and self.requests.clock() - path.answered_at < ANSWERED_WITHIN
+
+    def party(self, contact: Contact) -> bytes:
+        """What a peer is one of where a lookup goes by its word: the source network that it counts under, or itself."""
+        diversity = self.table.diversity
+        return (diversity.network(contact.endpoint.ip) if diversity is not None else b"") or contact.public
 
     def has_met(self, endpoint: Endpoint) -> bool:
         """Whether one of ours was ever found at this endpoint."""
@@ -121,12 +134,15 @@ class Contacts:
         *,
         again_after: float = CHECKED_AFTER,
         only_there: bool = False,
+        told_by: tuple[Contact, ...] = (),
         on_alive: Callable[[], None] | None = None,
-    ) -> None:
-        """Pings a contact to learn whether it is there; its answer gives it a seat, if there is one.
+    ) -> bool:
+        """Pings a contact to learn whether it is there; its answer gives it a seat, if there is one. False: it may not
+        be asked now.
 
         Not more often than every `again_after` seconds: two nodes whose full buckets have no seat for each other would
-        answer ping with ping for ever. `only_there`: at this very endpoint. `on_alive` is called if it answers.
+        answer ping with ping for ever. `only_there`: at this very endpoint. `told_by`: by the word of these peers alone
+        it is known. `on_alive` is called if it answers.
         """
         requests, now = self.requests, self.requests.clock()
         path = requests.paths.get(contact if only_there else requests.reached(contact))
@@ -135,14 +151,17 @@ class Contacts:
             again_after = min(again_after, CHECKED_AGAIN_AFTER)
         is_under_way = path.check is not None and not path.check.done
         if is_under_way or now - path.checked_at < again_after:
-            return
+            return True
 
         def on_reply(answer: Answer[Message]) -> None:
             if on_alive is not None:
                 on_alive()
 
+        path.check = requests.request(contact, _PING, on_reply=on_reply, only_there=only_there, told_by=told_by)
+        if path.check is None:
+            return False
         path.checked_at = now
-        path.check = requests.request(contact, _PING, on_reply=on_reply, only_there=only_there)
+        return True
 
     # What requests tell ----------------------------------------------------------------------------------------------
 
@@ -164,7 +183,7 @@ class Contacts:
         if isinstance(message, Pong):
             self.observed = message.observed or self.observed
             if message.clock is not None:
-                self.on_clock(contact.id, message.clock)
+                self.on_clock(contact, message.clock)
         if answer.round_trip is not None:
             self.on_round_trip(self.requests.codec.kind(request), answer.round_trip)
         if answer.by_stream:
@@ -213,7 +232,7 @@ class Contacts:
 
     def _on_handshake(self, contact: Contact, about: About, *, may_check: bool = True) -> None:
         self.on_session(contact.endpoint)
-        self.on_clock(contact.id, about.wall_ms)
+        self.on_clock(contact, about.wall_ms)
         advertised = Endpoint(about.advertised)
         self._advertised.pop(contact.public, None)
         if advertised:
@@ -224,7 +243,7 @@ class Contacts:
         if contact.id not in self.table:
             self._advertised.pop(contact.public, None)  # strangers, of which one host can be many, push out no member's
         if advertised and advertised != contact.endpoint and self.may_contact(advertised, contact.endpoint):
-            self.check(Contact(contact.id, advertised, contact.public), only_there=True)
+            self.check(Contact(contact.id, advertised, contact.public), only_there=True, told_by=(contact,))
 
     def _seat(self, contact: Contact, *, may_check: bool = True) -> None:
         """It is there: it gets a seat or keeps its own. In a full bucket a member that may be gone is pinged for it."""
@@ -244,6 +263,10 @@ class Contacts:
                 listener(contact)
         if is_member and known is None:
             self.on_new_contact(contact)
+
+    def _on_displaced(self, contact: Contact) -> None:
+        """It has lost its seat, and is a stranger again."""
+        self.requests.sessions.table.release(contact.public, self.requests.clock())
 
     def _warn(self, trouble: str, event: str, **words: str) -> None:
         now = self.requests.clock()

@@ -48,6 +48,7 @@ class Handshake:
     receiver: bytes  # the initiator's index
     answered: tuple[Endpoint, bytes]  # where the response is kept for a repeated initiation
     begun_at: float  # when the initiation came
+    size: int  # bytes of the initiation
 
 
 @attrs.frozen

@@ -25,6 +25,7 @@ STREAMS_AT_ONCE: Final = 64
 OF_ONE_PEER: Final = 8  # one in so many of these is the most that one peer has
 VERY_LARGE: Final = 4 * 2**20  # bytes; copying takes 1 to 3 ms for each MiB
 LARGE_STREAMS_AT_ONCE: Final = 2
+NO_STREAM_FREE: Final = "no stream was free"
 
 
 @attrs.frozen
@@ -52,7 +53,7 @@ class Exchanges(Generic[M]):
 
     async def exchange(self, pending: Pending[M], flags: int) -> CameBack[M] | str:
         """What answers it, not yet matched; or why nothing does."""
-        failure = "no stream was free"
+        failure = NO_STREAM_FREE
         with trio.move_on_after(self._deadline):
             # A message waits for its peer first, and holds none of the streams of all meanwhile.
             async with self._turn(pending.contact.public), self._streams if pending.inner else self._large_streams:

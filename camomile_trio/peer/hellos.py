@@ -13,11 +13,12 @@ import attrs
 import trio
 
 from camomile_trio.config import Requests as Settings
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.deadlines import Clock
 from camomile_trio.peer.decisions import Introduced, OwnHello
 from camomile_trio.peer.initiator import Initiator
 from camomile_trio.peer.seams import Link
+from camomile_trio.peer.tellers import Tellers
 
 MOST_OWN_ENDPOINTS: Final = 64
 
@@ -34,8 +35,9 @@ class _Waiting:
 class Hellos:
     """Those of one node that are under way."""
 
-    def __init__(self, initiator: Initiator, link: Link, settings: Settings, clock: Clock) -> None:
+    def __init__(self, initiator: Initiator, tellers: Tellers, link: Link, settings: Settings, clock: Clock) -> None:
         self._initiator = initiator
+        self._tellers = tellers
         self._link = link
         self._settings = settings
         self._clock = clock
@@ -46,16 +48,18 @@ class Hellos:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def public_key_at(self, endpoint: Endpoint) -> bytes | None:
+    async def public_key_at(self, endpoint: Endpoint, *, told_by: tuple[Contact, ...] = ()) -> bytes | None:
         """What the address names; None if it does not answer one of two hellos within the deadline, and None at once
-        if it is our own (`own_endpoints`).
+        if it is our own (`own_endpoints`), or if the peer that named it has not sent enough to pay for the hellos.
 
         If it names our own key, another node runs there with a copy of it. It is for the caller to say so.
         """
+        datagram = self._initiator.hello(endpoint, self._clock())
+        if not self._tellers.pay(None, told_by, endpoint, 2 * len(datagram), self._clock()):
+            return None
         waiting = _Waiting(endpoint)
         self._waiting.append(waiting)
         try:
-            datagram = self._initiator.hello(endpoint, self._clock())
             with trio.move_on_after(self._settings.deadline):
                 self._link.send(datagram, endpoint)
                 with trio.move_on_after(self._settings.first_rto):

@@ -136,7 +136,7 @@ class Initiator:
         sent = self._by_index.get(receiver_untrusted)
         return sent is not None and sent.handshake.endpoint == source
 
-    def on_response(self, untrusted: Response, source: Endpoint, now: float) -> Decision:
+    def on_response(self, untrusted: Response, size: int, source: Endpoint, now: float) -> Decision:
         sent = self._expected(untrusted.receiver, source)
         started = sent.handshake
         if started.failures >= MOST_FAILURES:
@@ -163,6 +163,7 @@ class Initiator:
             receive_key=receive.k,
             network_psk=started.network.psk,
             begun_at=started.begun_at,
+            handshake_bytes=size,
             about=payload.about,
         )
         about, is_copied = self._table.confirm(session, now)

@@ -267,6 +267,12 @@ MOST_INNER: Final = _LONGEST_BODY - SEALED_OVERHEAD
 SEALED_DATAGRAM_OVERHEAD: Final = LARGEST_DATAGRAM - MOST_INNER
 
 
+def initiation_bytes(request: bytes, advertised: bytes, padded_to: int) -> int:
+    """How long the initiation is that carries this first request."""
+    around = _FRAME_BYTES + INDEX_BYTES + MESSAGE_1_OVERHEAD + LEAST_INITIATION_PAYLOAD + 2 * MAC_BYTES
+    return max(padded_to, around + len(advertised) + len(request))
+
+
 def room_for_answer(initiation_bytes: int, advertised: bytes) -> int:
     """How long an answer may be in a response to an initiation of so many bytes: at most three times these.
 

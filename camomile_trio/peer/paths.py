@@ -25,6 +25,7 @@ MISSED_FOR: Final = 60.0  # how long a missed deadline makes a contact overdue a
 SURELY_PASSES: Final = 548
 # A path is narrow once so many exchanges in turn came through by a stream alone; chance does not lose that many.
 VANISHED_IN_TURN: Final = 3
+DOUBTED_FOR: Final = 3600.0  # seconds that an answer which was promised and did not come is remembered
 NARROW_FOR: Final = 600.0  # seconds until a large datagram is tried again on a narrow path
 
 
@@ -47,6 +48,9 @@ class Path:
     narrow_until: float = -math.inf  # what may be large goes by a stream
     checked_at: float = -math.inf  # when the routing table pinged it last, to see whether it is there
     check: Awaited | None = None  # that ping
+    broke_its_word_at: float = -math.inf  # it said that it had an answer too large for a datagram, and gave none
+    paid_by: bytes = b""  # the public key of the peer that named it, and that has paid for what was sent there
+    paid: int = 0  # bytes that it is given back at an answer
 
     @property
     def usual(self) -> float:
@@ -111,6 +115,10 @@ class Path:
     def on_missed(self, now: float) -> None:
         """A request passed its deadline."""
         self.missed_at = now
+
+    def keeps_its_word(self, now: float) -> bool:
+        """Whether, when it last said within the hour that it had an answer too large for a datagram, it gave one."""
+        return now - self.broke_its_word_at >= DOUBTED_FOR
 
     def on_vanished(self, size: int, now: float) -> None:
         """A stream did what two datagrams could not, the larger one of `size` bytes, while smaller ones passed: a

@@ -35,14 +35,14 @@ class Pending(Generic[M]):
     deadline_at: float
     is_suspect: bool  # the contact has been silent lately: the caller should not wait for it
     may_be_large: bool  # it, or its answer, may be lost for its size
-    is_padded: bool  # in an initiation, so that a full answer fits
+    told_by: tuple[Contact, ...]  # by whose word alone the address is known; empty: this node knows it by itself
     only_there: bool  # at this contact's address, not where else the peer has a session
-    is_named: bool  # the operator named this address
     is_background: bool  # a ping that begins a handshake, and tells nothing of the peer
     on_reply: Callable[[Answer[M]], None] | None = None
     on_overdue: Callable[[], None] | None = None
     on_failed: Callable[[], None] | None = None
     by_stream: bool = False
+    promised_at: float | None = None  # when the peer said that its answer is too large for a datagram
     sent_at: float | None = None  # None: not sent yet
     resent: bool = False  # so its answer tells no round trip
     overdue_at: float = math.inf  # when it becomes so; inf once it is
@@ -105,6 +105,7 @@ class Handshake(Generic[M]):
     """One that this node began, until it is answered or a new one may be begun."""
 
     contact: Contact
+    told_by: tuple[Contact, ...]  # as of the request that began it
     carrier: Pending[M]  # the request in its initiation
     is_renewal: bool  # there is a session at this address that works, and this one is to follow it
     sent_at: float

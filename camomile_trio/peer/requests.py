@@ -21,17 +21,19 @@ import trio
 from camomile_trio.config import Requests as Settings
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.networks import party
 from camomile_trio.peer.deadlines import Clock, Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.endpoints import Endpoints
-from camomile_trio.peer.exchanges import VERY_LARGE, Exchanges
+from camomile_trio.peer.exchanges import NO_STREAM_FREE, VERY_LARGE, Exchanges
 from camomile_trio.peer.hellos import Hellos
-from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About
+from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About, initiation_bytes
 from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
 from camomile_trio.peer.pending import GREATEST_NUMBER, Handshake, Handshakes, Pending, PendingRequests
 from camomile_trio.peer.renewals import Renewals
 from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
 from camomile_trio.peer.sessions import Sessions
+from camomile_trio.peer.tellers import Tellers
 
 PADDED_BYTES: Final = 420  # what an initiation weighs whose answer may be large: three times as much hold a full one
 
@@ -76,9 +78,10 @@ class Requests(Generic[M]):
         self.paths = Paths(settings)
         self.endpoints = Endpoints(settings.max_peers)
         self.statistics = RequestStatistics()
+        self._tellers = Tellers(sessions.table.peers)
         self._pending = PendingRequests[M](settings.max_pending)
         self._handshakes = Handshakes[M]()
-        self.hellos = Hellos(sessions.initiator, link, settings, clock)
+        self.hellos = Hellos(sessions.initiator, self._tellers, link, settings, clock)
         self.exchanges = Exchanges(codec, link, settings)
         self._renewals = Renewals(sessions, self._renew, self.deadlines, clock, sessions.local.rng)
         self._to_confirm = b""  # the peer whose handshake is being completed: the next packet to it confirms
@@ -114,18 +117,17 @@ class Requests(Generic[M]):
         on_reply: Callable[[Answer[M]], None] | None = None,
         on_overdue: Callable[[], None] | None = None,
         on_failed: Callable[[], None] | None = None,
-        is_padded: bool = True,
+        told_by: tuple[Contact, ...] = (),
         only_there: bool = False,
-        is_named: bool = False,
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
-        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon, or
-        other keys have been tried at its address (`endpoints`).
+        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon,
+        or those that named it have had other keys tried at its address (`endpoints`) or cannot pay (`tellers`).
 
-        `is_padded` False: the address is known by a peer's word alone, so a first answer from there is kept short.
-        `only_there`: at this very address, by a handshake where the peer's session is not there. `is_named`: the
-        operator named the address, so it is tried whatever other keys were.
+        `told_by`: by the word of these peers alone the address is known. The first of them that can pays, and a first
+        answer from there is kept short.
+        `only_there`: at this very address, by a handshake where the peer's session is not there.
         """
         if contact.public == self._local.static.public:
             self.statistics.dropped["own_key"] += 1
@@ -133,7 +135,7 @@ class Requests(Generic[M]):
         if self._pending.is_full:
             self.statistics.dropped["too_many_pending"] += 1
             return None
-        pending = self._new(contact, message, is_padded=is_padded, only_there=only_there, is_named=is_named)
+        pending = self._new(contact, message, told_by=told_by, only_there=only_there)
         pending.on_reply, pending.on_overdue, pending.on_failed = on_reply, on_overdue, on_failed
         if not self._start(pending):
             self._pending.remove(pending)
@@ -142,9 +144,7 @@ class Requests(Generic[M]):
         self._schedule(pending)
         return pending
 
-    async def ask(
-        self, contact: Contact, message: M, *, only_there: bool = False, is_named: bool = False
-    ) -> Answer[M] | None:
+    async def ask(self, contact: Contact, message: M, *, only_there: bool = False) -> Answer[M] | None:
         """Sends a request and waits for its answer; None when there is none. For the rare ones: each has a waiter."""
         answers: list[Answer[M]] = []
         done = trio.Event()
@@ -153,9 +153,7 @@ class Requests(Generic[M]):
             answers.append(answer)
             done.set()
 
-        pending = self.request(
-            contact, message, on_reply=on_reply, on_failed=done.set, only_there=only_there, is_named=is_named
-        )
+        pending = self.request(contact, message, on_reply=on_reply, on_failed=done.set, only_there=only_there)
         if pending is None:
             return None
         try:
@@ -186,6 +184,17 @@ class Requests(Generic[M]):
         """What is remembered of the way that requests to it go."""
         return self.paths.known(self.reached(contact))
 
+    def can_pay(self, contact: Contact, message: M, told_by: tuple[Contact, ...]) -> bool:
+        """Whether those that named a contact can pay for a request to it now, or need not."""
+        if not told_by or self.has_session(contact.public):
+            return True
+        size = initiation_bytes(self.codec.encode(GREATEST_NUMBER, message, 0xFF), self._local.advertised, 0)
+        return self._tellers.can_pay(self.paths.known(contact), told_by, contact.endpoint, size, self.clock())
+
+    def on_named_by_operator(self, public: bytes) -> None:
+        """The operator has named this peer, which has answered: it may name the first nodes that this node meets."""
+        self._tellers.allow(public)
+
     def fits_datagram(self, message: M) -> bool:
         """Whether it goes by a datagram, whatever its number and flags are; else it takes a stream."""
         if self.codec.least_size(message) > MOST_INNER:
@@ -209,9 +218,8 @@ class Requests(Generic[M]):
         contact: Contact,
         message: M,
         *,
-        is_padded: bool = False,
+        told_by: tuple[Contact, ...] = (),
         only_there: bool = False,
-        is_named: bool = False,
         is_background: bool = False,
     ) -> Pending[M]:
         codec, now = self.codec, self.clock()
@@ -228,9 +236,8 @@ class Requests(Generic[M]):
             deadline_at=now + self.settings.deadline,
             is_suspect=path.is_suspect(now),
             may_be_large=codec.may_have_large_answer(message) or _datagram_bytes(inner) > SURELY_PASSES,
-            is_padded=is_padded,
+            told_by=told_by,
             only_there=only_there,
-            is_named=is_named,
             is_background=is_background,
             overdue_at=now + min(path.rto, self.settings.deadline),
         )
@@ -353,15 +360,11 @@ class Requests(Generic[M]):
         return True
 
     def _begin(self, pending: Pending[M], *, is_renewal: bool = False) -> bool:
-        contact, codec, now = pending.contact, self.codec, self.clock()
+        contact, told_by, codec, now = pending.contact, pending.told_by, self.codec, self.clock()
         if self._handshakes.is_full:
             self.statistics.dropped["too_many_handshakes"] += 1
             return False
-        path = self.paths.known(contact)
-        has_answered = (
-            path is not None and path.answered_at > -math.inf
-        )  # with this key and there: no peer's word counts
-        if not (has_answered or self.endpoints.try_key(contact.endpoint, contact.public, now) or pending.is_named):
+        if not self._may_try(contact, told_by):
             self.statistics.dropped["unproven_endpoint"] += 1
             return False
         carrier = pending
@@ -369,17 +372,13 @@ class Requests(Generic[M]):
         may_be_lost = pending.may_be_large and (pending.resent or pending.is_suspect)
         if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or may_be_lost:
             carrier = self._new(contact, codec.ping(), is_background=True)
-        padded_to = PADDED_BYTES if carrier.is_padded and codec.may_have_large_answer(carrier.message) else 0
-        try:
-            datagram = self.sessions.initiator.initiate(
-                contact.public, contact.endpoint, carrier.inner, now, self.wall_ms(), padded_to
-            )
-        except MalformedPacket as error:
-            self.statistics.dropped[error.reason] += 1
+        is_padded = not told_by and codec.may_have_large_answer(carrier.message)
+        datagram = self._initiation(carrier, told_by, PADDED_BYTES if is_padded else 0)
+        if datagram is None:
             if carrier is not pending:
                 self._pending.remove(carrier)
             return False
-        handshake = Handshake(contact, carrier, is_renewal, now)
+        handshake = Handshake(contact, told_by, carrier, is_renewal, now)
         self._handshakes.add(handshake)
         if carrier is not pending:
             handshake.add(pending)
@@ -392,6 +391,34 @@ class Requests(Generic[M]):
         self.link.send(datagram, contact.endpoint)
         self._time_handshake(handshake, now + pending.path.resend_after)
         return True
+
+    def _may_try(self, contact: Contact, told_by: tuple[Contact, ...]) -> bool:
+        """Whether a handshake with this key may be begun there, for all that the peer that named it has had tried."""
+        path = self.paths.known(contact)
+        if not told_by or (path is not None and path.answered_at > -math.inf):
+            return True
+        now = self.clock()
+        parties = (party(teller.endpoint.ip, teller.public) for teller in told_by)
+        return any(self.endpoints.try_key(contact.endpoint, contact.public, each, now) for each in parties)
+
+    def _initiation(self, carrier: Pending[M], told_by: tuple[Contact, ...], padded_to: int) -> bytes | None:
+        """The datagram; None, and counted, if no node can have the key, or nobody has paid for it."""
+        contact, request, now = carrier.contact, carrier.inner, self.clock()
+        size = initiation_bytes(request, self._local.advertised, padded_to)
+        if not self._is_paid(contact, told_by, size):
+            return None
+        initiate = self.sessions.initiator.initiate
+        try:
+            return initiate(contact.public, contact.endpoint, request, now, self.wall_ms(), padded_to)
+        except MalformedPacket as error:
+            self.statistics.dropped[error.reason] += 1
+            return None
+
+    def _is_paid(self, contact: Contact, told_by: tuple[Contact, ...], size: int) -> bool:
+        if self._tellers.pay(self.paths.get(contact), told_by, contact.endpoint, size, self.clock()):
+            return True
+        self.statistics.dropped["teller_without_credit"] += 1
+        return False
 
     def renew_sessions(self) -> None:
         """Renews all sessions that are under a former network key, within a minute. Meanwhile they go on."""
@@ -418,7 +445,7 @@ class Requests(Generic[M]):
         if not handshake.resent:
             handshake.resent = handshake.carrier.resent = True
             datagram = initiator.retransmission(contact.public, contact.endpoint)
-            if datagram is not None:
+            if datagram is not None and self._is_paid(contact, handshake.told_by, len(datagram)):
                 self.statistics.retransmitted += 1
                 path.on_retransmitted()
                 self.link.send(datagram, contact.endpoint)
@@ -450,6 +477,7 @@ class Requests(Generic[M]):
         contact = responded.contact
         handshakes = self._handshakes.of_peer(contact.public)  # and none that the calls below begin
         self._to_confirm = contact.public
+        self._tellers.give_back(self.paths.get(contact))
         self.endpoints.on_session(contact.endpoint)
         if responded.is_copied:
             self.hooks.on_copied_key(contact)
@@ -467,7 +495,7 @@ class Requests(Generic[M]):
         """A handshake of the peer is complete. What waits for one of ours need not wait any more."""
         handshakes = self._handshakes.of_peer(contact.public)  # and none that the calls below begin
         self.endpoints.on_session(contact.endpoint)
-        self.paths.on_answer(contact, self.clock(), None, about.flags)
+        self._tellers.give_back(self.paths.on_answer(contact, self.clock(), None, about.flags))
         if is_copied:
             self.hooks.on_copied_key(contact)
         self.hooks.on_confirmed(contact, about)
@@ -510,6 +538,7 @@ class Requests(Generic[M]):
             self._schedule(pending)
         else:
             self._learn(pending, contact, message, flags, size)
+            pending.promised_at = self.clock()
             if not self._start_stream(pending):
                 self._fail(pending)
 
@@ -552,11 +581,18 @@ class Requests(Generic[M]):
         pending.by_stream, pending.is_unheard = True, unheard
         pending.next_at = pending.deadline_at = math.inf
         if pending.overdue_at < math.inf:
-            # As long as a datagram may take: then the caller goes on without it, as with any other answer.
-            pending.overdue_at = self.clock() + self.settings.deadline
+            # The caller goes on without it, as with any other answer: after as long as a datagram may take, or soon,
+            # where nothing but the peer's word says that there is an answer.
+            pending.overdue_at = self.clock() + self._patience(pending)
         self._schedule(pending)
         self._nursery.start_soon(self._exchange, pending)
         return True
+
+    def _patience(self, pending: Pending[M]) -> float:
+        """How long a message over a stream may take until it is overdue, in seconds."""
+        if pending.promised_at is None:
+            return self.settings.deadline
+        return self.settings.first_rto if pending.path.keeps_its_word(pending.promised_at) else 0.0
 
     async def _exchange(self, pending: Pending[M]) -> None:
         contact = pending.contact
@@ -571,11 +607,14 @@ class Requests(Generic[M]):
             if pending.is_unheard:
                 larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
                 pending.path.on_vanished(larger, self.clock())
+            pending.path.broke_its_word_at = -math.inf
             self._complete(pending, contact, came.message, came.flags, 0)
 
     def _on_stream_failed(self, pending: Pending[M], why: str) -> None:
         self.statistics.dropped["stream_failed"] += 1
         pending.path.narrow_until = -math.inf  # a datagram may do what a stream cannot
+        if pending.promised_at is not None and why != NO_STREAM_FREE:
+            pending.path.broke_its_word_at = self.clock()
         deadline_at = pending.asked_at + self.settings.deadline
         if pending.is_unheard and self.clock() < deadline_at:
             # An answer by datagram may still come.

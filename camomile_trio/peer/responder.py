@@ -2,7 +2,8 @@
 
 Rules of this file: the order of the checks is that of their cost. First whether anything is left that could be spent on
 it (`has_for`); then mac1, two hashes for each accepted network key; then whether the same bytes were answered before;
-then mac2, if there is one; then the budget; then Diffie-Hellman, and the version.
+then mac2, if there is one, and whether the same bytes were let in by it before, which is a replay and costs no budget;
+then the budget; then Diffie-Hellman, and the version.
 Where the budget is spent, or an initiation may be a replay, the answer is a cookie, never larger than the question. A
 response has at most three times the size of its initiation.
 Source: Donenfeld, WireGuard (2017), section 5.3 and 5.4.7.
@@ -103,15 +104,23 @@ class Responder:
         self._answered: OrderedDict[tuple[Endpoint, bytes], _Answered] = OrderedDict()
         self._unproven = SharedBudget(rates.unproven, rates.unproven_of_network, now)
         self._proven = SharedBudget(rates.proven, rates.proven_of_network, now)
-        self._replies = Bucket.full(rates.replies, now)
+        self._proven_members = SharedBudget(rates.members, rates.proven_of_network, now)
+        self._streams = SharedBudget(rates.streams, rates.proven_of_network, now)
+        self._member_streams = SharedBudget(rates.members, rates.proven_of_network, now)
+        self._hellos = Bucket.full(rates.replies, now)
+        self._repeats = Bucket.full(rates.replies, now)
+        self._cookie_replies = Bucket.full(rates.replies, now)
+        self._member_cookie_replies = Bucket.full(rates.replies, now)
+        # mac1 of the initiations that were let in by a cookie, by its generation; as many as `proven` pays for.
+        self._let_in: dict[int, set[bytes]] = {}
         self._cookies = CookieSecrets(local.rng.randbytes(KEY_BYTES), now)
 
-    def has_for(self, body_untrusted: bytes, now: float) -> bool:
+    def has_for(self, body_untrusted: bytes, source: Endpoint, now: float) -> bool:
         """Whether the budgets have anything for an initiation, whatever is in it. One with a cookie has one of its own.
 
         Where they have not, a flood costs nothing but this.
         """
-        return not body_untrusted.endswith(NO_COOKIE) or self._unproven.has(now) or self._replies.has(now)
+        return not body_untrusted.endswith(NO_COOKIE) or self._unproven.has(now) or self._cookies_to(source.ip).has(now)
 
     def on_initiation(self, untrusted: Initiation, size: int, source: Endpoint, now: float) -> Decision:
         local = self._local
@@ -126,10 +135,9 @@ class Responder:
         if made_with is None:
             return self._send_cookie(network, untrusted, source, now)
         cookie, generation = made_with
-        budget = self._proven if generation else self._unproven
-        if not budget.take(source_network(source.ip), now):
-            if generation:
-                raise NotForUs("over_budget")
+        if generation:
+            self._let_in_by_cookie(untrusted.mac1, generation, source.ip, now)
+        elif not self._unproven.take(source_network(source.ip), now):
             return self._send_cookie(network, untrusted, source, now)
         noise, payload = read_initiation(network, local.suite, local.static.key, untrusted, cookie)
         if noise.rs == local.static.public:
@@ -147,7 +155,7 @@ class Responder:
             peer.proven[generation, payload.about.run] = payload.time
         self._keep_answer(where, now)
         room = room_for_answer(size, local.advertised)
-        handshake = Handshake(network, noise, untrusted.index, where, now)
+        handshake = Handshake(network, noise, untrusted.index, where, now, size)
         contact = Contact(peer.node_id, source, peer.public)
         return Initiated(contact, payload.about, payload.request, room, handshake)
 
@@ -177,6 +185,7 @@ class Responder:
             receive_key=receive.k,
             network_psk=handshake.network.psk,
             begun_at=handshake.begun_at,
+            handshake_bytes=handshake.size,
             about=initiated.about,
         )
         if not self._table.on_response(session, now):
@@ -188,16 +197,17 @@ class Responder:
 
     def afford_stream(self, ip: bytes, now: float) -> bool:
         """Whether a handshake over a stream can be afforded; it is paid then. TCP proves addresses as cookies do."""
-        return self._proven.take(source_network(ip), now)
+        budget = self._member_streams if self._table.has_member_at(ip) else self._streams
+        return budget.take(source_network(ip), now)
 
     def on_hello(self, untrusted: Hello, now: float) -> Decision:
-        if not self._replies.has(now):
+        if not self._hellos.has(now):
             raise NotForUs("over_budget")
         local = self._local
         network = next((key for key in local.network_keys if is_under(key, untrusted)), None)
         if network is None:
             raise NotForUs("wrong_mac1")
-        self._pay_for_a_reply(now)
+        _pay_for_a_reply(self._hellos, now)
         answer = write_hello_answer(network, local.suite, local.static.public, untrusted, local.rng)
         return Reply(answer.encode(), "hello")
 
@@ -217,15 +227,33 @@ class Responder:
         """How full its tables are, which all have a bound."""
         return {
             "responses": len(self._answered),  # kept, to be repeated
-            "networks": len(self._unproven) + len(self._proven),  # source networks whose budgets are remembered
+            "let_in": sum(len(each) for each in self._let_in.values()),  # by a cookie that is still good
+            # Source networks whose budgets are remembered.
+            "networks": sum(
+                len(each)
+                for each in (self._unproven, self._proven, self._proven_members, self._streams, self._member_streams)
+            ),
         }
+
+    def _let_in_by_cookie(self, mac1: bytes, generation: int, ip: bytes, now: float) -> None:
+        """NotForUs for a replay, and where the budget is spent. A replay spends nothing: it may have been recorded, and
+        would take from the node that made it."""
+        for old in [each for each in self._let_in if each < self._cookies.generation(now) - 1]:
+            del self._let_in[old]
+        let_in = self._let_in.setdefault(generation, set())
+        if mac1 in let_in:
+            raise NotForUs("replayed")
+        budget = self._proven_members if self._table.has_member_at(ip) else self._proven
+        if not budget.take(source_network(ip), now):
+            raise NotForUs("over_budget")
+        let_in.add(mac1)
 
     def _repeat(self, answered: _Answered, now: float) -> Decision:
         if not answered.datagram:
             raise NotForUs("being_answered")
         if answered.repeated >= MOST_REPEATED:
             raise NotForUs("repeated_too_often")
-        self._pay_for_a_reply(now)
+        _pay_for_a_reply(self._repeats, now)
         answered.repeated += 1
         return Reply(answered.datagram, "repeated")
 
@@ -243,12 +271,17 @@ class Responder:
         return len(peer.proven) < MOST_RUNS if before is None else payload.time > before
 
     def _send_cookie(self, network: NetworkKey, untrusted: Initiation, source: Endpoint, now: float) -> Decision:
-        self._pay_for_a_reply(now)
+        _pay_for_a_reply(self._cookies_to(source.ip), now)
         cookie = self._cookies.cookie(source, self._cookies.generation(now))
         local = self._local
         reply = write_cookie_reply(network, local.suite, local.static.public, untrusted, cookie, local.rng)
         return Reply(reply.encode(), "cookie")
 
-    def _pay_for_a_reply(self, now: float) -> None:
-        if not self._replies.take(now):
-            raise NotForUs("over_budget")
+    def _cookies_to(self, ip: bytes) -> Bucket:
+        """What pays for a cookie to this ip. (It may be forged; only who lives there can use the cookie.)"""
+        return self._member_cookie_replies if self._table.has_member_at(ip) else self._cookie_replies
+
+
+def _pay_for_a_reply(bucket: Bucket, now: float) -> None:
+    if not bucket.take(now):
+        raise NotForUs("over_budget")

@@ -54,6 +54,7 @@ class Session:
     receive_key: bytes
     network_psk: bytes  # under which network key it was made
     begun_at: float  # when the handshake began here, in seconds
+    handshake_bytes: int  # how many the peer has sent for it
     about: About | None  # what the peer told of itself; None once the session is confirmed, since there are thousands
     confirmed_at: float | None = None  # by the peer; None: not yet
     sent: int = 0

@@ -113,24 +113,26 @@ class Sessions:
             raise NotForUs("other_address")
         inner = session.open_untrusted(self.local.suite, body_untrusted)
         if session.confirmed_at is None:
+            session.handshake_bytes += len(body_untrusted)
             about, is_copied = self.table.confirm(session, now)
             return Opened(session.contact, inner, about, is_copied)
         peer = self.table.peers[session.peer]
         peer.heard_at = now
+        peer.credit += len(body_untrusted)
         self.table.use(peer)
         return Opened(session.contact, inner)
 
     def _on_handshake(
         self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int
     ) -> Decision:
-        if field == INITIATION and not self.responder.has_for(body_untrusted, now):
+        if field == INITIATION and not self.responder.has_for(body_untrusted, source, now):
             raise NotForUs("over_budget")
         if not is_sensible(source):  # a session has the address of its handshake, so sealed packets need no look at it
             raise NotForUs("senseless_source")
         if field == INITIATION:
             return self.responder.on_initiation(Initiation.decode_untrusted(body_untrusted), size, source, now)
         if field == RESPONSE:
-            return self.initiator.on_response(Response.decode_untrusted(body_untrusted), source, now)
+            return self.initiator.on_response(Response.decode_untrusted(body_untrusted), size, source, now)
         if field == COOKIE:
             return self.initiator.on_cookie(CookieReply.decode_untrusted(body_untrusted), source, now, wall_ms)
         if field == HELLO:

@@ -27,7 +27,7 @@ MOST_WAITING: Final = 256
 class Check(Protocol):
     """Pings a contact, not more often than every `again_after` seconds."""
 
-    def __call__(self, contact: Contact, *, again_after: float) -> None: ...
+    def __call__(self, contact: Contact, *, again_after: float) -> object: ...
 
 
 class Silence:

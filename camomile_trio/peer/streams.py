@@ -140,6 +140,10 @@ class Answering:
         return bool(self.peer) and self._streams.is_member(self.peer)
 
     @property
+    def is_from_member(self) -> bool:
+        return self._streams.has_member_at(self._source.ip)
+
+    @property
     def is_over(self) -> bool:
         return self._network is not None and self._network not in self._streams.local.network_keys
 
@@ -183,8 +187,9 @@ class Streams:
 
     `handle` is given each message with the contact that has proven to be its sender, at the stream's source: its ip is
     proven, its port is no node's. What it returns goes back; None closes the connection. `is_member` says of a public
-    key whether its node is in the routing table. `afford` pays for a handshake that this address asks for, after mac1
-    and before Diffie-Hellman. `max_message` bounds messages in both directions, in bytes before they are sealed.
+    key whether its node is in the routing table, `has_member_at` of an ip whether such a node lives there. `afford`
+    pays for a handshake that this address asks for, after mac1 and before Diffie-Hellman. `max_message` bounds messages
+    in both directions, in bytes before they are sealed.
     """
 
     transport: Transport
@@ -193,6 +198,7 @@ class Streams:
     max_message: int = attrs.field(validator=[attrs.validators.gt(0), attrs.validators.le(LARGEST_MESSAGE)])
     handle: Callable[[Contact, bytes], Awaitable[bytes | None]]
     is_member: Callable[[bytes], bool]
+    has_member_at: Callable[[bytes], bool] = lambda ip: False
     afford: Callable[[Endpoint], bool]
     dropped: Counter[str] = attrs.field(init=False, factory=Counter)  # connections that were closed, by reason
     most_bytes: int = attrs.field(init=False)  # of a sealed message

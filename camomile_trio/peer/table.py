@@ -41,6 +41,8 @@ class Peer:
     older: list[Session] = attrs.field(factory=list)  # newest first
     unconfirmed: Session | None = None
     last_time: int = -1  # the greatest time of an accepted initiation
+    is_allowed: bool = False  # the operator has named it, and it had a credit for that
+    credit: int = 0  # bytes of what it has sent, less what was sent on its word (tellers.py)
     proven: dict[tuple[int, bytes], int] = attrs.field(factory=dict)
     """The greatest time of an accepted initiation with a cookie, by the cookie's generation and the peer's run."""
     heard_at: float = -math.inf  # when something authentic came last
@@ -48,6 +50,7 @@ class Peer:
     wait: float = SILENCE  # until the next one may, after that
     run: bytes = b""
     earlier_run: bytes = b""
+    member_ip: bytes = b""  # where its session is, if it is a member
 
 
 class SessionTable:
@@ -62,6 +65,7 @@ class SessionTable:
         places = max(2, most_peers // STRANGERS)
         self._most_members = most_peers - places
         self._members = 0
+        self._member_ips: Counter[bytes] = Counter()
         confirmed = places // 2
         self._confirmed = Strangers(confirmed, max(1, confirmed // STRANGERS_OF_ONE_NETWORK))
         self._unconfirmed = Strangers(places - confirmed, max(1, (places - confirmed) // STRANGERS_OF_ONE_NETWORK))
@@ -76,6 +80,10 @@ class SessionTable:
     def is_member(self, public: bytes) -> bool:
         peer = self.peers.get(public)
         return peer is not None and peer.is_member
+
+    def has_member_at(self, ip: bytes) -> bool:
+        """Whether a member of the routing table has its session at this ip."""
+        return ip in self._member_ips
 
     def new_index(self, now: float) -> bytes:
         """A random index that is not in use, nor was within three minutes. It is in use now."""
@@ -131,6 +139,7 @@ class SessionTable:
             peer = self.peers[session.peer] = Peer(session.peer, NodeId.of(session.peer))
         self.by_index[session.own_index] = session
         session.confirmed_at = peer.heard_at = now
+        peer.credit += session.handshake_bytes
         peer.wait, peer.initiated_at = SILENCE, -math.inf
         if peer.unconfirmed is session:
             peer.unconfirmed = None
@@ -148,6 +157,7 @@ class SessionTable:
         for ended in peer.older[KEPT_OLDER:]:
             self._end(ended, now)
         del peer.older[KEPT_OLDER:]
+        self._note_ip(peer)
         return about, self._alternates(peer, about.run)
 
     def _yields(self, session: Session, current: Session, peer: Peer) -> bool:
@@ -174,6 +184,7 @@ class SessionTable:
             return False
         peer.is_member = True
         self._members += 1
+        self._note_ip(peer)
         self._confirmed.discard(public)
         return True
 
@@ -183,6 +194,7 @@ class SessionTable:
         if peer is not None and peer.is_member:
             peer.is_member = False
             self._members -= 1
+            self._note_ip(peer)
             if peer.current is None:
                 self.remove(public, now)
             else:
@@ -194,6 +206,8 @@ class SessionTable:
         if peer is None:
             return
         self._members -= peer.is_member
+        peer.is_member = False
+        self._note_ip(peer)
         self._confirmed.discard(public)
         self._unconfirmed.discard(public)
         for session in (peer.current, peer.unconfirmed, *peer.older):
@@ -211,6 +225,7 @@ class SessionTable:
             if peer.unconfirmed is not None and peer.unconfirmed.network_psk not in accepted:
                 peer.unconfirmed = None
             peer.current, peer.older = (kept[0], kept[1:]) if kept else (None, [])
+            self._note_ip(peer)
             if peer.current is None and not peer.is_member:
                 self.remove(peer.public, now)
 
@@ -244,6 +259,19 @@ class SessionTable:
             "indexes": len(self._indexes),  # of sessions, of initiations under way, and at rest
             "resting_indexes": len(self._resting),
         }
+
+    def _note_ip(self, peer: Peer) -> None:
+        """Whether it is a member, or its current session, may have changed."""
+        ip = peer.current.endpoint.ip if peer.is_member and peer.current is not None else b""
+        if ip == peer.member_ip:
+            return
+        if peer.member_ip:
+            self._member_ips[peer.member_ip] -= 1
+            if not self._member_ips[peer.member_ip]:
+                del self._member_ips[peer.member_ip]
+        if ip:
+            self._member_ips[ip] += 1
+        peer.member_ip = ip
 
     def _forget(self, public: bytes | None, now: float) -> None:
         if public is not None:

@@ -176,7 +176,8 @@ class Machine:
 
     def new_table(self) -> RoutingTable:
         """An empty one, as its node would make it."""
-        return RoutingTable(self.id, self.config.kademlia.k, check_after=CHECK_AFTER)
+        config = self.config
+        return RoutingTable(self.id, config.kademlia.k, check_after=CHECK_AFTER, diversity=config.diversity)
 
     def open_storage(self) -> Storage:
         """That of the next life. StorageError."""

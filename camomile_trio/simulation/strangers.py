@@ -58,6 +58,7 @@ class StrangersConversation:
     most_bytes: int = LARGEST_MESSAGE
     peer: bytes = b""
     is_member: bool = False
+    is_from_member: bool = False
     is_over: bool = False
 
     async def answer(self, message_untrusted: bytes) -> bytes | None:

@@ -56,6 +56,11 @@ class Conversation(Protocol):
         """Whether the peer has proven the key of a member of the routing table. Only then it has a member's place."""
 
     @property
+    def is_from_member(self) -> bool:
+        """Whether a member of the routing table lives at the ip that the connection comes from. It may be the member's,
+        and can have a member's place until its peer has proven a key."""
+
+    @property
     def is_over(self) -> bool:
         """Whether what this connection was begun under is accepted no more."""
 

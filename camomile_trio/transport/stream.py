@@ -2,8 +2,9 @@
 
 Rules of this file: everybody can connect, so each connection is bounded in number, size and time, and what it does
 never reaches another one. There are two classes of places. A connection is a stranger's until its conversation says
-that its peer is a member; strangers have one half of the places at most, so the other half is for members alone. A
-message has to keep a least rate, in both directions. When the places of a class are full, an idle connection of that
+that its peer is a member; strangers have one half of the places at most, so the other half is for members alone. Where
+no stranger's place is free, a connection from the ip of a member has a member's place until its peer has proven a key.
+A message has to keep a least rate, in both directions. When the places of a class are full, an idle connection of that
 class makes room for a new one, or else one that is behind that rate: the slowest of the source that has most of these
 places, so a source with one connection loses it last. A connection that keeps the rate never makes room, and neither
 does one that waits for this node. A length is checked before anything is allocated, and memory grows with what has
@@ -120,6 +121,7 @@ class _Connection:
     source: bytes  # what counts as one address
     network: bytes  # its source network; empty for loopback
     has_members_place: bool = False
+    is_unproven: bool = True  # its peer has proven no key yet
     idle_since: float | None = None  # set while it waits for a further message of a peer that has proven itself
     # The time until which the bytes so far keep the least rate; no end while the message waits for this node.
     _kept_until: float = math.inf
@@ -177,12 +179,14 @@ class StreamServer:
         # One who has one IPv6 address has its whole /64.
         ip = source.ip if source.is_ipv4 else source.ip[:8]
         network = source_network(source.ip)
-        if not self._has_strangers_place(ip, network):
+        conversation = inbound.on_connection(source)
+        is_strangers = self._has_strangers_place(ip, network)
+        if not (is_strangers or (conversation.is_from_member and self._has_members_place(ip))):
             accepted.close()
             self._count_refused()
             return None
-        stream, conversation = trio.SocketStream(accepted), inbound.on_connection(source)
-        connection = _Connection(stream, conversation, self._limits, ip, network)
+        stream = trio.SocketStream(accepted)
+        connection = _Connection(stream, conversation, self._limits, ip, network, has_members_place=not is_strangers)
         connection.begin()
         self._connections.append(connection)
         self._statistics.streams_in += 1
@@ -203,14 +207,28 @@ class StreamServer:
                 # What makes room here was in the larger crowds as well.
                 return self._makes_room(crowd)
         # Members may use what strangers leave free, and give it back: a full house has more members than their half.
-        members = [connection for connection in self._connections if connection.has_members_place]
+        return len(self._connections) < limits.total or self._makes_room(self._of_members())
+
+    def _has_members_place(self, ip: bytes) -> bool:
+        """Whether one more connection may come from a member's ip, which has yet to prove that it is that member's."""
+        members, limits = self._of_members(), self._limits
+        unproven = [connection for connection in members if connection.is_unproven and connection.source == ip]
+        if len(unproven) >= limits.per_peer:
+            return self._makes_room(unproven)
         return len(self._connections) < limits.total or self._makes_room(members)
 
-    def _give_members_place(self, connection: _Connection) -> None:
-        """A stranger has turned out to be a member. If it has too many connections, this one stays as it is."""
-        peer = connection.conversation.peer
-        own = [each for each in self._connections if each.has_members_place and each.conversation.peer == peer]
-        connection.has_members_place = len(own) < self._limits.per_peer or self._makes_room(own)
+    def _of_members(self) -> list[_Connection]:
+        return [connection for connection in self._connections if connection.has_members_place]
+
+    def _on_proven(self, connection: _Connection) -> bool:
+        """The peer of a connection has proven its key. If it is a member with not too many connections, this one has a
+        member's place. Whether it has any place still."""
+        had_members_place, peer = connection.has_members_place, connection.conversation.peer
+        connection.is_unproven = connection.has_members_place = False
+        if connection.conversation.is_member:
+            own = [each for each in self._of_members() if each.conversation.peer == peer]
+            connection.has_members_place = len(own) < self._limits.per_peer or self._makes_room(own)
+        return connection.has_members_place or not had_members_place
 
     def _makes_room(self, crowd: list[_Connection]) -> bool:
         """Whether one of these has been closed for another one."""
@@ -239,12 +257,14 @@ class StreamServer:
             message = await self._receive(connection)
             while message is not None:
                 answer = await conversation.answer(message)
-                if conversation.is_member and not connection.has_members_place:
-                    self._give_members_place(connection)
+                has_place = True
+                is_settled = not connection.is_unproven and connection.has_members_place == conversation.is_member
+                if conversation.peer and not is_settled:
+                    has_place = self._on_proven(connection)
                 if not answer or not await self._send(connection, answer):
                     return
-                if connection.has_members_place and not conversation.is_member:
-                    return  # it has lost its seat in the table, and with it its place
+                if not has_place:
+                    return  # it is no member, or has lost its seat in the table, and with it its place
                 if conversation.peer:
                     connection.idle_since = trio.current_time()
                 else:

@@ -89,6 +89,7 @@ EXPECTED = Config(
     expect=3,
     network="alpha",
     network_key=Path("/keys/n"),
+    trust=("203.0.113.0/24", "2001:db8::/48"),
     publisher_key=Path("/keys/p"),
     kademlia=Kademlia(refresh_interval=30),
     records=Records(lease=3600, replicate_interval=60, cache_life=5, max_value_size=4 * MIB, repair_rate=64 * 1024),
@@ -101,6 +102,7 @@ def test_every_option_has_its_place(run: Run, started: Started, tmp_path: Path) 
     words = [word for pair in EVERY_OPTION.items() for word in pair]
     words += ["--first", "--http-token", str(tmp_path / "token")]
     words += [word for each in EXPECTED.join for word in ("--join", each)]
+    words += [word for each in EXPECTED.trust for word in ("--trust", str(each))]
     assert run("node", *words).exit_code == 0
     assert started.config == EXPECTED
     assert started.http == HttpSettings(listen=Endpoint.parse("127.0.0.2:80"), token=b"secret-and-random")
@@ -112,6 +114,7 @@ def test_every_option_can_come_from_the_environment(run: Run, started: Started, 
     environment = {f"CAMOMILE_{name[2:].replace('-', '_').upper()}": text for name, text in EVERY_OPTION.items()}
     environment["CAMOMILE_NETWORK_KEY_FILE"] = environment.pop("CAMOMILE_NETWORK_KEY")
     environment |= {"CAMOMILE_FIRST": "1", "CAMOMILE_JOIN": ", ".join(EXPECTED.join)}
+    environment["CAMOMILE_TRUST"] = ", ".join(map(str, EXPECTED.trust))
     environment["CAMOMILE_HTTP_TOKEN"] = str(tmp_path / "token")
     assert run("node", environment=environment).exit_code == 0
     assert started.config == EXPECTED

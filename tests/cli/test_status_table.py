@@ -21,6 +21,7 @@ READY: dict[str, object] = {
     "uptime": 3725.4,
     "contacts": 9,
     "classic_contacts": 0,
+    "source_networks": 0,
     "buckets": [{"index": 255, "contacts": 5, "replacements": 0}, {"index": 254, "contacts": 4, "replacements": 0}],
     "keys": 12,
     "values": 11,
@@ -59,6 +60,17 @@ def test_a_closed_network_says_which_keys_are_accepted() -> None:
     assert rows["network keys"] == "sent under 11111111 (sessions: 12), also accepted 22222222 (sessions: 1)"
     assert dict(status_rows({**READY, "network_keys": [7, {}]}))["network keys"] == "also accepted - (sessions: 0)"
     assert "network keys" not in dict(status_rows({**READY, "network_keys": "11111111"}))
+
+
+@pytest.mark.parametrize(("networks", "is_told"), [(0, False), (1, True), (4, True), (5, False), ("4", False)])
+def test_a_node_that_knows_few_networks_says_what_that_means(networks: object, is_told: bool) -> None:
+    rows = dict(status_rows({**READY, "source_networks": networks}))
+    assert ("diversity" in rows) is is_told
+    if is_told:
+        assert rows["diversity"] == (
+            f"an attacker in four other networks could stop this network ({networks} known); name your own networks "
+            "with --trust, or close the network with a network key"
+        )
 
 
 def test_a_node_that_speaks_with_classic_ones_says_so() -> None:

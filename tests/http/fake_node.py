@@ -165,6 +165,7 @@ class FakeNode:
             max_bytes=2**30,
             cached=2,
             publisher=b"\xab" * 32,
+            source_networks=6,
             network_keys=self.network_keys,
         )
 

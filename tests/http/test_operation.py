@@ -74,6 +74,7 @@ async def test_the_node_describes_itself(client: Client) -> None:
         "uptime": 12.346,
         "contacts": 3,
         "classic_contacts": 1,
+        "source_networks": 6,
         "buckets": [
             {"index": 255, "contacts": 2, "replacements": 0},
             {"index": 254, "contacts": 1, "replacements": 1},

@@ -54,11 +54,11 @@ def test_a_holder_beyond_the_closest_shows_among_the_replicas_and_does_not_count
     assert acknowledgements.replicas == 3
 
 
-def test_a_caller_that_names_more_than_k_is_held_to_the_k_closest() -> None:
+def test_where_more_than_k_count_the_majority_is_that_of_all_of_them() -> None:
     acknowledgements = looked_up(3, closest=[9, 8, 3, 2, 1])
-    acknowledge(acknowledgements, 8, 9, 1)
+    acknowledge(acknowledgements, 8, 1)
     assert acknowledgements.outcome is None
-    acknowledge(acknowledgements, 2)
+    acknowledge(acknowledgements, 9)
     assert acknowledgements.outcome == Success()
 
 
@@ -311,8 +311,17 @@ def test_before_the_end_a_candidate_that_has_not_answered_keeps_those_behind_it_
     acknowledgements.candidates = lambda: candidates
     acknowledge(acknowledgements, 5, 9)
     assert acknowledgements.outcome is None  # 9 is none of the three closest
-    candidates.remove(node(2))
+    candidates[1:] = [node(5), node(9)]
     acknowledgements.on_answered(node(12))
+    assert acknowledgements.outcome == Success()
+
+
+def test_before_the_end_more_than_k_that_count_need_a_majority_of_all_of_them() -> None:
+    acknowledgements = tally(3)
+    acknowledgements.candidates = lambda: [node(number) for number in range(1, 8)]
+    acknowledge(acknowledgements, 1, 2, 3)
+    assert acknowledgements.outcome is None
+    acknowledge(acknowledgements, 7)
     assert acknowledgements.outcome == Success()
 
 

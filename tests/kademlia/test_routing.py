@@ -5,15 +5,19 @@ Rules of this file: ids of one byte, so that a story can be followed by eye; tim
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import Diversity
 from camomile_trio.kademlia.ids import NodeId, bucket_index, distance
 from camomile_trio.kademlia.routing import Bucket, RoutingTable
 
 OWN = NodeId(b"\x00")
+K_OPEN = 20
 
 
 def contact(number: int, *, host: int = 1) -> Contact:
@@ -358,3 +362,139 @@ def test_one_that_is_discarded_leaves_from_wherever_it_is() -> None:
     assert len(table) == 0
     assert table.buckets() == []
     assert table.closest(OWN) == []
+
+
+# Whose word counts (docs/protocol.md, Counting)
+
+
+def open_table(k: int = K_OPEN, *, own: bytes = bytes(8)) -> RoutingTable:
+    """Of a node of an open network, with ids of eight bytes."""
+    return RoutingTable(NodeId(own), k, diversity=Diversity())
+
+
+def wide(number: int, ip: str) -> Contact:
+    return Contact(NodeId(number.to_bytes(8, "big")), Endpoint.from_host(ip, 8000))
+
+
+def scattered(nodes: int, seed: int) -> list[Contact]:
+    """Honest nodes, each in a network of its own."""
+    rng = random.Random(seed)
+    return [wide(rng.getrandbits(64), f"{place // 250 + 20}.{place % 250}.0.1") for place in range(nodes)]
+
+
+def fill(table: RoutingTable, contacts: list[Contact]) -> None:
+    for now, contact in enumerate(contacts):
+        table.on_answer(contact, float(now))
+
+
+def test_of_one_public_network_two_members_count_once_five_networks_are_known() -> None:
+    table = open_table()
+    neighbours = [wide(place, f"198.18.7.{place}") for place in range(1, 5)]
+    fill(table, neighbours)
+    assert table.networks == 1
+    assert table.closest(bytes(8)) == neighbours
+    assert table.rank(b"\x00" * 7 + b"\xff") == 4
+    assert all(table.counts(each.id, bytes(8)) for each in neighbours)
+    others = [wide(1 << 40 << place, f"198.{20 + place}.0.1") for place in range(4)]
+    fill(table, others)
+    assert table.networks == 5
+    assert table.closest(bytes(8)) == neighbours[:2] + others + neighbours[2:], "those that count first"
+    assert table.closest(bytes(8), 3) == [*neighbours[:2], others[0]]
+    assert table.closest(bytes(8), 3, excluding=neighbours[0].id) == [*neighbours[1:3], others[0]]
+    assert table.rank(b"\x00" * 7 + b"\xff") == 2
+    assert [table.counts(each.id, bytes(8)) for each in neighbours] == [True, True, False, False]
+    assert not table.counts(NodeId(b"stranger"), bytes(8))
+    # One is gone, and all count again.
+    table.discard(others[3].id)
+    assert table.networks == 4
+    assert all(table.counts(each.id, bytes(8)) for each in neighbours)
+
+
+def test_a_member_that_moves_counts_with_its_new_network() -> None:
+    table = open_table()
+    fill(table, [wide(1, "198.18.1.1"), wide(2, "198.18.1.2")])
+    table.on_answer(wide(2, "198.18.2.2"), 9.0)
+    assert table.networks == 2
+
+
+def test_a_newcomer_that_counts_takes_the_seat_of_one_that_does_not() -> None:
+    table = open_table(k=3)
+    displaced: list[Contact] = []
+    table.on_displaced = displaced.append
+    fill(table, [wide(1 << place, f"198.{20 + place}.0.1") for place in range(5)])
+    crowd = [wide(0x8000 + place, f"198.18.7.{place}") for place in range(3)]
+    fill(table, crowd)
+    one_more = wide(0x8010, "198.18.7.9")
+    assert table.on_answer(one_more, 20.0) == crowd[0], "of the crowd's own network: it waits, as in any full bucket"
+    assert one_more.id not in table
+    newcomer = wide(0x8011, "198.40.0.1")
+    assert table.on_answer(newcomer, 21.0) is None
+    assert newcomer.id in table
+    assert displaced == crowd[:1]
+    # Two are left, which count, and they keep their seats.
+    another = wide(0x8012, "198.41.0.1")
+    table.on_answer(another, 22.0)
+    assert another.id not in table
+    # A vacant seat is for the one that counts among those that wait, however long ago it was seen.
+    table.on_answer(one_more, 23.0)
+    table.discard(newcomer.id)
+    assert another.id in table
+
+
+def test_ids_beside_a_target_do_not_take_its_place_from_a_holder() -> None:
+    honest = scattered(300, seed=1)
+    target = honest[0].id
+    table = open_table(own=(int.from_bytes(target, "big") ^ 1 << 50).to_bytes(8, "big"))
+    fill(table, honest)
+    before = table.closest(target)
+    assert table.is_among_closest(target)
+    assert table.cover(target) == before
+    liars = [wide(int.from_bytes(target, "big") ^ place, f"90.{place}.0.1") for place in range(1, 21)]
+    fill(table, liars)
+    assert table.is_among_closest(target)
+    assert table.rank(target) < 20
+    counted = [each for each in table.cover(target) if each in liars]
+    assert len(counted) <= 6
+    assert set(before) < set(table.cover(target))
+    assert all(table.counts(each.id, target) for each in before)
+    assert sum(table.counts(each.id, target) for each in liars) == len(counted)
+    assert sum(each in liars for each in table.closest(target)) == len(counted)
+
+
+def test_nodes_that_are_asked_for_the_closest_name_together_all_whose_word_counts() -> None:
+    honest = scattered(300, seed=2)
+    target = scattered(1, seed=3)[0].id
+    number, step = int.from_bytes(target, "big"), (1 << 64) // 300
+    # Spread so that most of them count, and the honest ones behind them seem too many.
+    liars = [wide(number ^ (place * step // 3 + place), f"90.{place}.0.1") for place in range(20)]
+    nearest = sorted(honest, key=lambda each: distance(each.id, target))[:20]
+    named: set[Contact] = set()
+    for own in nearest[:15]:
+        table = open_table(own=own.id)
+        fill(table, [each for each in honest + liars if each != own])
+        answer = table.named(target, excluding=nearest[9].id)
+        assert len(answer) == 20
+        assert nearest[9] not in answer
+        named |= set(answer)
+    assert len(set(nearest) - named) <= 1, "all but the one that asks"
+
+
+def test_where_all_count_what_is_named_are_the_closest() -> None:
+    table = open_table()
+    honest = scattered(300, seed=4)
+    fill(table, honest)
+    for asker in honest[:50]:
+        for target in (asker.id, honest[60].id):
+            assert table.named(target, excluding=asker.id) == table.closest(target, excluding=asker.id)
+
+
+def test_in_a_closed_network_all_count() -> None:
+    table = RoutingTable(NodeId(bytes(8)), K_OPEN)
+    neighbours = [wide(place, f"198.18.7.{place}") for place in range(1, 40)]
+    fill(table, neighbours)
+    fill(table, [wide(1 << 40 << place, f"198.{20 + place}.0.1") for place in range(8)])
+    assert table.networks == 0
+    assert table.diversity is None
+    assert table.density_at(0) is None
+    assert table.closest(bytes(8)) == table.cover(bytes(8))
+    assert table.counts(neighbours[3].id, bytes(8))

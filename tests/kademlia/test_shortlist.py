@@ -8,9 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import Counting, Density, Diversity
 from camomile_trio.kademlia.ids import NodeId, as_int
 from camomile_trio.kademlia.messages import MAX_CONTACTS
 from camomile_trio.kademlia.shortlist import MAX_CANDIDATES, PeerState, Shortlist
@@ -161,7 +165,7 @@ def test_how_far_it_got_with_a_peer_can_be_asked() -> None:
         PeerState.UNASKED,
         None,
     ]
-    assert [lookup.count(state) for state in PeerState] == [1, 1, 1, 1, 1]
+    assert [lookup.count(state) for state in PeerState] == [1, 1, 1, 1, 1, 0]
 
 
 # Silent, slow and dead peers
@@ -414,7 +418,7 @@ def test_far_nodes_that_a_liar_names_are_not_asked() -> None:
     assert lookup.asked == 2
 
 
-def test_junk_from_one_liar_costs_no_more_than_k_timeouts() -> None:
+def test_junk_from_one_liar_costs_no_more_than_alpha_timeouts_at_once_and_one_more() -> None:
     lookup = lookup_from(200, 201, k=4, alpha=2)
     lookup.next_queries()
     answers(lookup, 200, *range(128, 0, -1))
@@ -427,7 +431,7 @@ def test_junk_from_one_liar_costs_no_more_than_k_timeouts() -> None:
                 lookup.on_overdue(contact.id)
             else:
                 lookup.on_reply(contact.id, peers(150, 151, 152, 153))
-    assert junk == peers(1, 2, 3, 4)
+    assert junk == peers(1, 2, 3)
     assert lookup.result() == peers(150, 151, 152, 153)
 
 
@@ -514,7 +518,7 @@ def test_those_that_have_answered_are_told_apart_by_reach() -> None:
     assert lookup.answered_within(2) == []
     assert lookup.answered_within(3) == peers(3)
     lookup.on_overdue(peer(1).id)
-    assert lookup.closest_ids() == [peer(3).id, peer(5).id]
+    assert lookup.candidates() == peers(3, 5)
 
 
 # Answers that had no room for their last contacts
@@ -583,3 +587,131 @@ def test_one_that_does_not_answer_again_stays_one_that_has_answered(fate: str) -
     assert has_ended(lookup), "it came too late"
     assert lookup.result() == peers(1)
     assert lookup.silent() == []
+
+
+# Which candidates matter (the cover of `counting.py`)
+
+
+@attrs.define
+class Known:
+    """What a table knows."""
+
+    density: Density | None = None
+    diversity: Diversity | None = None
+    version: int = 0
+
+    def density_at(self, target: int) -> Density | None:
+        return self.density
+
+
+# In a network of 256 nodes with ids of two bytes the next one is 256 farther.
+EVEN = [peer(256 * place, width=2, host=2) for place in range(1, 100)]
+
+
+def counting_lookup(start: list[Contact], *, k: int = 8, known: Known | None = None) -> Shortlist:
+    known = known or Known(Density(k, 256 * k, 1))
+    rule = Counting(bytes(2), known)
+    return Shortlist(bytes(2), k=k, alpha=3, own=None, start=start, counting=rule)
+
+
+def look(lookup: Shortlist, knowing: list[Contact], *, silent: list[Contact] | None = None) -> None:
+    """Until it ends. All answer, but for the silent, and name the closest three of those that are known."""
+    while queries := lookup.next_queries():
+        for contact in queries:
+            if contact in (silent or []):
+                lookup.on_overdue(contact.id)
+                lookup.on_failed(contact.id)
+            else:
+                lookup.on_reply(contact.id, knowing[:3])
+
+
+def test_among_nodes_that_are_spread_evenly_the_k_closest_are_asked() -> None:
+    lookup = counting_lookup(EVEN[:40])
+    look(lookup, EVEN)
+    assert lookup.finished
+    assert lookup.result() == lookup.counted() == EVEN[:8]
+    assert lookup.asked == 8
+
+
+def test_ids_beside_a_target_are_asked_and_honest_nodes_behind_them_as_well() -> None:
+    liars = [peer(number, width=2) for number in range(1, 9)]
+    both = sorted([*liars, *EVEN], key=lambda each: each.id)
+    lookup = counting_lookup(both)
+    look(lookup, both)
+    assert lookup.finished
+    assert lookup.result() == both[: lookup.asked]
+    counted = lookup.counted()
+    lies = [contact for contact in counted if contact in liars]
+    assert len(lies) <= 2
+    assert len(counted) >= 8
+    assert lookup.edge == as_int(lookup.result()[-1].id)
+    assert set(EVEN[:6]) < set(counted)
+    assert not lookup.is_inconclusive()
+
+
+def test_liars_that_are_silent_leave_a_lookup_conclusive_and_honest_nodes_that_are_do_not() -> None:
+    liars = [peer(number, width=2) for number in range(1, 9)]
+    both = [*liars, *EVEN]
+    lookup = counting_lookup(both)
+    look(lookup, both, silent=liars)
+    assert lookup.finished
+    assert lookup.result() == EVEN[:8]
+    assert lookup.silent() == liars
+    assert not lookup.is_inconclusive()
+    lookup = counting_lookup(EVEN[:60])
+    look(lookup, EVEN, silent=EVEN[:6])
+    assert lookup.result() == EVEN[6:14]
+    assert lookup.is_inconclusive(), "most of the eight closest are silent"
+
+
+def test_those_of_one_source_network_are_asked_and_more_beyond_them() -> None:
+    crowd = [Contact(peer(number, width=2).id, Endpoint.from_host(f"198.18.1.{number}", 1)) for number in range(1, 7)]
+    known = Known(diversity=Diversity())
+    lookup = counting_lookup([*crowd, *EVEN], known=known)
+    look(lookup, EVEN)
+    assert lookup.result() == crowd + EVEN[:6]
+    assert lookup.counted() == crowd[:2] + EVEN[:6]
+
+
+def test_what_is_learned_of_the_network_while_a_lookup_goes_on_counts() -> None:
+    """A node that joins knows little at first: it goes on farther, until it knows who is around."""
+    known = Known(Density(2, 1 << 16, 1))
+    lookup = counting_lookup(EVEN[:60], known=known)
+    assert lookup.next_queries() == EVEN[:3]
+    assert lookup.edge == as_int(EVEN[59].id)
+    known.density, known.version = Density(8, 256 * 8, 1), 1
+    assert lookup.edge == as_int(EVEN[7].id)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_the_cover_is_that_of_the_hopeful_whatever_has_happened(data: st.DataObject) -> None:
+    ids = data.draw(st.lists(st.integers(1, 40) | st.integers(1, 60_000), min_size=1, max_size=90, unique=True))
+    people = [peer(number, width=2) for number in ids]
+    begin = data.draw(st.integers(1, len(people)))
+    known = Known(Density(5, data.draw(st.integers(1, 1 << 16)), 1))
+    lookup = counting_lookup(people[:begin], k=5, known=known)
+    asked: list[Contact] = []
+    for _ in range(data.draw(st.integers(0, 40))):
+        asked += lookup.next_queries()
+        if not asked:
+            break
+        contact = data.draw(st.sampled_from(asked))
+        happening = data.draw(st.sampled_from(["answers", "is overdue", "fails"]))
+        if happening == "answers":
+            lookup.on_reply(contact.id, data.draw(st.lists(st.sampled_from(people), max_size=5)))
+        elif happening == "is overdue":
+            lookup.on_overdue(contact.id)
+        else:
+            lookup.on_failed(contact.id)
+        cover = Counting(bytes(2), known).cover(lookup.candidates(), 5)
+        expected = lookup.candidates()[: cover.width]
+        assert lookup.edge == (as_int(expected[-1].id) if expected else 0)
+        is_answered = all(lookup.state(each.id) is PeerState.ANSWERED for each in expected)
+        if not lookup.finished:
+            nobody_yet = not lookup.count(PeerState.ANSWERED) and lookup.count(PeerState.OVERDUE)
+            assert nobody_yet or not is_answered
+        elif expected:
+            assert is_answered
+            assert lookup.result() == expected
+            assert lookup.counted() == cover.counted

@@ -134,7 +134,7 @@ def test_whatever_peers_say_and_however_they_fail_it_keeps_its_rules_and_ends(
         happening = rng.choice(["answer", "overdue", "fail"]) if who not in overdue else rng.choice(["answer", "fail"])
         if happening == "answer":
             answered.append(who)
-            lookup.on_reply(who.id, rng.sample(everyone, rng.randint(0, 6)))
+            lookup.on_reply(who.id, rng.sample(everyone, rng.randint(0, 6)), knows=lambda contact: True)
         elif happening == "overdue" and lookup.state(who.id) is PeerState.ASKED:
             overdue.append(who)
             lookup.on_overdue(who.id)
@@ -149,3 +149,58 @@ def test_whatever_peers_say_and_however_they_fail_it_keeps_its_rules_and_ends(
     assert lookup.count(PeerState.ANSWERED) == len(answered)
     assert own not in {contact.id for contact in asked}
     assert lookup.next_queries() == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.randoms(use_true_random=False),
+)
+def test_by_the_word_of_one_party_it_waits_for_two_timeouts_at_most_and_ends(
+    start: list[int], k: int, alpha: int, parties: int, rng: random.Random
+) -> None:
+    """Time goes on from one timeout to the next; nodes are alive, slow or dead, and any of them may name any."""
+    everyone = [contact_of(bytes([number])) for number in range(61)]
+    known = {everyone[number] for number in start}
+    dead = set(rng.sample(everyone, 30))
+
+    def party_of(contact: Contact) -> bytes:
+        return bytes([contact.id[0] % parties])
+
+    lookup = Shortlist(b"\x00", k=k, alpha=alpha, own=None, start=list(known), party_of=party_of)
+    named_by: dict[Contact, set[bytes]] = {}
+    in_flight: list[Contact] = []
+    waited: dict[bytes, int] = {}  # timeouts that passed while nodes which this party alone has named were waited for
+    steps = 0
+    while not lookup.finished:
+        in_flight += lookup.next_queries()
+        for party in {party_of(each) for each in everyone}:
+            own_word = [each for each in in_flight if each not in known and named_by[each] == {party}]
+            assert len(own_word) <= alpha
+        alive = [each for each in in_flight if each not in dead]
+        if alive:
+            who = rng.choice(alive)
+            in_flight.remove(who)
+            named = rng.sample(everyone, rng.randint(0, 6))
+            for each in named:
+                named_by.setdefault(each, set()).add(party_of(who))
+            lookup.on_reply(who.id, named)
+        elif in_flight:
+            # All that are under way are silent: a timeout passes.
+            for party in {party for each in in_flight if each not in known for party in named_by[each]}:
+                if any(named_by[each] == {party} for each in in_flight if each not in known):
+                    waited[party] = waited.get(party, 0) + 1
+            for each in in_flight:
+                lookup.on_overdue(each.id)
+            in_flight = []
+        else:
+            for each in everyone:
+                if lookup.state(each.id) is PeerState.OVERDUE:
+                    lookup.on_failed(each.id)
+        steps += 1
+        assert steps < 500
+    assert all(timeouts <= 2 for timeouts in waited.values())
+    assert not [each for each in lookup.silent() if each not in known and len(named_by[each]) == 1]

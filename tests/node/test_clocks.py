@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.node.clocks import (
     ASK_EVERY,
@@ -41,7 +42,10 @@ class Watch:
     def hear(self, *numbers: int, skew: int = 0) -> None:
         """Peers whose clocks are so far from the right time say what they show."""
         for number in numbers:
-            self.clocks.on_peer_clock(peer(number), self.wall() - self.off + skew)
+            self.clocks.on_peer_clock(Contact(peer(number), HERE), self.wall() - self.off + skew)
+
+
+HERE = Endpoint.parse("127.0.0.1:8118")
 
 
 def peer(number: int) -> NodeId:
@@ -233,3 +237,36 @@ def test_peers_alone_are_no_evidence() -> None:
     watch.hear(*range(60), skew=-HOUR)
     assert watch.clocks.is_ahead()
     assert watch.clocks.behind_by == 0
+
+
+@pytest.mark.parametrize("ip", ["198.18.7.{}", "10.1.2.3", "2001:db8:7::{}", "fd00::{}"])
+def test_of_many_ids_of_one_host_two_have_a_say(ip: str) -> None:
+    watch = Watch()
+    for number in range(1, 4):
+        watch.clocks.on_peer_clock(Contact(peer(number), Endpoint.from_host(f"198.{number}.0.1", 1)), watch.wall())
+    assert watch.clocks.is_confirmed
+    for number in range(4, 140):
+        liar = Contact(peer(number), Endpoint.from_host(ip.format(number), 1))
+        watch.clocks.on_peer_clock(liar, watch.wall() - HOUR)
+    assert len(watch.clocks) == 5
+    assert watch.clocks.is_confirmed
+    assert not watch.clocks.is_ahead()
+    assert not watch.clocks.behind_by
+
+
+def test_who_speaks_again_is_heard_and_takes_no_other_voice() -> None:
+    watch = Watch()
+    near, far = (Contact(peer(number), Endpoint.from_host("198.18.7.1", number)) for number in (1, 2))
+    for contact, skew in ((near, 0), (far, -HOUR), (near, -HOUR), (near, 0)):
+        watch.clocks.on_peer_clock(contact, watch.wall() + skew)
+    assert len(watch.clocks) == 2
+    assert watch.clocks.is_confirmed
+
+
+def test_networks_in_which_nobody_is_heard_any_more_are_forgotten() -> None:
+    watch = Watch()
+    for number in range(4 * MAX_PEERS):
+        ip = f"{20 + number // 250}.{number % 250}.0.1"
+        watch.clocks.on_peer_clock(Contact(peer(number), Endpoint.from_host(ip, 1)), watch.wall())
+    assert len(watch.clocks) == MAX_PEERS
+    assert watch.clocks.networks <= 2 * MAX_PEERS

@@ -36,7 +36,7 @@ from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.peer.requests import PADDED_BYTES
 from tests.fixtures.line import SELF_CONTACT, Line
 from tests.fixtures.parts import Parts, ask, open_parts
-from tests.fixtures.peers import Peer, crowd
+from tests.fixtures.peers import Behaviour, Peer, attend, crowd, truthful
 from tests.fixtures.records import EPOCH, lease_of, tombstone_of
 from tests.fixtures.speaker import CODEC
 
@@ -51,6 +51,29 @@ def a_peer(line: Line, name: str = "bob", endpoint: str = "10.9.0.2:8118") -> Pe
     peer = Peer.at(line, name, endpoint)
     peer.introduce()
     return peer
+
+
+ELSEWHERE = NodeId(bytes(32))
+
+
+async def test_only_nodes_that_have_completed_a_handshake_with_this_one_are_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Neither those that others name, nor one that has confirmed nothing, nor an endpoint that is only advertised."""
+    async with open_parts() as (parts, line), trio.open_nursery() as nursery:
+        liar, carol = a_peer(line), a_peer(line, "carol", "10.9.0.3:8118")
+        named = tuple(Peer.at(line, f"named {number}", f"10.9.1.{number}:8118").contact for number in range(1, 11))
+        behaviours: dict[Peer, Behaviour] = {liar: lambda heard: NodeList(named), carol: truthful}
+        nursery.start_soon(attend, behaviours)
+        Peer.at(line, "half", "10.9.0.4:8118").ask(Ping())  # the response is on its way
+        advertising = Peer.at(line, "dave", "10.9.0.5:8118", advertised="10.9.0.6:8118")
+        advertising.introduce()
+        await parts.make_core().find_node(ELSEWHERE)
+        assert len([to for to, _ in line.sent if to in {each.endpoint for each in named}]) > 4
+        answer = await told(a_peer(line, "erin", "10.9.0.7:8118"), FindNode(ELSEWHERE))
+        assert isinstance(answer, NodeList)
+        assert set(answer.contacts) == {liar.contact, carol.contact, advertising.contact}
+        nursery.cancel_scope.cancel()
 
 
 async def told(peer: Peer, message: Message) -> Message:

@@ -13,7 +13,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, TooLarge, Value
 from camomile_trio.node.events import Event, LookupEnded
-from camomile_trio.node.lookup import Lookup, LookupResult
+from camomile_trio.node.lookup import PROMISE_PATIENCE, Lookup, LookupResult
 from camomile_trio.peer.requests import PADDED_BYTES
 from camomile_trio.peer.seams import Answer
 from tests.fixtures.line import HERE, SELF_CONTACT, SUITE, Line
@@ -22,6 +22,7 @@ from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful
 from tests.fixtures.speaker import CODEC, Heard
 
 TARGET = NodeId(bytes(32))
+FIRST_RTO = 0.25
 
 
 def neighbours(line: Line, count: int) -> list[Peer]:
@@ -301,24 +302,25 @@ async def test_leaving_while_one_is_asked_alone_asks_nobody_else(autojump_clock:
         assert set(asked(line)) == {peers[0].endpoint}
 
 
-async def test_a_value_that_one_is_sending_is_not_asked_of_others_too(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize(("takes", "senders"), [(0.2, 1), (1.5, 2)])
+async def test_a_value_that_one_is_sending_is_asked_of_a_second_one_if_it_is_late_and_of_no_others(
+    autojump_clock: trio.testing.MockClock, takes: float, senders: int
 ) -> None:
     async with open_parts() as (parts, line):
         peers = neighbours(line, 6)
         met(parts, peers, [0.001, 0.002, 0.002])
 
         async def stream(number: int, message: Message, to: Endpoint) -> bytes:
-            await trio.sleep(1)
+            await trio.sleep(takes)
             return CODEC.encode(number, Value(value=bytes(100_000)), 0)
 
         line.streams = stream
         _, took = await run(get_from(parts, peers), dict.fromkeys(peers, too_large))
-        assert took == pytest.approx(1, abs=0.1)
-        assert asked(line) == [peers[0].endpoint]
+        assert took == pytest.approx(takes, abs=0.1)
+        assert asked(line) == [peer.endpoint for peer in peers[:senders]]
 
 
-async def test_a_stream_that_stalls_is_waited_for_no_longer_than_any_answer(
+async def test_a_value_that_one_promises_and_does_not_send_is_asked_of_another_one_soon(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_parts() as (parts, line):
@@ -333,7 +335,7 @@ async def test_a_stream_that_stalls_is_waited_for_no_longer_than_any_answer(
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, giving)
         behaviours[peers[0]] = too_large
         _, took = await run(get_from(parts, peers), behaviours)
-        assert took == pytest.approx(2, abs=0.1)
+        assert took == pytest.approx(FIRST_RTO, abs=0.1)
 
 
 # Values that need a stream -----------------------------------------------------------------------------------------
@@ -345,25 +347,36 @@ def too_large(heard: Heard) -> Message | None:
     return None
 
 
-async def test_a_value_on_its_way_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
-    """All others have answered, and the only holder's stream takes longer than any timeout."""
+@pytest.mark.parametrize(
+    ("promising", "answering", "takes", "waits"),
+    [
+        ([2], [0, 1, 3, 4], 0.4, 0.4),  # the only holder
+        ([2], [0, 1, 3, 4], 4.0, PROMISE_PATIENCE),  # perhaps a liar: all others have answered that they have nothing
+        ([2, 3], [0, 1, 4], 4.0, 4.0),
+        ([0], [1], 4.0, 4.0),  # one word against another
+    ],
+)
+async def test_a_value_that_one_party_alone_promises_is_waited_for_half_a_second(
+    autojump_clock: trio.testing.MockClock, promising: list[int], answering: list[int], takes: float, waits: float
+) -> None:
     async with open_parts() as (parts, line):
-        peers = neighbours(line, 5)
+        peers = neighbours(line, len(promising) + len(answering))
         value = bytes(100_000)
 
         async def stream(number: int, message: Message, to: Endpoint) -> bytes:
-            await trio.sleep(4)
+            await trio.sleep(takes)
             return CODEC.encode(number, Value(value=value), 0)
 
         line.streams = stream
-        behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
-        behaviours[peers[2]] = too_large
+        behaviours: dict[Peer, Behaviour] = {peers[number]: truthful for number in answering}
+        behaviours |= {peers[number]: too_large for number in promising}
         seen: list[bytes | None] = []
+        late: list[Message] = []
 
         def look(contact: Contact, answer: Answer[Message]) -> bool:
             assert isinstance(answer.message, Value)
             seen.append(answer.message.value)
-            return False
+            return answer.message.value is not None
 
         search = Lookup(
             parts.contacts,
@@ -373,10 +386,14 @@ async def test_a_value_on_its_way_is_waited_for(autojump_clock: trio.testing.Moc
             alpha=3,
             start=[peer.contact for peer in peers],
             on_answer=look,
+            on_late_value=lambda contact, answer: late.append(answer.message),
         )
-        _, took = await run(search, behaviours)
-        assert took == pytest.approx(4, abs=0.1)
-        assert value in seen
+        result, took = await run(search, behaviours)
+        assert took == pytest.approx(waits, abs=0.1)
+        assert (value in seen) == (waits == takes)
+        assert result.is_promised == (waits < takes) or value in seen
+        await trio.sleep(takes)
+        assert late == ([Value(value=value)] if waits < takes else [])
 
 
 async def test_who_promises_a_stream_and_stalls_holds_up_no_search_for_nodes(
@@ -393,5 +410,5 @@ async def test_who_promises_a_stream_and_stalls_holds_up_no_search_for_nodes(
         behaviours: dict[Peer, Behaviour] = dict.fromkeys(peers, truthful)
         behaviours[peers[0]] = too_large
         result, took = await run(lookup(parts, peers), behaviours)
-        assert took == pytest.approx(2, abs=0.1)
+        assert took == pytest.approx(FIRST_RTO, abs=0.1)
         assert len(result.contacts) == 7

@@ -10,8 +10,9 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Kademlia, Records
-from camomile_trio.errors import Forgotten, NotFound, StorageError, Unreachable, WrongClock
+from camomile_trio.errors import Forgotten, NotFound, StorageError, TransportError, Unreachable, WrongClock
 from camomile_trio.identity import KeyPair, sign_record, verify_record
+from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import (
     FindValue,
@@ -20,6 +21,7 @@ from camomile_trio.kademlia.messages import (
     StoreKind,
     StoreResult,
     StoreStatus,
+    TooLarge,
     Value,
 )
 from camomile_trio.kademlia.records import Record, RecordRow
@@ -30,7 +32,7 @@ from tests.fixtures.counts import count
 from tests.fixtures.line import Line, one_node
 from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful
 from tests.fixtures.records import EPOCH, NETWORK, lease_of, tombstone_of
-from tests.fixtures.speaker import Heard
+from tests.fixtures.speaker import CODEC, Heard
 
 PUBLISHER, OTHER = KeyPair.new(random.Random("publisher")), KeyPair.new(random.Random("other"))
 VALUE = b"a value"
@@ -143,11 +145,35 @@ async def test_what_only_liars_have_is_not_found(autojump_clock: trio.testing.Mo
 async def test_what_only_this_nodes_clock_rejects_is_neither_denied_nor_served(
     autojump_clock: trio.testing.MockClock, shown: Record, value: bytes | None
 ) -> None:
+    """Also where the peers' clocks are as this node's."""
     async with one_node() as (node, line):
+        *rest, one, two, three = neighbours(line, 5)
+        some = dict.fromkeys((one, two, three), having(value, shown))
+        with pytest.raises(WrongClock):
+            await get(node, {**dict.fromkeys(rest, truthful), **some})
+        assert node.status().cached == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, LONG_ENDED, FORGOTTEN_LATER, FORGOTTEN_LONG_AGO])
+async def test_what_a_few_show_that_may_have_made_it_up_is_denied_by_a_clock_that_most_confirm(
+    autojump_clock: trio.testing.MockClock, shown: Record
+) -> None:
+    async with one_node() as (node, line):
+        *rest, one, two = neighbours(line, 5)
+        liars = dict.fromkeys((one, two), having(VALUE, shown))
+        with pytest.raises(NotFound):
+            await get(node, {**dict.fromkeys(rest, truthful), **liars})
+        assert node.status().cached == 0
+
+
+@pytest.mark.parametrize("shown", [FROM_LATER, FORGOTTEN_LATER])
+async def test_what_one_shows_is_not_denied_by_a_clock_that_most_call_wrong(
+    autojump_clock: trio.testing.MockClock, shown: Record
+) -> None:
+    async with one_node(off=-3_600_000) as (node, line):
         *rest, one = neighbours(line, 5)
         with pytest.raises(WrongClock):
-            await get(node, {**dict.fromkeys(rest, truthful), one: having(value, shown)})
-        assert node.status().cached == 0
+            await get(node, {**dict.fromkeys(rest, truthful), one: having(VALUE, shown)})
 
 
 async def test_a_value_that_another_publisher_keeps_is_served_whatever_the_clock_rejects(
@@ -419,3 +445,57 @@ async def test_a_copy_of_our_own_does_not_count_when_nobody_answers(autojump_clo
         former_holder(node, line)
         with pytest.raises(Unreachable):
             await get(node, {})
+
+
+# Promises ----------------------------------------------------------------------------------------------------------
+
+
+def promising(heard: Heard) -> Message | None:
+    return TooLarge(100_000) if isinstance(heard.message, FindValue) else truthful(heard)
+
+
+async def test_one_that_promises_a_value_and_gives_none_delays_one_answer_by_half_a_second_and_no_other_for_an_hour(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with one_node() as (node, line):
+        liar, *rest = neighbours(line, 8)
+
+        async def stall(number: int, message: Message, to: Endpoint) -> bytes:
+            await trio.sleep_forever()
+            raise TransportError("never")
+
+        line.streams = stall
+        behaviours: dict[Peer, Behaviour] = {**dict.fromkeys(rest, truthful), liar: promising}
+        began = trio.current_time()
+        with pytest.raises(Unreachable, match="has not given it out yet"):
+            await get(node, behaviours)
+        assert trio.current_time() - began < 0.6
+        await trio.sleep(10)  # then the stream has failed
+        for _ in range(3):
+            began = trio.current_time()
+            with pytest.raises(NotFound):
+                await get(node, behaviours)
+            assert trio.current_time() - began < 0.1
+
+
+async def test_the_only_holders_slow_value_is_there_for_the_next_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    value = bytes(100_000)
+    key = Key.of(value)
+    async with one_node() as (node, line):
+        holder, *rest = neighbours(line, 8)
+
+        async def slow(number: int, message: Message, to: Endpoint) -> bytes:
+            await trio.sleep(3)
+            return CODEC.encode(number, Value(value, records=(lease_of(PUBLISHER, key).row(),)), 0)
+
+        line.streams = slow
+        behaviours: dict[Peer, Behaviour] = {**dict.fromkeys(rest, truthful), holder: promising}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attend, behaviours)
+            with pytest.raises(Unreachable):
+                await node.get(key)
+            await trio.sleep(3)
+            assert (await node.get(key)).value == value
+            nursery.cancel_scope.cancel()

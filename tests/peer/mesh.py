@@ -192,7 +192,7 @@ class MeshNode:
         """Of the requests that it has handled."""
         return [request.message.name for request in self.handled]
 
-    def ask(self, other: MeshNode | Contact, message: Message, *, is_padded: bool = True) -> Asked:
+    def ask(self, other: MeshNode | Contact, message: Message, *, told_by: tuple[Contact, ...] = ()) -> Asked:
         asked = Asked()
         contact = other.contact if isinstance(other, MeshNode) else other
         asked.pending = self.requests.request(
@@ -201,7 +201,7 @@ class MeshNode:
             on_reply=asked.on_reply,
             on_overdue=lambda: asked.overdue_at.append(trio.current_time()),
             on_failed=lambda: asked.failed_at.append(trio.current_time()),
-            is_padded=is_padded,
+            told_by=told_by,
         )
         return asked
 

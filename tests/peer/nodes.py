@@ -164,8 +164,8 @@ def two(line: Line, suite: CipherSuite | None = None) -> tuple[Node, Node]:
 
 
 def whole(sessions: Sessions) -> bool:
-    """Whether the counts add up: every peer is a member or a stranger, every session is some peer's, and every index is
-    in use or at rest."""
+    """Whether the counts add up: every peer is a member or a stranger, every session is some peer's, every index is in
+    use or at rest, and members are known by their ips."""
     table, counts = sessions.table, sessions.counts()
     of_peers = [
         session.own_index
@@ -174,11 +174,14 @@ def whole(sessions: Sessions) -> bool:
         if session is not None
     ]
     members = sum(peer.is_member for peer in table.peers.values())
+    current = [(peer.current.endpoint.ip, peer.is_member) for peer in table.peers.values() if peer.current is not None]
+    member_ips = {ip for ip, is_member in current if is_member}
     return (
         sorted(of_peers) == sorted(table.by_index)
         and counts["members"] == members
         and counts["strangers"] + counts["unconfirmed_strangers"] == len(table.peers) - members
         and counts["sessions"] + counts["initiations"] + counts["resting_indexes"] == counts["indexes"]
+        and all(table.has_member_at(ip) == (ip in member_ips) for ip, _ in current)
     )
 
 

@@ -247,14 +247,38 @@ async def test_one_check_of_a_contact_is_under_way_at_a_time(autojump_clock: tri
         assert parts.requests.pending == 1
 
 
-async def test_peers_cost_a_victim_two_handshakes_a_minute_whatever_keys_they_name_there(
+class Counting(Line):
+    """It counts the bytes that come in."""
+
+    came = 0
+
+    def bring(self, datagram: bytes, source: Endpoint) -> None:
+        self.came += len(datagram)
+        super().bring(datagram, source)
+
+
+async def test_peers_that_advertise_the_addresses_of_a_victim_cost_it_no_more_bytes_than_they_send(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """Each of them advertises its address."""
+    victim = Endpoint.parse("198.19.0.8:1")
+    line = Counting()
+    async with open_parts(line=line) as (parts, _):
+        for port in range(1, 201):
+            peer = Peer.at(line, f"peer {port % 20}", f"198.18.{port % 20}.1:8118", advertised=f"198.19.0.8:{port}")
+            peer.introduce()
+            await trio.sleep(5)
+        to_victim = sum(len(datagram) for to, datagram in line.sent if to.ip == victim.ip)
+        assert 0.5 * line.came < to_victim <= line.came
+        assert len(parts.table) == 20
+
+
+async def test_peers_of_one_network_cost_a_private_victim_two_handshakes_a_minute_whatever_keys_they_have(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     victim = Endpoint.parse("10.9.0.8:8118")
     async with open_parts() as (parts, line):
         for number in range(1, 21):
-            Peer.at(line, f"peer {number}", f"10.9.1.{number}:8118", advertised=str(victim)).introduce()
+            Peer.at(line, f"peer {number}", f"192.168.1.1:{number}", advertised=str(victim)).introduce()
         await trio.sleep(59)
         # Each is sent twice.
         assert len({datagram for to, datagram in line.sent if to == victim}) == 2

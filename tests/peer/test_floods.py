@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.peer.budget import MOST_NETWORKS, Bucket, HandshakeRates, Rate, SharedBudget
 from camomile_trio.peer.decisions import Dropped, Initiated, Opened, Reply, Responded
-from camomile_trio.peer.responder import MOST_ANSWERED, REPEATED_FOR
+from camomile_trio.peer.responder import COOKIE_LIFE, MOST_ANSWERED, REPEATED_FOR
 from camomile_trio.peer.strangers import Strangers
 from tests.peer.nodes import A, B, Flying, Line, Node, met, whole
 
@@ -132,6 +132,9 @@ def test_where_nothing_is_left_an_initiation_is_dropped_before_its_mac_is_looked
     a.initiate(b)
     assert [type(each) for each in line.deliver_all(2)] == [Reply, Reply]  # the only cookie
     forger = Node(line, b"f", "198.18.7.7")
+    asked = forger.sessions.initiator.hello(b.endpoint, line.now)
+    assert isinstance(b.on_datagram(asked, forger.endpoint), Reply)  # the only answer to a hello
+    line.take()
     datagram = forger.initiate(b)
     line.flying.pop()
     for index in (40, len(datagram) - 20):  # in the message, and in mac1
@@ -141,7 +144,84 @@ def test_where_nothing_is_left_an_initiation_is_dropped_before_its_mac_is_looked
     hello = bytearray(forger.sessions.initiator.hello(b.endpoint, line.now))
     hello[-1] ^= 1
     assert b.on_datagram(bytes(hello), forger.endpoint) == Dropped("over_budget")
+    a.initiate(b)
     assert [type(each) for each in line.deliver_all()] == [Initiated, Responded, Opened]
+
+
+def test_hellos_cookies_and_repeated_responses_take_nothing_from_each_other(line: Line) -> None:
+    b = Node(line, b"b", B, rates=attrs.evolve(TINY, unproven=Rate(0, 1), replies=Rate(0, 1)))
+    forger, a = Node(line, b"f", "198.18.7.7"), Node(line, b"a", A)
+    for _ in range(3):
+        hello = forger.sessions.initiator.hello(b.endpoint, line.now)
+        b.on_datagram(hello, forger.endpoint)
+    initiation = Flying(forger.initiate(b), forger.endpoint, b.endpoint)
+    line.deliver_all()
+    for _ in range(3):
+        line.deliver(initiation)
+    line.take()
+    a.initiate(b)
+    assert [type(each) for each in line.deliver_all()] == [Reply, Reply, Initiated, Responded, Opened]
+    assert b.sessions.replied == {"hello": 1, "repeated": 1, "cookie": 1}
+    assert b.sessions.dropped["over_budget"] == 4
+
+
+def test_streams_take_nothing_from_handshakes_with_a_cookie_nor_these_from_streams(line: Line) -> None:
+    b = Node(line, b"b", B, rates=attrs.evolve(TINY, unproven=Rate(0, 0), streams=Rate(0, 2), proven=Rate(0, 1)))
+    a, c = Node(line, b"a", A), Node(line, b"c", "198.18.3.1")
+    assert [b.sessions.responder.afford_stream(a.endpoint.ip, line.now) for _ in range(3)] == [True, True, False]
+    for node in (a, c):
+        node.initiate(b)
+        line.deliver_all()
+    assert [b.has_session_with(node) for node in (a, c)] == [True, False]
+    other = Node(line, b"o", B, rates=attrs.evolve(TINY, unproven=Rate(0, 0), streams=Rate(0, 1), proven=Rate(0, 1)))
+    for node in (a, c):
+        node.initiate(other)
+        line.deliver_all()
+    assert other.sessions.responder.afford_stream(a.endpoint.ip, line.now)
+
+
+def test_what_strangers_spend_keeps_no_member_from_a_new_handshake_or_stream(line: Line) -> None:
+    """They have real addresses in many networks, so cookies do not hold them back."""
+    spent = attrs.evolve(TINY, unproven=Rate(0, 3), proven=Rate(0, 8), streams=Rate(0, 8), members=Rate(0, 2))
+    b = Node(line, b"b", B, rates=attrs.evolve(spent, replies=Rate(0, 30)), most_peers=4096)
+    member = Node(line, b"m", "198.18.9.9")
+    met(line, member, b)
+    b.sessions.table.keep(member.public)
+    others = [Node(line, bytes([number]), f"203.0.{number}.1") for number in range(40)]
+    for node in others:
+        node.initiate(b)
+        line.deliver_all()
+        b.sessions.responder.afford_stream(node.endpoint.ip, line.now)
+    assert sum(b.has_session_with(node) for node in others) == 10
+    assert not b.sessions.responder.afford_stream(A.encode(), line.now)
+    line.tick(0.001)
+    member.initiate(b)
+    assert [type(each) for each in line.deliver_all()] == [Reply, Reply, Initiated, Responded, Opened]
+    assert b.sessions.responder.afford_stream(member.endpoint.ip, line.now)
+    # Once it is a member no more, it has what all have.
+    b.sessions.table.release(member.public, line.now)
+    assert not b.sessions.responder.afford_stream(member.endpoint.ip, line.now)
+    assert whole(b.sessions)
+
+
+def test_a_recorded_initiation_with_a_cookie_spends_nothing_of_the_network_that_it_came_from(line: Line) -> None:
+    b = Node(line, b"b", B, rates=attrs.evolve(TINY, unproven=Rate(0, 0), proven_of_network=Rate(0, 2)))
+    a = Node(line, b"a", A)
+    a.initiate(b)
+    line.deliver(line.flying.pop(0))
+    line.deliver(line.flying.pop(0))
+    recorded = line.flying[-1]
+    line.deliver_all()
+    assert b.has_session_with(a)
+    line.tick(REPEATED_FOR)
+    for _ in range(20):
+        assert line.deliver(recorded) == Dropped("replayed")
+    assert b.sessions.counts()["let_in"] == 1
+    line.tick(COOKIE_LIFE)
+    a.initiate(b)
+    assert isinstance(line.deliver_all()[-1], Opened)
+    line.tick(2 * COOKIE_LIFE)
+    assert isinstance(line.deliver(recorded), Reply)  # its cookie is too old
 
 
 def test_the_stranger_that_was_used_last_stays_longest(line: Line) -> None:
@@ -235,6 +315,7 @@ def test_a_node_says_how_full_each_of_its_tables_is(line: Line) -> None:
         "initiations": 1,
         "hellos": 1,
         "responses": 4,
+        "let_in": 0,
         "networks": 3,
     }
     assert whole(b.sessions)

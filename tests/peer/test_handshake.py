@@ -168,6 +168,7 @@ def test_a_whole_handshake_is_as_the_vectors_have_it() -> None:
         receive_key=receive.k,
         network_psk=NETWORK.psk,
         begun_at=0.0,
+        handshake_bytes=0,
         about=answered.about,
     )
     assert session.seal(SUITE, b"") == of("sealed_empty")

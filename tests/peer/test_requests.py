@@ -43,6 +43,13 @@ def two(mesh: Mesh, settings: Settings | None = None) -> tuple[MeshNode, MeshNod
     return MeshNode(mesh, "a", A, settings=settings), MeshNode(mesh, "b", B)
 
 
+async def hear_much(node: MeshNode, teller: MeshNode) -> None:
+    """The teller has sent this node so much that it can pay for a few initiations on its word."""
+    await met(node, teller)
+    await node.requests.ask(teller.contact, Find("much", b"1000"))
+    node.mesh.sent.clear()
+
+
 def stranger(number: int) -> Contact:
     """A node that does not exist."""
     node = MeshNode(Mesh(), f"stranger {number}", f"198.19.{number // 250}.{number % 250 + 1}")
@@ -120,9 +127,10 @@ async def test_a_find_is_padded_unless_its_address_is_known_by_a_peers_word_alon
 ) -> None:
     mesh = Mesh()
     a, b = two(mesh)
-    c = MeshNode(mesh, "c", C)
-    async with running(mesh, a, b, c):
-        padded, plain = a.ask(b, Find("1", b"2000")), a.ask(c, Find("2", b"2000"), is_padded=False)
+    c, teller = MeshNode(mesh, "c", C), MeshNode(mesh, "d", "198.18.4.1")
+    async with running(mesh, a, b, c, teller):
+        await hear_much(a, teller)
+        padded, plain = a.ask(b, Find("1", b"2000")), a.ask(c, Find("2", b"2000"), told_by=(teller.contact,))
         first, second = (len(sent.datagram) for sent in mesh.sent)
         assert first == PADDED_BYTES
         assert second < 220
@@ -139,9 +147,11 @@ async def test_a_value_that_a_response_has_no_room_for_takes_one_round_trip_more
 ) -> None:
     mesh = Mesh()
     a, b = two(mesh)
-    async with running(mesh, a, b):
+    c = MeshNode(mesh, "c", C)
+    async with running(mesh, a, b, c):
+        await hear_much(a, c)
         began = trio.current_time()
-        asked = a.ask(b, Get("1", b"1000"), is_padded=False)
+        asked = a.ask(b, Get("1", b"1000"), told_by=(c.contact,))
         await trio.sleep(1)
         assert asked.answer == Value("1", bytes(1000))
         assert asked.replied_at == [pytest.approx(began + 2 * ROUND_TRIP)]
@@ -154,9 +164,11 @@ async def test_such_a_value_comes_even_if_the_response_was_late(autojump_clock: 
     """So late that the handshake had been given up."""
     mesh = Mesh()
     a, b = two(mesh)
-    async with running(mesh, a, b):
+    c = MeshNode(mesh, "c", C)
+    async with running(mesh, a, b, c):
+        await hear_much(a, c)
         mesh.fate = lambda sent: (1.2,) if sent.field == RESPONSE else (ONE_WAY,)
-        asked = a.ask(b, Get("1", b"1000"), is_padded=False)
+        asked = a.ask(b, Get("1", b"1000"), told_by=(c.contact,))
         await trio.sleep(1.1)
         assert a.requests.handshakes == 0
         await trio.sleep(3)
@@ -1170,42 +1182,54 @@ async def test_only_so_many_handshakes_are_under_way(autojump_clock: trio.testin
 async def test_keys_named_at_the_address_of_a_node_do_not_keep_its_own_key_from_being_tried_there(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """Though sessions with others, which cost them little, have pushed its address out of those that are remembered."""
+    """Whoever it is that names the true one: this node itself, a liar that it has answered before, or another peer."""
     mesh = Mesh()
-    a, b = two(mesh, Settings(max_peers=64))
-    async with running(mesh, a, b):
-        await met(a, b)
-        for number in range(64):
-            a.requests.endpoints.on_session(Endpoint.parse(f"198.18.66.{number}:8118"))
-        assert not a.requests.endpoints.has_met(b.endpoint)
-        mesh.fate = lost
+    a, b = two(mesh)
+    liar, c = MeshNode(mesh, "liar", "198.18.4.1"), MeshNode(mesh, "c", C)
+    async with running(mesh, a, b, liar, c):
+        for teller in (liar, c):
+            await hear_much(a, teller)
         named = [stranger(number)._replace(endpoint=b.endpoint) for number in range(3)]
-        assert [a.ask(each, Find("1")).pending is not None for each in named] == [True, True, False]
-        again = restarted(b)
-        mesh.fate = usual
-        async with running(mesh, again):
-            assert (await a.requests.ask(b.contact, Find("2"))) is not None
+        asked = [a.ask(each, Find("1"), told_by=(liar.contact,)) for each in (*named, b.contact)]
+        assert [each.pending is not None for each in asked] == [True, True, False, False]
+        assert (await a.requests.ask(b.contact, Find("2"))) is not None
+        a.sessions.table.remove(b.contact.public, trio.current_time())
+        assert a.ask(b, Find("3"), told_by=(liar.contact,)).pending is not None
+    mesh = Mesh()
+    a, b = two(mesh)
+    liar, c = MeshNode(mesh, "liar", "198.18.4.1"), MeshNode(mesh, "c", C)
+    async with running(mesh, a, b, liar, c):
+        for teller in (liar, c):
+            await hear_much(a, teller)
+        for each in named:
+            a.ask(each, Find("1"), told_by=(liar.contact,))
+        asked_there = a.ask(b, Find("2"), told_by=(c.contact,))
+        await trio.sleep(1)
+        assert asked_there.answer.name == "2"
 
 
-async def test_however_many_keys_are_named_at_an_address_it_costs_two_handshakes_a_minute(
+async def test_however_many_keys_a_peer_names_at_an_address_it_costs_two_handshakes_a_minute(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     mesh = Mesh()
     a, b = two(mesh)
+    teller, neighbour = (MeshNode(mesh, f"teller {number}", f"198.18.4.{number}") for number in (1, 2))
     mesh.nodes.pop(b.endpoint)
-    async with running(mesh, a):
+    async with running(mesh, a, teller, neighbour):
+        await hear_much(a, teller)
         named = [stranger(number)._replace(endpoint=b.endpoint) for number in range(20)]
-        asked = [a.ask(each, Find("1")) for each in named]
+        asked = [a.ask(each, Find("1"), told_by=(teller.contact,)) for each in named]
         assert [each.pending is not None for each in asked] == [True] * 2 + [False] * 18
         assert a.requests.statistics.dropped["unproven_endpoint"] == 18
-        await trio.sleep(59)
-        assert [a.ask(each, Find("2")).pending for each in named[2:]] == [None] * 18
-        assert all(each.failed_at == each.overdue_at == [] for each in asked[2:])  # no call for what was never sent
+        await trio.sleep(58)
         assert mesh.fields() == [INITIATION] * 4  # each of the two left twice
-        # The operator's own word counts for more.
-        assert a.requests.request(named[5], Find("3"), only_there=True, is_named=True) is not None
+        # Another one of the same network is the same party.
+        await hear_much(a, neighbour)
+        assert [a.ask(each, Find("2"), told_by=(neighbour.contact,)).pending for each in named[2:]] == [None] * 18
+        assert all(each.failed_at == each.overdue_at == [] for each in asked[2:])  # no call for what was never sent
         await trio.sleep(2)
-        assert a.ask(named[6], Find("4")).pending is not None
+        await hear_much(a, teller)
+        assert a.ask(named[6], Find("4"), told_by=(teller.contact,)).pending is not None
 
 
 async def test_a_node_with_another_key_at_the_address_of_an_earlier_one_is_asked_at_once(

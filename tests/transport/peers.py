@@ -55,6 +55,10 @@ class Conversation:
     def is_member(self) -> bool:
         return self.peer in self.recorder.members
 
+    @property
+    def is_from_member(self) -> bool:
+        return self.source.ip in self.recorder.member_ips
+
     async def answer(self, message_untrusted: bytes) -> bytes | None:
         if message_untrusted.startswith(GREETING):
             self.name = message_untrusted.removeprefix(GREETING)
@@ -96,6 +100,7 @@ class Recorder:
     conversations: list[Conversation] = attrs.field(factory=list)
     most_bytes: int = 2**21
     members: set[bytes] = attrs.field(factory=set)  # their names
+    member_ips: set[bytes] = attrs.field(factory=set)
     expected: set[tuple[bytes, Endpoint]] = attrs.field(factory=set)  # as if they were of sessions
     _changed: trio.Event = attrs.field(factory=trio.Event)
 

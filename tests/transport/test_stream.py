@@ -363,6 +363,38 @@ async def test_strangers_cannot_take_the_places_of_members(world: World, mock_cl
             assert await _ask(member, b"still here") == b"still here"
 
 
+async def test_a_new_connection_of_a_member_needs_no_strangers_place(world: World, mock_clock: MockClock) -> None:
+    """It comes from where the member has its session. The strangers that have all of their places keep their rate."""
+    bob = await world.join(limits=LIMITS)
+    bob.inbound.members.add(b"carol")
+    bob.inbound.member_ips.add(bytes([127, 0, 1, 1]))
+    async with contextlib.AsyncExitStack() as stack:
+        strangers = [await stack.enter_async_context(await _connect(bob, from_ip=f"127.0.0.{n}")) for n in range(2, 5)]
+        another = await stack.enter_async_context(await _connect(bob, from_ip="127.0.0.9"))
+        carol = await stack.enter_async_context(await _connect(bob, from_ip="127.0.1.1"))
+        mallory = await stack.enter_async_context(await _connect(bob, from_ip="127.0.1.1"))
+        third = await stack.enter_async_context(await _connect(bob, from_ip="127.0.1.1"))
+        assert [await _is_closed(each) for each in (*strangers, another, carol, mallory, third)] == [
+            *[False] * 3,
+            *[True, False, False, True],
+        ]
+        # One that turns out to be no member has its answer, and no place any more.
+        await _greet(mallory, b"mallory")
+        assert await _ask(mallory, b"let me in") == b"let me in"
+        assert await _is_closed(mallory)
+        await _greet(carol, b"carol")
+        assert await _ask(carol, b"one") == b"one"
+        assert not await _is_closed(carol)
+        assert await _ask(carol, b"two") == b"two"
+        # Further ones have to prove themselves as well, and the member has so many in all.
+        for _ in range(3):
+            more = await stack.enter_async_context(await _connect(bob, from_ip="127.0.1.1"))
+            await _greet(more, b"carol")
+            assert await _ask(more, b"more") == b"more"
+        assert not any([await _is_closed(each) for each in strangers])
+        assert _connections(bob) == 5
+
+
 async def test_a_members_place_is_not_for_one_who_has_only_named_it(world: World, mock_clock: MockClock) -> None:
     """Its first message may be a replay: until its second one it is closed for another stranger if it is slow."""
     bob = await world.join(limits=LIMITS)
