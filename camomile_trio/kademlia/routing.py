@@ -282,10 +282,6 @@ class RoutingTable:
             self._densities[bucket] = density(self._neighbours, apart, self.k)
         return self._densities[bucket]
 
-    def counts(self, node: NodeId, target: bytes) -> bool:
-        """Whether this node's word about `target` counts."""
-        return node in self
-
     def is_among_closest(self, target: bytes) -> bool:
         """Whether this node belongs to the cover of `target`, of all that it knows, itself included."""
         return self.rank(target) < self.k

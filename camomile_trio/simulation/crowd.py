@@ -104,9 +104,7 @@ def places(count: int, *, networks: int, is_public: bool, first: int = 0) -> lis
     ]
 
 
-def pairs_beside(
-    target: bytes, count: int, step: float, *, suite: CipherSuite, rng: random.Random
-) -> list[KeyPair]:
+def pairs_beside(target: bytes, count: int, step: float, *, suite: CipherSuite, rng: random.Random) -> list[KeyPair]:
     """Keys whose ids are beside `target`: one within `step` of it, one between `step` and twice `step`, and so on.
 
     `step` is a share of all ids. 1 / n puts them as far apart as n honest nodes are from each other.

@@ -91,9 +91,7 @@ def each_other(contacts: Sequence[Contact]) -> Naming:
 def invented(rng: random.Random, at: Callable[[], Endpoint], *, bits: int) -> Naming:
     """Names nodes that there are not, in each answer others, each with `bits` leading bits in common with what is looked
     for. `at` says where each of them is said to be."""
-    return lambda target: [
-        Contact.of(public_key_beside(target, bits, rng), at()) for _ in range(MOST_NAMED)
-    ]
+    return lambda target: [Contact.of(public_key_beside(target, bits, rng), at()) for _ in range(MOST_NAMED)]
 
 
 def public_key_beside(target: bytes, bits: int, rng: random.Random) -> bytes:

@@ -49,7 +49,9 @@ async def _sybils(world: World, nodes: int, *, is_public: bool) -> None:
         before = len(world.ledger.operations)
         keys = await world.users.put_many(PUTS)
         copies = [len(world.live_holders(key)) for key in keys]
-        seen = f"{len(keys)} puts of {PUTS} were acknowledged; the least has {min(copies, default=0)}, mean {mean(copies)}"
+        seen = (
+            f"{len(keys)} puts of {PUTS} were acknowledged; the least has {min(copies, default=0)}, mean {mean(copies)}"
+        )
         await world.users.get_many(keys, 2 * PUTS)
         if is_public:
             counted = max(_counted(machine, crowd, world) for machine in machines)
@@ -139,7 +141,7 @@ async def _attack_keys(
     lease = leases_of(state)[0] if (state := world.live_holders(old)[0].stored(old)) is not None else None
     async with AsyncExitStack() as stack:
         manners = Manners()
-        crowds = []
+        crowds: list[Crowd] = []
         for value in (kept, forgotten, later):
             pairs = pairs_beside(Key.of(value), GROUND, step, suite=world.suite, rng=rng)
             at = places(GROUND * 3, networks=NETWORKS, is_public=is_public, first=first)

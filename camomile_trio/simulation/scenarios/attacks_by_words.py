@@ -57,7 +57,9 @@ async def _clocks(world: World, nodes: int, *, is_public: bool) -> None:
 # About who is there ---------------------------------------------------------------------------------------------------
 
 BESIDE_LIAR = 8  # bits in common with its id: of what it is asked for it is the closest
-BESIDE_TARGET = 7  # bits that the nodes it names have in common with what is looked for: closer than most that there are
+BESIDE_TARGET = (
+    7  # bits that the nodes it names have in common with what is looked for: closer than most that there are
+)
 MISSES, FORGETS = 40, 10
 MOST_MORE = 0.5  # s
 DEAD_NETWORK = bytes((198, 51, 100))  # nobody is there
@@ -69,9 +71,7 @@ async def _dead_names(world: World, nodes: int, *, is_public: bool) -> None:
     rng = world.generator("dead names")
     # Of a private network as many private addresses as it likes are dead.
     network = DEAD_NETWORK if is_public else bytes((10, 99, 0))
-    names = invented(
-        rng, lambda: Endpoint.of(network + bytes((rng.randrange(1, 255),)), PORT), bits=BESIDE_TARGET
-    )
+    names = invented(rng, lambda: Endpoint.of(network + bytes((rng.randrange(1, 255),)), PORT), bits=BESIDE_TARGET)
     await _slowed(world, nodes, Manners(names), is_public=is_public)
 
 
@@ -253,7 +253,9 @@ async def _old_lease(world: World, nodes: int, *, is_public: bool) -> None:
                         read.append(got)
             await trio.sleep(PUSHED_EVERY)
         at = {each.machine for each in read}
-        seen = f"{len(read)} of {PUSHES * len(machines) * len(keys)} gets read it, at {len(at)} of {len(machines)} nodes"
+        seen = (
+            f"{len(read)} of {PUSHES * len(machines) * len(keys)} gets read it, at {len(at)} of {len(machines)} nodes"
+        )
         world.claim("what was forgotten is read nowhere", not read, seen)
 
 

@@ -12,7 +12,7 @@ from camomile_trio.identity import KeyPair, sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Store, StoreKind
-from camomile_trio.kademlia.records import Record
+from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.simulation.adversary import Adversary
 from camomile_trio.simulation.crowd import Crowd, open_crowd, places
 from camomile_trio.simulation.machine import Machine
@@ -51,7 +51,9 @@ async def _quotas(world: World, nodes: int, *, is_public: bool) -> None:
         world.claim(f"{networks} networks fill at most {most:.0%} of a store", max(shares) <= most, filled)
         await _send_all(crowd, machines, _tombstones(crowd))
         # What is over is the tombstones' share.
-        more = max(each.storage.statistics.bytes / SMALL_STORE - share for each, share in zip(machines, shares, strict=True))
+        more = max(
+            each.storage.statistics.bytes / SMALL_STORE - share for each, share in zip(machines, shares, strict=True)
+        )
         world.claim("tombstones of leases never seen fill one share of all", more <= 1 / 16, f"{more:.1%}")
         keys = await world.users.put_many(HONEST_PUTS)
     claim_share(world, "every put is acknowledged", "put", before, least=1.0)
@@ -83,7 +85,7 @@ def _tombstones(crowd: Crowd) -> Iterator[tuple[Adversary, Store]]:
             yield member, Store(StoreKind.PUBLISH, key, None, (_signed(tombstone, member.pair, member),))
 
 
-def _signed(record: Record, pair: KeyPair, member: Adversary) -> bytes:
+def _signed(record: Record, pair: KeyPair, member: Adversary) -> RecordRow:
     return sign_record(record, pair, member.network).row()
 
 
