@@ -5,7 +5,6 @@ They answer as members do, so that only how many of them count can keep them fro
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 

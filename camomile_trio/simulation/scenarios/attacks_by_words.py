@@ -5,7 +5,6 @@ Each story compares what users get with what they got before the liars came, or 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import trio
