@@ -1,8 +1,7 @@
 """An adversary: a machine with a node's key of its own, which makes real handshakes and then says what it likes.
 
 Rules of this file: verbs of one who means no good, and nothing of what must come of them. It can do what anybody can
-who has a key and may forge a source: it has no other node's secret. It answers pings; a node that looks for something
-is told what the adversary likes to tell, and all else gets no answer.
+who has a key and may forge a source: it has no other node's secret. How it answers is up to its manners.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import trio
 from camomile_trio.errors import MalformedPacket, TransportError
 from camomile_trio.identity import KeyPair, network_id
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, Ping, Pong, Value
+from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.messages import Message, Ping
 from camomile_trio.peer.decisions import Initiated, Opened, Reply, Responded
 from camomile_trio.peer.handshake import NetworkKey, open_network_key
 from camomile_trio.peer.local import Local, StaticKey
@@ -27,6 +26,7 @@ from camomile_trio.peer.sessions import Sessions
 from camomile_trio.peer.streams import Streams
 from camomile_trio.peer.suite import KEY_BYTES
 from camomile_trio.simulation.clocks import WallClock
+from camomile_trio.simulation.manners import Manners
 from camomile_trio.simulation.network import MemoryTransport
 from camomile_trio.simulation.strangers import LARGEST_MESSAGE, Stranger, open_stranger
 from camomile_trio.simulation.world import World
@@ -43,8 +43,7 @@ class Adversary(Stranger):
     mouth: Endpoint | None
     rng: random.Random
     wall_ms: Callable[[], int]
-    tells: tuple[Contact, ...] | None = None  # whom it names, whatever is looked for; None: it answers no lookups
-    gives: dict[Key, Value] = attrs.field(factory=dict)  # what it answers when it is asked for these values
+    manners: Manners = attrs.field(factory=Manners)
     _codec: Codec = attrs.field(factory=Codec)
     _waiting: dict[bytes, list[bytes]] = attrs.field(factory=dict)  # inner packets, by the peer that has no session yet
     _number: int = 0
@@ -64,6 +63,13 @@ class Adversary(Stranger):
     @property
     def id(self) -> NodeId:
         return self.sessions.local.static.node_id
+
+    @property
+    def contact(self) -> Contact:
+        return Contact.of(self.sessions.local.static.public, self.endpoint)
+
+    def has_session_with(self, contact: Contact) -> bool:
+        return self.sessions.table.current(contact.public) is not None
 
     @property
     def network(self) -> bytes:
@@ -150,13 +156,12 @@ class Adversary(Stranger):
             number, message, _ = self._codec.decode_untrusted(inner_untrusted)
         except MalformedPacket:
             return None
-        if isinstance(message, Ping):
-            return self._codec.encode(number, Pong(source), 0)
-        if isinstance(message, FindValue) and message.key in self.gives:
-            return self._codec.encode_within(number, self.gives[message.key], 0, room)
-        if self.tells is not None and isinstance(message, FindNode | FindValue):
-            answer = NodeList(self.tells) if isinstance(message, FindNode) else Value(None, self.tells)
-            return self._codec.encode_within(number, answer, 0, room)
+        answer = self.manners.answer(message, source, self.wall_ms())
+        return self._codec.encode_within(number, answer, 0, room) if answer is not None else None
+
+    async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
+        if self.manners.hangs:
+            await trio.sleep_forever()
         return None
 
 
@@ -165,20 +170,30 @@ async def _answer_nothing(contact: Contact, message: bytes) -> bytes | None:
 
 
 def open_adversary(
-    world: World, at: Endpoint, *, mouth: Endpoint | None, network_key: bytes | None = None
+    world: World,
+    at: Endpoint,
+    *,
+    mouth: Endpoint | None,
+    network_key: bytes | None = None,
+    pair: KeyPair | None = None,
+    clock_error: float = 0.0,
+    advertises: Endpoint | None = None,
 ) -> AbstractAsyncContextManager[Adversary]:
-    """An adversary that lives at `at` for the length of the block, with a right clock.
+    """An adversary that lives at `at` for the length of the block.
 
     `network_key`: of the closed network that it has got into, or of any other; None: that of the open network.
+    `pair`: whose key it is; None: a new one. `clock_error`: ms by which its clock is ahead. `advertises`: where its
+    handshakes say that it is reached.
     """
     rng = world.generator("adversary", at)
     network = network_id(world.config.network)
 
     def make(transport: MemoryTransport) -> Adversary:
-        pair = KeyPair.new(rng)
-        static = StaticKey.from_seed(world.suite, pair.seed)
+        own = pair or KeyPair.new(rng)
+        static = StaticKey.from_seed(world.suite, own.seed)
         keys = (NetworkKey.of(network_key or open_network_key(network), network),)
-        sessions = Sessions(Local.start(static, keys, world.suite, rng), world.now)
-        return Adversary(transport, pair, sessions, mouth, rng, WallClock(0.0))
+        local = Local.start(static, keys, world.suite, rng)
+        local.advertised = advertises or b""
+        return Adversary(transport, own, Sessions(local, world.now), mouth, rng, WallClock(clock_error))
 
     return open_stranger(world.network, at, make)

@@ -88,7 +88,7 @@ class _Run:
                     progress=Progress(),
                     nursery=lives,
                     is_warm=plan.is_warm,
-                    suite=NaclSuite() if plan.has_real_crypto else ToySuite(),
+                    suite=NaclSuite() if plan.seals_really else ToySuite(),
                 )
                 self._figures = Figures(world)
                 self._properties = [each(world) for each in self._kinds]

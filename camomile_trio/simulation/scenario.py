@@ -37,6 +37,8 @@ class Scenario:
     config: Config = attrs.field(factory=Config)
     links: LinkConditions = CONTINENT
     tick: float = 0.0  # s; deliveries of large networks are rounded up to whole ticks
+    # Whether packets are sealed as real nodes do, whatever the run says: of what an attacker must not be able to do.
+    needs_real_crypto: bool = False
     # Claims and rules that do not hold yet, by their words, each with the reason. Strict: one that holds fails the run.
     expected_failures: dict[str, str] = attrs.field(factory=dict)
 
@@ -52,6 +54,10 @@ class Plan:
     is_warm: bool = False
     # Nodes seal with the real cipher suite, which costs time and lets nobody read what they say, the judge included.
     has_real_crypto: bool = False
+
+    @property
+    def seals_really(self) -> bool:
+        return self.has_real_crypto or self.scenario.needs_real_crypto
 
     @property
     def node_count(self) -> int:

@@ -51,6 +51,19 @@ MOST_VIOLATIONS = 100  # kept; all are counted
 PROBES_A_SECOND = 50.0
 
 
+def private_ip(number: int) -> bytes:
+    """The address of machine `number` in a network of private addresses."""
+    return bytes((10, number >> 16, number >> 8 & 0xFF, number & 0xFF))
+
+
+def public_ip(number: int) -> bytes:
+    """The address of machine `number` where each has a public /16 of its own; ValueError from 256 on.
+
+    Those of RFC 2544, which are for tests, are two /16 only, and of one /16 eight nodes count. No packet leaves here.
+    """
+    return bytes((193, number, 18, 1))
+
+
 class World:
     """One network in virtual time. Made by `simulate`; scenarios are written in its verbs."""
 
@@ -96,6 +109,8 @@ class World:
         self.has_strangers = False
         # The key files of a closed network; each new machine gets a copy. None: the network is open.
         self.key_files: KeyFiles | None = None
+        # The address of each new machine, by its number.
+        self.ip_of: Callable[[int], bytes] = private_ip
         # Told of every event of every node, and of every operation's end.
         self.observers: list[Callable[[Machine, Event], None]] = []
         self.on_operation_ended: list[Callable[[Operation], None]] = [
@@ -199,7 +214,7 @@ class World:
             disk = SimulatedDisk(sync=settings.sync, max_bytes=settings.max_storage, rng=self.generator("disk", number))
         machine = Machine(
             number=number,
-            endpoint=Endpoint.of(bytes((10, number >> 16, number >> 8 & 0xFF, number & 0xFF)), PORT),
+            endpoint=Endpoint.of(self.ip_of(number), PORT),
             config=attrs.evolve(config, join=(SEEDS_NAME,)),
             identity=KeyPair.new(rng),
             suite=self.suite,

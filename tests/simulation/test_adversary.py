@@ -12,6 +12,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.messages import FindNode, Ping
 from camomile_trio.simulation.adversary import Adversary, open_adversary
+from camomile_trio.simulation.manners import each_other
 from camomile_trio.simulation.run import simulate
 from camomile_trio.simulation.scenario import Plan, Scenario
 from camomile_trio.simulation.world import World
@@ -107,8 +108,8 @@ def test_it_names_to_others_whom_it_likes_and_otherwise_answers_no_lookup() -> N
         await trio.sleep(A_MOMENT)
         peer = meeting.honest.sessions.table.peers[meeting.stranger.sessions.local.static.public]
         assert peer.current is not None
-        for tells in (None, (invented,)):
-            meeting.honest.tells = tells
+        for names in (None, each_other([invented])):
+            meeting.honest.manners.names = names
             meeting.stranger.say(ANYTHING, meeting.contact)
             await trio.sleep(A_MOMENT)
             answered.append(peer.current.sent)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.scenarios import (
+    attacks_by_ids,
+    attacks_by_words,
+    attacks_on_stores,
     bad_links,
     bad_machines,
     closed_networks,
@@ -21,6 +24,19 @@ from camomile_trio.simulation.scenarios import (
 
 SCENARIOS: dict[str, Scenario] = {
     each.name: each
-    for theme in (sizes, restarts, crashes, partitions, bad_links, strangers, closed_networks, bad_machines, swarm)
+    for theme in (
+        sizes,
+        restarts,
+        crashes,
+        partitions,
+        bad_links,
+        strangers,
+        closed_networks,
+        attacks_by_ids,
+        attacks_by_words,
+        attacks_on_stores,
+        bad_machines,
+        swarm,
+    )
     for each in theme.SCENARIOS
 }

@@ -21,6 +21,7 @@ from camomile_trio.simulation.adversary import Adversary, open_adversary
 from camomile_trio.simulation.classic_peer import ClassicPeer, open_classic_peers
 from camomile_trio.simulation.ledger import OK, Standing
 from camomile_trio.simulation.machine import Machine
+from camomile_trio.simulation.manners import each_other
 from camomile_trio.simulation.properties.promises import leases_of
 from camomile_trio.simulation.raw_packets import Kind, field
 from camomile_trio.simulation.reading import Kind as Heard
@@ -228,25 +229,26 @@ async def _claim_no_wrong_bytes_are_got(
     """The liar, whom all nodes know, has bytes of its own for each key, and the right leases with them."""
     for key in keys:
         rows = tuple(lease.row() for lease in _leases(world.holders(key)[0], key))
-        liar.gives[key] = Value(b"not what was put", (), rows)
+        liar.manners.gives[key] = Value(b"not what was put", (), rows)
     for machine in machines:
         liar.say(Ping(), machine.contact)
     await trio.sleep(1.0)
     gets = await world.users.get_many(keys, LIED_TO)
     right = sum(each.outcome == OK and each.is_right for each in gets)
     world.claim("a liar's bytes are taken for no value", right == len(gets), f"{right} of {len(gets)} gets are right")
-    liar.gives.clear()
+    liar.manners.gives.clear()
 
 
 async def _claim_a_victim_is_spared(world: World, machines: Sequence[Machine], liar: Adversary) -> None:
     """The nodes look for something, and the liar names twenty nodes at the victim's address, whatever that is."""
     suite = liar.sessions.local.suite
-    liar.tells = tuple(Contact.of(suite.public(liar.rng.randbytes(32)), VICTIM) for _ in range(NAMED_THERE))
+    named = [Contact.of(suite.public(liar.rng.randbytes(32)), VICTIM) for _ in range(NAMED_THERE)]
+    liar.manners.names = each_other(named)
     async with _listener(world, VICTIM) as victim:
         for machine in machines:
             liar.say(Ping(), machine.contact)
         await world.probe_lookups(2 * len(machines))
-    liar.tells = None
+    liar.manners.names = None
     most = max(Counter(source for _, source in victim.heard).values(), default=0)
     # In these seconds each key may be tried at once, a second later and two seconds later, and each time twice.
     is_spared = 0 < most <= 6 * MOST_KEYS
