@@ -27,14 +27,14 @@ from camomile_trio.kademlia.leases import new_lease, new_tombstone
 from camomile_trio.kademlia.messages import FindValue, Message, Store, StoreKind, StoreResult, StoreStatus, Value
 from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.peer.handshake import NetworkKey, open_network_key
-from camomile_trio.simulation.manners import Manners, Naming, each_other, invented
+from camomile_trio.simulation.manners import Manners, each_other
+from tests.attacks.invented import invented_in_advance
 from tests.attacks.sybils import Sybil, grind, open_sybil, wall_ms
 
 FIRST_PORT = 9000
 HOUR_MS = 3_600_000
 LEASE_MS = 24 * HOUR_MS
 AT_ONCE = 32  # requests of one attack that are under way together
-BITS = 8  # that invented keys' ids share with a target: nearer than most of fifty nodes
 MEETING_PAUSE = 0.25  # s between its tries
 FIRST_NAMED = 10_000
 PORTS = 500  # of a third party that are named
@@ -185,8 +185,8 @@ async def dead_names(crowd: Crowd, ready: Ready) -> None:
     """Members that name twenty contacts, of keys that no node has, at addresses that are given: of nobody, or of a
     third party."""
     ips = [Endpoint.from_host(each, 1).ip for each in crowd.order.at]
-    names: Naming = invented(
-        crowd.rng, lambda: Endpoint.of(crowd.rng.choice(ips), FIRST_NAMED + crowd.rng.randrange(PORTS)), bits=BITS
+    names = invented_in_advance(
+        crowd.rng, lambda: Endpoint.of(crowd.rng.choice(ips), FIRST_NAMED + crowd.rng.randrange(PORTS))
     )
     opened = await crowd.open(Manners(names, stores=StoreStatus.STORED), crowd.seeds())
     ready(met=await crowd.meet(opened), ids=[each.contact.id.hex() for each in opened])
