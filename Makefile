@@ -13,6 +13,7 @@ FROM ?=
 STARTS ?= 2
 BLOCKS ?= 6
 PUTS ?= 60
+ROW ?=
 
 VENV := .venv
 ifeq ($(origin PYTHON),undefined)
@@ -32,7 +33,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast check house proto check-proto test-mutants test-kills test-cluster test-browser test-faults \
-    simulate simulate-mutants bench bench-quick bench-full bench-pair bench-check bench-overload bench-growth \
+    test-attacks simulate simulate-mutants bench bench-quick bench-full bench-pair bench-check bench-overload bench-growth \
     lock clean
 
 help:  ## say what can be made
@@ -85,6 +86,10 @@ test-browser: $(VENV)/dev.stamp  ## what pages of other sites can do to a node, 
 test-faults: NODES = 50
 test-faults: $(VENV)/dev.stamp  ## kill, pause, part and restart NODES=50 processes in network namespaces
 	$(BIN)/python -m tools.faults --nodes $(NODES)
+
+test-attacks: NODES = 50
+test-attacks: $(VENV)/dev.stamp  ## known attacks on NODES=50 processes in network namespaces, beside controls; ROW=4 for one
+	$(BIN)/python -m tests.attacks --nodes $(NODES) $(if $(ROW),--row $(ROW))
 
 simulate: $(VENV)/run.stamp  ## SEEDS=200 random networks under random faults, in virtual time
 	$(BIN)/camomile simulate --scenario swarm --seeds $(SEEDS)

@@ -9,7 +9,7 @@ what goes to and from the clients is not.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -48,21 +48,33 @@ def loopback(count: int) -> list[Host]:
     return [Host(n, f"127.0.118.{n + 1}", FIRST_PEER_PORT + n, FIRST_HTTP_PORT + n) for n in range(count)]
 
 
-def bridged(count: int) -> list[Host]:
+@attrs.frozen
+class Addresses:
+    """Which host is where: `of` is told its number. All hosts of `networks` are taken to be on the bridge."""
+
+    of: Callable[[int], str]
+    clients: str
+    networks: Sequence[str]
+
+
+PRIVATE = Addresses(lambda number: f"10.118.{number // 250}.{number % 250 + 1}", CLIENTS, ("10.118.0.0/16",))
+
+
+def bridged(count: int, where: Addresses = PRIVATE) -> list[Host]:
     """Makes the bridge and `count` namespaces on it, and checks that all of it is up."""
-    _ip([f"link add {BRIDGE} address {_mac(CLIENTS)} type bridge mcast_snooping 0"])
-    _ip([f"link set {BRIDGE} addrgenmode none", f"addr add {CLIENTS}/16 dev {BRIDGE}"])
-    _ip([f"link set {BRIDGE} up", "link set lo up"])
-    addresses = [f"10.118.{number // 250}.{number % 250 + 1}" for number in range(count)]
+    _ip([f"link add {BRIDGE} address {_mac(where.clients)} type bridge mcast_snooping 0"])
+    _ip([f"link set {BRIDGE} addrgenmode none", f"addr add {where.clients}/32 dev {BRIDGE}"])
+    _ip([f"link set {BRIDGE} up", "link set lo up", *_routes(where, BRIDGE)])
+    addresses = [where.of(number) for number in range(count)]
     _ip(neighbours(BRIDGE, addresses))
     hosts = []
     for number, address in enumerate(addresses):
         name, port = f"host{number}", f"port{number}"
         _ip([f"netns add {name}", f"link add {port} type veth peer name eth0 address {_mac(address)} netns {name}"])
         _ip([f"link set {port} addrgenmode none master {BRIDGE}", f"link set {port} up"])
-        inside = ["link set lo up", "link set eth0 addrgenmode none", f"addr add {address}/16 dev eth0"]
-        others = [each for each in (*addresses, CLIENTS) if each != address]
-        _ip([*inside, "link set eth0 up", *neighbours("eth0", others)], name)
+        inside = ["link set lo up", "link set eth0 addrgenmode none", f"addr add {address}/32 dev eth0"]
+        others = [each for each in (*addresses, where.clients) if each != address]
+        _ip([*inside, "link set eth0 up", *_routes(where, "eth0"), *neighbours("eth0", others)], name)
         prefix = ("nsenter", f"--net=/run/netns/{name}", "--")
         hosts.append(Host(number, address, PEER_PORT, HTTP_PORT, prefix, port))
     for interface in [BRIDGE, *(each.port for each in hosts)]:
@@ -72,9 +84,12 @@ def bridged(count: int) -> list[Host]:
     return hosts
 
 
-def give_addresses(host: Host, addresses: Sequence[str]) -> None:
-    """Further ones beside its own."""
-    _ip([f"addr add {each}/16 dev eth0" for each in addresses], f"host{host.number}")
+def give_addresses(host: Host, addresses: Sequence[str], known_to: Sequence[Host]) -> None:
+    """Further ones beside its own, and the other hosts are told."""
+    _ip([f"addr add {each}/32 dev eth0" for each in addresses], f"host{host.number}")
+    lines = [f"neigh replace {each} lladdr {_mac(host.address)} dev eth0 nud permanent" for each in addresses]
+    for other in known_to:
+        _ip(lines, f"host{other.number}")
 
 
 def swallow_answers(host: Host, network: str, sink: Host) -> None:
@@ -87,6 +102,10 @@ def neighbours(interface: str, addresses: Sequence[str]) -> list[str]:
     """Who is where, told for good. The kernel remembers a thousand learned ones for all namespaces together: with fifty
     hosts it would look for them again and again, and drop what is sent meanwhile."""
     return [f"neigh replace {each} lladdr {_mac(each)} dev {interface} nud permanent" for each in addresses]
+
+
+def _routes(where: Addresses, interface: str) -> list[str]:
+    return [f"route add {each} dev {interface}" for each in where.networks]
 
 
 def _mac(address: str) -> str:
@@ -118,6 +137,18 @@ def between(interfaces: dict[str, Traffic]) -> Traffic:
         # The bridge's own interface counts without the Ethernet header.
         sum(each.bytes for each in ports) - clients.bytes - 14 * clients.messages,
     )
+
+
+def received(host: Host) -> Traffic:
+    """What has come to the host so far, from wherever."""
+    command = [*host.prefix, "cat", "/proc/net/dev"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    return parse_interfaces(said.stdout)["eth0"]
+
+
+def sent(host: Host) -> Traffic:
+    """What the host has sent so far, to wherever."""
+    return parse_interfaces(Path("/proc/self/net/dev").read_text(encoding="ascii"))[host.port]
 
 
 def traffic(hosts: Sequence[Host]) -> Traffic | None:

@@ -209,7 +209,7 @@ class Bench:
         victim = self.processes[VICTIM].host
         before = self.puts(VICTIM, 4, self.seconds, size=LARGE)
         ips = [f"10.118.200.{number}" for number in range(1, 9)]
-        give_addresses(hostile, ips)
+        give_addresses(hostile, ips, [each.host for each in self.processes])
         command = [*hostile.prefix, sys.executable, "-m", "tests.networks.slow_streams"]
         command += [f"{victim.address}:{victim.peer_port}#{_node_key(victim)}", *ips]
         with until_killed(command):
@@ -277,16 +277,24 @@ def in_background(call: Callable[[], Sequence[Done]]) -> Iterator[list[Done]]:
 
 @contextmanager
 def flooding(
-    hostile: Host, victim: Host, kind: str, at: Host | None = None, *, rate: int = FLOOD_RATE
+    hostile: Host,
+    victim: Host,
+    kind: str,
+    at: Host | None = None,
+    *,
+    rate: int = FLOOD_RATE,
+    sources: Sequence[Host] = (),
 ) -> Iterator[list[float]]:
     """A flood for the length of the block, of datagrams made for the victim; `at`: sent to this host instead.
 
-    Afterwards the list has how many were sent in a second.
+    With `sources` it seems to come from these hosts' nodes. Afterwards the list has how many were sent in a second.
     """
     command = [*hostile.prefix, sys.executable, "-m", "benchmarks.hostile", kind]
     command += [f"{victim.address}:{victim.peer_port}", "--rate", str(rate), "--seconds", str(LONGEST_FLOOD)]
     if at is not None:
         command += ["--at", f"{at.address}:{at.peer_port}"]
+    for source in sources:
+        command += ["--forge", f"{source.address}:{source.peer_port}"]
     sent: list[float] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
