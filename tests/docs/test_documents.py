@@ -113,6 +113,8 @@ def test_make_run_starts_the_cluster_that_these_tests_speak_to() -> None:
 
 def test_make_says_what_it_installs_before_each_step(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/best_python.sh", tmp_path / "tools")
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "requirements").mkdir()
     for lock in ("build", "run", "dev"):

@@ -239,7 +239,7 @@ MUTANTS = (
     ),
     Mutant(
         what="A holder serves a value after its lease.",
-        edits=(Edit("is_live", "r.record.expires > now", "r.record.expires > now - 600_000"),),
+        edits=(Edit("Register.stands", "self.record.expires > now", "self.record.expires > now - 600_000"),),
         caught_by=(LEASE_ENDS,),
     ),
     Mutant(

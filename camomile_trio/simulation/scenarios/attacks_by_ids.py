@@ -225,7 +225,7 @@ SCENARIOS = (
         "attack-ground-ids",
         _ground_ids,
         nodes=50,
-        summary="Twenty ids of ten networks are made beside a key, at one spot or spread, and lie as its holders.",
+        summary="Twenty ids of ten networks are made beside a key, at one spot or spread, and lie.",
         passes="99 % of gets succeed, no honest copy is dropped, nothing is acknowledged without an honest copy",
         at_private="the same: what thins them is how many nodes there can be, not where they are",
     ),
