@@ -318,7 +318,7 @@ MUTANTS = (
            "self._hope_again(candidate)", "pass"),
     Mutant("tellers", "A name of one party counts as silent.", "Shortlist.silent", "not each.is_doubtful", "True"),
     Mutant("tellers", "A name of two parties does not count as silent.", "Shortlist._corroborate",
-           "if is_another_party:", "if False:"),
+           "each.party is teller.party", "True"),
     Mutant("tellers", "One that nobody can pay for holds the lookup up.", "Shortlist.next_queries",
            "self._set_unpaid_aside()", "pass"),
     Mutant("tellers", "One that nobody can pay for is given up.", "Shortlist.on_reply",
