@@ -273,8 +273,8 @@ async def _old_lease(world: World, nodes: int, *, is_public: bool) -> None:
                     if got is not None and got.outcome == OK:
                         read.append(got)
             await trio.sleep(PUSHED_EVERY)
-        readers = {each.machine for each in read}
-        seen = f"{len(read)} of {PUSHES * len(machines) * len(keys)} gets read it, at {len(readers)} of {len(machines)} nodes"
+        readers, asked = {each.machine for each in read}, PUSHES * len(machines) * len(keys)
+        seen = f"{len(read)} of {asked} gets read it, at {len(readers)} of {len(machines)} nodes"
         world.claim("what was forgotten is read nowhere", not read, seen)
 
 
