@@ -96,6 +96,6 @@ SCENARIOS = told_twice(
     "attack-forged-sources",
     _forged_sources,
     nodes=3,
-    summary="Nodes are flooded in the names of their only peers, with garbage, old packets and node lists.",
+    summary="Nodes are flooded in their only peers' names with garbage, old packets and node lists.",
     passes="every put, get and forget succeeds; sessions are kept; what is forged is dropped, and counted",
 )
