@@ -1,13 +1,14 @@
 """Copies of other nodes' values, in memory, for as long as they may be served without asking.
 
-Rules of this file: a copy was looked up, or given by somebody who had looked it up, at most `cache_life` ago, and its
-lease lives. Nothing here outlives the process or is handed on as a replica. Bounded in bytes: the least recently used
-goes first.
+Rules of this file: a copy was looked up, or a holder confirmed it, at most `cache_life` ago, and its lease lives. A
+copy that another node pushed is a hint until a holder confirms it: it is never served, and makes no room for itself.
+Nothing here outlives the process or is handed on as a replica. Bounded in bytes: hints go first, then the least
+recently used.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import attrs
 
@@ -24,6 +25,7 @@ class CachedCopy:
     records: tuple[Record, ...]
     origin: NodeId
     fresh_until: float  # seconds of Trio's clock
+    is_hint: bool = False
 
 
 class Cache:
@@ -34,20 +36,23 @@ class Cache:
         self._copies: OrderedDict[Key, CachedCopy] = OrderedDict()
         self.bytes = 0
         self.evicted = 0
+        self.hints: Counter[str] = Counter()  # what became of them: kept, confirmed, refused, unanswered
 
     def __len__(self) -> int:
         return len(self._copies)
 
     def get(self, key: Key, now: float) -> CachedCopy | None:
         """The copy, if it may still be served."""
-        copy = self._copies.get(key)
-        if copy is None:
-            return None
-        if copy.fresh_until <= now:
-            self.drop(key)
+        copy = self._fresh(key, now)
+        if copy is None or copy.is_hint:
             return None
         self._copies.move_to_end(key)
         return copy
+
+    def hint(self, key: Key, now: float) -> CachedCopy | None:
+        """The copy, if it may be served once a holder has confirmed it."""
+        copy = self._fresh(key, now)
+        return copy if copy is not None and copy.is_hint else None
 
     def keep(self, key: Key, copy: CachedCopy) -> None:
         self.drop(key)
@@ -56,6 +61,8 @@ class Cache:
             return
         self._copies[key] = copy
         self.bytes += size
+        if copy.is_hint:
+            self._copies.move_to_end(key, last=False)
         while self.bytes > self._max_bytes:
             self.drop(next(iter(self._copies)))
             self.evicted += 1
@@ -64,6 +71,13 @@ class Cache:
         copy = self._copies.pop(key, None)
         if copy is not None:
             self.bytes -= len(copy.value) + COPY_OVERHEAD
+
+    def _fresh(self, key: Key, now: float) -> CachedCopy | None:
+        copy = self._copies.get(key)
+        if copy is not None and copy.fresh_until <= now:
+            self.drop(key)
+            return None
+        return copy
 
     def expire(self, now: float) -> None:
         """Drops what may not be served any more."""

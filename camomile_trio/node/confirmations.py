@@ -2,7 +2,8 @@
 
 Rules of this file: plain state without I/O; the caller tells the time. Only a word counts that names the record: an
 answer, the question of a holder who makes a round for all, or the acknowledgement of the STORE of it alone; nobody is
-counted because he should hold it, nor when he has lost his place in the routing table since, which only the silent do.
+counted because he should hold it, nor when he has lost his place in the routing table since, which only the silent do,
+nor a member of the table whose word about the key does not count.
 Bounded: the record that was confirmed longest ago is forgotten first, and then nothing is known of it. Nothing is
 decided by this, it is for people to see.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 
-from camomile_trio.kademlia.ids import NodeId
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.records import SIGNATURE_BYTES, RecordRow
 from camomile_trio.kademlia.routing import RoutingTable
 
@@ -39,14 +40,17 @@ class Confirmations:
     def __len__(self) -> int:
         return len(self._by_record)
 
-    def confirm(self, row: RecordRow, holder: NodeId, now: float) -> None:
-        """`holder` holds this record now, and the value that belongs to it."""
+    def confirm(self, key: Key, row: RecordRow, holder: NodeId, now: float) -> None:
+        """`holder` says that it holds this record of the key now, and the value that belongs to it."""
+        is_member = holder in self._table
+        if is_member and not self._table.counts(holder, key):
+            return
         name, begin = _name(row), holder[:_BEGIN_BYTES]
         known = self._by_record.get(name, b"")
         at = _place(known, begin)
         if at >= 0:
             known = known[:at] + known[at + _ENTRY.size :]
-        entry = _ENTRY.pack(begin, int(now), holder in self._table)
+        entry = _ENTRY.pack(begin, int(now), is_member)
         # Each is behind those that were heard before.
         self._by_record[name] = (known + entry)[-MAX_HOLDERS * _ENTRY.size :]
         self._by_record.move_to_end(name)

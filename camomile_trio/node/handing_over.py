@@ -1,6 +1,7 @@
 """Before a node leaves: makes sure that what it holds is held by others that stay, the most endangered first.
 
-Rules of this file: a copy counts only if its holder has said so since we began to leave, and stays itself. Who should
+Rules of this file: a copy counts only if its holder has said so since we began to leave, and stays itself, and if its
+word about the key counts among the members of the table. Who should
 hold a key is asked before anything is sent; a key that nobody asked has goes at once, others wait until all have been
 asked, those with the fewest known copies first. What comes in meanwhile is handed over too, and then nothing is taken
 any more, so nothing that was acknowledged here goes with us unseen. Whoever calls bounds the time: what has no known
@@ -16,7 +17,7 @@ import trio
 
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import Key, NodeId
+from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import IS_LEAVING, Holding, Leave, StoreStatus
 from camomile_trio.node.core import Core
 from camomile_trio.node.repair import KEYS_AT_ONCE, Lack, Repair
@@ -128,10 +129,14 @@ class HandOver:
         that it leaves, comes last.
         """
         core = self._core
-        k, now = core.config.kademlia.k, core.clock()
-        nearest = [each for each in core.table.closest(key, k + len(self._out)) if each.id not in self._out][:k]
-        heirs = [each for each in nearest if core.contacts.is_storing(each)]
+        now = core.clock()
+        heirs = [each for each in self._nearest(key) if core.contacts.is_storing(each)]
         return sorted([*heirs[-1:], *heirs[:-1]], key=lambda each: core.contacts.is_doubtful(each, now))
+
+    def _nearest(self, key: Key) -> list[Contact]:
+        """The k closest that stay."""
+        k = self._core.config.kademlia.k
+        return [each for each in self._core.table.closest(key, k + len(self._out)) if each.id not in self._out][:k]
 
     async def _ask_around(self, places: dict[Key, _Place]) -> None:
         for _ in range(ROUNDS):
@@ -169,7 +174,7 @@ class HandOver:
             except StorageError:
                 continue  # the key stays unplaced
             if lack is None:
-                self._count_copy(place)
+                self._count_copy(place, contact)
             else:
                 place.lacking[contact] = lack
 
@@ -198,22 +203,27 @@ class HandOver:
     async def _give_one(self, place: _Place) -> None:
         while place.lacking:
             contact = next(iter(place.lacking))
-            if await self._is_placed(contact, place.key, place.lacking.pop(contact)):
-                self._count_copy(place)
+            if await self._is_placed(contact, place.key, place.lacking.pop(contact)) and self._count_copy(
+                place, contact
+            ):
                 return
-        if place.copies:
+        if place.copies or await self._is_taken_by_another(place):
             return
-        if await self._is_taken_by_another(place):
-            self._count_copy(place)
-        elif place.key in self._open:
+        if place.key in self._open:
             del self._open[place.key]
             self._unplaced += 1
             if len(self._named) < NAMED:
                 self._named.append(place.key)
 
-    def _count_copy(self, place: _Place) -> None:
+    def _count_copy(self, place: _Place, contact: Contact) -> bool:
+        """Whether that contact's word counts, among those that stay."""
+        k = self._core.config.kademlia.k
+        nearest = sorted(self._nearest(place.key), key=lambda each: distance(each.id, place.key))
+        if contact not in self._core.table.counting(place.key).cover(nearest, k).counted:
+            return False
         place.copies += 1
         self._open.pop(place.key, None)
+        return True
 
     async def _is_taken_by_another(self, place: _Place) -> bool:
         others = [each for each in self._heirs(place.key) if each.id not in place.asked]
@@ -222,7 +232,11 @@ class HandOver:
                 lack = self._repair.lack_of(contact, Holding(place.key, False, ()))
             except StorageError:
                 return False
-            if lack is not None and await self._is_placed(contact, place.key, lack):
+            if (
+                lack is not None
+                and await self._is_placed(contact, place.key, lack)
+                and self._count_copy(place, contact)
+            ):
                 return True
         return False
 

@@ -33,6 +33,7 @@ from camomile_trio.kademlia.messages import (
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.node.confirmations import Confirmations
+from camomile_trio.node.hints import Hints
 from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.quotas import Bringer
 from camomile_trio.peer.contacts import Contacts
@@ -61,6 +62,7 @@ class Handlers:
         self._table = contacts.table
         self._holdings = holdings
         self._confirmations = confirmations
+        self._hints = Hints(contacts, holdings)
         self._max_value_size = max_value_size
 
     def handle(self, request: Request[Message]) -> None:
@@ -98,6 +100,7 @@ class Handlers:
             else:
                 # It may be here, from before this start: then it is compared next, and served to who asks again.
                 self._holdings.want(key)
+                self._hints.want(key)
                 value = Value(None, self._closest(request, key), tuple(self._rows(key, message)))
         except StorageError:
             value = Value(None, self._closest(request, key))
@@ -124,7 +127,7 @@ class Handlers:
 
         def done(result: StoreResult) -> None:
             if result.status is StoreStatus.STORED and message.kind is StoreKind.REPLICATE:
-                self._holdings.heard_from_holder(key)
+                self._holdings.heard.from_holder(key, request.contact.id)
             self._answer_store(request, result, key if message.names_contacts else None)
 
         if message.cached:
@@ -135,8 +138,6 @@ class Handlers:
     def have(self, request: Request[Message], message: Have) -> None:
         holdings: list[Holding] = []
         now = self._holdings.wall_clock()
-        # What a node says that has no seat here lets no holder rest.
-        is_round = message.is_round and request.contact.id in self._table
         alike, room = 0, ROOM_FOR_HOLDINGS
         states = self._holdings.states(message.keys)
         for number, key in enumerate(message.keys):
@@ -146,10 +147,10 @@ class Handlers:
             said = registers.said(state, now) if message.digests else None
             if said is not None and said.is_alike(message.digests[number]):
                 alike |= 1 << number
-                if is_round:
-                    self._holdings.heard_in_round(state)
+                if message.is_round and self._table.counts(request.contact.id, key):
+                    self._holdings.heard_in_round(state, request.contact.id)
                     for row in said.rows:
-                        self._confirmations.confirm(row, request.contact.id, self._contacts.requests.clock())
+                        self._confirmations.confirm(key, row, request.contact.id, self._contacts.requests.clock())
                 continue
             records = registers.answer(state, now, publisher=message.publisher, ended=True)
             rows = tuple(record.row() for record in records)
@@ -193,7 +194,8 @@ class Handlers:
             winners = tuple(known[each.publisher].row() for each in records if each.publisher in known)
             self._refuse(request, StoreStatus.STALE, winners)
             return
-        kept = self._holdings.keep_cached(key, message.value, records, request.contact.id)
+        kept = self._holdings.keep_cached(key, message.value, records, request.contact.id, is_hint=True)
+        self._holdings.cache.hints["kept"] += kept
         request.answer(StoreResult(StoreStatus.STORED if kept else StoreStatus.EXPIRED, Durability.MEMORY))
 
     def _rows(self, key: Key, message: FindValue) -> list[RecordRow]:

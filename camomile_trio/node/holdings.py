@@ -25,19 +25,21 @@ from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.cache import Cache, CachedCopy
 from camomile_trio.node.comparisons import Comparisons
+from camomile_trio.node.heard import Heard
 from camomile_trio.node.quotas import NO_STRANGER, Bringer, Quotas
+from camomile_trio.node.spares import Spares
 from camomile_trio.node.writes import OnStored, WallClock, Writes, nobody_waits
 from camomile_trio.peer.deadlines import Clock
 from camomile_trio.storage.base import Storage, Timetable
 
 # For how many rounds of replication after a forget each holder makes sure by itself that all others know of it.
 YOUNG_FOR = 3
-# How many keys' news from other holders are remembered.
-MAX_NEWS = 200_000
 # Keys of which a greater record than what is here was refused for its time.
 MAX_REFUSED_FOR_TIME = 16_384
 # Keys that a leaving node takes before it takes no more: it has to hand each of them over.
 MAX_ARRIVALS = 65_536
+# How many spare copies make room at a time.
+GIVEN_UP_AT_ONCE = 64
 # The note about leases that ended and may be woken, and what it says; 0, where there is none, is that nobody looked.
 SLEEPERS = "sleepers"
 NOBODY_SLEEPS, SOMEBODY_SLEEPS = 1, 2
@@ -89,7 +91,8 @@ class Holdings:
         self.clock = clock
         self.wall_clock = wall_clock
         self.settings = settings
-        self.writes = Writes(storage, clock, wall_clock, self._timetable)
+        self.writes = Writes(storage, clock, wall_clock, self._timetable, self._give_up_spares)
+        self.spares = Spares()
         self.damaged = 0
         # Whether a lease of a publication may have ended here (rule 12); unknown until it was looked for once.
         self.may_sleep = storage.note(SLEEPERS) != NOBODY_SLEEPS
@@ -97,7 +100,7 @@ class Holdings:
         self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
         self._network = network
         self._table = table
-        self._news: OrderedDict[Key, float] = OrderedDict()
+        self.heard = Heard(table, clock)
         self._arrivals: dict[Key, None] | None = None  # what was written since this node began to leave
         self.takes_nothing = False  # from others: it is as good as gone
         # Greater records of a publisher whose lease is here, which only this node's clock rejects (rule 7).
@@ -219,25 +222,15 @@ class Holdings:
         """Milliseconds that this node has been up, all its starts together."""
         return self._uptime_before + int((self.clock() - self._started) * 1000)
 
-    def heard_from_holder(self, key: Key) -> None:
-        """Another holder has shown that it holds the key's latest records: no need to offer them to it soon."""
-        self._news[key] = self.clock()
-        self._news.move_to_end(key)
-        while len(self._news) > MAX_NEWS:
-            self._news.popitem(last=False)
-
-    def heard_in_round(self, state: KeyState) -> None:
-        """Another holder, which has just what we have, asks all the others too: one round does for all of us."""
+    def heard_in_round(self, state: KeyState, holder: NodeId) -> None:
+        """Another node, which has just what we have, asks all holders: one round does for all of us."""
         if not self.was_forgotten_lately(state):
-            self.heard_from_holder(state.key)
+            self.heard.from_holder(state.key, holder)
 
     def was_forgotten_lately(self, state: KeyState) -> bool:
         """Whether there may still be a holder who has missed it: each one that finds out counts."""
         since = self.wall_clock() - int(YOUNG_FOR * self.settings.replicate_interval * 1000)
         return registers.was_forgotten_since(state, since)
-
-    def heard_at(self, key: Key) -> float | None:
-        return self._news.get(key)
 
     # Writing -------------------------------------------------------------------------------------------------------
 
@@ -348,8 +341,13 @@ class Holdings:
         else:
             self._write(before, admission.state, value, done)
 
-    def keep_cached(self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId) -> bool:
-        """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease."""
+    def keep_cached(
+        self, key: Key, value: bytes, records: Iterable[Record], origin: NodeId, *, is_hint: bool = False
+    ) -> bool:
+        """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease.
+
+        `is_hint`: another node pushed it. It takes the place of no copy that may be served.
+        """
         now = self.wall_clock()
         live = tuple(
             each for each in records if not each.is_tombstone and each.expires > now and is_acceptable(each, now)
@@ -359,7 +357,8 @@ class Holdings:
         life = min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)
         if life <= 0:
             return False
-        self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life))
+        if not is_hint or self.cache.get(key, self.clock()) is None:
+            self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life, is_hint))
         return True
 
     def begin_to_leave(self) -> None:
@@ -419,9 +418,11 @@ class Holdings:
         if left is not None and left.published and not self.may_sleep:
             # In the same commit as what ended, so that no start overlooks it.
             self.note_sleepers(are_some=True)
+        if left is None or left.size is None:
+            self.spares.drop(key)
         if left is None:
             self.storage.remove(key)
-            self._news.pop(key, None)
+            self.heard.drop(key)
         else:
             self.writes.hand_over(left, None, None, even_if_full=True)
 
@@ -431,12 +432,20 @@ class Holdings:
         if state is not None:
             self.writes.hand_over(state, None, None, even_if_full=True)
 
+    def note_place(self, key: Key) -> None:
+        """Looks whether this node is a holder of the key, or its copy a spare one. StorageError."""
+        if self._table.is_among_closest(key):
+            self.spares.drop(key)
+        elif key not in self.spares:
+            self._note_spare(self.state(key))
+
     def drop_copy(self, key: Key) -> None:
-        """Gives up the copy of a value that others hold now; its registers stay."""
+        """Gives up the copy of a value, because it is damaged or a spare one; its registers stay."""
         state = self.state(key)
         if state.size is not None:
             left = registers.without_value(state)
             self.writes.hand_over(left, None, None, even_if_full=True)
+        self.spares.drop(key)
 
     def save_uptime(self) -> None:
         self.storage.set_note("uptime", self.uptime)
@@ -481,13 +490,34 @@ class Holdings:
         *,
         even_if_full: bool = False,
     ) -> None:
-        # What others have shown was about what was here before.
-        self._news.pop(state.key, None)
+        self.heard.on_written(state.key)
         if self.writes.write(before, state, value, done, winners, even_if_full=even_if_full):
             self.comparisons.on_stored(state.key)
+            self._note_spare(state)
             if self._arrivals is not None:
                 self._arrivals[state.key] = None
                 self.takes_nothing = len(self._arrivals) >= MAX_ARRIVALS
+
+    def _is_spare(self, state: KeyState) -> bool:
+        return state.size is not None and not state.published and not self._table.is_among_closest(state.key)
+
+    def _note_spare(self, state: KeyState) -> None:
+        if state.size is not None and self._is_spare(state):
+            self.spares.note(state.key, state.size)
+        else:
+            self.spares.drop(state.key)
+
+    def _give_up_spares(self, state: KeyState) -> bool:
+        """Makes room for what is to be written by giving up spare copies; not for a spare copy. StorageError."""
+        if self._is_spare(state):
+            return False
+        before = self.spares.given_up
+        for key in self.spares.earliest(GIVEN_UP_AT_ONCE):
+            if key != state.key and self._is_spare(self.state(key)):
+                self.drop_copy(key)
+                self.spares.given_up += 1
+            self.spares.drop(key)
+        return self.spares.given_up > before
 
     def _timetable(self, state: KeyState, now: int) -> Timetable:
         return Timetable(due=registers.due(state, now=now, uptime=self.uptime), renew=self.renewal_time(state))

@@ -141,7 +141,7 @@ class Inventory:
 
     def _describe(self, state: KeyState) -> list[RecordStatus]:
         core, key = self._core, state.key
-        heard = core.holdings.heard_at(key)
+        heard = core.holdings.heard.at(key)
         status = functools.partial(
             RecordStatus,
             key=key,

@@ -120,9 +120,12 @@ class Repair:
             # Not what has changed while the question was on its way.
             if bits >> at & 1 and said[key].digest == before.digest != NOTHING:
                 alike.append(key)
-                core.holdings.heard_from_holder(key)
+                if is_round:
+                    core.holdings.heard.in_own_round(key)
+                else:
+                    core.holdings.heard.from_holder(key, contact.id)
                 for row in before.rows:
-                    core.confirmations.confirm(row, contact.id, now)
+                    core.confirmations.confirm(key, row, contact.id, now)
         told = {each.key: each for each in answer.message.holdings if each.key in said and each.key not in alike}
         left = [key for key in keys if key not in alike and key not in told]
         for start in range(0, len(left), KEYS_AT_ONCE):
@@ -161,8 +164,12 @@ class Repair:
         return answer.message.holdings
 
     def adopt(self, holding: Holding) -> bool:
-        """Takes over the records of `holding` that beat ours. Returns whether ours are the latest after all."""
+        """Takes over the records of `holding` that beat ours. Returns whether ours are the latest after all.
+
+        A spare copy takes over no longer lease from a node that has the value: it is not needed there.
+        """
         holdings = self._core.holdings
+        only_tombstones = holding.has_value and holding.key in holdings.spares
         state = holdings.state(holding.key)
         try:
             records = holdings.check(holding.records, holding.key, state)
@@ -174,6 +181,8 @@ class Repair:
             known = state.register(record.publisher)
             if known is None or record.rank > known.record.rank:
                 is_latest = False
+                if only_tombstones and not record.is_tombstone:
+                    continue
                 self.adopted += 1
                 holdings.store(holding.key, None, (record.row(),), lambda result: None)
         return is_latest
@@ -197,19 +206,23 @@ class Repair:
         is_latest = self.adopt(holding)
         state = holdings.state(holding.key)
         now = core.wall_clock()
-        # Newer ones of theirs have been adopted, so a row of ours that they did not show is one that they lack.
+        # Newer ones of theirs have been adopted, or left out for a spare copy, so a row that they did not show is one
+        # that they lack.
         offered = registers.offered(state, now)
+        if not is_latest and holding.key in holdings.spares:
+            shown = {each.publisher: each.rank for each in holdings.check(holding.records, holding.key, state)}
+            offered = [each for each in offered if shown.get(each.publisher, each.rank) <= each.rank]
         mine = [record.row() for record in offered]
         for record, row in zip(offered, mine, strict=True):
             if row in holding.records and (holding.has_value or record.is_tombstone):
-                core.confirmations.confirm(row, contact.id, core.clock())
+                core.confirmations.confirm(holding.key, row, contact.id, core.clock())
         missing = [row for row in mine if row not in holding.records]
         lacks_value = registers.is_served(state, now) and not holding.has_value
         # Without a record of ours it is a classic node's value, which nobody of ours would take.
         if missing or (lacks_value and mine):
             return Lack(tuple(missing or mine), lacks_value)
         if holding.records and is_latest:
-            holdings.heard_from_holder(holding.key)
+            holdings.heard.from_holder(holding.key, contact.id)
         return None
 
     async def settle(self, contact: Contact, holding: Holding, *, declined: set[Key] | None = None) -> bool:
@@ -266,7 +279,7 @@ class Repair:
             return None
         self.sent += 1
         if result.status is StoreStatus.STORED and len(rows) == 1:
-            self._core.confirmations.confirm(rows[0], contact.id, self._core.clock())
+            self._core.confirmations.confirm(key, rows[0], contact.id, self._core.clock())
         if result.records:
             self.adopt(Holding(key, False, result.records))
         return result.status

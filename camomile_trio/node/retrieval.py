@@ -3,9 +3,10 @@
 Rules of this file: a value is only ever one that hashes to its key. The lookup ends at the first answer with a live
 lease that no record seen in it beats; once a tombstone was seen, or for a value without a lease (a classic one), it
 goes on until the k closest have answered. Signatures are checked once per lookup, however many holders send the same
-record. Whoever looked a value up may serve it for `cache_life`. Where only this node's own clock rejects what others
-show, by more than max_skew, it has no answer: neither that the value is not there, nor that it was forgotten. But for
-what a minority of those that count shows while most peers' clocks confirm this one: any node can sign for the future.
+record. A node that looked a value up may serve it for `cache_life`, if a holder whose word about the key counts gave
+it. Where only this node's own clock rejects what others show, by more than max_skew, it has no answer: neither that the
+value is not there, nor that it was forgotten. But for what a minority of those that count shows while most peers'
+clocks confirm this one: any node can sign for the future.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ class Retrieval:
         self._checked: dict[RecordRow, Record | None] = {}
         self._value: bytes | None = None
         self._origin: NodeId = core.id
-        self._from_holder = False
+        self._from_holder = False  # whose word counts, and that did not take it from its own cache
         # Somebody has the value without a lease, from a classic node; and somebody who does knows of a tombstone, and
         # keeps it all the same: it was put by a classic user, and nobody can forget it early (rule 10). Without
         # `--classic` that is believed of this node's own copy alone.
         self._has_classic = False
         self._outlasts_tombstone = False
+        self._lookup: Lookup | None = None  # the latest
         self._lacking: Contact | None = None
         self._shown: dict[Contact, Record] = {}  # by whom which lease
         self._failure: StorageError | None = None  # of our own disk
@@ -78,7 +80,7 @@ class Retrieval:
         """One lookup, and what we have ourselves."""
         core, settings = self._core, self._core.config.kademlia
         self._weigh_own()
-        lookup = Lookup(
+        self._lookup = lookup = Lookup(
             core.contacts,
             core.events,
             FindValue(self._key),
@@ -177,16 +179,24 @@ class Retrieval:
         if self._core.config.classic and all(record is not None and record.is_tombstone for record in records):
             self._has_classic = True
             self._outlasts_tombstone |= is_good
-        if self._value is None or (is_good and not self._from_holder and not message.cached):
+        is_from_holder = is_good and not message.cached and self._counts(contact)
+        if self._value is None or (is_from_holder and not self._from_holder):
             self._value = message.value
             self._origin = contact.id
-            self._from_holder = is_good and not message.cached
+            self._from_holder = is_from_holder
         return is_good and bool(self._live_leases()) and not self._has_tombstone()
 
     def _keep_late(self, contact: Contact, answer: Answer[Message]) -> None:
         """A value has come after the lookup had ended without it: the next request finds it in the cache."""
-        if self._on_answer(contact, answer) and self._value is not None:
+        if self._on_answer(contact, answer) and self._value is not None and self._from_holder:
             self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
+
+    def _counts(self, contact: Contact) -> bool:
+        """Whether it is one of the closest that this lookup knows of, and its word counts among them."""
+        if self._lookup is None:
+            return False
+        nearest, k = self._lookup.shortlist.candidates(), self._core.config.kademlia.k
+        return contact.id in {each.id for each in self._core.table.counting(self._key).cover(nearest, k).counted}
 
     def _read(self, row: RecordRow) -> Record | None:
         """Checks a record that is new. Returns it if nothing but our own clock rejects it."""
@@ -247,10 +257,11 @@ class Retrieval:
         return any(each.is_tombstone and each.expires > now for each in self._best.values())
 
     def _adopt(self, own: registers.KeyState) -> None:
-        """What beats a record of our own storage is kept here too."""
+        """What beats a record of our own storage is kept here too; no value of which this node is no holder."""
+        is_kept = own.size is not None or self._core.table.is_among_closest(self._key)
         for register in own.registers:
             best = self._best.get(register.record.publisher)
-            if best is not None and best.rank > register.record.rank:
+            if best is not None and best.rank > register.record.rank and (is_kept or best.is_tombstone):
                 self._core.holdings.store(self._key, self._value, (best.row(),), lambda result: None)
 
     def _tell_those_behind(self) -> None:

@@ -2,8 +2,9 @@
 
 Rules of this file: first everybody is asked what he has, then what is missing is sent, the most endangered records
 first: those of which the fewest copies were found. A holder that is asked by another about what both have in common
-leaves the round to it; but now and then it makes one of its own, so that nobody's word keeps it quiet for ever, and
-what only it knows of the neighbourhood counts as well. A round goes through a node's keys part by part, spread over the
+leaves the round to it; but now and then it makes one of its own (`heard.py`), so that nobody's word keeps it quiet for
+ever, and what only it knows of the neighbourhood counts as well. No copy is given up because others say that they have
+it. A round goes through a node's keys part by part, spread over the
 interval, from a place that is another for each node: nodes that started together do not move together. Source:
 Kademlia (2002), §2.5; docs/protocol.md, Records, rules 8 and 13.
 """
@@ -11,7 +12,7 @@ Kademlia (2002), §2.5; docs/protocol.md, Records, rules 8 and 13.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import attrs
 import trio
@@ -30,7 +31,7 @@ OFFERED_AT_ONCE = 256
 OWN_ROUND = 24
 # After a forget so many of the closest holders look around for others, who may have missed it.
 LOOK_AROUND = 3
-# Whom a publisher that is no holder asks whether the holders are well.
+# Whom a node that is no holder, and keeps a copy all the same, asks whether the holders are well.
 PROBED = 3
 
 
@@ -39,8 +40,6 @@ class _Offer:
     """Some keys on their way around, and what came of it."""
 
     targets: dict[Key, list[Contact]] = attrs.field(factory=dict)
-    gone: list[Key] = attrs.field(factory=list)  # we are no holder of these
-    reached: dict[Key, set[bytes]] = attrs.field(factory=dict)  # who holds now what we hold
     silent: set[bytes] = attrs.field(factory=set)
 
     def by_contact(self, keys: list[Key]) -> dict[Contact, list[Key]]:
@@ -50,13 +49,6 @@ class _Offer:
                 if contact.id not in self.silent:
                     wanted.setdefault(contact, []).append(key)
         return wanted
-
-    def note(self, contact: Contact, keys: Sequence[Key], *, is_reached: bool) -> None:
-        if not is_reached:
-            self.silent.add(contact.id)
-            return
-        for key in keys:
-            self.reached.setdefault(key, set()).add(contact.id)
 
 
 class Rounds:
@@ -78,6 +70,8 @@ class Rounds:
         silent: set[bytes] = set()
         keys: list[Key] = []
         for page in self._next_pages():
+            for key in page:
+                self._core.holdings.note_place(key)
             keys += self._repair.worth_keeping(list(filter(self._is_due, page)))
             while len(keys) >= OFFERED_AT_ONCE:
                 await self._offer(keys[:OFFERED_AT_ONCE], silent)
@@ -111,29 +105,22 @@ class Rounds:
 
     def _is_due(self, key: Key) -> bool:
         core = self._core
-        heard = core.holdings.heard_at(key)
+        heard = core.holdings.heard.at(key)
         is_fresh = heard is not None and core.clock() - heard < core.config.records.replicate_interval
         # The nodes take turns, each key at another time.
         is_our_turn = (key[-1] + core.id[-1] + self._number) % OWN_ROUND == 0
         return is_our_turn or not is_fresh
 
     async def _offer(self, keys: list[Key], silent: set[bytes]) -> None:
-        core = self._core
         offer = _Offer(silent=silent)
         for key in await self._without_the_well(keys, silent):
             offer.targets[key] = await self._holders(key)
-            if not core.table.is_among_closest(key) and not core.holdings.state(key).published:
-                offer.gone.append(key)
         before = self._repair.said(list(offer.targets))
         await self._pass_around(offer, list(offer.targets))
         # What we have learned from one we owe to those whom we asked before.
         newer = [key for key, said in self._repair.said(list(offer.targets)).items() if said != before[key]]
         if newer:
             await self._pass_around(offer, newer)
-        for key in offer.gone:
-            # We are no holder any more, and all who are have been given it.
-            if len(offer.reached.get(key, ())) >= core.config.kademlia.k:
-                core.holdings.drop_copy(key)
 
     async def _pass_around(self, offer: _Offer, keys: list[Key]) -> None:
         """Asks all holders what they have of `keys`, then sends what is missing."""
@@ -142,12 +129,11 @@ class Rounds:
         lacking: list[tuple[Contact, Holding]] = []
         for contact, theirs in offer.by_contact(keys).items():
             if not core.contacts.is_storing(contact):
-                offer.note(contact, theirs, is_reached=True)
                 continue
             for batch in self._repair.batches(theirs):
                 holdings = await self._repair.compare(contact, batch, is_round=True)
-                offer.note(contact, batch, is_reached=holdings is not None)
                 if holdings is None:
+                    offer.silent.add(contact.id)
                     break
                 copies.update(batch)
                 copies.subtract(each.key for each in holdings if not each.has_value)
@@ -156,10 +142,10 @@ class Rounds:
         for contact, holding in lacking:
             if contact.id not in offer.silent and not await self._repair.settle(contact, holding):
                 offer.silent.add(contact.id)
-                offer.reached[holding.key].discard(contact.id)
 
     async def _without_the_well(self, keys: list[Key], silent: set[bytes]) -> list[Key]:
-        """Leaves out what this node has only published if its holders are there: they see to each other.
+        """Leaves out what this node has only published, or keeps as a spare copy, if its holders are there: they see to
+        each other.
 
         To find all of them takes a lookup for each key; the closest that our table knows say as much for less.
         """
@@ -168,8 +154,7 @@ class Rounds:
         for key in keys:
             if core.table.is_among_closest(key):
                 continue
-            state = core.holdings.state(key)
-            if not state.published or core.holdings.was_forgotten_lately(state):
+            if core.holdings.was_forgotten_lately(core.holdings.state(key)):
                 continue
             nearest = [each for each in core.table.closest(key) if each.id not in silent]
             for contact in nearest[:PROBED]:
@@ -190,9 +175,11 @@ class Rounds:
         return [key for key in keys if key not in well or key in ill]
 
     async def _holders(self, key: Key) -> list[Contact]:
-        """The k closest to the key, without ourselves: by our table where it knows them, else by a lookup."""
+        """The cover of the key, without ourselves: by our table where it knows it, else by a lookup."""
         core = self._core
-        known = core.table.closest(key, core.other_holders(key))
+        known = core.table.cover(key)
+        if len(known) >= max(core.config.kademlia.k, 2) and core.table.is_among_closest(key):
+            known = known[:-1]  # a node that is no holder gives away what it is given
         if self._knows_holders(key):
             return known
         await self._repair.pace_lookup()

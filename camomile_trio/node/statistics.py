@@ -75,6 +75,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("storage_failures_total", stored.failures, "Commits and syncs that the disk failed"),
         ("storage_damaged_values_total", holdings.damaged, "Stored values that did not hash to their key when read"),
         ("cache_evictions_total", holdings.cache.evicted, "Cached copies that made room for others"),
+        ("spare_copies_given_up_total", holdings.spares.given_up, "Spare copies that made room for others"),
         ("repair_records_sent_total", maintenance.repair.sent, "Records that this node brought to other holders"),
         ("repair_records_adopted_total", maintenance.repair.adopted, "Newer records taken over from other holders"),
         ("maintenance_failures_total", maintenance.failures, "Rounds of maintenance that the disk broke off"),
@@ -130,6 +131,8 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("largest_publisher_bytes", largest(Sort.PUBLISHER), "Bytes stored of the publisher that has most here"),
         ("largest_network_bytes", largest(Sort.NETWORK), "Bytes stored of the source network that put most"),
         ("largest_carrier_bytes", largest(Sort.CARRIER), "Bytes stored of the source network that replicated most"),
+        ("spare_copies", len(holdings.spares), "Stored values of keys whose holder this node is not; they go first"),
+        ("spare_bytes", holdings.spares.bytes, "Bytes of these values"),
         ("storage_writes_pending", stored.pending, "Writes that wait for their commit"),
         ("storage_keys_journalled", stored.journalled, "Keys whose last write is in the journal, not in the tables"),
         ("reminders_waiting", core.reminders.keys, "Keys that silent holders are still to be told of"),
@@ -155,6 +158,7 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
     result.meanings["network_key_sessions"] = (
         "Peers heard from within the hour, by the fingerprint of the network key that their session is under"
     )
+    by("cache_hints_total", "outcome", holdings.cache.hints, "Copies that peers pushed, and what a holder said of them")
     by("handshake_replies_total", "kind", sessions.replied, "Answers to handshakes that need no state, by kind")
     if core.classic is not None:
         by(

@@ -1,8 +1,8 @@
 """How what was decided about a key gets to the storage, and who is answered after the commit.
 
 Rules of this file: synchronous, and it decides nothing about records. A state is handed over with the times at which
-its key needs attention; when the storage is full, what has ended makes room first. `done` is called after the commit,
-or at once when the storage refuses.
+its key needs attention; when the storage is full, spare copies make room first, then what has ended. `done` is called
+after the commit, or at once when the storage refuses.
 """
 
 from __future__ import annotations
@@ -34,10 +34,16 @@ def nobody_waits(result: StoreResult) -> None:
 
 
 class Writes:
-    """The writes of one node's holdings. `timetable` says when a key needs attention."""
+    """The writes of one node's holdings. `timetable` says when a key needs attention; `give_up_spares` makes room for a
+    state, and says whether it did."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, wall_clock: WallClock, timetable: Callable[[KeyState, int], Timetable]
+        self,
+        storage: Storage,
+        clock: Clock,
+        wall_clock: WallClock,
+        timetable: Callable[[KeyState, int], Timetable],
+        give_up_spares: Callable[[KeyState], bool],
     ) -> None:
         self.refused: Counter[str] = Counter()
         self.in_flight: Counter[Key] = Counter()
@@ -49,6 +55,7 @@ class Writes:
         self._clock = clock
         self._wall_clock = wall_clock
         self._timetable = timetable
+        self._give_up_spares = give_up_spares
 
     def write(
         self,
@@ -102,16 +109,21 @@ class Writes:
                 state, timetable, value=value, even_if_full=even_if_full, evictable=evictable, done=done
             )
 
-        try:
-            write()
-        except StorageFull:
-            # What has ended and is only remembered makes room, then it is tried once more.
-            ended = [key for key in self._storage.evictable(EVICTED_AT_ONCE) if key != state.key]
-            if not ended:
-                raise
-            for key in ended:
-                self._storage.remove(key)
-            write()
+        ways = iter((self._give_up_spares, self._remove_ended))
+        while True:
+            try:
+                return write()
+            except StorageFull:
+                # After each way that made room it is tried once more.
+                if not any(makes_room(state) for makes_room in ways):
+                    raise
+
+    def _remove_ended(self, state: KeyState) -> bool:
+        """What has ended and is only remembered makes room for the state."""
+        ended = [key for key in self._storage.evictable(EVICTED_AT_ONCE) if key != state.key]
+        for key in ended:
+            self._storage.remove(key)
+        return bool(ended)
 
     def count_classic(self, before: KeyState, after: KeyState | None) -> None:
         """Carries on how many bytes the values take that only classic nodes stored."""

@@ -12,6 +12,10 @@ def copy(value: bytes, until: float = 100.0) -> CachedCopy:
     return CachedCopy(value, (), ORIGIN, until)
 
 
+def hint(value: bytes, until: float = 100.0) -> CachedCopy:
+    return CachedCopy(value, (), ORIGIN, until, is_hint=True)
+
+
 def key(number: int) -> Key:
     return Key(number.to_bytes(32, "big"))
 
@@ -69,3 +73,28 @@ def test_no_room_at_all_keeps_nothing() -> None:
     cache = Cache(0)
     cache.keep(key(1), copy(b"x"))
     assert len(cache) == 0
+
+
+def test_a_hint_is_not_served_and_ends_as_any_copy() -> None:
+    cache = Cache(10_000)
+    cache.keep(key(1), hint(b"pushed", until=60.0))
+    assert cache.get(key(1), 1.0) is None
+    found = cache.hint(key(1), 59.9)
+    assert found is not None
+    assert found.value == b"pushed"
+    assert cache.hint(key(1), 60.0) is None
+    assert len(cache) == 0
+    cache.keep(key(2), copy(b"looked up"))
+    assert cache.hint(key(2), 1.0) is None
+
+
+def test_hints_push_out_neither_copies_nor_earlier_hints_and_go_first() -> None:
+    cache = Cache(3 * (COPY_OVERHEAD + 100))
+    cache.keep(key(0), copy(bytes(100)))
+    for number in range(1, 50):
+        cache.keep(key(number), hint(bytes(100)))
+    assert [number for number in range(50) if cache.hint(key(number), 1.0)] == [1, 2]
+    for number in (50, 51):
+        cache.keep(key(number), copy(bytes(100)))
+    assert [number for number in range(52) if cache.get(key(number), 1.0)] == [0, 50, 51]
+    assert cache.bytes == 3 * (COPY_OVERHEAD + 100)

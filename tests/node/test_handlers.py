@@ -347,9 +347,9 @@ async def test_only_a_good_replica_is_news_of_a_holder(autojump_clock: trio.test
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, VALUE, (stale.row(),))) is StoreStatus.STALE
         forged = RecordRow(LEASE.row()[:-1] + b"\0")
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, None, (forged,))) is StoreStatus.BAD_SIGNATURE
-        assert holdings.heard_at(KEY) is None
+        assert holdings.heard.at(KEY) is None
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, None, (LEASE.row(),))) is StoreStatus.STORED
-        assert holdings.heard_at(KEY) is not None
+        assert holdings.heard.at(KEY) is not None
 
 
 async def test_a_node_that_has_handed_over_takes_nothing_more(autojump_clock: trio.testing.MockClock) -> None:
@@ -366,33 +366,6 @@ async def test_a_node_that_has_handed_over_takes_nothing_more(autojump_clock: tr
 
 
 # Cached copies -----------------------------------------------------------------------------------------------------
-
-
-async def test_a_cached_copy_is_served_as_such_for_its_time(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (parts, line):
-        bob = a_peer(line)
-        cached = Store(StoreKind.REPLICATE, KEY, VALUE, (LEASE.row(),), cached=True)
-        assert await status(bob, cached) is StoreStatus.STORED
-        assert state_size(parts) is None  # it is no replica
-        await trio.sleep(59)
-        hit = await told(bob, FindValue(KEY))
-        assert isinstance(hit, Value)
-        assert (hit.value, hit.cached) == (VALUE, True)
-        await trio.sleep(1.1)
-        miss = await told(bob, FindValue(KEY))
-        assert isinstance(miss, Value)
-        assert miss.value is None
-
-
-async def test_a_cached_copy_lives_no_longer_than_its_lease(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_parts() as (_, line):
-        bob = a_peer(line)
-        short = lease_of(PUBLISHER, KEY, issued=EPOCH - 50_000, life=60)
-        await status(bob, Store(StoreKind.REPLICATE, KEY, VALUE, (short.row(),), cached=True))
-        await trio.sleep(9.5)
-        assert getattr(await told(bob, FindValue(KEY)), "value", None) == VALUE
-        await trio.sleep(0.6)
-        assert getattr(await told(bob, FindValue(KEY)), "value", None) is None
 
 
 async def test_a_cached_copy_needs_a_good_live_lease_that_nothing_beats(

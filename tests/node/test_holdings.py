@@ -230,15 +230,6 @@ async def test_uptime_goes_on_where_the_last_start_ended() -> None:
     assert again.holdings.uptime == 105_000
 
 
-async def test_news_of_holders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("camomile_trio.node.holdings.MAX_NEWS", 10)
-    kept = HoldingsAlone()
-    keys = [Key(number.to_bytes(32, "big")) for number in range(12)]
-    for key in keys:
-        kept.holdings.heard_from_holder(key)
-    assert [kept.holdings.heard_at(key) is not None for key in keys] == [False] * 2 + [True] * 10
-
-
 async def test_a_classic_replica_that_has_ended_does_not_come_back() -> None:
     """Classic nodes replicate for ever; the end is remembered anew, for as long as they go on (rule 10)."""
     kept = HoldingsAlone()

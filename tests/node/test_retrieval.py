@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import attrs
 import pytest
@@ -12,8 +13,9 @@ import trio.testing
 from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.errors import Forgotten, NotFound, StorageError, TransportError, Unreachable, WrongClock
 from camomile_trio.identity import KeyPair, sign_record, verify_record
-from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.ids import Key, distance
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import Counting, Cover
+from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import (
     FindValue,
     Message,
@@ -368,6 +370,29 @@ async def test_the_closest_that_lacked_it_is_given_a_copy(autojump_clock: trio.t
         assert (copy.cached, copy.value, copy.records) == (True, VALUE, (LEASE.row(),))
         assert not lacking[peers[1]].stores
         assert not lacking[peers[2]].stores
+
+
+async def test_what_a_node_gave_whose_word_does_not_count_is_not_cached(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lie would be served for a minute, and handed on."""
+    surplus: set[NodeId] = set()
+    cover = Counting.cover
+
+    def without_surplus(self: Counting, contacts: Sequence[Contact], k: int) -> Cover:
+        found = cover(self, contacts, k)
+        return found._replace(counted=[each for each in found.counted if each.id not in surplus])
+
+    monkeypatch.setattr(Counting, "cover", without_surplus)
+    async with one_node() as (node, line):
+        near, *rest = neighbours(line, 5)
+        surplus.add(near.id)
+        holder, others = Witness(having(VALUE, LEASE)), Witness(truthful)
+        for _ in range(2):
+            assert (await get(node, {near: holder, **dict.fromkeys(rest, others)})).value == VALUE
+        assert holder.finds == 2
+        assert node.status().cached == 0
+        assert not others.stores
 
 
 async def test_a_classic_value_is_not_cached(autojump_clock: trio.testing.MockClock) -> None:

@@ -18,6 +18,7 @@ from camomile_trio.kademlia.messages import (
     Holding,
     Message,
     Store,
+    StoreKind,
     StoreResult,
     StoreStatus,
 )
@@ -191,7 +192,7 @@ async def test_bits_beyond_the_keys_say_nothing(autojump_clock: trio.testing.Moc
             return truthful(heard)
 
         await one_round(parts, {bob: boastful})
-        assert all(parts.holdings.heard_at(key) is None for key in KEYS)
+        assert all(parts.holdings.heard.at(key) is None for key in KEYS)
         assert all(parts.confirmations.count(ROWS[key], trio.current_time()) is None for key in KEYS)
 
 
@@ -214,7 +215,7 @@ async def test_a_members_round_lets_who_holds_the_same_rest(autojump_clock: trio
         kept_by(parts)
         bob, carol = peers_on(line, 2)
         assert await asked(parts, bob, KEYS[0]) == HaveResult((), 1)
-        assert parts.holdings.heard_at(KEYS[0]) is not None
+        assert parts.holdings.heard.at(KEYS[0]) is not None
         assert parts.confirmations.count(ROWS[KEYS[0]], trio.current_time()) == 1
         # A question that is no round, and one about something else, are no reason to rest.
         assert await asked(parts, bob, KEYS[1], is_round=False) == HaveResult((), 1)
@@ -222,7 +223,7 @@ async def test_a_members_round_lets_who_holds_the_same_rest(autojump_clock: trio
         assert differing == HaveResult((Holding(KEYS[2], True, (ROWS[KEYS[2]],)),))
         assert (await asked(parts, bob, KEYS[3], digest=bytes(DIGEST_BYTES))).alike == 0
         for key in KEYS[1:]:
-            assert parts.holdings.heard_at(key) is None
+            assert parts.holdings.heard.at(key) is None
             assert parts.confirmations.count(ROWS[key], trio.current_time()) is None
         # So the next round is about those three, and nobody is asked about the first.
         haves: list[Have] = []
@@ -237,8 +238,45 @@ async def test_nobody_rests_on_the_word_of_a_node_without_a_seat(autojump_clock:
         kept_by(parts)
         stranger = next(peer for peer in peers_on(line, 20) if peer.id not in parts.table)
         assert (await asked(parts, stranger, KEYS[0])).alike == 1
-        assert parts.holdings.heard_at(KEYS[0]) is None
+        assert parts.holdings.heard.at(KEYS[0]) is None
         assert parts.confirmations.count(ROWS[KEYS[0]], trio.current_time()) is None
+
+
+async def test_a_stranger_that_replicates_again_and_again_quiets_no_holder(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It shows that it has what is here, by a STORE, as any node that has read the value can."""
+    async with open_parts(Config(kademlia=Kademlia(k=2))) as (parts, line):
+        kept_by(parts)
+        peers = peers_on(line, 20)
+        nearest = {each.id for each in parts.table.closest(KEYS[0])}
+        strangers = [peer for peer in peers if peer.id not in nearest]
+        assert any(peer.id in parts.table for peer in strangers)
+        for peer in strangers:
+            peer.ask(Store(StoreKind.REPLICATE, KEYS[0], None, (ROWS[KEYS[0]],)))
+            await trio.sleep(0.01)
+        assert parts.holdings.heard.at(KEYS[0]) is None
+        haves: list[Have] = []
+        await one_round(parts, {peer: holder_of(*KEYS, haves=haves) for peer in peers})
+        assert KEYS[0] in {key for have in haves for key in have.keys}
+
+
+async def test_a_holder_that_lies_quiets_another_for_one_interval(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_parts(Config(records=Records(replicate_interval=600.0))) as (parts, line):
+        kept_by(parts)
+        bob, carol = peers_on(line, 2)
+        made = 0
+        for _ in range(5):
+            await asked(parts, bob, KEYS[0])
+            bob.ask(Store(StoreKind.REPLICATE, KEYS[0], None, (ROWS[KEYS[0]],)))
+            await trio.sleep(1)
+            haves: list[Have] = []
+            await one_round(parts, {bob: holder_of(*KEYS, haves=haves), carol: holder_of(haves=haves)})
+            made += KEYS[0] in {key for have in haves for key in have.keys}
+            await trio.sleep(600)
+            for peer in (bob, carol):
+                peer.introduce()
+        assert made == 2
 
 
 async def test_after_a_forget_everybody_makes_rounds(autojump_clock: trio.testing.MockClock) -> None:
@@ -248,11 +286,55 @@ async def test_after_a_forget_everybody_makes_rounds(autojump_clock: trio.testin
         (bob,) = peers_on(line, 1)
         parts.keep(KEYS[0], None, tombstone_of(ALICE, KEYS[0]).row())
         assert (await asked(parts, bob, KEYS[0])).alike == 1
-        assert parts.holdings.heard_at(KEYS[0]) is None
+        assert parts.holdings.heard.at(KEYS[0]) is None
         await trio.sleep(3 * 600.0 + 1)
         bob.introduce()
         assert (await asked(parts, bob, KEYS[0])).alike == 1
-        assert parts.holdings.heard_at(KEYS[0]) is not None
+        assert parts.holdings.heard.at(KEYS[0]) is not None
+
+
+# Copies of former holders -------------------------------------------------------------------------------------------
+
+
+async def test_no_copy_is_given_up_because_others_say_that_they_have_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Ids beside the key are cheap, and bits prove nothing."""
+    async with open_parts(Config(kademlia=Kademlia(k=2))) as (parts, line):
+        kept_by(parts)
+        peers = peers_on(line, 30)
+        assert not any(parts.table.is_among_closest(key) for key in KEYS)
+        for _ in range(3):
+            await one_round(parts, {peer: holder_of(*KEYS) for peer in peers})
+            await trio.sleep(100)
+        assert all(parts.holdings.state(key).size is not None for key in KEYS)
+        assert len(parts.holdings.spares) == len(KEYS)
+
+
+async def test_a_spare_copy_takes_over_tombstones_and_no_longer_lease(autojump_clock: trio.testing.MockClock) -> None:
+    """Or what nobody asks this node for would stay for as long as it is renewed elsewhere."""
+    async with open_parts(Config(kademlia=Kademlia(k=2))) as (parts, line):
+        kept_by(parts)
+        peers = peers_on(line, 30)
+        renewed = {key: lease_of(ALICE, key, life=7200.0).row() for key in KEYS}
+        forgotten = tombstone_of(ALICE, KEYS[0]).row()
+
+        def holder(heard: Heard) -> Message | None:
+            if not isinstance(heard.message, Have):
+                return truthful(heard)
+            rows = [forgotten if key == KEYS[0] else renewed[key] for key in heard.message.keys]
+            return HaveResult(
+                tuple(
+                    Holding(key, row is not forgotten, (row,))
+                    for key, row in zip(heard.message.keys, rows, strict=True)
+                )
+            )
+
+        await one_round(parts, dict.fromkeys(peers, holder))
+        assert parts.holdings.state(KEYS[0]).size is None
+        for key in KEYS[1:]:
+            (register,) = parts.holdings.state(key).registers
+            assert register.record.row() == ROWS[key]
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------

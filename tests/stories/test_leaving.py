@@ -13,17 +13,28 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config
-from camomile_trio.kademlia.contacts import Endpoint
+from camomile_trio.kademlia.contacts import Contact, Endpoint
+from camomile_trio.kademlia.counting import Counting, Cover
 from camomile_trio.kademlia.ids import Key, distance
-from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.messages import (
+    Have,
+    HaveResult,
+    Holding,
+    Message,
+    Store,
+    StoreKind,
+    StoreResult,
+    StoreStatus,
+)
 from camomile_trio.node.node import Node, open_node
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.cluster import SUITE, Cluster, Machine, WallClock, config_with, open_cluster
-from tests.fixtures.peers import network_peer
+from tests.fixtures.peers import accepting, network_peer
 from tests.fixtures.records import ALICE, lease_of
+from tests.fixtures.speaker import Heard
 
 HASTY = config_with(cache_life=0, hand_over_deadline=1.0)
 LEFT = "left without handing all records over"
@@ -103,6 +114,38 @@ async def test_an_heir_that_refuses_is_none(virtual_clock: VirtualClock) -> None
         take_away(cluster, [key], but_from=[leaver])
         await leave(cluster, leaver)
         assert len(holders(cluster, key)) == 2
+
+
+async def test_what_nodes_say_whose_word_does_not_count_is_no_copy(
+    virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the closest, and say that they have the only value that is left."""
+    surplus: set[bytes] = set()
+    cover = Counting.cover
+
+    def without_surplus(self: Counting, contacts: Sequence[Contact], k: int) -> Cover:
+        return cover(self, [each for each in contacts if each.id not in surplus], k)
+
+    monkeypatch.setattr(Counting, "cover", without_surplus)
+    async with open_cluster(5, config=config_with(k=8, cache_life=0)) as cluster:
+        leaver = cluster.machines[2]
+        (key,) = await put_many(cluster[1], 1)
+        row = leaver.state(key).registers[0].record.row()
+
+        def having(heard: Heard) -> Message | None:
+            if isinstance(heard.message, Have):
+                return HaveResult(tuple(Holding(each, True, (row,)) for each in heard.message.keys))
+            return accepting(heard)
+
+        for number in range(1, 4):
+            liar = network_peer(f"liar {number}", number, near=key, behave=having)
+            surplus.add(liar.id)
+            await liar.join(cluster)
+        nearest = {contact.id for contact in leaver.table.closest(key, 3)}
+        assert nearest == surplus
+        take_away(cluster, [key], but_from=[leaver])
+        await leave(cluster, leaver)
+        assert len(holders(cluster, key)) >= 2
 
 
 async def test_two_that_leave_together_do_not_rely_on_each_other(virtual_clock: VirtualClock) -> None:
