@@ -1,18 +1,19 @@
 """The rules by which what is offered for a key is admitted: a publisher's record, or a value of a classic node.
 
 Rules of this file: pure functions from a state and an offer to a verdict and the next state. Signatures and hashes have
-been checked before. Nothing here knows who offers, or whether there is space: the shell judges that. Source:
-docs/protocol.md, Records, rules 2, 3, 4, 6, 8 and 10.
+been checked before. Of the offering node only its source network is known here, and how it offers; whether there is
+space is judged elsewhere. Source: docs/protocol.md, Records, rules 2, 3, 4, 6, 8 and 10.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import Counter
 
 import attrs
 
 from camomile_trio.kademlia.records import PublisherKey, Record
-from camomile_trio.kademlia.registers import RULES, KeyState, Register, settled
+from camomile_trio.kademlia.registers import PUBLISHED, RULES, KeyState, Register, settled
 
 
 class Verdict(enum.Enum):
@@ -50,8 +51,9 @@ def admit(
     """Merges `record`, whose signature has been checked, into what is known of its key (rules 2, 3, 4, 6 and 8).
 
     `value_size` is the size in bytes of the value that came along and hashes to the key, None if none came. `own` is
-    this node's publisher key: its tombstone ends the publication here. `brought_by` is written into a register that is
-    new here. The bytes are to be stored exactly when the new state has a size and the old one had none.
+    this node's publisher key: its tombstone ends the publication here, and its lease yields to none. `brought_by` is
+    written into a register that is new here, or whose lease takes a place anew. The bytes are to be stored exactly when
+    the new state has a size and the old one had none.
     """
     refusal = _refuse_terms(record, now)
     if refusal is not None:
@@ -65,22 +67,33 @@ def admit(
         return Admission(Verdict.VALUE_NEEDED, state, changed=False)
     size = value_size if state.size is None and not record.is_tombstone else state.size
     if old is not None and record.rank <= old.record.rank:
-        if size == state.size:
-            return Admission(Verdict.SAME, state, changed=False)
-        return Admission(Verdict.STORED, attrs.evolve(state, size=size), changed=True)
-    others = _make_room(state, old, record, now)
-    if others is None:
-        return Admission(Verdict.TOO_MANY_PUBLISHERS, state, changed=False)
+        if not old.has_yielded:
+            if size == state.size:
+                return Admission(Verdict.SAME, state, changed=False)
+            return Admission(Verdict.STORED, attrs.evolve(state, size=size), changed=True)
+        record = old.record
+    # A lease that is renewed has its place, and a tombstone for a register that is here needs none (rule 6).
+    has_place = old is not None and (record.is_tombstone or old.is_live(now))
     register = Register(
         record,
         remembered_until=max(record.expires, old.remembered_until if old is not None else 0),
         had_lease=not record.is_tombstone or (old is not None and old.had_lease),
-        brought_by=brought_by if old is None else old.brought_by,
+        brought_by=old.brought_by if old is not None and has_place else brought_by,
     )
+    if old is not None and register.brought_by == old.brought_by:
+        registers = _replaced(state.registers, old, register)
+    else:
+        # A publisher that comes by another network comes last: it takes precedence of none that the network has here.
+        registers = (*[each for each in state.registers if each is not old], register)
+    if not has_place:
+        made = _make_room(registers, register, own=own, published=state.published, now=now)
+        if made is None:
+            return Admission(Verdict.TOO_MANY_PUBLISHERS, state, changed=False)
+        registers = made
     merged = KeyState(
         state.key,
         size,
-        tuple(sorted((*others, register), key=lambda each: each.record.publisher)),
+        registers,
         state.classic_until,
         state.published and not (record.is_tombstone and record.publisher == own),
     )
@@ -121,28 +134,62 @@ def _refuse_stale(state: KeyState, old: Register, record: Record, now: int) -> A
     # The register has merged this record too, by keeping the greater one: it has to outlive what it has beaten.
     if now < record.expires and old.remembered_until < record.expires:
         remembering = attrs.evolve(old, remembered_until=record.expires)
-        registers = tuple(remembering if each is old else each for each in state.registers)
+        registers = _replaced(state.registers, old, remembering)
         return Admission(Verdict.STALE, attrs.evolve(state, registers=registers), changed=True, winner=old.record)
     return Admission(Verdict.STALE, state, changed=False, winner=old.record)
 
 
-def _make_room(state: KeyState, old: Register | None, record: Record, now: int) -> tuple[Register, ...] | None:
-    """The registers that stay beside the record's own, or None when there are too many of its sort (rule 4).
+def _make_room(
+    registers: tuple[Register, ...], newcomer: Register, *, own: PublisherKey | None, published: bool, now: int
+) -> tuple[Register, ...] | None:
+    """The registers with `newcomer` among them once there is room for it; None when there is none (rule 4).
 
-    A tombstone for a register that is here always finds room (rule 6). A register that is only kept because it ended
-    makes room for a new one, the one that ended first; not where it may be what wakes our own publication.
+    A live lease that is surplus yields its place to one that is entitled to it: the newest of them does. It stays
+    remembered, so that nothing it has beaten comes back. A register that is only kept because it ended makes room, the
+    one that ended first; not where it may be what wakes our own publication.
     """
-    others = tuple(each for each in state.registers if each is not old)
-    if old is not None and (record.is_tombstone or old.had_lease):
-        return others
-    rivals = [each for each in others if each.had_lease != record.is_tombstone]
-    if len(rivals) < (RULES.max_unseen_tombstones if record.is_tombstone else RULES.max_publishers):
-        return others
-    ended = [each for each in rivals if each.remembered_until <= now and not state.published]
-    if not ended:
+    if len(registers) <= RULES.max_of_network:
+        return registers
+    surplus = _surplus(registers, own)
+    is_surplus = any(each is newcomer for each in surplus)
+    if newcomer.record.is_tombstone:
+        rivals, most = [each for each in registers if not each.had_lease], RULES.max_unseen_tombstones
+    elif is_surplus:
+        rivals, most = surplus, RULES.max_remembered
+    else:
+        rivals, most = [each for each in registers if each.had_lease and each not in surplus], RULES.max_remembered
+    if len(rivals) > most:
+        ended = [each for each in rivals if each.remembered_until <= now and not published]
+        if not ended:
+            return None
+        first = min(ended, key=lambda each: each.ended_at or 0)
+        registers = tuple(each for each in registers if each is not first)
+    if sum(each.is_live(now) for each in registers) <= RULES.max_publishers or newcomer.record.is_tombstone:
+        return registers
+    yielding = [each for each in surplus if each.is_live(now)]
+    if is_surplus or not yielding:
         return None
-    first = min(ended, key=lambda each: each.ended_at or 0)
-    return tuple(each for each in others if each is not first)
+    return _replaced(registers, yielding[-1], attrs.evolve(yielding[-1], has_yielded=True))
+
+
+def _surplus(registers: tuple[Register, ...], own: PublisherKey | None) -> list[Register]:
+    """The publishers that take free places only, oldest first: those beyond the first two that one source network has
+    published, and those that came otherwise, by another holder or without a source network."""
+    surplus: list[Register] = []
+    of_network: Counter[bytes] = Counter()
+    for register in registers:
+        if not register.had_lease or register.record.publisher == own:
+            continue
+        if register.brought_by.startswith(PUBLISHED):
+            of_network[register.brought_by] += 1
+            if of_network[register.brought_by] <= RULES.max_of_network:
+                continue
+        surplus.append(register)
+    return surplus
+
+
+def _replaced(registers: tuple[Register, ...], old: Register, new: Register) -> tuple[Register, ...]:
+    return tuple([new if each is old else each for each in registers])
 
 
 def admit_classic(

@@ -31,12 +31,18 @@ class NetworkRules:
     least_lease: int = 60_000
     tombstone_life: int = 7 * 24 * _HOUR
     classic_life: int = 24 * _HOUR  # of a copy that a classic node stored
-    max_publishers: int = 16
+    max_publishers: int = 16  # of a key, with live leases
+    max_of_network: int = 2  # of these, that one source network is entitled to
+    max_remembered: int = 32  # publishers of a key, live or not: entitled ones, and as many that are surplus
     max_unseen_tombstones: int = 16  # of publishers whose lease was never stored here
     max_answer_records: int = 4
 
 
 RULES = NetworkRules()
+
+# How a register came here, the first byte of `Register.brought_by`: a node stored it for its users, another holder
+# replicated it, or a node replicated it that this node does not know as a holder.
+PUBLISHED, CARRIED, REPLICATED = b"n", b"c", b"r"
 
 
 @attrs.frozen
@@ -49,8 +55,18 @@ class Register:
     # Whether a lease of this publisher was ever stored here: only then does it count as a publisher (rule 4). It is to
     # be stored like the rest, and has no default so that nobody forgets it.
     had_lease: bool = attrs.field(kw_only=True)
-    # To whose account it goes who first brought it here: 8 bytes that mean nothing in this storey, empty for nobody's.
+    # The lease lost its place to another publisher's (rule 4): it is remembered, and no longer stands for the value.
+    has_yielded: bool = attrs.field(default=False, kw_only=True)
+    # How it came here, and from which source network: 9 bytes at most, empty where no network is charged.
     brought_by: bytes = attrs.field(default=b"", kw_only=True)
+
+    def stands(self, now: int) -> bool:
+        """Whether its record counts: it is in its life, and has not yielded its place."""
+        return self.record.expires > now and not self.has_yielded
+
+    def is_live(self, now: int) -> bool:
+        """Whether it is a lease that counts, and so has one of the places of rule 4."""
+        return not self.record.is_tombstone and self.stands(now)
 
 
 @attrs.frozen
@@ -59,7 +75,7 @@ class KeyState:
 
     key: Key
     size: int | None = None  # bytes of the value if this node stores it, else None
-    registers: tuple[Register, ...] = ()  # sorted by publisher, at most one for each
+    registers: tuple[Register, ...] = ()  # at most one for each publisher, in the order in which these came here
     # Wall ms: until when a value that a classic node stored is kept; 0 if none did. In the past: that copy has ended,
     # and this is remembered so that no REPLICATE brings it back (rule 10).
     classic_until: int = 0
@@ -74,7 +90,7 @@ class KeyState:
 
 def is_live(state: KeyState, now: int) -> bool:
     """Whether some publisher has an unexpired lease (rule 4)."""
-    return any(not r.record.is_tombstone and r.record.expires > now for r in state.registers)
+    return any(register.is_live(now) for register in state.registers)
 
 
 def is_served(state: KeyState, now: int) -> bool:
@@ -100,16 +116,17 @@ def answer(
     then tombstones. Other records that have ended only when `ended` asks for them (rules 11 and 12).
     """
 
-    def turn(record: Record) -> tuple[bool, bool, bool, int]:
-        return (record.publisher != publisher, record.expires <= now, record.is_tombstone, -record.expires)
+    def turn(register: Register) -> tuple[bool, bool, bool, int]:
+        record = register.record
+        return (record.publisher != publisher, not register.stands(now), record.is_tombstone, -record.expires)
 
-    records = [r.record for r in state.registers if ended or r.record.expires > now or r.record.publisher == publisher]
-    return sorted(records, key=turn)[: RULES.max_answer_records]
+    told = [r for r in state.registers if ended or r.stands(now) or r.record.publisher == publisher]
+    return [register.record for register in sorted(told, key=turn)[: RULES.max_answer_records]]
 
 
 def offered(state: KeyState, now: int) -> list[Record]:
     """The unexpired records, as they are offered to another holder: tombstones first, so that none is left out."""
-    live = [r.record for r in state.registers if r.record.expires > now]
+    live = [r.record for r in state.registers if r.stands(now)]
     return sorted(live, key=lambda record: (not record.is_tombstone, -record.expires))
 
 
@@ -128,7 +145,9 @@ class Said:
 
 def said(state: KeyState, now: int) -> Said:
     """Of a key at one moment."""
-    live = [r.record for r in state.registers if r.record.expires > now]
+    live = [r.record for r in state.registers if r.stands(now)]
+    if len(live) > 1:
+        live.sort(key=lambda record: record.publisher)
     rows = tuple([record.row() for record in live])
     digest = blake2b(b"".join(rows), digest_size=DIGEST_BYTES).digest() if rows else NOTHING
     return Said(rows, digest, state.size is not None or all(record.is_tombstone for record in live))
@@ -168,8 +187,8 @@ def taken_back(state: KeyState, record: Record, former: Register | None, now: in
     register = state.register(record.publisher)
     if register is None or register.record != record:
         return state
-    others = tuple(each for each in state.registers if each is not register)
-    kept = others if former is None else tuple(sorted((*others, former), key=lambda each: each.record.publisher))
+    instead = tuple(former if each is register else each for each in state.registers)
+    kept = tuple(each for each in instead if each is not None)
     return settled(attrs.evolve(state, registers=kept), now)
 
 

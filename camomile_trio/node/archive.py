@@ -24,7 +24,7 @@ from camomile_trio.kademlia.registers import RULES, KeyState
 FORMAT = "camomile records"
 VERSION = 1
 # More registers than a key can have: publishers, and tombstones of publishers that were never seen.
-MOST_RECORDS = RULES.max_publishers + RULES.max_unseen_tombstones
+MOST_RECORDS = 2 * RULES.max_remembered + RULES.max_unseen_tombstones
 # Names, quotes and commas of a line, generously.
 _LINE_OVERHEAD = 512
 _ROW_TEXT = 4 * -(-ROW_BYTES // 3) + 8

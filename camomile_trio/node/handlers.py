@@ -167,14 +167,16 @@ class Handlers:
             self._contacts.on_leave(known)
 
     def _bringer(self, request: Request[Message], key: Key, kind: StoreKind) -> Bringer:
-        """Whose account is charged: a stranger's network, or that of another holder for what it replicates.
+        """Which source network is charged: a stranger's, or that of another holder for what it replicates.
 
-        Any node can say REPLICATE, so only a member of our table counts, and if it is one of the closest to the key.
+        Any node can say REPLICATE, so a node is another holder only if its word about the key counts here.
         """
-        is_fellow_holder = kind is StoreKind.REPLICATE and self._table.get(request.contact.id) in self._table.closest(
-            key
-        )
-        return Bringer(source_network(request.contact.endpoint.ip), is_fellow_holder)
+        network = source_network(request.contact.endpoint.ip)
+        if kind is not StoreKind.REPLICATE:
+            return Bringer(network)
+        asker = request.contact.id
+        is_among_closest = any(contact.id == asker for contact in self._table.closest(key))
+        return Bringer(network, is_among_closest and self._table.counts(asker, key), is_replicating=True)
 
     def _store_cached(self, request: Request[Message], key: Key, message: Store) -> None:
         if message.value is None:

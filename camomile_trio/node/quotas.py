@@ -1,11 +1,16 @@
 """How much one publisher, and one source network, may hold of this node's store, so that none pushes the others out.
 
 Rules of this file: it judges one record that would be stored, and writes nothing; what is held is counted by the
-storage (`storage/accounts.py`). Nobody may hold more than what is left for all others: one alone gets half of the
-store, and less as others come, but always a small share (dynamic thresholds; Choudhury and Hahne, IEEE/ACM ToN 1998).
-This node's own publisher has no quota, nor has loopback. Another holder brings everybody's
-records, in any order, and they were judged where they were published: what it replicates meets fixed and generous
-bounds, which only keep a part of the store out of its reach, should it be pretending. Source: docs/protocol.md, Quotas.
+storage (`storage/accounts.py`). An account may always hold a small share. Beyond its share, what is published here may
+hold twice what is left for all others (dynamic thresholds; Choudhury and Hahne, IEEE/ACM ToN 1998), less a part of the
+store that only shares may fill: one account alone gets half of the store, and those that come later still find their
+shares. All that strangers have published leaves a part of the store to what other holders bring.
+
+Another holder brings everybody's records, in any order, and they were judged where they were published: what it
+replicates meets fixed and wide bounds. Any node can be a holder of keys that it chose to be near to, so these bounds
+hold for each source network. This node's own publisher has no quota, nor has loopback. A node has no account beside its
+source network's: such an account could hold no more than the network's does, and a new id costs nothing. Source:
+docs/protocol.md, Quotas.
 """
 
 from __future__ import annotations
@@ -13,37 +18,41 @@ from __future__ import annotations
 import attrs
 
 from camomile_trio.kademlia.records import PublisherKey, Record
-from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.storage.accounts import Account, Sort, charges, of_publisher
+from camomile_trio.kademlia.registers import CARRIED, PUBLISHED, REPLICATED, KeyState
+from camomile_trio.storage.accounts import STRANGERS, UNSEEN, Account, Sort, charges, of_bringer, of_publisher
 from camomile_trio.storage.base import Storage
 
-# What an account may always hold, as a share of max_storage; unseen tombstones never more than that.
-LEAST_SHARE = 16
-# The shares that stay out of the reach of what other holders bring: of one publisher, and from one network.
-KEPT_FROM_REPLICATED_PUBLISHER = 4
-KEPT_FROM_CARRIER = 8
+# All are parts of max_storage. What an account may always hold:
+SHARE = 128
+# What only shares may fill of the store, beside what was published and beside what was carried:
+KEPT_FROM_PUBLISHED = 4
+KEPT_FROM_CARRIED = 8
+# What all that strangers have published leaves to other holders:
+KEPT_FROM_STRANGERS = 8
+# The most that one network may hold once it has carried something, and one publisher of which something is carried:
+MOST_OF_NETWORK = 2
+KEPT_FROM_CARRIED_PUBLISHER = 4
+# The most that all tombstones of leases never seen may hold:
+UNSEEN_SHARE = 16
 
-_REASONS = {
-    Sort.PUBLISHER: "quota_publisher",
-    Sort.NETWORK: "quota_network",
-    Sort.CARRIER: "quota_carrier",
-    Sort.UNSEEN_OF_PUBLISHER: "quota_unseen_tombstones",
-    Sort.UNSEEN_OF_NETWORK: "quota_unseen_tombstones",
-}
+_CARRIER = Sort.CARRIER.value
+_NETWORK = Sort.NETWORK.value
 
 
 @attrs.frozen
 class Bringer:
-    """Who brings a record."""
+    """Which source network brings a record, and how."""
 
-    network: bytes = b""  # its source network, empty for loopback
+    network: bytes = b""  # empty for loopback
     is_fellow_holder: bool = False  # it replicates, and this node knows it as another of the key's holders
+    is_replicating: bool = False  # it says that it replicates, known as a holder or not
 
     @property
-    def account(self) -> Account:
-        """Whose bytes it will be, beside the publisher's; empty for nobody's."""
-        sort: bytes = (Sort.CARRIER if self.is_fellow_holder else Sort.NETWORK).value
-        return sort + self.network if self.network else b""
+    def mark(self) -> bytes:
+        """What a register keeps of it; empty where no network is charged."""
+        if not self.network:
+            return b""
+        return (CARRIED if self.is_fellow_holder else REPLICATED if self.is_replicating else PUBLISHED) + self.network
 
 
 # For what this node has asked for, or does for its own users.
@@ -56,11 +65,11 @@ class Quotas:
     def __init__(self, storage: Storage, publisher: PublisherKey) -> None:
         self._storage = storage
         self._publisher = publisher
-        self._max_bytes = storage.statistics.max_bytes
+        self._whole = storage.statistics.max_bytes
 
-    def brought_by(self, record: Record, bringer: Bringer) -> Account:
-        """To whose account `record` goes, beside its publisher's: our own publisher's to nobody's."""
-        return b"" if record.publisher == self._publisher else bringer.account
+    def brought_by(self, record: Record, bringer: Bringer) -> bytes:
+        """What a register of `record` keeps of its bringer: nothing if it is our own publisher's."""
+        return b"" if record.publisher == self._publisher else bringer.mark
 
     def refusal(self, record: Record, before: KeyState, after: KeyState, bringer: Bringer) -> str:
         """Over which quota `record` would be, by which the key's stored state `before` becomes `after`; empty for none.
@@ -69,27 +78,45 @@ class Quotas:
         """
         if record.publisher == self._publisher:
             return ""
-        register = after.register(record.publisher)
-        network = register.brought_by if register is not None else b""
-        judged = [of_publisher(record.publisher), Sort.UNSEEN_OF_PUBLISHER.value + record.publisher]
-        if network:
-            judged += [network, Sort.UNSEEN_OF_NETWORK.value + network[1:]]
         was, now = charges(before), charges(after)
-        for account in judged:
-            growth = now.get(account, 0) - was.get(account, 0)
-            if growth > 0 and self._storage.held(account) + growth > self._limit(account, growth, bringer):
-                return _REASONS[Sort(account[:1])]
+        growth = {account: more for account, size in now.items() if (more := size - was.get(account, 0)) > 0}
+        publisher = of_publisher(record.publisher)
+        register = after.register(record.publisher)
+        network = of_bringer(register.brought_by) if register is not None else b""
+        if publisher not in growth and network not in growth:
+            return ""  # it is renewed, or forgotten
+        if UNSEEN in growth and self._held(UNSEEN, growth) > self._whole // UNSEEN_SHARE:
+            return "quota_unseen_tombstones"
+        used = self._storage.statistics.bytes + growth.get(publisher, 0)
+        if network.startswith(_NETWORK):
+            of_strangers = self._held(STRANGERS, growth)
+            if STRANGERS in growth and of_strangers > self._whole - self._whole // KEPT_FROM_STRANGERS:
+                return "quota_strangers"
+            used = max(used, of_strangers)
+        most = self._whole - self._whole // KEPT_FROM_CARRIED_PUBLISHER
+        if not bringer.is_fellow_holder:
+            most = self._most_published(used)
+        if publisher in growth and self._held(publisher, growth) > most:
+            return "quota_publisher"
+        if network in growth:
+            if network.startswith(_CARRIER):
+                return "" if self._may_carry(network, growth, used) else "quota_carrier"
+            if self._held(network, growth) > self._most_published(used):
+                return "quota_network"
         return ""
 
-    def _limit(self, account: Account, growth: int, bringer: Bringer) -> int:
-        """How many bytes an account may hold that would grow by so much."""
-        whole = self._max_bytes
-        match Sort(account[:1]):
-            case Sort.UNSEEN_OF_PUBLISHER | Sort.UNSEEN_OF_NETWORK:
-                return whole // LEAST_SHARE
-            case Sort.CARRIER:
-                return whole - whole // KEPT_FROM_CARRIER
-            case Sort.PUBLISHER if bringer.is_fellow_holder:
-                return whole - whole // KEPT_FROM_REPLICATED_PUBLISHER
-            case _:
-                return max(whole // LEAST_SHARE, whole - self._storage.statistics.bytes - growth)
+    def _held(self, account: Account, growth: dict[Account, int]) -> int:
+        """The bytes of an account, once it has grown."""
+        return self._storage.held(account) + growth.get(account, 0)
+
+    def _most_published(self, used: int) -> int:
+        """The bytes that an account may hold when so many are used of the store."""
+        return max(self._whole // SHARE, 2 * (self._whole - self._whole // KEPT_FROM_PUBLISHED - used))
+
+    def _may_carry(self, carrier: Account, growth: dict[Account, int], used: int) -> bool:
+        held = self._held(carrier, growth)
+        if held <= self._whole // SHARE:
+            return True
+        published = self._storage.held(_NETWORK + carrier[len(_CARRIER) :])
+        is_room_kept = used <= self._whole - self._whole // KEPT_FROM_CARRIED
+        return is_room_kept and held + published <= self._whole // MOST_OF_NETWORK

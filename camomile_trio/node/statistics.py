@@ -133,6 +133,8 @@ def collect(core: Core, operations: Operations, maintenance: Maintenance) -> Sta
         ("largest_carrier_bytes", largest(Sort.CARRIER), "Bytes stored of the source network that replicated most"),
         ("spare_copies", len(holdings.spares), "Stored values of keys whose holder this node is not; they go first"),
         ("spare_bytes", holdings.spares.bytes, "Bytes of these values"),
+        ("strangers_bytes", largest(Sort.STRANGERS), "Bytes stored that source networks have put"),
+        ("unseen_tombstones_bytes", largest(Sort.UNSEEN), "Bytes stored of tombstones whose lease was never here"),
         ("storage_writes_pending", stored.pending, "Writes that wait for their commit"),
         ("storage_keys_journalled", stored.journalled, "Keys whose last write is in the journal, not in the tables"),
         ("reminders_waiting", core.reminders.keys, "Keys that silent holders are still to be told of"),

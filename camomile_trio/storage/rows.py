@@ -22,13 +22,13 @@ from camomile_trio.storage.tally import REGISTER_BYTES
 
 LAST_MOMENT = 2**63 - 1
 
-# The record, remembered_until, ended_at or -1, had_lease.
-_REGISTER = struct.Struct(f">{ROW_BYTES}sQq?")
+# The record, remembered_until, ended_at or -1, and of its flags: bit 0 had_lease, bit 1 has_yielded.
+_REGISTER = struct.Struct(f">{ROW_BYTES}sQqB")
 assert _REGISTER.size == REGISTER_BYTES
 
 KeyRow = tuple[bytes, int | None, bytes, int, bool, int, int, bool, bytes, bytes | None]
 StateRow = tuple[int | None, bytes, int, int, bytes]
-# Who brought a register: the length of an account's name, and the name. The length is 0 for nobody, and a key of which
+# Who brought a register: its length, how, and from which source network. The length is 0 for nobody, and a key of which
 # nobody brought any has an empty column.
 _BROUGHT_BYTES = 1 + 1 + LONGEST_NETWORK
 
@@ -36,7 +36,12 @@ _BROUGHT_BYTES = 1 + 1 + LONGEST_NETWORK
 def pack_registers(registers: Iterable[Register]) -> bytes:
     return b"".join(
         [
-            _REGISTER.pack(r.record.row(), r.remembered_until, -1 if r.ended_at is None else r.ended_at, r.had_lease)
+            _REGISTER.pack(
+                r.record.row(),
+                r.remembered_until,
+                -1 if r.ended_at is None else r.ended_at,
+                r.had_lease | r.has_yielded << 1,
+            )
             for r in registers
         ]
     )
@@ -64,10 +69,11 @@ def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Regist
             Record.from_row(row, key),
             remembered_until,
             None if ended_at < 0 else ended_at,
-            had_lease=had_lease,
+            had_lease=bool(flags & 1),
+            has_yielded=bool(flags & 2),
             brought_by=bringer[1 : 1 + bringer[0]],
         )
-        for (row, remembered_until, ended_at, had_lease), bringer in zip(
+        for (row, remembered_until, ended_at, flags), bringer in zip(
             _REGISTER.iter_unpack(packed), bringers, strict=True
         )
     )

@@ -20,7 +20,7 @@ SyncMode = Literal["os", "full"]
 DATABASE_FILE = "camomile.db"
 # In the header of the file.
 APPLICATION_ID = 0x43616D6F  # "Camo"
-VERSION = 2  # 1: no released version; its contacts have no public keys
+VERSION = 3  # none before was released; 1 has contacts without public keys, 2 other accounts
 # "CaMo": the id of databases that were made before the first release, in three versions.
 ID_BEFORE_RELEASES = 0x43614D6F
 _MAGIC = b"SQLite format 3\0"

@@ -16,7 +16,7 @@ from camomile_trio.errors import StorageError, StorageFull
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.simulation.disk import SimulatedDisk
-from camomile_trio.storage.accounts import Sort, of_publisher
+from camomile_trio.storage.accounts import STRANGERS, UNSEEN, Sort, of_publisher
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
@@ -282,10 +282,11 @@ async def test_what_is_counted_follows_every_change(storage: Storage, settle: Se
 
 async def test_accounts_follow_every_change(storage: Storage, settle: Settle) -> None:
     """Each publisher is charged with the whole value, and so is the network that brought its record."""
-    network = b"n\x04\x08\x08\x08\0\0\0"
+    network, said = b"n\x08\x08\x08", b"r\x08\x08\x08"
     alice, bob = lease(1, 1), attrs.evolve(lease(1, 2), brought_by=network)
     of_alice, of_bob = of_publisher(alice.record.publisher), of_publisher(bob.record.publisher)
-    unseen = attrs.evolve(tombstone(2, 2), brought_by=network, had_lease=False)
+    # Where a node said that it replicates, and was not known as a holder, the network pays as for what it publishes.
+    unseen = attrs.evolve(tombstone(2, 2), brought_by=said, had_lease=False)
     each = KEY_BYTES + REGISTER_BYTES
 
     def held() -> list[int]:
@@ -298,15 +299,31 @@ async def test_accounts_follow_every_change(storage: Storage, settle: Settle) ->
     storage.write(state(2, None, unseen), NEVER)
     for _ in range(2):
         assert held() == [each + 100, 2 * each + 100, 2 * each + 100]
-        assert storage.held(b"t" + bob.record.publisher) == storage.held(b"u" + network[1:]) == each
+        assert (storage.held(UNSEEN), storage.held(STRANGERS)) == (each, 2 * each + 100)
         assert (storage.largest(Sort.PUBLISHER), storage.largest(Sort.CARRIER)) == (2 * each + 100, 0)
         await settle()
     storage.write(state(1, None, alice, bob), NEVER)
     storage.remove(key(2))
     for _ in range(2):
         assert held() == [each, each, each]
-        assert storage.largest(Sort.UNSEEN_OF_NETWORK) == 0
+        assert (storage.largest(Sort.UNSEEN), storage.held(STRANGERS)) == (0, each)
         await settle()
+
+
+async def test_what_all_strangers_have_published_is_counted_once(storage: Storage, settle: Settle) -> None:
+    """And what another holder carried is not counted there, nor what no network is charged with."""
+    registers = [
+        attrs.evolve(lease(1, number), brought_by=brought_by)
+        for number, brought_by in enumerate((b"n\x08\x08\x08", b"n\x09\x09\x09", b"c\x09\x09\x09", b""))
+    ]
+    storage.write(state(1, 100, *registers), NEVER, value=bytes(100))
+    for _ in range(2):
+        assert storage.held(STRANGERS) == KEY_BYTES + 2 * REGISTER_BYTES + 100
+        assert storage.held(b"c\x09\x09\x09") == KEY_BYTES + REGISTER_BYTES + 100
+        await settle()
+    storage.write(state(1, 100, *registers[2:]), NEVER)
+    await settle()
+    assert storage.held(STRANGERS) == 0
 
 
 async def test_a_full_storage_takes_the_last_byte_and_refuses_the_next(open_storage: OpenStorage) -> None:

@@ -7,7 +7,19 @@ import pytest
 
 from camomile_trio.kademlia.admission import Admission, Verdict, admit, is_against_clock
 from camomile_trio.kademlia.records import PublisherKey, Record
-from camomile_trio.kademlia.registers import RULES, KeyState, answer, expire, is_live, is_served
+from camomile_trio.kademlia.registers import (
+    CARRIED,
+    PUBLISHED,
+    REPLICATED,
+    RULES,
+    KeyState,
+    answer,
+    expire,
+    is_live,
+    is_served,
+    offered,
+    said,
+)
 from tests.kademlia.record_builders import (
     ALICE,
     BOB,
@@ -73,9 +85,9 @@ def test_two_renewals_of_one_stamp_are_the_same_to_whoever_offers_them_but_conve
     assert (early.verdict, winner(early.state)) == (Verdict.STORED, greater)
 
 
-def test_the_publishers_of_a_key_have_registers_of_their_own_in_order() -> None:
-    held = holding(lease(CAROL), lease(ALICE), lease(BOB))
-    assert [register.record.publisher for register in held.registers] == [ALICE, BOB, CAROL]
+def test_the_publishers_of_a_key_have_registers_of_their_own_in_the_order_in_which_they_came() -> None:
+    held = holding(lease(CAROL), lease(ALICE), lease(BOB), lease(CAROL, seq=NOW + 1))
+    assert [register.record.publisher for register in held.registers] == [CAROL, ALICE, BOB]
 
 
 # Rule 3: seq.
@@ -122,9 +134,18 @@ def test_a_seventeenth_publisher_is_refused_and_those_here_go_on() -> None:
     assert offer(crowd, tombstone(publisher(3))).verdict is Verdict.STORED
 
 
-def test_a_publisher_who_has_forgotten_still_counts() -> None:
+def test_a_publisher_who_has_forgotten_holds_no_place() -> None:
     crowd = holding(*(lease(publisher(number)) for number in range(16)), tombstone(publisher(0)))
-    assert offer(crowd, lease(publisher(16))).verdict is Verdict.TOO_MANY_PUBLISHERS
+    admission = offer(crowd, lease(publisher(16)))
+    assert admission.verdict is Verdict.STORED
+    again = lease(publisher(0), seq=NOW + SKEW + 1)
+    assert offer(admission.state, again).verdict is Verdict.TOO_MANY_PUBLISHERS
+
+
+def test_a_lease_that_has_ended_holds_no_place() -> None:
+    crowd = holding(lease(publisher(0), life=HOUR), *(lease(publisher(number)) for number in range(1, 16)))
+    late = lease(publisher(16), seq=NOW + HOUR, issued=NOW + HOUR)
+    assert offer(crowd, late, now=NOW + HOUR).verdict is Verdict.STORED
 
 
 def test_tombstones_of_publishers_never_seen_do_not_keep_a_lease_out() -> None:
@@ -147,29 +168,199 @@ def test_a_stranger_who_puts_after_all_becomes_one_of_the_sixteen() -> None:
     assert offer(few, lease(publisher(99))).verdict is Verdict.TOO_MANY_PUBLISHERS
 
 
-def sixteen_ended(*, published: bool) -> tuple[KeyState, int]:
-    crowd = holding(*(lease(publisher(number), issued=NOW + number) for number in range(16)), now=NOW + 16)
-    crowd = attrs.evolve(crowd, published=published)
-    for number in range(16):
-        left = expire(crowd, now=NOW + DAY + number, uptime=UPTIME + number)
-        assert left is not None
-        crowd = left
-    return crowd, NOW + DAY + 16
+def thirty_two_ended(*, published: bool) -> tuple[KeyState, int]:
+    """As many publishers as are remembered, sixteen after sixteen, and none of them need be."""
+    crowd, later = KeyState(KEY), NOW
+    for half in range(2):
+        numbers = range(16 * half, 16 * half + 16)
+        crowd = holding(
+            *(lease(publisher(number), seq=later, issued=later + number) for number in numbers),
+            now=later + 32,
+            state=attrs.evolve(crowd, published=False),
+        )
+        crowd = attrs.evolve(crowd, published=published)
+        for number in numbers:
+            left = expire(crowd, now=later + DAY + number, uptime=UPTIME + number)
+            assert left is not None
+            crowd = left
+        later += DAY + 64
+    return crowd, later
 
 
 def test_a_lease_that_is_only_kept_since_it_ended_makes_room_for_a_new_publisher() -> None:
-    crowd, later = sixteen_ended(published=False)
-    admission = offer(crowd, lease(publisher(16), seq=later, issued=later), now=later)
+    crowd, later = thirty_two_ended(published=False)
+    admission = offer(crowd, lease(publisher(99), seq=later, issued=later), now=later)
     assert admission.verdict is Verdict.STORED
     assert [register.record.publisher for register in admission.state.registers] == [
-        publisher(number) for number in range(1, 17)
+        publisher(number) for number in (*range(1, 32), 99)
     ]
 
 
 def test_the_leases_that_may_wake_a_publication_make_no_room() -> None:
-    crowd, later = sixteen_ended(published=True)
-    admission = offer(crowd, lease(publisher(16), seq=later, issued=later), now=later)
+    crowd, later = thirty_two_ended(published=True)
+    admission = offer(crowd, lease(publisher(99), seq=later, issued=later), now=later)
     assert admission.verdict is Verdict.TOO_MANY_PUBLISHERS
+
+
+# Rule 4: who is entitled to a place, and who takes free ones only.
+
+
+def network(number: int, *, how: bytes = PUBLISHED) -> bytes:
+    """How a register came here from a source network of a public IPv4 address."""
+    return how + bytes([198, 18, number])
+
+
+def bring(state: KeyState, brought_by: bytes, *records: Record, own: PublisherKey | None = None) -> KeyState:
+    for record in records:
+        admission = admit(state, record, now=NOW, value_size=SIZE, own=own, brought_by=brought_by)
+        assert admission.verdict is Verdict.STORED, (admission.verdict, record)
+        state = admission.state
+    return state
+
+
+def leases_of(*numbers: int) -> list[Record]:
+    return [lease(publisher(number)) for number in numbers]
+
+
+def live(state: KeyState) -> list[int]:
+    return [register.record.publisher[0] for register in state.registers if register.is_live(NOW)]
+
+
+OWNER = publisher(200)
+
+
+def publish_and_forget(state: KeyState, brought_by: bytes, numbers: range) -> KeyState:
+    """As many as the node takes."""
+    for number in numbers:
+        for record in (lease(publisher(number)), tombstone(publisher(number))):
+            state = admit(state, record, now=NOW, value_size=SIZE, brought_by=brought_by).state
+    return state
+
+
+@pytest.mark.parametrize("networks", [1, 7])
+def test_whatever_few_networks_publish_and_forget_the_owner_of_a_value_gets_a_place(networks: int) -> None:
+    state = EMPTY
+    for each in range(networks):
+        state = publish_and_forget(state, network(each), range(20 * each, 20 * each + 20))
+        for number in range(20 * each, 20 * each + 20):
+            again = lease(publisher(number), seq=NOW + SKEW + 1)
+            state = admit(state, again, now=NOW, value_size=SIZE, brought_by=network(each)).state
+    assert len(live(state)) == 16
+    state = bring(state, network(99), lease(OWNER))
+    assert 200 in live(state)
+    assert len(live(state)) == 16
+    assert len(state.registers) <= 2 * RULES.max_remembered
+
+
+def test_the_third_publisher_of_a_network_takes_a_free_place_and_yields_it_the_newest_first() -> None:
+    crowd = bring(EMPTY, network(1), *leases_of(*range(16)))
+    assert offer(crowd, lease(publisher(16))).verdict is Verdict.TOO_MANY_PUBLISHERS
+    crowd = bring(crowd, network(2), *leases_of(20, 21))
+    assert live(crowd) == [*range(14), 20, 21]
+    third = admit(crowd, lease(publisher(22)), now=NOW, value_size=SIZE, brought_by=network(2))
+    assert (third.verdict, third.changed) == (Verdict.TOO_MANY_PUBLISHERS, False)
+
+
+@pytest.mark.parametrize("how", [CARRIED, REPLICATED], ids=["a holder", "a stranger"])
+def test_what_is_replicated_takes_free_places_only(how: bytes) -> None:
+    crowd = bring(EMPTY, network(1, how=how), *leases_of(*range(16)))
+    other = admit(crowd, lease(publisher(16)), now=NOW, value_size=SIZE, brought_by=network(2, how=how))
+    assert other.verdict is Verdict.TOO_MANY_PUBLISHERS
+    # What others have replicated takes nothing from those who publish there.
+    assert live(bring(crowd, network(1), *leases_of(20, 21))) == [*range(14), 20, 21]
+
+
+def test_where_no_network_is_told_nobody_yields() -> None:
+    crowd = bring(EMPTY, b"", *leases_of(*range(16)))
+    assert offer(crowd, lease(publisher(16))).verdict is Verdict.TOO_MANY_PUBLISHERS
+
+
+def test_those_who_are_entitled_to_a_place_never_yield_it() -> None:
+    crowd = EMPTY
+    for number in range(8):
+        crowd = bring(crowd, network(number), *leases_of(2 * number, 2 * number + 1))
+    late = admit(crowd, lease(publisher(16)), now=NOW, value_size=SIZE, brought_by=network(8))
+    assert late.verdict is Verdict.TOO_MANY_PUBLISHERS
+
+
+def test_this_nodes_own_publisher_never_yields_and_others_yield_to_it() -> None:
+    crowd = bring(EMPTY, b"", *leases_of(*range(15)), lease(ALICE, seq=NOW + 1), lease(OWNER), own=OWNER)
+    assert live(crowd) == [*range(15), 200]
+    crowd = bring(crowd, network(1), *leases_of(20, 21), own=OWNER)
+    assert live(crowd) == [*range(13), 200, 20, 21]
+    full = bring(EMPTY, b"", *leases_of(*range(16)))
+    assert live(bring(full, b"", lease(OWNER), own=OWNER)) == [*range(15), 200]
+
+
+def test_a_lease_that_yielded_stays_remembered_and_comes_back_to_a_free_place() -> None:
+    third = lease(publisher(15), seq=NOW + SKEW + 1)
+    crowd = bring(EMPTY, network(1), *leases_of(*range(16)), tombstone(publisher(15)), third)
+    crowd = bring(crowd, network(2), lease(OWNER))
+    assert live(crowd) == [*range(15), 200]
+    # What it had beaten does not come back in its stead, and itself it has no place.
+    stale = admit(crowd, lease(publisher(15)), now=NOW, value_size=SIZE, brought_by=network(3))
+    assert (stale.verdict, stale.winner) == (Verdict.STALE, third)
+    assert admit(crowd, third, now=NOW, value_size=SIZE, brought_by=network(1)).verdict is Verdict.TOO_MANY_PUBLISHERS
+    freed = bring(crowd, network(1), tombstone(publisher(0)))
+    assert live(bring(freed, network(1), third)) == [*range(1, 16), 200]
+    # Its publisher can still forget it, however many others there are.
+    last = tombstone(publisher(15), seq=NOW + 2 * SKEW)
+    assert winner(bring(crowd, network(3), last), publisher(15)) == last
+
+
+def test_a_lease_that_yielded_is_neither_told_nor_offered_and_the_value_stays_for_the_others() -> None:
+    crowd = bring(EMPTY, network(1), *(lease(publisher(number), life=HOUR) for number in range(16)))
+    last = lease(publisher(15), life=HOUR)
+    assert last in offered(crowd, NOW)
+    crowd = bring(crowd, network(2), lease(OWNER))
+    assert last not in offered(crowd, NOW)
+    assert last.row() not in said(crowd, NOW).rows
+    assert all(record.publisher != publisher(15) for record in answer(crowd, NOW))
+    assert is_served(crowd, NOW + HOUR)  # the owner's
+    alone = attrs.evolve(crowd, registers=tuple(r for r in crowd.registers if r.record == last))
+    assert not is_live(alone, NOW)
+
+
+def test_a_lease_that_takes_a_place_anew_is_judged_by_the_node_that_brings_it_now() -> None:
+    """Otherwise a stranger who publishes the owner's lease first would decide over its next one."""
+    crowd = bring(EMPTY, network(1), *leases_of(0, 1), lease(OWNER))
+    crowd = bring(crowd, network(1), tombstone(OWNER), *leases_of(*range(2, 16)))
+    again = lease(OWNER, seq=NOW + SKEW + 1)
+    assert admit(crowd, again, now=NOW, value_size=SIZE, brought_by=network(1)).verdict is Verdict.TOO_MANY_PUBLISHERS
+    assert 200 in live(bring(crowd, network(2), again))
+
+
+def test_a_publisher_that_comes_by_another_network_takes_no_place_from_those_of_that_network() -> None:
+    crowd = bring(EMPTY, b"", lease(publisher(0)), tombstone(publisher(0)), *leases_of(*range(1, 15)))
+    crowd = bring(crowd, network(1), *leases_of(20, 21))
+    again = lease(publisher(0), seq=NOW + SKEW + 1)
+    late = admit(crowd, again, now=NOW, value_size=SIZE, brought_by=network(1))
+    assert late.verdict is Verdict.TOO_MANY_PUBLISHERS
+    crowd = bring(crowd, network(2), again)
+    assert live(crowd) == [*range(1, 14), 20, 21, 0]
+
+
+def test_who_has_a_place_keeps_it_whoever_brings_its_next_lease() -> None:
+    crowd = bring(EMPTY, network(1), lease(ALICE))
+    for later in lease(seq=NOW + 1), tombstone(), tombstone(seq=NOW + SKEW + 1):
+        crowd = bring(crowd, network(2, how=CARRIED), later)
+        assert [register.brought_by for register in crowd.registers] == [network(1)]
+
+
+def test_the_publishers_that_are_remembered_are_bounded_and_the_owner_is_not_one_of_them() -> None:
+    # Tombstones of leases never seen are bounded apart; forgetting what was not taken makes no more of them.
+    unseen = RULES.max_unseen_tombstones
+    crowd = bring(EMPTY, network(1), *(tombstone(publisher(255 - number)) for number in range(unseen)))
+    crowd = publish_and_forget(crowd, network(1), range(100))
+    assert len(crowd.registers) == RULES.max_of_network + RULES.max_remembered + unseen
+    more = admit(crowd, lease(publisher(100)), now=NOW, value_size=SIZE, brought_by=network(1))
+    assert more.verdict is Verdict.TOO_MANY_PUBLISHERS
+    crowd = bring(crowd, network(2), lease(OWNER))
+    # Nor does it get out of hand with any number of networks.
+    for each in range(3, 50):
+        crowd = publish_and_forget(crowd, network(each), range(100 + 2 * each, 102 + 2 * each))
+    assert len(crowd.registers) == 2 * RULES.max_remembered + unseen
+    assert live(crowd) == [200]
 
 
 # Rule 5: nothing but the publisher's word extends a life.

@@ -50,6 +50,7 @@ def test_the_constants_of_the_network() -> None:
     assert (RULES.max_skew, RULES.max_lease, RULES.least_lease) == (10 * MINUTE, DAY, MINUTE)
     assert (RULES.tombstone_life, RULES.classic_life) == (7 * DAY, DAY)
     assert (RULES.max_publishers, RULES.max_unseen_tombstones, RULES.max_answer_records) == (16, 16, 4)
+    assert (RULES.max_of_network, RULES.max_remembered) == (2, 32)
 
 
 # Rule 4: live, and what goes into an answer.

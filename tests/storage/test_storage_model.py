@@ -64,7 +64,8 @@ class StorageAndDictionary(RuleBasedStateMachine):
         renew=MOMENTS,
         evictable=st.booleans(),
         even_if_full=st.booleans(),
-        brought_by=st.sampled_from([b"", b"n\x04\x08\x08\x08\0\0\0", b"c\x04\x08\x08\x08\0\0\0"]),
+        brought_by=st.sampled_from([b"", b"n\x08\x08\x08", b"r\x08\x08\x08", b"c\x08\x08\x08"]),
+        has_yielded=st.booleans(),
     )
     def write(
         self,
@@ -76,6 +77,7 @@ class StorageAndDictionary(RuleBasedStateMachine):
         evictable: bool,
         even_if_full: bool,
         brought_by: bytes,
+        has_yielded: bool,
     ) -> None:
         before = self.kept.get(key(number))
         stored = before.value if before is not None else None
@@ -83,7 +85,11 @@ class StorageAndDictionary(RuleBasedStateMachine):
         told = attrs.evolve(
             state(number, None if value is None else len(value)),
             registers=tuple(
-                attrs.evolve(lease(number, each) if each > 0 else tombstone(number, -each), brought_by=brought_by)
+                attrs.evolve(
+                    lease(number, each) if each > 0 else tombstone(number, -each),
+                    brought_by=brought_by,
+                    has_yielded=has_yielded,
+                )
                 for each in registers
             ),
         )

@@ -79,7 +79,7 @@ async def test_six_publishers_on_private_addresses_share_a_store_and_loopback_is
             endpoint = Endpoint.parse(f"{place}.{number + 1}:8118")
             await cluster.start(endpoint=endpoint, publisher=KeyPair.new(random.Random(number)))
         stored, _ = await put_until_refused(cluster.nodes)
-        # Six that want the same get six sevenths of it together.
-        assert stored * (1000 + 396) > 0.8 * 128 * 1024
+        # Six that want the same get twice six thirteenths of three quarters of it together.
+        assert stored * (1000 + 396) > 0.66 * 128 * 1024
         assert (cluster[0].statistics().gauges["largest_network_bytes", ()] > 0) == counts_for_networks
         nursery.cancel_scope.cancel()

@@ -71,8 +71,10 @@ class Bounds(Looking):
         for key in keys:
             state = machine.storage.read(key)
             if state is not None:
+                places = sum(register.is_live(machine.clock()) for register in state.registers)
+                yield "publishers of a key", places, RULES.max_publishers
                 publishers = sum(register.had_lease for register in state.registers)
-                yield "publishers of a key", publishers, RULES.max_publishers
+                yield "publishers of a key that are remembered", publishers, 2 * RULES.max_remembered
                 unseen = len(state.registers) - publishers
                 yield "tombstones of publishers never seen", unseen, RULES.max_unseen_tombstones
 
