@@ -1,8 +1,8 @@
 """A crowd: many ids of one adversary, which behave as members of the network and speak with one voice.
 
-Rules of this file: where their keys come from, where they live, and that they are met by nodes. What they say then is up
-to their manners, and what must come of it to the scenarios. Keys are made beside a target as an attacker does: seeds are
-tried until an id is where it is wanted.
+Rules of this file: where their keys come from, where they live, and that they are met by nodes. What they say then is
+up to their manners, and what must come of it to the scenarios. Keys are made beside a target as an attacker does: seeds
+are tried until an id is where it is wanted.
 """
 
 from __future__ import annotations
@@ -96,12 +96,13 @@ async def open_crowd(
 
 
 def places(count: int, *, networks: int, is_public: bool, first: int = 0) -> list[Endpoint]:
-    """Endpoints on one address in each of so many networks: 198.19.N.1, or private ones. None is a machine's."""
-    prefix = bytes((198, 19)) if is_public else bytes((10, 9))
-    return [
-        Endpoint.of(prefix + bytes((first + number % networks, 1)), PORT + number // networks)
-        for number in range(count)
+    """Endpoints on one address in each of so many networks, from the one with number `first` on, at ports of all
+    numbers: public ones, each in a /16 of its own, or private ones. None is a machine's."""
+    ips = [
+        bytes((198, first + number, 19, 1)) if is_public else bytes((10, 9, first + number, 1))
+        for number in range(networks)
     ]
+    return [Endpoint.of(ips[number % networks], PORT + number // networks) for number in range(count)]
 
 
 def pairs_beside(target: bytes, count: int, step: float, *, suite: CipherSuite, rng: random.Random) -> list[KeyPair]:

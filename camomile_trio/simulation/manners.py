@@ -89,8 +89,8 @@ def each_other(contacts: Sequence[Contact]) -> Naming:
 
 
 def invented(rng: random.Random, at: Callable[[], Endpoint], *, bits: int) -> Naming:
-    """Names nodes that there are not, in each answer others, each with `bits` leading bits in common with what is looked
-    for. `at` says where each of them is said to be."""
+    """Names nodes that there are not, in each answer others, each with `bits` leading bits in common with the target.
+    `at` says where each of them is said to be."""
     return lambda target: [Contact.of(public_key_beside(target, bits, rng), at()) for _ in range(MOST_NAMED)]
 
 

@@ -1,4 +1,4 @@
-"""A member of the network says what is not so: about time, about who is there, about copies, and about what was forgotten.
+"""A member says what is not so: about time, about who is there, about copies, and about what was forgotten.
 
 Each story compares what users get with what they got before the liars came, or counts what is left after them.
 """

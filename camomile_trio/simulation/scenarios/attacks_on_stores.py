@@ -108,6 +108,7 @@ async def _publishers(world: World, nodes: int, *, is_public: bool) -> None:
             await _send_all(crowd, machines, _claims(member, value, forgets=place % 2 == 0))
         for value in values:
             await world.users.put(value)
+        await trio.sleep(A_MOMENT)
         claim_share(world, "every put of the owner is acknowledged", "put", before, least=1.0)
         keys = [Key.of(value) for value in values]
         copies = [sum(_has_owners_lease(world, machine, key) for machine in machines) for key in keys]
