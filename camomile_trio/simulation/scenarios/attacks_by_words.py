@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import trio
 
+from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.kademlia.ids import ID_BYTES, Key
+from camomile_trio.kademlia.ids import ID_BYTES, Key, as_int
 from camomile_trio.kademlia.messages import Have, Store, StoreKind
 from camomile_trio.kademlia.records import RecordRow
+from camomile_trio.peer.local import StaticKey
 from camomile_trio.simulation.adversary import Adversary
 from camomile_trio.simulation.crowd import Crowd, open_crowd, places
 from camomile_trio.simulation.ledger import OK, Operation
@@ -61,7 +63,7 @@ BESIDE_TARGET = (
 )
 MISSES, FORGETS = 40, 10
 MOST_MORE = 0.5  # s
-DEAD_NETWORK = bytes((198, 51, 100))  # nobody is there
+DEAD_NETWORK = bytes((199, 51, 100))  # nobody is there
 LARGE = 5000  # bytes
 
 
@@ -131,7 +133,7 @@ PROBES = 300
 async def _reflection(world: World, nodes: int, *, is_public: bool) -> None:
     """Ten members say that they are reached at a victim's address, and name twenty nodes there in each answer, at ports
     of all numbers. Nodes look for this and that meanwhile."""
-    victim = bytes((198, 51, 100, 1)) if is_public else bytes((10, 99, 0, 1))
+    victim = bytes((199, 51, 101, 1)) if is_public else bytes((10, 99, 0, 1))
     rng = world.generator("reflection")
     at = places(POINTING, networks=POINTING, is_public=is_public)
     liars = {each.ip: None for each in at}
@@ -162,7 +164,7 @@ async def _reflection(world: World, nodes: int, *, is_public: bool) -> None:
 # About copies ---------------------------------------------------------------------------------------------------------
 
 KEEPING_QUIET = 10  # members of as many networks
-QUIET_KEYS = 10
+QUIET_KEYS = 5
 LEFT = 2  # holders of each key
 REPEATED_EVERY = 60.0  # s
 INTERVALS = 3
@@ -175,7 +177,8 @@ async def _replicate(world: World, nodes: int, *, is_public: bool) -> None:
     keys = await world.users.put_many(QUIET_KEYS)
     await trio.sleep(A_MOMENT)
     at = places(KEEPING_QUIET, networks=KEEPING_QUIET, is_public=is_public)
-    async with open_crowd(world, at, Manners(has_the_same=True)) as crowd, trio.open_nursery() as nursery:
+    pairs = _far_from(world, machines, keys, KEEPING_QUIET)
+    async with open_crowd(world, at, Manners(has_the_same=True), pairs=pairs) as crowd, trio.open_nursery() as nursery:
         await crowd.meet(machines, within=MET_WITHIN)
         nursery.start_soon(_repeat, world, crowd, keys)
         await trio.sleep(2 * REPEATED_EVERY)
@@ -192,6 +195,19 @@ async def _replicate(world: World, nodes: int, *, is_public: bool) -> None:
         await trio.sleep(INTERVALS * ROUND)
         claim_copies(world, f"after {INTERVALS} intervals each key has {K} copies again, of {min(copies)} left", keys)
         nursery.cancel_scope.cancel()
+
+
+def _far_from(world: World, machines: Sequence[Machine], keys: Sequence[Key], count: int) -> list[KeyPair]:
+    """Keys of nodes that are no holders of these keys, also when some of the machines have gone."""
+    rng = world.generator("no holders")
+    edges = {key: sorted(as_int(each.id) ^ as_int(key) for each in machines)[2 * K] for key in keys}
+    pairs: list[KeyPair] = []
+    while len(pairs) < count:
+        pair = KeyPair.new(rng)
+        place = as_int(StaticKey.from_seed(world.suite, pair.seed).node_id)
+        if all(place ^ as_int(key) > edge for key, edge in edges.items()):
+            pairs.append(pair)
+    return pairs
 
 
 def _stays_held(world: World, key: Key, leaving: Machine, gone: dict[int, Machine]) -> bool:
