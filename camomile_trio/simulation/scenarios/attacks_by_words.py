@@ -13,14 +13,14 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key, as_int
-from camomile_trio.kademlia.messages import Have, Store, StoreKind
+from camomile_trio.kademlia.messages import Have, Store, StoreKind, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.peer.local import StaticKey
 from camomile_trio.simulation.adversary import Adversary
 from camomile_trio.simulation.crowd import Crowd, open_crowd, places
 from camomile_trio.simulation.ledger import OK, Operation
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.manners import Manners, invented
+from camomile_trio.simulation.manners import Manners, each_other, invented
 from camomile_trio.simulation.properties.promises import leases_of
 from camomile_trio.simulation.scenario import claim_copies, claim_share
 from camomile_trio.simulation.scenarios.attack_stories import A_MOMENT, MET_WITHIN, ROUND, K, settle, told_twice
@@ -82,17 +82,18 @@ async def _false_too_large(world: World, nodes: int, *, is_public: bool) -> None
 
 
 async def _slowed(world: World, nodes: int, manners: Manners, *, is_public: bool) -> None:
-    """Misses and forgets of keys to which the member is the closest, beside the same before it was there."""
+    """Misses and forgets of keys to which the member is the closest, beside the same while it is as honest as others."""
     machines = await settle(world, nodes, is_public=is_public)
-    async with open_crowd(world, places(1, networks=1, is_public=is_public), Manners()) as crowd:
+    honest = Manners(each_other([each.contact for each in machines]), stores=StoreStatus.STORED)
+    async with open_crowd(world, places(1, networks=1, is_public=is_public), honest) as crowd:
         (liar,) = crowd.members
+        await crowd.meet(machines, within=MET_WITHIN)
         rng = world.generator("beside the liar")
         asked = [(_key_beside(liar, rng.randbytes(ID_BYTES)), rng.choice(machines)) for _ in range(MISSES)]
         forgotten = [await _put_beside(world, liar) for _ in range(FORGETS)]
         await _missed(world, asked)  # so that the next time makes no handshakes
         calm = await _missed(world, asked)
         liar.manners = manners
-        await crowd.meet(machines, within=MET_WITHIN)
         slow = await _missed(world, asked)
         more = sorted(after - before for before, after in zip(calm, slow, strict=True))
         seen = f"{more[-1]:.2f} s at most, {more[len(more) // 2]:.2f} s in the middle; before {max(calm):.2f} s at most"
