@@ -11,8 +11,9 @@ import functools
 from collections.abc import Awaitable, Callable
 
 from camomile_trio.config import Config, Kademlia, Records
+from camomile_trio.simulation.links import LinkConditions
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.scenario import Scenario
+from camomile_trio.simulation.scenario import CONTINENT, Scenario
 from camomile_trio.simulation.world import World, public_ip
 
 K = 5  # so few that most nodes are far from a key
@@ -40,6 +41,7 @@ def told_twice(
     passes: str,
     at_private: str = "the same at private addresses",
     config: Config = CONFIG,
+    links: LinkConditions = CONTINENT,
 ) -> tuple[Scenario, Scenario]:
     """A story at public addresses, and once more at private ones, with the pass line `at_private`.
 
@@ -53,6 +55,7 @@ def told_twice(
             run=functools.partial(story, is_public=is_public),
             nodes=nodes,
             config=config,
+            links=links,
             tick=0.001,
             needs_real_crypto=True,
         )
