@@ -99,7 +99,7 @@ async def _slowed(world: World, nodes: int, manners: Manners, *, is_public: bool
         slow = await _missed(world, asked)
         more = sorted(after - before for before, after in zip(calm, slow, strict=True))
         seen = f"{more[-1]:.2f} s at most, {more[len(more) // 2]:.2f} s in the middle; before {max(calm):.2f} s at most"
-        world.claim(f"a miss takes at most {MOST_MORE:g} s more", more[-1] <= MOST_MORE, seen)
+        world.claim(f"a miss takes at most {MOST_MORE:g} s more", round(more[-1], 2) <= MOST_MORE, seen)
         before = len(world.ledger.operations)
         for key in forgotten:
             await world.users.forget(key)
