@@ -85,7 +85,7 @@ def test_header_and_end_come_back() -> None:
         ({"format": archive.FORMAT, "version": True, "network": "n"}, "unknown version"),
         ({"format": archive.FORMAT, "version": 1, "network": ""}, "malformed"),
         ({"key": "00" * 32, "records": []}, "malformed"),
-        ({"key": "00" * 32, "records": ["A" * 164] * 33}, "malformed"),
+        ({"key": "00" * 32, "records": ["A" * 164] * (archive.MOST_RECORDS + 1)}, "malformed"),
         ({"key": "00" * 32, "records": ["AAAA"]}, "malformed"),
         ({"key": "00" * 31, "records": ["A" * 164]}, "malformed"),
         ({"key": "00" * 32, "records": [5]}, "malformed"),

@@ -258,6 +258,8 @@ async def _old_lease(world: World, nodes: int, *, is_public: bool) -> None:
         assert state is not None
         leases[key] = tuple(record.row() for record in leases_of(state))
         await world.users.forget(key)
+    # Until then a copy may be read that was cached before, without anybody's doing.
+    await trio.sleep(world.config.records.cache_life)
     async with open_crowd(world, places(1, networks=1, is_public=is_public), Manners()) as crowd:
         await crowd.meet(machines, within=MET_WITHIN)
         read: list[Operation] = []
