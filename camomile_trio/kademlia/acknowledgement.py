@@ -62,7 +62,7 @@ class Acknowledgements:
         self._answered: dict[NodeId, int] = {}  # who answered, and how far from the target each is
         self._acknowledged: dict[NodeId, Durability] = {}
         self._declined: dict[NodeId, StoreStatus | None] = {}  # None: no answer before the deadline
-        self._counted: frozenset[NodeId] | None = None  # those that count; fixed when the lookup ends
+        self._counted: tuple[NodeId, ...] | None = None  # those that count; fixed when the lookup ends
         self._outcome: Outcome | None = None
         self.candidates: Callable[[], Collection[NodeId]] = self._closest_answered
 
@@ -96,7 +96,7 @@ class Acknowledgements:
 
         From now on the majority is that of these.
         """
-        self._counted = frozenset(counted)
+        self._counted = tuple(dict.fromkeys(counted))
         for node in self._counted:
             self._note_answer(node)
         self._judge()
@@ -147,11 +147,11 @@ class Acknowledgements:
     def _closest_answered(self) -> list[NodeId]:
         return sorted(self._answered, key=self._answered.__getitem__)[: self._k]
 
-    def _judge_counted(self, counted: frozenset[NodeId]) -> Outcome | None:
+    def _judge_counted(self, counted: tuple[NodeId, ...]) -> Outcome | None:
         if self._is_cut_off():
             return Failed(alone=True)
         # No node answered, and this one may count alone: then the publisher's own copy counts.
-        members = counted or {self._own}
+        members = counted or (self._own,)
         needed = max(len(members), self._least) // 2 + 1
         acknowledged = sum(node in self._acknowledged for node in members)
         if acknowledged >= needed:

@@ -76,19 +76,17 @@ class Networks:
     """How many of each source network there are among some contacts."""
 
     def __init__(self, diversity: Diversity) -> None:
+        self.size = 0  # how many different source networks
         self._network = diversity.network
         self._counts: Counter[bytes] = Counter()
         self._wide: Counter[bytes] = Counter()
-
-    def __len__(self) -> int:
-        """How many different source networks."""
-        return len(self._counts)
 
     def add(self, ip: bytes) -> None:
         """One more contact, at this address."""
         if network := self._network(ip):
             self._counts[network] += 1
             self._wide[wide_network(network)] += 1
+            self.size = len(self._counts)
 
     def remove(self, ip: bytes) -> None:
         """One of those that were added is gone."""
@@ -98,6 +96,7 @@ class Networks:
                 counts[name] -= 1
                 if not counts[name]:
                     del counts[name]
+            self.size = len(self._counts)
 
     def has_room(self, ip: bytes) -> bool:
         """Whether one more contact, at this address, would count."""
@@ -158,12 +157,13 @@ def density(neighbours: Sequence[int], apart: int, k: int) -> Density | None:
     outside = [each for each in neighbours if not low <= each < 2 * low]
     if not outside:
         return None
-    edge = max(neighbours[k - 1], outside[min(max(k // 2, 1), len(outside)) - 1])
+    edge = max(neighbours[k - 1], outside[min((k + 1) // 2, len(outside)) - 1])
     volume = 1 << edge.bit_length()
     found = [each for each in outside if each < volume][:k]
     if len(found) == k:
         volume = found[-1] + 1
-    volume -= max(min(2 * low, volume) - low, 0)
+    if low < volume:
+        volume -= min(2 * low, volume) - low
     # The node itself is one of those that were found.
     return Density(len(found) + 1, volume, slack(k))
 

@@ -271,7 +271,7 @@ class RoutingTable:
     @property
     def networks(self) -> int:
         """How many source networks of public addresses, untrusted ones, the members have; 0 in a closed network."""
-        return 0 if self._networks is None else len(self._networks)
+        return 0 if self._networks is None else self._networks.size
 
     def density_at(self, target: int) -> Density | None:
         """By this node's closest members that count; None where they say too little, and in a closed network."""
@@ -433,7 +433,7 @@ class RoutingTable:
             self._networks.remove(gone[1][:-2])
         if came is not None:
             self._networks.add(came[1][:-2])
-        self.diversity = self._open if len(self._networks) >= LEAST_NETWORKS else None
+        self.diversity = self._open if self._networks.size >= LEAST_NETWORKS else None
         self._neighbours = self._covers = None
 
     def _nearest_first(self, apart: int) -> Iterator[_Seating]:

@@ -3,7 +3,9 @@
 Rules of this file: pure. It judges answers by what they name, no more of them than it takes, and remembers two
 distances and the answers that it has not judged. What is told is untrusted, so two nodes have to vouch. If they lie we
 store at up to k candidates that turn out not to be the closest: copies too many, while the lookup goes on and finds the
-right ones. Source: Kademlia (2002), §2.3; docs/protocol.md, "Lookups".
+right ones. Where more nodes claim to be near than there can be, an honest answer leaves some out (`counting.py`), and
+reach may be too far: the lookup stores at all of its cover then, which goes beyond the k closest. Source: Kademlia
+(2002), §2.3; docs/protocol.md, "Lookups".
 
 What a node is sure to know are the k nodes closest to itself: it looked for them when it joined. Let the target and
 the node differ in their last b bits only. Cut the id space into blocks of 2^b ids: a block is as far from the target as

@@ -86,7 +86,7 @@ class Clocks:
         skew, peer = wall - self._wall_clock(), contact.id
         self._skews[peer] = skew
         self._skews.move_to_end(peer)
-        self._give_voice(peer, self._network(contact.endpoint.ip))
+        self._give_voice(peer, self._network(contact.endpoint[:-2]))
         if len(self._skews) > MAX_PEERS:
             self._skews.popitem(last=False)
         if abs(skew) > MOST:
@@ -100,13 +100,11 @@ class Clocks:
         """The peer has spoken from this source network: of the others there only the one that spoke last counts."""
         if not network:
             return
-        if len(self._voices) >= 2 * MAX_PEERS:
+        if network not in self._voices and len(self._voices) >= 2 * MAX_PEERS:
             kept = {name: [each for each in peers if each in self._skews] for name, peers in self._voices.items()}
             self._voices = {name: peers for name, peers in kept.items() if peers}
-        voices = self._voices.setdefault(network, [])
-        if peer in voices:
-            voices.remove(peer)
-        voices.append(peer)
+        voices = [each for each in self._voices.get(network, ()) if each != peer] + [peer]
+        self._voices[network] = voices
         if len(voices) > PER_NETWORK:
             self._skews.pop(voices.pop(0), None)
 

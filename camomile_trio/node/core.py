@@ -143,6 +143,14 @@ class Readiness:
         return self._reason, self._membership.lacks, CUT_OFF if self._is_cut_off else "", self.clock_reason
 
 
+def _network_of_clocks(config: Config) -> Callable[[bytes], bytes]:
+    """To which source network an address belongs, of which two peers' clocks have a say."""
+    diversity = config.diversity
+    if diversity is None:
+        return lambda ip: b""
+    return (lambda ip: b"" if diversity.trusts(ip) else source_network(ip)) if config.trust else source_network
+
+
 @attrs.define(eq=False)
 class Core:
     """One node's parts."""
@@ -176,13 +184,12 @@ class Core:
     def __attrs_post_init__(self) -> None:
         has_records = self.storage.statistics.keys > 0
         kept = self.storage.note(KEPT_TIME)
-        diversity = self.config.diversity
         self.clocks = Clocks(
             self.clock,
             self.wall_clock,
             has_records=has_records,
             kept=kept,
-            network=lambda ip: b"" if diversity is None or diversity.trusts(ip) else source_network(ip),
+            network=_network_of_clocks(self.config),
         )
         self.contacts.on_clock = self.clocks.on_peer_clock
         self.holdings.is_clock_confirmed = self.is_clock_confirmed

@@ -34,7 +34,7 @@ class LookupEnded:
     requests: int
     seconds: float
     target: bytes = b""
-    closest: tuple[Contact, ...] = ()  # the k closest to the target that answered, closest first
+    closest: tuple[Contact, ...] = ()  # to the target, of those that answered, closest first: k or more
 
 
 @attrs.frozen

@@ -57,8 +57,8 @@ class Refreshing:
                 core.contacts.check(contact, again_after=0.0)
                 await trio.sleep(pause / 16)
             self._save_contacts()
-            self._tell_of_networks()
             await trio.sleep(core.jittered(interval / 8))
+            self._tell_of_networks()
 
     async def _look_around(self, pause: float) -> None:
         """Fills the bucket in which our neighbourhood ends, and finds a few contacts in each one beyond.
@@ -92,7 +92,7 @@ class Refreshing:
                 await trio.sleep(pause / 16)
 
     def _tell_of_networks(self) -> None:
-        """Once: not at the start, when a node of any network knows few."""
+        """Once, and not at the start, when a node of any network knows few."""
         networks = self._core.table.networks
         if are_few(networks) and not self._has_told:
             self._has_told = True

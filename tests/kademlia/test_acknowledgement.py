@@ -55,8 +55,8 @@ def test_a_holder_beyond_the_closest_shows_among_the_replicas_and_does_not_count
 
 
 def test_where_more_than_k_count_the_majority_is_that_of_all_of_them() -> None:
-    acknowledgements = looked_up(3, closest=[9, 8, 3, 2, 1])
-    acknowledge(acknowledgements, 8, 1)
+    acknowledgements = looked_up(3, closest=[1, 2, 3, 8, 9])
+    acknowledge(acknowledgements, 1, 2)
     assert acknowledgements.outcome is None
     acknowledge(acknowledgements, 9)
     assert acknowledgements.outcome == Success()

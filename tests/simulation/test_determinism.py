@@ -43,8 +43,6 @@ ALLOWED = {
     ("node/node.py", "imports time"): "the wall clock of who gives none; a simulated machine has its own",
     ("node/node.py", "uses random.SystemRandom"): "the generator of who gives none; a simulated machine has its own",
     ("simulation/run.py", "imports time"): "how long a run took in real time, outside of it, for its outcome only",
-    ("kademlia/acknowledgement.py", "goes through the set answered"): "each is entered apart, in no order",
-    ("kademlia/acknowledgement.py", "goes through the set members"): "counts them; only a majority's reason is used",
 }
 
 
