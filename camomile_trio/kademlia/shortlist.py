@@ -40,7 +40,7 @@ from camomile_trio.kademlia.messages import MAX_CONTACTS
 from camomile_trio.kademlia.parties import Asked, Party, Teller
 from camomile_trio.kademlia.vicinity import NOBODY
 
-MOST_TELLERS: Final = 4  # of one candidate that are remembered
+MOST_TELLERS: Final = 3  # of one candidate that are remembered
 
 MAX_CANDIDATES: Final = 512
 """How many contacts one lookup remembers, and so how many it can ever be made to ask.
@@ -79,6 +79,7 @@ class _Candidate:
     state: PeerState = PeerState.UNASKED
     elsewhere: Contact | None = None  # the other endpoint that it was told at
     elsewhere_by: tuple[Teller, ...] = ()  # those that have named that one
+    may_have_tellers: bool = False  # one more peer that names it makes a difference
     asked_by: Asked | None = None  # by which party's word it is under way, or overdue
     is_doubtful: bool = False  # no more than one party has ever named it, and the node that looks does not know it
     is_unpaid: bool = False  # none of its tellers could pay for it, since an answer came last
@@ -232,7 +233,7 @@ class Shortlist:
                 if known.state is PeerState.ANSWERED:
                     continue
                 if known.contact.endpoint == contact.endpoint:
-                    if known.tellers:
+                    if known.may_have_tellers:
                         teller = teller or self._teller(source)
                         self._corroborate(known, teller)
                     continue
@@ -403,7 +404,9 @@ class Shortlist:
     def tellers(self, node: NodeId) -> tuple[Contact, ...]:
         """The peers by whose word alone this node is known where it is asked; none if the node that looks knows it."""
         candidate = self._candidates.get(node)
-        return tuple([each.contact for each in candidate.tellers]) if candidate is not None else ()
+        if candidate is None or not candidate.tellers:
+            return ()
+        return tuple([each.contact for each in candidate.tellers])
 
     # By the word of others -------------------------------------------------------------------------------------------
 
@@ -439,14 +442,20 @@ class Shortlist:
 
     def _corroborate(self, candidate: _Candidate, teller: Teller) -> None:
         """One more peer has named it where it is asked."""
-        tellers = candidate.tellers
-        if any(each.contact == teller.contact for each in tellers):
-            return
-        if all(each.party is not teller.party for each in tellers):
+        tellers, is_another_party = candidate.tellers, True
+        for each in tellers:
+            if each.contact == teller.contact:
+                return
+            if each.party is teller.party:
+                is_another_party = False
+        if is_another_party:
             candidate.is_doubtful = False
         if len(tellers) < MOST_TELLERS or candidate.state is PeerState.SET_ASIDE:
             candidate.tellers = (*tellers[-MOST_TELLERS + 1 :], teller)
-            self._hope_again(candidate)
+            if candidate.state is PeerState.SET_ASIDE:
+                self._hope_again(candidate)
+        elif not candidate.is_doubtful:
+            candidate.may_have_tellers = False
 
     def _hope_again(self, candidate: _Candidate) -> None:
         if candidate.state is PeerState.SET_ASIDE and not all(each.party.is_over for each in candidate.tellers):
@@ -460,6 +469,7 @@ class Shortlist:
             if is_waiting and all(each.party.is_over for each in candidate.tellers):
                 self._lose_hope(candidate)
                 self._become(candidate, PeerState.SET_ASIDE)
+                candidate.may_have_tellers = True
                 if candidate.elsewhere is not None:
                     self._ask_elsewhere(candidate)
 
@@ -469,6 +479,7 @@ class Shortlist:
             if candidate.state is PeerState.UNASKED:
                 self._lose_hope(candidate)
                 self._become(candidate, PeerState.SET_ASIDE)
+                candidate.may_have_tellers = True
 
     def _hope_for_unpaid(self) -> None:
         """An answer has come."""
@@ -552,9 +563,12 @@ class Shortlist:
         candidate = self._candidates[contact.id] = _Candidate(
             contact, distance, hops, () if teller is None else (teller,)
         )
-        candidate.is_doubtful = teller is not None
+        candidate.is_doubtful = candidate.may_have_tellers = teller is not None
         self._counts[PeerState.UNASKED] += 1
-        self._await_turn(candidate)
+        if is_over:
+            self._become(candidate, PeerState.SET_ASIDE)
+        else:
+            self._gain_hope(candidate)
 
     def _learn_elsewhere(self, known: _Candidate, contact: Contact, teller: Teller) -> None:
         if known.is_elsewhere or known.elsewhere is not None or known.state is PeerState.ANSWERED:
@@ -567,7 +581,7 @@ class Shortlist:
         """It has failed where it was asked, or is not to be asked there: hope again, at the other endpoint, once."""
         assert candidate.elsewhere is not None
         candidate.contact, candidate.elsewhere = candidate.elsewhere, None
-        candidate.tellers = candidate.elsewhere_by
+        candidate.tellers, candidate.may_have_tellers = candidate.elsewhere_by, True
         candidate.is_elsewhere = True
         self._become(candidate, PeerState.UNASKED)
         self._await_turn(candidate)

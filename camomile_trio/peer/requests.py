@@ -185,11 +185,16 @@ class Requests(Generic[M]):
         return self.paths.known(self.reached(contact))
 
     def can_pay(self, contact: Contact, message: M, told_by: tuple[Contact, ...]) -> bool:
-        """Whether those that named a contact can pay for a request to it now, or need not."""
+        """Whether those that named a contact can pay for a request to it now, or need not. If not, it is counted."""
         if not told_by or self.has_session(contact.public):
             return True
+        if not self._tellers.is_to_pay(self.paths.known(contact), told_by, contact.endpoint, self.clock()):
+            return True
         size = initiation_bytes(self.codec.encode(GREATEST_NUMBER, message, 0xFF), self._local.advertised, 0)
-        return self._tellers.can_pay(self.paths.known(contact), told_by, contact.endpoint, size, self.clock())
+        if self._tellers.can_pay(told_by, size):
+            return True
+        self.statistics.dropped["teller_without_credit"] += 1
+        return False
 
     def on_named_by_operator(self, public: bytes) -> None:
         """The operator has named this peer, which has answered: it may name the first nodes that this node meets."""
@@ -394,19 +399,24 @@ class Requests(Generic[M]):
 
     def _may_try(self, contact: Contact, told_by: tuple[Contact, ...]) -> bool:
         """Whether a handshake with this key may be begun there, for all that the peer that named it has had tried."""
-        path = self.paths.known(contact)
-        if not told_by or (path is not None and path.answered_at > -math.inf):
+        if not told_by:
             return True
-        now = self.clock()
-        parties = (party(teller.endpoint.ip, teller.public) for teller in told_by)
-        return any(self.endpoints.try_key(contact.endpoint, contact.public, each, now) for each in parties)
+        path, now = self.paths.known(contact), self.clock()
+        if path is not None and path.answered_at > -math.inf:
+            return True
+        for teller in told_by:
+            of = party(teller.endpoint.ip, teller.public)
+            if self.endpoints.try_key(contact.endpoint, contact.public, of, now):
+                return True
+        return False
 
     def _initiation(self, carrier: Pending[M], told_by: tuple[Contact, ...], padded_to: int) -> bytes | None:
         """The datagram; None, and counted, if no node can have the key, or nobody has paid for it."""
         contact, request, now = carrier.contact, carrier.inner, self.clock()
-        size = initiation_bytes(request, self._local.advertised, padded_to)
-        if not self._is_paid(contact, told_by, size):
-            return None
+        if told_by:
+            size = initiation_bytes(request, self._local.advertised, padded_to)
+            if not self._is_paid(contact, told_by, size):
+                return None
         initiate = self.sessions.initiator.initiate
         try:
             return initiate(contact.public, contact.endpoint, request, now, self.wall_ms(), padded_to)
@@ -445,7 +455,8 @@ class Requests(Generic[M]):
         if not handshake.resent:
             handshake.resent = handshake.carrier.resent = True
             datagram = initiator.retransmission(contact.public, contact.endpoint)
-            if datagram is not None and self._is_paid(contact, handshake.told_by, len(datagram)):
+            told_by = handshake.told_by
+            if datagram is not None and (not told_by or self._is_paid(contact, told_by, len(datagram))):
                 self.statistics.retransmitted += 1
                 path.on_retransmitted()
                 self.link.send(datagram, contact.endpoint)

@@ -157,7 +157,8 @@ class SessionTable:
         for ended in peer.older[KEPT_OLDER:]:
             self._end(ended, now)
         del peer.older[KEPT_OLDER:]
-        self._note_ip(peer)
+        if peer.is_member:
+            self._note_ip(peer)
         return about, self._alternates(peer, about.run)
 
     def _yields(self, session: Session, current: Session, peer: Peer) -> bool:

@@ -30,16 +30,14 @@ class Tellers:
     def __init__(self, peers: Mapping[bytes, Peer]) -> None:
         self._peers = peers
 
-    def can_pay(
-        self, path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, size: int, now: float
-    ) -> bool:
-        """Whether so many bytes may leave for an endpoint that these peers have named. None: this node knows it by
-        itself. `path`: that to the named node, which may have answered lately."""
-        return not self._is_to_pay(path, tellers, endpoint, now) or self._payer(tellers, size) is not None
+    def can_pay(self, tellers: tuple[Contact, ...], size: int) -> bool:
+        """Whether one of these peers has a credit of so many bytes."""
+        return self._payer(tellers, size) is not None
 
     def pay(self, path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, size: int, now: float) -> bool:
-        """As `can_pay`; they are paid then."""
-        if not self._is_to_pay(path, tellers, endpoint, now):
+        """Whether so many bytes may leave for an endpoint that these peers have named (empty: this node knows it by
+        itself); one of them has paid then. `path`: that to the named node, if there is one."""
+        if not self.is_to_pay(path, tellers, endpoint, now):
             return True
         peer = self._payer(tellers, size)
         if peer is None:
@@ -60,7 +58,8 @@ class Tellers:
             peer.credit += ALLOWED
 
     @staticmethod
-    def _is_to_pay(path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, now: float) -> bool:
+    def is_to_pay(path: Path | None, tellers: tuple[Contact, ...], endpoint: Endpoint, now: float) -> bool:
+        """Whether anything is to be paid for what leaves for there."""
         has_answered = path is not None and now - path.answered_at < ANSWERED_WITHIN
         return bool(tellers and not has_answered and public_network(endpoint.ip))
 

@@ -247,22 +247,11 @@ async def test_one_check_of_a_contact_is_under_way_at_a_time(autojump_clock: tri
         assert parts.requests.pending == 1
 
 
-class Counting(Line):
-    """It counts the bytes that come in."""
-
-    came = 0
-
-    def bring(self, datagram: bytes, source: Endpoint) -> None:
-        self.came += len(datagram)
-        super().bring(datagram, source)
-
-
 async def test_peers_that_advertise_the_addresses_of_a_victim_cost_it_no_more_bytes_than_they_send(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     victim = Endpoint.parse("198.19.0.8:1")
-    line = Counting()
-    async with open_parts(line=line) as (parts, _):
+    async with open_parts() as (parts, line):
         for port in range(1, 201):
             peer = Peer.at(line, f"peer {port % 20}", f"198.18.{port % 20}.1:8118", advertised=f"198.19.0.8:{port}")
             peer.introduce()

@@ -16,7 +16,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.peer.paths import Path
 from camomile_trio.peer.table import Peer
-from camomile_trio.peer.tellers import ANSWERED_WITHIN, MOST_CREDIT, Tellers
+from camomile_trio.peer.tellers import ALLOWED, ANSWERED_WITHIN, MOST_CREDIT, Tellers
 from tests.peer.mesh import Mesh, MeshNode, met, running
 from tests.peer.tiny_codec import Find, Ping, Pong
 
@@ -92,6 +92,26 @@ async def test_a_node_that_answers_gives_its_teller_back_what_was_paid_and_costs
         assert asked.answer == Pong("2")
         a.sessions.table.remove(dave.contact.public, trio.current_time())
         assert a.ask(dave, Ping("3"), told_by=(bob.contact,)).pending is None
+
+
+async def test_a_peer_that_the_operator_has_named_can_name_the_first_nodes_and_pays_for_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """In a network of three its answer is shorter than the initiation that asks the third node."""
+    mesh = Mesh()
+    a, seed, dave = MeshNode(mesh, "a", A), MeshNode(mesh, "s", BOB), MeshNode(mesh, "d", DAVE)
+    async with running(mesh, a, seed, dave):
+        await met(a, seed)
+        assert a.ask(dave, Ping("1"), told_by=(seed.contact,)).pending is None
+        for _ in range(3):
+            a.requests.on_named_by_operator(seed.contact.public)
+        asked = a.ask(dave, Ping("2"), told_by=(seed.contact,))
+        await trio.sleep(1)
+        assert asked.answer == Pong("2")
+        for number in range(100):
+            a.ask(named(number), Ping("x"), told_by=(seed.contact,))
+        await trio.sleep(3)
+        assert 0.9 * ALLOWED < bytes_to(mesh, VICTIM) < 1.1 * ALLOWED
 
 
 async def test_what_a_node_knows_by_itself_needs_no_credit(autojump_clock: trio.testing.MockClock) -> None:
