@@ -362,6 +362,12 @@ class Shortlist:
         self._cover_width()
         return [candidate.contact for _, candidate in self._hopeful[: most(self.k)]]
 
+    def counts(self, contact: Contact) -> bool:
+        """Whether its word counts, by the candidates known so far."""
+        if as_int(contact[0]) ^ self._number > self.edge:
+            return False
+        return self._width == self.k or contact in self._cover_of(self.candidates()).counted
+
     def silent(self) -> list[Contact]:
         """Those that would be among the result if they had answered, closest first.
 

@@ -43,16 +43,19 @@ class Cache:
 
     def get(self, key: Key, now: float) -> CachedCopy | None:
         """The copy, if it may still be served."""
-        copy = self._fresh(key, now)
+        copy = self._copies.get(key)
         if copy is None or copy.is_hint:
+            return None
+        if copy.fresh_until <= now:
+            self.drop(key)
             return None
         self._copies.move_to_end(key)
         return copy
 
     def hint(self, key: Key, now: float) -> CachedCopy | None:
         """The copy, if it may be served once a holder has confirmed it."""
-        copy = self._fresh(key, now)
-        return copy if copy is not None and copy.is_hint else None
+        copy = self._copies.get(key)
+        return copy if copy is not None and copy.is_hint and now < copy.fresh_until else None
 
     def keep(self, key: Key, copy: CachedCopy) -> None:
         self.drop(key)
@@ -71,13 +74,6 @@ class Cache:
         copy = self._copies.pop(key, None)
         if copy is not None:
             self.bytes -= len(copy.value) + COPY_OVERHEAD
-
-    def _fresh(self, key: Key, now: float) -> CachedCopy | None:
-        copy = self._copies.get(key)
-        if copy is not None and copy.fresh_until <= now:
-            self.drop(key)
-            return None
-        return copy
 
     def expire(self, now: float) -> None:
         """Drops what may not be served any more."""

@@ -11,6 +11,8 @@ clocks confirm this one: any node can sign for the future.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from camomile_trio.errors import LEFT_ALONE, Forgotten, NotFound, StorageError, Unreachable, WrongClock
@@ -53,7 +55,7 @@ class Retrieval:
         # `--classic` that is believed of this node's own copy alone.
         self._has_classic = False
         self._outlasts_tombstone = False
-        self._lookup: Lookup | None = None  # the latest
+        self._counts: Callable[[Contact], bool] = lambda contact: False  # by what the latest lookup knows
         self._lacking: Contact | None = None
         self._shown: dict[Contact, Record] = {}  # by whom which lease
         self._failure: StorageError | None = None  # of our own disk
@@ -80,7 +82,7 @@ class Retrieval:
         """One lookup, and what we have ourselves."""
         core, settings = self._core, self._core.config.kademlia
         self._weigh_own()
-        self._lookup = lookup = Lookup(
+        lookup = Lookup(
             core.contacts,
             core.events,
             FindValue(self._key),
@@ -90,6 +92,7 @@ class Retrieval:
             one_first=True,
             on_late_value=self._keep_late,
         )
+        self._counts = lookup.shortlist.counts
         result = await lookup.run()
         # A forget may have come here while we looked: what we hold now counts, not what we held before.
         self._weigh_own()
@@ -191,13 +194,6 @@ class Retrieval:
         if self._on_answer(contact, answer) and self._value is not None and self._from_holder:
             self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
 
-    def _counts(self, contact: Contact) -> bool:
-        """Whether it is one of the closest that this lookup knows of, and its word counts among them."""
-        if self._lookup is None:
-            return False
-        nearest, k = self._lookup.shortlist.candidates(), self._core.config.kademlia.k
-        return contact.id in {each.id for each in self._core.table.counting(self._key).cover(nearest, k).counted}
-
     def _read(self, row: RecordRow) -> Record | None:
         """Checks a record that is new. Returns it if nothing but our own clock rejects it."""
         if row in self._checked:
@@ -258,10 +254,11 @@ class Retrieval:
 
     def _adopt(self, own: registers.KeyState) -> None:
         """What beats a record of our own storage is kept here too; no value of which this node is no holder."""
-        is_kept = own.size is not None or self._core.table.is_among_closest(self._key)
         for register in own.registers:
             best = self._best.get(register.record.publisher)
-            if best is not None and best.rank > register.record.rank and (is_kept or best.is_tombstone):
+            if best is None or best.rank <= register.record.rank:
+                continue
+            if best.is_tombstone or own.size is not None or self._core.table.is_among_closest(self._key):
                 self._core.holdings.store(self._key, self._value, (best.row(),), lambda result: None)
 
     def _tell_those_behind(self) -> None:

@@ -630,6 +630,7 @@ def test_among_nodes_that_are_spread_evenly_the_k_closest_are_asked() -> None:
     look(lookup, EVEN)
     assert lookup.finished
     assert lookup.result() == lookup.counted() == EVEN[:8]
+    assert [contact for contact in EVEN if lookup.counts(contact)] == EVEN[:8]
     assert lookup.asked == 8
 
 
@@ -671,6 +672,7 @@ def test_those_of_one_source_network_are_asked_and_more_beyond_them() -> None:
     look(lookup, EVEN)
     assert lookup.result() == crowd + EVEN[:6]
     assert lookup.counted() == crowd[:2] + EVEN[:6]
+    assert [contact for contact in (*crowd, *EVEN) if lookup.counts(contact)] == crowd[:2] + EVEN[:6]
 
 
 def test_what_is_learned_of_the_network_while_a_lookup_goes_on_counts() -> None:
