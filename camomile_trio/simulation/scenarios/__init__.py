@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.scenarios import (
+    adversaries,
     attacks_by_ids,
     attacks_by_words,
     attacks_on_stores,
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
         attacks_by_ids,
         attacks_by_words,
         attacks_on_stores,
+        adversaries,
         bad_machines,
         swarm,
     )
