@@ -1,8 +1,9 @@
 """Two kinds of plots as SVG: lines over two axes, and bars beside names.
 
-Rules of this file: numbers in, SVG text out; it knows no simulation. Colours come from the page (`--ink`, `--s0` …), so
-that a plot is right in light and in dark. A series differs from the others by its dashes too, not by colour alone;
-every plot has a title for who cannot see it, and axes with their units.
+Rules of this file: numbers in, SVG text out; it knows no simulation. Colours come from the page, which has `STYLE` for
+all of its plots, so that a plot is right in light and in dark; a plot in a file of its own brings it along. A series
+differs from the others by its dashes too, not by colour alone; every plot has a title for who cannot see it, and axes
+with their units.
 """
 
 from __future__ import annotations
@@ -20,6 +21,18 @@ _NAMES = 220  # px for the names beside bars
 _TICKS = 5
 _DASHES = ("", "8 4", "2 3", "10 3 2 3")
 COLOURS = 8
+
+STYLE = """
+:root { --ink: #1d2430; --dim: #5b6675; --rule: #d8dee6; --band: #e7eef7;
+  --s0: #1f6fb4; --s1: #c4551b; --s2: #1b8a5a; --s3: #8a4fb0; --s4: #a3771a; --s5: #c2367a;
+  --s6: #2b8f9b; --s7: #6b6f76 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --dim: #9aa6b5; --rule: #333c48; --band: #1e2a3a;
+  --s0: #6cb2f0; --s1: #f2955c; --s2: #5fd0a0; --s3: #c79bea; --s4: #e0b85a; --s5: #f286b6;
+  --s6: #6fd0dc; --s7: #aab0b8 } }
+svg text { fill: var(--ink); font: 12px system-ui, sans-serif }
+.grid { stroke: var(--rule) } .axis { stroke: var(--dim) } .band, .room { fill: var(--band) } .bar { fill: var(--s0) }
+.line { fill: none; stroke-width: 2 } .reference { stroke-width: 1.2; opacity: .8 }
+""" + "".join(f".l{place} {{ stroke: var(--s{place}) }} .f{place} {{ fill: var(--s{place}) }}\n" for place in range(8))
 
 
 @attrs.frozen
@@ -64,6 +77,11 @@ class Lines:
         for place, each in enumerate(self.series):
             parts += _line(each, place, x_scale, y_scale) + _legend(each.name, place, each.is_reference)
         return "".join([*parts, "</svg>"])
+
+    def file(self) -> str:
+        """The same as a file of its own."""
+        head, rest = self.svg().split(">", 1)
+        return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{STYLE}</style>{rest}\n'
 
     def _axes(self, x_scale: _Scale, y_scale: _Scale) -> list[str]:
         bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT

@@ -16,22 +16,18 @@ from pathlib import Path
 
 import attrs
 
-from camomile_trio.simulation.chart import Bars, Lines, Series
+from camomile_trio.simulation.chart import STYLE, Bars, Lines, Series
 from camomile_trio.simulation.outcome import Outcome
 
 PAGE = "index.html"
 # Runs whose claims are shown one by one; beyond them only those that did not pass.
 MOST_DETAILED = 50
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --dim: #5b6675; --rule: #d8dee6; --paper: #fff; --band: #e7eef7;
-  --good: #1a7f45; --bad: #b3261e;
-  --s0: #1f6fb4; --s1: #c4551b; --s2: #1b8a5a; --s3: #8a4fb0; --s4: #a3771a; --s5: #c2367a;
-  --s6: #2b8f9b; --s7: #6b6f76 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --dim: #9aa6b5; --rule: #333c48; --paper: #12161c;
-  --band: #1e2a3a; --good: #5fd08f; --bad: #ff8a80;
-  --s0: #6cb2f0; --s1: #f2955c; --s2: #5fd0a0; --s3: #c79bea; --s4: #e0b85a; --s5: #f286b6;
-  --s6: #6fd0dc; --s7: #aab0b8 } }
+_STYLE = (
+    STYLE
+    + """
+:root { color-scheme: light dark; --paper: #fff; --good: #1a7f45; --bad: #b3261e }
+@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --good: #5fd08f; --bad: #ff8a80 } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
   margin: 2rem auto; padding: 0 1rem }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem }
@@ -40,10 +36,9 @@ th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 code { font-size: .85rem; overflow-wrap: anywhere } figure { margin: 1rem 0 } figcaption, .dim { color: var(--dim) }
 .good { color: var(--good) } .bad { color: var(--bad); font-weight: 600 }
-svg { width: 100%; height: auto } svg text { fill: var(--ink); font-size: 12px }
-.grid { stroke: var(--rule) } .axis { stroke: var(--dim) } .band, .room { fill: var(--band) } .bar { fill: var(--s0) }
-.line { fill: none; stroke-width: 2 } .reference { stroke-width: 1.2; opacity: .8 }
-""" + "".join(f".l{place} {{ stroke: var(--s{place}) }} .f{place} {{ fill: var(--s{place}) }}\n" for place in range(8))
+svg { width: 100%; height: auto }
+"""
+)
 
 
 def write_report(outcomes: Sequence[Outcome], directory: Path) -> Path:

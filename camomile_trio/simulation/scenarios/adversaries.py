@@ -7,7 +7,10 @@ more than one node. Source: Baumgart and Mies, S/Kademlia (2007); docs/simulatio
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+
+import trio
 
 from camomile_trio.config import Config, Kademlia
 from camomile_trio.kademlia.contacts import Contact
@@ -44,7 +47,7 @@ async def _adversaries(world: World, nodes: int, *, percent: int) -> None:
             contacts += crowds[-1].contacts
             manners.names = each_other(contacts)
             for crowd in crowds:
-                await crowd.meet(machines, within=MET_WITHIN)
+                await _introduce(world, crowd, machines)
         theirs = dict.fromkeys(contact.id for contact in contacts)
         members = [contact for machine in machines for contact in machine.table]
         seats = sum(contact.id in theirs for contact in members) / len(members)
@@ -53,6 +56,16 @@ async def _adversaries(world: World, nodes: int, *, percent: int) -> None:
     read = sum(each.outcome == OK for each in gets) / len(gets) if gets else 0.0
     seen = f"{read:.2%} of {len(gets)} gets; {len(keys)} of {PUTS} puts; they have {seats:.0%} of the seats"
     world.claim(f"{LEAST_READ:.0%} of what was acknowledged is read", read >= LEAST_READ, seen)
+
+
+async def _introduce(world: World, crowd: Crowd, machines: Sequence[Machine]) -> None:
+    """Each member meets as many nodes as an honest one has in its table; others hear of it from these."""
+    rng = world.generator("introductions", len(machines), crowd.ids[0].hex())
+    size = min(len(machines), sum(len(machine.table) for machine in machines) // len(machines))
+    async with trio.open_nursery() as nursery:
+        for member in crowd.members:
+            known = rng.sample(machines, size)
+            nursery.start_soon(functools.partial(Crowd([member], crowd.manners).meet, known, within=MET_WITHIN))
 
 
 def scenario(percent: int, *, k: int) -> Scenario:
