@@ -9,6 +9,7 @@ from __future__ import annotations
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.scenarios import (
     adversaries,
+    attacks_by_floods,
     attacks_by_ids,
     attacks_by_words,
     attacks_on_stores,
@@ -33,6 +34,7 @@ SCENARIOS: dict[str, Scenario] = {
         bad_links,
         strangers,
         closed_networks,
+        attacks_by_floods,
         attacks_by_ids,
         attacks_by_words,
         attacks_on_stores,

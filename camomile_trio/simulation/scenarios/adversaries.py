@@ -22,12 +22,12 @@ from camomile_trio.simulation.manners import Manners, each_other
 from camomile_trio.simulation.scenario import Scenario
 from camomile_trio.simulation.world import World
 
-PERCENTS = (6, 12, 18, 24, 30)
+LEAST_READ = {6: 0.99, 12: 0.99, 18: 0.99, 24: 0.95, 30: 0.80}  # by the share of adversaries, in %
+PERCENTS = tuple(LEAST_READ)
 STEPS = 5  # in which both kinds join, by turns, so that neither has all the seats
 MET_WITHIN = 30.0  # s
 PUTS, GETS = 200, 600
-LEAST_READ = 0.95
-SMALL_K = 5
+DEFAULT_K = Kademlia().k
 
 
 async def _adversaries(world: World, nodes: int, *, percent: int) -> None:
@@ -55,7 +55,8 @@ async def _adversaries(world: World, nodes: int, *, percent: int) -> None:
         gets = await world.users.get_many(keys, GETS)
     read = sum(each.outcome == OK for each in gets) / len(gets) if gets else 0.0
     seen = f"{read:.2%} of {len(gets)} gets; {len(keys)} of {PUTS} puts; they have {seats:.0%} of the seats"
-    world.claim(f"{LEAST_READ:.0%} of what was acknowledged is read", read >= LEAST_READ, seen)
+    least = LEAST_READ[percent]
+    world.claim(f"{least:.0%} of what was acknowledged is read", read >= least, seen)
 
 
 async def _introduce(world: World, crowd: Crowd, machines: Sequence[Machine]) -> None:
@@ -68,12 +69,12 @@ async def _introduce(world: World, crowd: Crowd, machines: Sequence[Machine]) ->
             nursery.start_soon(functools.partial(Crowd([member], crowd.manners).meet, known, within=MET_WITHIN))
 
 
-def scenario(percent: int, *, k: int) -> Scenario:
-    """One point of the curve."""
+def scenario(percent: int, *, k: int = DEFAULT_K) -> Scenario:
+    """One point of the curve. With another k than by default it is for `benchmarks/adversaries.py`."""
     return Scenario(
-        name=f"adversaries-{percent:02}" if k == SMALL_K else f"adversaries-{percent:02}-k{k}",
+        name=f"adversaries-{percent:02}" if k == DEFAULT_K else f"adversaries-{percent:02}-k{k}",
         summary=f"{percent} % of the nodes name each other to all that look for something, and store nothing.",
-        passes=f"{LEAST_READ:.0%} of what was acknowledged is read",
+        passes=f"{LEAST_READ[percent]:.0%} of what was acknowledged is read",
         run=functools.partial(_adversaries, percent=percent),
         nodes=200,
         config=Config(kademlia=Kademlia(k=k)),
@@ -82,4 +83,4 @@ def scenario(percent: int, *, k: int) -> Scenario:
     )
 
 
-SCENARIOS = tuple(scenario(percent, k=SMALL_K) for percent in PERCENTS)
+SCENARIOS = tuple(scenario(percent) for percent in PERCENTS)
