@@ -201,10 +201,6 @@ class RoutingTable:
     def __len__(self) -> int:
         return self._size
 
-    def counts(self, node: NodeId, target: bytes) -> bool:
-        """Whether the word of `node` about `target` counts: any member's does."""
-        return node in self
-
     def __contains__(self, node: object) -> bool:
         return isinstance(node, bytes) and self.get(NodeId(node)) is not None
 
