@@ -13,7 +13,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key, as_int
-from camomile_trio.kademlia.messages import Have, Store, StoreKind, StoreStatus
+from camomile_trio.kademlia.messages import STORES_NOTHING, Have, Store, StoreKind, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.peer.local import StaticKey
 from camomile_trio.simulation.adversary import Adversary
@@ -42,7 +42,9 @@ async def _clocks(world: World, nodes: int, *, is_public: bool) -> None:
     before = len(world.ledger.operations)
     for place, error in enumerate((-AN_HOUR, AN_HOUR)):
         at = places(WRONG_CLOCKS, networks=1, is_public=is_public, first=place)
-        async with open_crowd(world, at, Manners(), clock_error=error) as crowd:
+        # But for their clocks they do no harm: they say that they store nothing, and name honest nodes.
+        honest = Manners(each_other([each.contact for each in machines]))
+        async with open_crowd(world, at, honest, clock_error=error, flags=STORES_NOTHING) as crowd:
             await crowd.meet(machines, within=MET_WITHIN)
             restarted = machines[place + 1]
             await world.crash(restarted)
