@@ -191,7 +191,7 @@ class Retrieval:
 
     def _keep_late(self, contact: Contact, answer: Answer[Message]) -> None:
         """A value has come after the lookup had ended without it: the next request finds it in the cache."""
-        if self._on_answer(contact, answer) and self._value is not None and self._from_holder:
+        if self._on_answer(contact, answer) and self._value is not None:
             self._core.holdings.keep_cached(self._key, self._value, self._live_leases(), self._origin)
 
     def _read(self, row: RecordRow) -> Record | None:
