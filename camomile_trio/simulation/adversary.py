@@ -118,7 +118,7 @@ class Adversary(Stranger):
 
     def _inner(self, message: Message) -> bytes:
         self._number += 1
-        return self._codec.encode(self._number, message, 0)
+        return self._codec.encode(self._number, message, self.sessions.local.flags)
 
     def _seal(self, public: bytes, inner: bytes) -> bool:
         sealed = self.sessions.seal(public, inner, trio.current_time())
@@ -157,7 +157,9 @@ class Adversary(Stranger):
         except MalformedPacket:
             return None
         answer = self.manners.answer(message, source, self.wall_ms())
-        return self._codec.encode_within(number, answer, 0, room) if answer is not None else None
+        return (
+            self._codec.encode_within(number, answer, self.sessions.local.flags, room) if answer is not None else None
+        )
 
     async def on_stream_message(self, message_untrusted: bytes, source: Endpoint) -> bytes | None:
         if self.manners.hangs:
@@ -178,12 +180,13 @@ def open_adversary(
     pair: KeyPair | None = None,
     clock_error: float = 0.0,
     advertises: Endpoint | None = None,
+    flags: int = 0,
 ) -> AbstractAsyncContextManager[Adversary]:
     """An adversary that lives at `at` for the length of the block.
 
     `network_key`: of the closed network that it has got into, or of any other; None: that of the open network.
     `pair`: whose key it is; None: a new one. `clock_error`: ms by which its clock is ahead. `advertises`: where its
-    handshakes say that it is reached.
+    handshakes say that it is reached. `flags`: what it says of itself in all packets.
     """
     rng = world.generator("adversary", at)
     network = network_id(world.config.network)
@@ -193,7 +196,7 @@ def open_adversary(
         static = StaticKey.from_seed(world.suite, own.seed)
         keys = (NetworkKey.of(network_key or open_network_key(network), network),)
         local = Local.start(static, keys, world.suite, rng)
-        local.advertised = advertises or b""
+        local.advertised, local.flags = advertises or b"", flags
         return Adversary(transport, own, Sessions(local, world.now), mouth, rng, WallClock(clock_error))
 
     return open_stranger(world.network, at, make)

@@ -74,6 +74,7 @@ async def open_crowd(
     pairs: Sequence[KeyPair] = (),
     clock_error: float = 0.0,
     advertises: Endpoint | None = None,
+    flags: int = 0,
 ) -> AsyncIterator[Crowd]:
     """A member at each of these places, with the key at the same place of `pairs`, or with a new one."""
     async with AsyncExitStack() as stack:
@@ -86,6 +87,7 @@ async def open_crowd(
                     pair=pairs[number] if pairs else None,
                     clock_error=clock_error,
                     advertises=advertises,
+                    flags=flags,
                 )
             )
             for number, place in enumerate(places)
