@@ -158,7 +158,7 @@ async def test_ids_beside_a_key_neither_keep_a_value_from_honest_nodes_nor_hide_
 
 
 async def test_what_ids_beside_a_key_take_alone_is_not_acknowledged(virtual_clock: VirtualClock) -> None:
-    """Where no honest node can take anything, a put is no success, though each id beside the key says that it has it."""
+    """Where no honest node can take anything, a put is no success, whatever the ids beside the key say."""
     async with open_cluster(0) as cluster:
         await grow_public(cluster, 50, room=1)
         await trio.sleep(120)
