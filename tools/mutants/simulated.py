@@ -354,4 +354,145 @@ MUTANTS = (
         nodes=6,
         seeds=2,
     ),
+    Mutant(
+        what="Most clocks that peers show stop a node from signing, however many of one host.",
+        edits=(
+            Edit("Clocks._give_voice", "not network", "True"),
+            Edit(
+                "Clocks.behind_by",
+                "self._kept - self._wall_clock()",
+                "sorted([0, *map(abs, self._skews.values())])[len(self._skews) // 2]",
+            ),
+        ),
+        caught_by=("every node is ready while clocks are",),
+        scenario="attack-clocks",
+        seeds=1,
+    ),
+    Mutant(
+        what="Any number of nodes of one source network count.",
+        edits=(Edit("Diversity._network", 'b"" if not ip or self.trusts(ip) else public_network(ip)', 'b""'),),
+        caught_by=(" of one /24 count", " honest copies of "),
+        scenario="attack-sybils",
+        seeds=1,
+    ),
+    Mutant(
+        what="A node takes all ids beside a key for nodes that there can be.",
+        edits=(Edit("RoutingTable.density_at", "self._open is None or self._size < self.k", "True"),),
+        caught_by=(" of the gets succeed", " is acknowledged without an honest "),
+        scenario="attack-ground-ids",
+        seeds=2,
+    ),
+    Mutant(
+        what="A holder gives up its copy when it is none of the closest and others say that they have it.",
+        edits=(
+            Edit(
+                "Rounds._offer",
+                "before = self._repair.said(list(offer.targets))",
+                "before = self._repair.said(list(offer.targets))\n"
+                "for key in offer.targets:\n"
+                "    last = self._core.table._nearest(key, self._core.config.kademlia.k)[-1].id\n"
+                "    if bytes(a ^ b for a, b in zip(last, key)) < bytes(a ^ b for a, b in zip(self._core.id, key)):\n"
+                "        self._core.holdings.drop_copy(key)",
+            ),
+        ),
+        caught_by=("no honest copy is dropped",),
+        scenario="attack-ground-ids",
+        seeds=1,
+    ),
+    Mutant(
+        what="A lookup asks all dead nodes that one party names.",
+        edits=(Edit("Party.is_over", "self.rounds >= MOST_ROUNDS", "False"),),
+        caught_by=("a miss takes at most ",),
+        scenario="attack-dead-names",
+        seeds=1,
+    ),
+    Mutant(
+        what="A lookup waits for a value that one node alone promises.",
+        edits=(Edit("Lookup._on_late_promise", "self._is_agreed(promises)", "True"),),
+        caught_by=("a miss takes at most ",),
+        scenario="attack-false-too-large",
+        seeds=1,
+    ),
+    Mutant(
+        what="What goes to an address on a peer's word is paid by nobody.",
+        edits=(
+            Edit("Tellers._is_to_pay", "bool(tellers and not has_answered and public_network(endpoint.ip))", "False"),
+        ),
+        caught_by=("the victim is sent at most what the members sent",),
+        scenario="attack-reflection",
+        seeds=1,
+    ),
+    Mutant(
+        what="A copy that was pushed is served before a holder has confirmed it.",
+        edits=(Edit("Cache.get", "copy is None or copy.is_hint", "copy is None"),),
+        caught_by=("what was forgotten is read nowhere",),
+        scenario="attack-old-lease",
+        seeds=1,
+    ),
+    Mutant(
+        what="A node that is no holder keeps a holder from its rounds.",
+        edits=(
+            Edit(
+                "Handlers.have", "message.is_round and self._table.counts(request.contact.id, key)", "message.is_round"
+            ),
+            Edit("Heard.from_holder", "any(each.id == holder for each in self._table.cover(key))", "True"),
+            Edit(
+                "Heard.from_holder",
+                "any(taken.startswith(begin, at) for at in range(0, len(taken), _BEGIN_BYTES))",
+                "False",
+            ),
+        ),
+        caught_by=(" copies again, of ",),
+        scenario="attack-replicate",
+        seeds=2,
+    ),
+    Mutant(
+        what="A source network may fill a store.",
+        edits=(
+            Edit("Quotas.refusal", "self._held(network, growth) > self._most_published(used)", "False"),
+            Edit("Quotas.refusal", "self._held(publisher, growth) > most", "False"),
+        ),
+        caught_by=("they publish at most ",),
+        scenario="attack-quotas",
+        seeds=1,
+    ),
+    Mutant(
+        what="Tombstones of leases never seen have no share of their own.",
+        edits=(Edit("Quotas.refusal", "self._held(UNSEEN, growth) > self._whole // UNSEEN_SHARE", "False"),),
+        caught_by=("tombstones of leases never seen fill one share of all",),
+        scenario="attack-quotas",
+        seeds=1,
+    ),
+    Mutant(
+        what="A node that has a seat may carry as much as it likes.",
+        edits=(Edit("Quotas.refusal", "self._may_carry(network, growth, used)", "True"),),
+        caught_by=("with what they pretend to hold it is at most ",),
+        scenario="attack-quotas",
+        seeds=1,
+    ),
+    Mutant(
+        what="No publisher yields its place to one that is entitled to it.",
+        edits=(Edit("_make_room", "is_surplus or not yielding", "True"),),
+        caught_by=("every put of the owner is acknowledged",),
+        scenario="attack-publishers",
+        seeds=1,
+    ),
+    Mutant(
+        what="A datagram that cannot be opened ends the session that it names.",
+        edits=(
+            Edit(
+                "Sessions._on_sealed",
+                "inner = session.open_untrusted(self.local.suite, body_untrusted)",
+                "try:\n"
+                "    inner = session.open_untrusted(self.local.suite, body_untrusted)\n"
+                "except Exception:\n"
+                "    self.table._end(session, now)\n"
+                "    self.table.peers[session.peer].current = None\n"
+                "    raise",
+            ),
+        ),
+        caught_by=("sessions are kept",),
+        scenario="attack-forged-sources",
+        seeds=1,
+    ),
 )
