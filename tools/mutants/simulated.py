@@ -416,7 +416,7 @@ MUTANTS = (
     Mutant(
         what="What goes to an address on a peer's word is paid by nobody.",
         edits=(
-            Edit("Tellers._is_to_pay", "bool(tellers and not has_answered and public_network(endpoint.ip))", "False"),
+            Edit("Tellers.is_to_pay", "bool(tellers and not has_answered and public_network(endpoint.ip))", "False"),
         ),
         caught_by=("the victim is sent at most what the members sent",),
         scenario="attack-reflection",
