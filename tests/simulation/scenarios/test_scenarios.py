@@ -1,7 +1,7 @@
 """Every scenario keeps its promise in a small network, and says in its words what it is.
 
 Rules of this file: small means seconds; `camomile simulate` runs them as large as they are meant. A scenario whose
-story takes hours or weeks, or shows nothing in a small network, is not here.
+story takes hours or weeks, or shows nothing in a small network, is not here, but for the attacks.
 """
 
 from __future__ import annotations
@@ -45,6 +45,14 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 def test_it_passes_in_a_small_network(name: str) -> None:
     outcome = simulate(Plan(scenario=SCENARIOS[name], nodes=SMALL[name]))
+    assert outcome.claims
+    assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith("attack-")])
+def test_no_attack_has_more_effect_than_its_scenario_allows(name: str) -> None:
+    """As large as it is meant: where all nodes are holders of all keys most attacks mean nothing."""
+    outcome = simulate(Plan(scenario=SCENARIOS[name]))
     assert outcome.claims
     assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
 
