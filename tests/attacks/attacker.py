@@ -115,24 +115,20 @@ class Crowd:
         return [self.rng.randbytes(32) for _ in range(order.ids)]
 
     async def meet(self, sybils: Sequence[Sybil]) -> int:
-        """All of them meet all targets; how many sessions that made, and it goes on until the time is up."""
-        met = 0
+        """All of them meet all targets, until the time is up; how many sessions there are then."""
+        targets = self.order.targets
 
         async def meet_all(sybil: Sybil) -> None:
-            nonlocal met
-            peers = self.order.targets
-            while peers:
+            while peers := [each for each in targets if not sybil.requests.has_session(each.public)]:
                 self.rng.shuffle(peers)
-                made = await sybil.meet(peers)
-                met += made
-                peers = [each for each in peers if not sybil.requests.has_session(each.public)]
+                await sybil.meet(peers)
                 await trio.sleep(MEETING_PAUSE)
 
         with trio.move_on_after(self.order.patience):
             async with trio.open_nursery() as nursery:
                 for sybil in sybils:
                     nursery.start_soon(meet_all, sybil)
-        return met
+        return sum(sybil.requests.has_session(each.public) for sybil in sybils for each in targets)
 
     async def tell_all(self, sybils: Sequence[Sybil], messages: Sequence[Message]) -> Counter[str]:
         """Each target is asked all of these in their order, by one of the sybils; what became of it, by status."""

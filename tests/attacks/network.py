@@ -25,12 +25,11 @@ import attrs
 
 from benchmarks import load
 from benchmarks.figures import percentile
-from benchmarks.hosts import BRIDGE, Addresses, Host, bridged, give_addresses, swallow_answers
+from benchmarks.hosts import Addresses, Host, bridged, give_addresses, swallow_answers
 from benchmarks.overload import sink_at, until_killed
 from benchmarks.processes import Process, ask, running
 from benchmarks.systems import Camomile
 from camomile_trio.kademlia.ids import Key, as_int
-from tools.hosts.command import run_lines
 
 # Global addresses: 198.18.0.0/15 has two /16, and eight of a /16 count.
 HONEST, ATTACKERS, DEAD, PRIVATE = "50", "60", "70", "192.168"
@@ -44,9 +43,10 @@ TRIO = 3
 SETTLED_AFTER = 20.0
 REPLICATE_EVERY = 30  # s
 VAULT_SIZE = "4MiB"
-CALM_WITHIN = 40.0  # s until the attacker's nodes have lost their seats
+CALM_WITHIN = 25.0  # s until the attacker's nodes have lost their seats
 ATTACK_PATIENCE = 200.0
 HTTP_PATIENCE = 30.0
+ASKED_AT_ONCE = 16
 
 
 @attrs.frozen
@@ -198,21 +198,6 @@ class Network:
         status = json.loads(ask(host, "/-/node")[1])
         return Node(host, bytes.fromhex(status["id"]), status["node_key"], directory / "control.sock")
 
-    @contextmanager
-    def cut_off(self, nodes: Sequence[Node]) -> Iterator[None]:
-        """For the length of the block these nodes hear nobody, and nobody hears them."""
-        ports = [node.host.port for node in nodes]
-        run_lines([f"link set {port} nomaster" for port in ports])
-        try:
-            yield
-        finally:
-            run_lines([f"link set {port} master {BRIDGE}" for port in ports])
-
-    def kill(self, node: Node) -> None:
-        for process in self.processes:
-            if process.host == node.host:
-                process.kill()
-
     def wipe(self, *nodes: Node) -> None:
         """Kills these nodes, takes all that they kept but their keys, and starts them again."""
         chosen = [each for each in self.processes if any(each.host == node.host for node in nodes)]
@@ -246,17 +231,19 @@ class Network:
         done = self._send(self._system.puts(heads, tail), self.nodes[at], min(4, number), 60, (202,), None)
         return [heads[each] + tail for each in done.done]
 
-    def puts(self, at: Sequence[Node], seconds: int, per_second: float | None, *, size: int = 100) -> Traffic:
-        """Users who put at these nodes."""
+    def puts(
+        self, at: Sequence[Node], seconds: int, per_second: float, *, size: int = 100, concurrent: int = 1
+    ) -> Traffic:
+        """Users who put at these nodes, so many at once at each."""
 
         def plan(node: Node) -> load.Load:
-            number = int(seconds * per_second) if per_second else 2500 * seconds
+            number = int(seconds * per_second)
             heads, tail = load.values(f"a{next(self._labels)}", number, size)
-            return self._send(self._system.puts(heads, tail), node, 1, seconds, (202,), per_second)
+            return self._send(self._system.puts(heads, tail), node, concurrent, seconds, (202,), per_second)
 
         return self._together(plan, at)
 
-    def gets(self, at: Sequence[Node], values: Sequence[str], seconds: int, per_second: float | None) -> Traffic:
+    def gets(self, at: Sequence[Node], values: Sequence[str], seconds: int, per_second: float) -> Traffic:
         """Users who get these values, each at one of these nodes."""
 
         def plan(node: Node) -> load.Load:
@@ -352,7 +339,7 @@ class _Control(http.client.HTTPConnection):
 def say_all(nodes: Iterable[Node], method: str, paths: str | Iterable[str]) -> list[Said]:
     """One request at each of these nodes: the same one, or one path at each as long as there are any."""
     each_path = repeat(paths) if isinstance(paths, str) else paths
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         return list(pool.map(lambda one: say(one[0].host, method, one[1]), zip(nodes, each_path, strict=False)))
 
 

@@ -7,6 +7,7 @@ the next one can use.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
@@ -48,6 +49,7 @@ COPIES = 20
 MAJORITY = 11
 FLOODS = ("unknown index", "unsealed", "initiations")
 FLOOD_RATE = 20_000
+FLOOD_SECONDS = 8  # of puts: under a flood there are few
 LARGE = 5000
 MEETING = 60.0  # s for 300 ids to meet fifty nodes, each of which rations their handshakes
 REFLECTED_FOR = 30.0  # s
@@ -200,7 +202,7 @@ def _flooded(network: Network, victim: Node, kind: str, rate: int, sources: Sequ
     for at in (network.sink, None):
         values = [] if is_closed else network.prepared(int(SECONDS * PER_SECOND) + 10)
         with flooding(network.hostile, victim.host, kind, at, rate=rate, sources=sources) as speed:
-            puts = network.puts([victim], SECONDS, 2 * PER_SECOND)
+            puts = network.puts([victim], FLOOD_SECONDS, 2 * PER_SECOND, concurrent=4)
             gets = network.gets([victim], values, SECONDS, PER_SECOND) if values else Traffic([])
         results += [puts, gets]
         rates.append(speed[0])
@@ -475,25 +477,23 @@ def publishers(network: Network) -> list[Line]:
 
 
 def replicates(network: Network) -> list[Line]:
-    """Four holders miss the puts of two keys, and the node that knows it dies: only a round brings them the copies."""
-    values, cut, putting = _missed_together(network)
+    """Four holders of two keys lose what they kept, and start again under their ids: a round brings it back."""
+    values, lost = _with_holders_in_common(network, network.prepared(60))
     keys = [key_of(each) for each in values]
     order = {"key": keys[0].hex(), "seconds": REPLICATE_EVERY / 4}
     with attacking(network, "repeat replicate", network.honest, ONE_IP, **order):
-        with network.cut_off(cut):
-            said = [say(putting.host, "POST", "/", each.encode()) for each in values]
-            network.kill(putting)
+        time.sleep(1.5 * REPLICATE_EVERY)
         began = time.monotonic()
-        network.wipe(putting)
-        places = {each.host.number for each in cut}
+        network.wipe(*lost)
+        places = {each.host.number for each in lost}
         back: list[float | None] = [None, None]
         while None in back and time.monotonic() < began + 6 * REPLICATE_EVERY:
-            time.sleep(2.0)
             for number, key in enumerate(keys):
                 if back[number] is None and places <= {each.host.number for each in network.copies(key)}:
                     back[number] = time.monotonic() - began
-    line = Line(11, "REPLICATE of a key, again and again", asked="a round more at most", puts=statuses(said))
-    line.copies = f"{len(cut)} copies that are missing come after {_s(back[0])}, another key's after {_s(back[1])}"
+            time.sleep(1.0)
+    line = Line(11, "REPLICATE of a key, again and again", asked="a round more at most")
+    line.copies = f"{len(lost)} copies that were lost are back after {_s(back[0])}, another key's after {_s(back[1])}"
     line.is_reached = back[0] is not None and back[0] <= (back[1] or 0.0) + 1.25 * REPLICATE_EVERY
     return [line]
 
@@ -502,16 +502,15 @@ def _s(seconds: float | None) -> str:
     return f"more than {6 * REPLICATE_EVERY} s" if seconds is None else f"{seconds:.0f} s"
 
 
-def _missed_together(network: Network) -> tuple[list[str], list[Node], Node]:
-    """Two values that have at least four holders in common, four of these, and a node that is to hold neither."""
-    while True:
-        values = [f"missed by four of its holders {os.urandom(8).hex()}" for _ in range(2)]
-        near = [network.holders(key_of(each)) for each in values]
-        first = network.nodes[0]  # the others join by it
-        common = [each for each in near[0][:15] if each in near[1][:15] and each not in (first, network.vault)]
-        far = [each for each in near[0][30:] if each in near[1][30:] and each not in (first, network.vault)]
-        if len(common) >= 4 and far:
-            return values, common[:4], far[0]
+def _with_holders_in_common(network: Network, values: Sequence[str]) -> tuple[list[str], list[Node]]:
+    """Two of the values that have at least four holders in common, and four of these."""
+    kept_out = (network.nodes[0], network.vault)  # the others join by the first
+    for one, two in itertools.combinations(values, 2):
+        near = network.holders(key_of(two))[:15]
+        common = [each for each in network.holders(key_of(one))[:15] if each in near and each not in kept_out]
+        if len(common) >= 4:
+            return [one, two], common[:4]
+    raise RuntimeError("no two values have four holders in common")
 
 
 def node_lists(network: Network) -> list[Line]:

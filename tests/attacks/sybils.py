@@ -134,10 +134,9 @@ class Sybil:
         self._met[peer.public] = peer
         return answer.message
 
-    async def meet(self, peers: Iterable[Contact]) -> int:
-        """Makes sessions with these; with how many it has one then."""
+    async def meet(self, peers: Iterable[Contact]) -> None:
+        """Makes a session with each, where that can be."""
         limiter = trio.CapacityLimiter(MEETING_AT_ONCE)
-        before = len(self._met)
 
         async def meet_one(peer: Contact) -> None:
             async with limiter:
@@ -145,9 +144,7 @@ class Sybil:
 
         async with trio.open_nursery() as nursery:
             for peer in peers:
-                if peer.public not in self._met:
-                    nursery.start_soon(meet_one, peer)
-        return len(self._met) - before
+                nursery.start_soon(meet_one, peer)
 
     def leave(self) -> None:
         """Tells the peers that it met; from then on it answers nothing."""
