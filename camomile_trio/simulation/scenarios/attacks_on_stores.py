@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
-import attrs
 import trio
 
-from camomile_trio.config import KIB, StorageConfig
+from camomile_trio.config import KIB, Config, StorageConfig
 from camomile_trio.identity import KeyPair, sign_record
 from camomile_trio.kademlia import leases
+from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key
-from camomile_trio.kademlia.messages import Store, StoreKind
+from camomile_trio.kademlia.messages import STORES_NOTHING, Store, StoreKind
 from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.simulation.adversary import Adversary
 from camomile_trio.simulation.crowd import Crowd, open_crowd, places
 from camomile_trio.simulation.machine import Machine
-from camomile_trio.simulation.manners import Manners
+from camomile_trio.simulation.manners import Manners, each_other
 from camomile_trio.simulation.scenario import claim_all_read, claim_share
-from camomile_trio.simulation.scenarios.attack_stories import A_MOMENT, CONFIG, MET_WITHIN, K, settle, told_twice
+from camomile_trio.simulation.scenarios.attack_stories import A_MOMENT, MET_WITHIN, K, settle, told_twice
 from camomile_trio.simulation.world import World
 
 AN_HOUR = 3_600_000  # ms
@@ -48,7 +49,7 @@ async def _quotas(world: World, nodes: int, *, is_public: bool) -> None:
     guest = world.new_machine(publisher=KeyPair.new(world.generator("guest")))
     await world.start(guest)
     at = places(IDS_OF_EACH * networks, networks=networks, is_public=is_public)
-    async with open_crowd(world, at, Manners()) as crowd:
+    async with _open_bringers(world, at, machines) as crowd:
         await crowd.meet(machines, within=MET_WITHIN)
         pieces = range(int(FILLED * SMALL_STORE) // PIECE)
         await _send_all(crowd, machines, _tombstones(crowd))
@@ -74,6 +75,14 @@ async def _quotas(world: World, nodes: int, *, is_public: bool) -> None:
 def _fullest(machines: Sequence[Machine]) -> float:
     """How full the fullest store is, as a share."""
     return max(each.storage.statistics.bytes for each in machines) / SMALL_STORE
+
+
+def _open_bringers(
+    world: World, at: Sequence[Endpoint], machines: Sequence[Machine]
+) -> AbstractAsyncContextManager[Crowd]:
+    """But for what they bring they do as honest nodes do that store nothing."""
+    honest = Manners(each_other([each.contact for each in machines]))
+    return open_crowd(world, at, honest, flags=STORES_NOTHING)
 
 
 async def _send_all(crowd: Crowd, machines: Sequence[Machine], stores: Iterator[tuple[Adversary, Store]]) -> None:
@@ -117,7 +126,7 @@ async def _publishers(world: World, nodes: int, *, is_public: bool) -> None:
     machines = await settle(world, nodes, is_public=is_public)
     before = len(world.ledger.operations)
     values = [world.users.new_value() for _ in range(WANTED)]
-    async with open_crowd(world, places(1, networks=1, is_public=is_public), Manners()) as crowd:
+    async with _open_bringers(world, places(1, networks=1, is_public=is_public), machines) as crowd:
         await crowd.meet(machines, within=MET_WITHIN)
         (member,) = crowd.members
         for place, value in enumerate(values):
@@ -161,7 +170,8 @@ SCENARIOS = (
         summary="Ids of six networks, or of one private address, send more than every store holds.",
         passes="six networks publish three quarters at most, tombstones fill one share of all; users find theirs",
         at_private="one address publishes half at most, tombstones fill one share of all; users find theirs",
-        config=attrs.evolve(CONFIG, storage=StorageConfig(max_storage=SMALL_STORE)),
+        # All nodes are holders of all keys, so that none is read the less for who has an id beside it.
+        config=Config(storage=StorageConfig(max_storage=SMALL_STORE)),
     ),
     *told_twice(
         "attack-publishers",
