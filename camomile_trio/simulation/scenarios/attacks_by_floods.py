@@ -25,8 +25,6 @@ A_SECOND = 600  # datagrams, to each node
 IN_A_BURST = 30
 PUTS, GETS, FORGETS = 1.0, 4.0, 0.3  # a second
 LISTED = 4  # contacts of a node list of 329 bytes or so
-# A node that believes a flood takes its peers for gone, and makes a session anew with each.
-MOST_ANEW = 1  # handshakes, with each of the others
 
 
 async def _forged_sources(world: World, nodes: int, *, is_public: bool) -> None:
@@ -47,8 +45,7 @@ async def _forged_sources(world: World, nodes: int, *, is_public: bool) -> None:
     for kind in ("put", "get", "forget"):
         claim_share(world, f"every {kind} succeeds", kind, before, least=1.0)
     anew = _counted(machines, "handshakes_begun_total").total() - begun.total()
-    most = MOST_ANEW * nodes * (nodes - 1)
-    world.claim("sessions are kept", anew <= most, f"{anew:g} handshakes begun meanwhile")
+    world.claim("sessions are kept", not anew, f"{anew} handshakes begun meanwhile")
     now = _counted(machines, "rpc_dropped_total")
     now.subtract(dropped)
     what = {name: round(count) for name, count in now.items() if count}
@@ -88,7 +85,7 @@ def _counted(machines: Sequence[Machine], name: str) -> Counter[str]:
         assert machine.node is not None
         for (counter, labels), count in machine.node.statistics().counters.items():
             if counter == name:
-                found["/".join(map(str, labels))] += int(count)
+                found["/".join(value for _, value in labels)] += int(count)
     return found
 
 

@@ -41,6 +41,8 @@ SMALL = {
     "power-loss-full": 4,
 }
 
+ATTACKS = [name for name in SCENARIOS if name.startswith("attack-")]
+
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_passes_in_a_small_network(name: str) -> None:
@@ -49,12 +51,19 @@ def test_it_passes_in_a_small_network(name: str) -> None:
     assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith("attack-")])
+@pytest.mark.parametrize("name", ATTACKS)
 def test_no_attack_has_more_effect_than_its_scenario_allows(name: str) -> None:
     """As large as it is meant: where all nodes are holders of all keys most attacks mean nothing."""
     outcome = simulate(Plan(scenario=SCENARIOS[name]))
     assert outcome.claims
     assert outcome.passed, f"{outcome.repeat}: {outcome.surprises}"
+
+
+def test_each_attack_is_told_at_public_and_at_private_addresses_with_real_crypto() -> None:
+    public = [name for name in ATTACKS if not name.endswith(("-private", "-closed"))]
+    assert len(public) >= 10
+    assert all(f"{name}-private" in ATTACKS for name in public)
+    assert all(SCENARIOS[name].needs_real_crypto for name in ATTACKS)
 
 
 def test_a_closed_network_changes_its_key_with_packets_that_are_really_sealed() -> None:
