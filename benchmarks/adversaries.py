@@ -77,6 +77,7 @@ def plot(points: list[Point]) -> Lines:
         x="adversaries, % of all nodes",
         y="successful gets, %",
         series=series,
+        least_y=50.0,
         most_y=100.0,
     )
 
