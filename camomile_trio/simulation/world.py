@@ -107,6 +107,8 @@ class World:
         self._probes = 0  # rounds of them
         # Whether there is anybody in the network who is no machine: a classic node, or a stranger.
         self.has_strangers = False
+        # Source networks whose strangers name nodes where none is: each may have a few keys tried there.
+        self.lying_networks = 1
         # The key files of a closed network; each new machine gets a copy. None: the network is open.
         self.key_files: KeyFiles | None = None
         # The address of each new machine, by its number.

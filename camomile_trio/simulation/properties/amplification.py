@@ -26,7 +26,8 @@ MOST_WATCHED = 500
 MOST_TIMES = 3
 MINUTE = 60.0  # s
 MOST_CLASSIC_FIRST = 2  # first requests in a minute
-MOST_INITIATIONS = 10  # in a minute to one node: at once, then after 1, 2, 4 and every 8 s
+# In a minute to one node: at once, then after 1, 2, 4 and every 8 s; for each network that names nodes there.
+MOST_INITIATIONS = 10
 _COST = (Kind.INITIATION, Kind.HELLO)
 _ANSWERS = (Kind.RESPONSE, Kind.COOKIE, Kind.HELLO_ANSWER)
 _CLASSIC_ANSWERS = (classic.NodeList, classic.Value, classic.Pong)
@@ -158,7 +159,7 @@ class Amplification(Property):
                 account.initiated[seen.index] = None
                 # A machine that started again may have got another key each time, and exchanged places with another.
                 there = self.world.machine_at(to)
-                keys = 1 if there is None else 1 + there.lives
+                keys = self.world.lying_networks if there is None else 1 + there.lives
                 self._count_first(book, account, to, keys * MOST_INITIATIONS, "initiations")
         elif seen.kind in _ANSWERS:
             if seen.kind is Kind.RESPONSE:

@@ -159,6 +159,7 @@ async def _reflection(world: World, nodes: int, *, is_public: bool) -> None:
             moved["by the liars"] += len(payload)
 
     machines = await settle(world, nodes, is_public=is_public)
+    world.lying_networks = POINTING
     names = invented(rng, lambda: Endpoint.of(victim, rng.randrange(1024, 65536)), bits=BESIDE_TARGET)
     with world.network.watched(on_sent):
         async with open_crowd(world, at, Manners(names), advertises=Endpoint.of(victim, PORT)) as crowd:
