@@ -346,19 +346,19 @@ class Holdings:
     ) -> bool:
         """Keeps a copy that was just looked up, to serve it for `cache_life` and no longer than its lease.
 
-        `is_hint`: another node pushed it. It takes the place of no copy that may be served.
+        `is_hint`: another node pushed it. It takes the place of no copy that may be served. Of many leases those are
+        kept that last longest, as many as go into an answer.
         """
         now = self.wall_clock()
-        live = tuple(
-            each for each in records if not each.is_tombstone and each.expires > now and is_acceptable(each, now)
-        )
+        live = [each for each in records if not each.is_tombstone and each.expires > now and is_acceptable(each, now)]
+        live = sorted(live, key=lambda each: -each.expires)[: registers.RULES.max_answer_records]
         if not live or self.refused_for_time(key):
             return False
         life = min(self.settings.cache_life, (max(each.expires for each in live) - now) / 1000)
         if life <= 0:
             return False
         if not is_hint or self.cache.get(key, self.clock()) is None:
-            self.cache.keep(key, CachedCopy(value, live, origin, self.clock() + life, is_hint))
+            self.cache.keep(key, CachedCopy(value, tuple(live), origin, self.clock() + life, is_hint))
         return True
 
     def begin_to_leave(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from camomile_trio.errors import DiskFull, StorageError, StorageMoved
 from camomile_trio.identity import KeyPair, sign_record
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import Durability, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.messages import MAX_RECORDS, Durability, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.storage.base import Done
@@ -292,6 +292,17 @@ async def test_what_a_record_may_have_ended_that_was_refused_for_its_time_is_not
     await kept.commit()
     assert kept.holdings.refused_for_time(KEY) == ()
     assert served(kept) == (None if greater.is_tombstone else VALUE)
+
+
+def test_of_a_copy_that_many_publish_the_longest_leases_are_served_as_many_as_an_answer_has() -> None:
+    """More than these would make a packet that no node takes, so that this node would seem to be dead."""
+    kept = HoldingsAlone()
+    leases = [lease_of(KeyPair.from_seed(bytes([number]) * 32), KEY, life=3600.0 + number) for number in range(9)]
+    assert kept.holdings.keep_cached(KEY, VALUE, leases, kept.holdings.own)
+    found = kept.holdings.served(KEY)
+    assert found is not None
+    assert found.is_cached
+    assert found.records == tuple(reversed(leases[-MAX_RECORDS:]))
 
 
 async def test_another_publishers_record_or_an_older_one_denies_nothing() -> None:
