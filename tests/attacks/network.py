@@ -44,7 +44,7 @@ SETTLED_AFTER = 20.0
 REPLICATE_EVERY = 30  # s
 VAULT_SIZE = "4MiB"
 CALM_WITHIN = 25.0  # s until the attacker's nodes have lost their seats
-ATTACK_PATIENCE = 200.0
+ATTACK_PATIENCE = 240.0
 HTTP_PATIENCE = 30.0
 ASKED_AT_ONCE = 16
 

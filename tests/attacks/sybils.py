@@ -34,7 +34,7 @@ from camomile_trio.wire.codec import Codec
 
 SEED_BYTES = 32
 MOST_MESSAGE = 2**21
-MEETING_AT_ONCE = 8  # handshakes of one of them that are under way together
+MEETING_AT_ONCE = 4  # handshakes of one of them that are under way together
 
 
 def wall_ms() -> int:
