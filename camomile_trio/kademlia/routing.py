@@ -258,8 +258,6 @@ class RoutingTable:
 
     def counts(self, node: NodeId, target: bytes) -> bool:
         """Whether the word of `node` about `target` counts: it is a member that counts in the cover of `target`."""
-        if self._open is None:
-            return node in self
         if self._covers is None or self._covers[0] != target:
             self._covers = target, frozenset(contact[0] for contact in self.cover(target))
         return node in self._covers[1]
@@ -420,7 +418,7 @@ class RoutingTable:
 
     def _note_change(self, gone: Contact | None, came: Contact | None) -> None:
         """Who has a seat, or where, has changed."""
-        self._latest = None
+        self._latest = self._covers = None
         self.version += 1
         self._size += (came is not None) - (gone is not None)
         if self._networks is None:
@@ -430,7 +428,7 @@ class RoutingTable:
         if came is not None:
             self._networks.add(came[1][:-2])
         self.diversity = self._open if self._networks.size >= LEAST_NETWORKS else None
-        self._neighbours = self._covers = None
+        self._neighbours = None
 
     def _nearest_first(self, apart: int) -> Iterator[_Seating]:
         """The filled buckets in order of distance from the target that is `apart` from us (see the top)."""

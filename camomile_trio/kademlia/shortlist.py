@@ -92,8 +92,8 @@ class Shortlist:
     """One lookup of `target` that ends with the `k` closest nodes, `alpha` requests in flight at a time.
 
     `counting` is the rule for `target` (default: all count), `party_of` says what a peer that names others is one of
-    (default: each is one by itself). `start` are the contacts it begins with, as a rule the
-    closest of the own table. `own`, where the one who looks is a node itself, is never asked and never listed.
+    (default: each is one by itself). `start` are the contacts it begins with, as a rule the closest of the own table.
+    `own`, where the one who looks is a node itself, is never asked and never listed.
     """
 
     def __init__(

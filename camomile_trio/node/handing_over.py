@@ -1,11 +1,11 @@
 """Before a node leaves: makes sure that what it holds is held by others that stay, the most endangered first.
 
 Rules of this file: a copy counts only if its holder has said so since we began to leave, and stays itself, and if its
-word about the key counts among the members of the table. Who should
-hold a key is asked before anything is sent; a key that nobody asked has goes at once, others wait until all have been
-asked, those with the fewest known copies first. What comes in meanwhile is handed over too, and then nothing is taken
-any more, so nothing that was acknowledged here goes with us unseen. Whoever calls bounds the time: what has no known
-copy elsewhere by then is told. Source: Kademlia (2002), §2.5; docs/protocol.md, Records, rule 13.
+word about the key counts among the members of the table. Who should hold a key is asked before anything is sent; a key
+that nobody asked has goes at once, others wait until all have been asked, those with the fewest known copies first.
+What comes in meanwhile is handed over too, and then nothing is taken any more, so nothing that was acknowledged here
+goes with us unseen. Whoever calls bounds the time: what has no known copy elsewhere by then is told. Source: Kademlia
+(2002), §2.5; docs/protocol.md, Records, rule 13.
 """
 
 from __future__ import annotations

@@ -174,9 +174,7 @@ class Handlers:
         network = source_network(request.contact.endpoint.ip)
         if kind is not StoreKind.REPLICATE:
             return Bringer(network)
-        asker = request.contact.id
-        is_among_closest = any(contact.id == asker for contact in self._table.closest(key))
-        return Bringer(network, is_among_closest and self._table.counts(asker, key), is_replicating=True)
+        return Bringer(network, self._table.counts(request.contact.id, key), is_replicating=True)
 
     def _store_cached(self, request: Request[Message], key: Key, message: Store) -> None:
         if message.value is None:

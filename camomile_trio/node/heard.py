@@ -2,11 +2,10 @@
 
 Rules of this file: plain state without I/O. A word is that the holder holds the latest records which are held here, or
 that it asks all holders of them. It counts only from another of the key's holders: a member of the table that counts in
-the cover of the key. Each word is good for one interval, and the same holder's
-next one only after a round of this node's own or the words of `WORDS` other holders. So a holder that lies keeps no
-key quiet for longer than an interval, and as many as the rule of counting leaves beside a key not for ever. What is
-written of a key ends what was heard of it, but not whose word was taken. Bounded: the key heard of longest ago is
-forgotten, and offered once more.
+the cover of the key. Each word is good for one interval, and the same holder's next one only after a round of this
+node's own or the words of `WORDS` other holders. So a holder that lies keeps no key quiet for longer than an interval,
+and as many as the rule of counting leaves beside a key not for ever. What is written of a key ends what was heard of
+it, but not whose word was taken. Bounded: the key heard of longest ago is forgotten, and offered once more.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Heard:
         _, taken = self._by_key.get(key, (-math.inf, b""))
         if any(taken.startswith(begin, at) for at in range(0, len(taken), _BEGIN_BYTES)):
             return
-        if any(each.id == holder for each in self._table.cover(key)):
+        if self._table.counts(holder, key):
             self._note(key, self._clock(), (taken + begin)[-WORDS * _BEGIN_BYTES :])
 
     def in_own_round(self, key: Key) -> None:

@@ -4,9 +4,9 @@ Rules of this file: first everybody is asked what he has, then what is missing i
 first: those of which the fewest copies were found. A holder that is asked by another about what both have in common
 leaves the round to it; but now and then it makes one of its own (`heard.py`), so that nobody's word keeps it quiet for
 ever, and what only it knows of the neighbourhood counts as well. No copy is given up because others say that they have
-it. A round goes through a node's keys part by part, spread over the
-interval, from a place that is another for each node: nodes that started together do not move together. Source:
-Kademlia (2002), §2.5; docs/protocol.md, Records, rules 8 and 13.
+it. A round goes through a node's keys part by part, spread over the interval, from a place that is another for each
+node: nodes that started together do not move together. Source: Kademlia (2002), §2.5; docs/protocol.md, Records, rules
+8 and 13.
 """
 
 from __future__ import annotations

@@ -122,12 +122,12 @@ class Requests(Generic[M]):
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
-        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon,
-        or those that named it have had other keys tried at its address (`endpoints`) or cannot pay (`tellers`).
+        key is no node's or our own, a peer that was never met has been silent and may not be tried again so soon, or
+        those that named it have had other keys tried at its address (`endpoints`) or cannot pay (`tellers`).
 
         `told_by`: by the word of these peers alone the address is known. The first of them that can pays, and a first
-        answer from there is kept short.
-        `only_there`: at this very address, by a handshake where the peer's session is not there.
+        answer from there is kept short. `only_there`: at this very address, by a handshake where the peer's session is
+        not there.
         """
         if contact.public == self._local.static.public:
             self.statistics.dropped["own_key"] += 1

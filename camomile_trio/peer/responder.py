@@ -3,9 +3,8 @@
 Rules of this file: the order of the checks is that of their cost. First whether anything is left that could be spent on
 it (`has_for`); then mac1, two hashes for each accepted network key; then whether the same bytes were answered before;
 then mac2, if there is one, and whether the same bytes were let in by it before, which is a replay and costs no budget;
-then the budget; then Diffie-Hellman, and the version.
-Where the budget is spent, or an initiation may be a replay, the answer is a cookie, never larger than the question. A
-response has at most three times the size of its initiation.
+then the budget; then Diffie-Hellman, and the version. Where the budget is spent, or an initiation may be a replay, the
+answer is a cookie, never larger than the question. A response has at most three times the size of its initiation.
 Source: Donenfeld, WireGuard (2017), section 5.3 and 5.4.7.
 """
 

@@ -461,6 +461,13 @@ def test_ids_beside_a_target_do_not_take_its_place_from_a_holder() -> None:
     assert sum(each in liars for each in table.closest(target)) == len(counted)
 
 
+def test_in_a_closed_network_the_word_of_the_closest_counts_and_of_no_other_member() -> None:
+    table = table_of(ALICE, BOB, ZOE)
+    assert [table.counts(each.id, ALICE.id) for each in (ALICE, BOB, ZOE)] == [True, True, False]
+    table.discard(BOB.id)
+    assert table.counts(ZOE.id, ALICE.id)
+
+
 def test_nodes_that_are_asked_for_the_closest_name_together_all_whose_word_counts() -> None:
     honest = scattered(300, seed=2)
     target = scattered(1, seed=3)[0].id
