@@ -435,7 +435,7 @@ MUTANTS = (
             Edit(
                 "Handlers.have", "message.is_round and self._table.counts(request.contact.id, key)", "message.is_round"
             ),
-            Edit("Heard.from_holder", "any(each.id == holder for each in self._table.cover(key))", "True"),
+            Edit("Heard.from_holder", "self._table.counts(holder, key)", "True"),
             Edit(
                 "Heard.from_holder",
                 "any(taken.startswith(begin, at) for at in range(0, len(taken), _BEGIN_BYTES))",
