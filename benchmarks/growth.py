@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from camomile_trio.errors import StorageError
+from camomile_trio.holding.holdings import NOBODY_SLEEPS, SLEEPERS
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.records import RENEWABLE, Kind, PublisherKey, Record
 from camomile_trio.kademlia.registers import KeyState, Register
-from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS
 from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.sqlite import SqliteStorage, open_sqlite
 from tools.arguments import whole

@@ -42,7 +42,7 @@ from camomile_trio.errors import (
 )
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.node.results import (
+from camomile_trio.operations.results import (
     ForgetResult,
     Found,
     NetworkKeyStatus,

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Callable
 
 import trio
+
+Clock = Callable[[], float]  # monotonic, in seconds
+WallClock = Callable[[], int]  # milliseconds since 1970
 
 
 class WakingClock(trio.abc.Clock):

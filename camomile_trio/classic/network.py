@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 
 import trio
 
+from camomile_trio.alarm import Clock
 from camomile_trio.classic.answers import ClassicAnswers
 from camomile_trio.classic.lookup import FoundValue, Lookup
 from camomile_trio.classic.requests import KINDS, ClassicRequests, Statistics
@@ -23,7 +24,6 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.kademlia.ids import Key, NodeId, random_id_in_bucket
 from camomile_trio.kademlia.messages import StoreKind
 from camomile_trio.kademlia.routing import CHECK_AFTER, RoutingTable
-from camomile_trio.peer.deadlines import Clock
 from camomile_trio.wire.classic import FindNode, FindValue, Message, NodeList, Pong, Store, Value, decode_untrusted
 
 

@@ -16,12 +16,13 @@ from typing import Final, get_args
 
 import attrs
 
+from camomile_trio.alarm import Clock
 from camomile_trio.classic.addresses import Address, Addresses
 from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.peer.deadlines import Clock, Deadlines
+from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.wire.classic import (
     CHALLENGE_BYTES,
     SESSION_BYTES,

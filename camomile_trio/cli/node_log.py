@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from camomile_trio.http.served import ServedNode
-from camomile_trio.node.events import Event, OperationEnded, ReadyChanged
+from camomile_trio.operations.events import Event, OperationEnded, ReadyChanged
 
 # Seconds that a start may take before it is suspicious. A node that joins is ready in some 3 s, and the other replicas
 # of a deployment, which start at the same time, may be slower.

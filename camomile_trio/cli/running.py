@@ -23,7 +23,7 @@ from camomile_trio.http.control import serve_control
 from camomile_trio.http.serve import serve
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.node.node import open_node
-from camomile_trio.node.results import Statistics
+from camomile_trio.operations.results import Statistics
 
 STOP_LIMIT = 10.0  # seconds from the first signal to the end
 

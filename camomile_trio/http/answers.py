@@ -13,7 +13,7 @@ from hypercorn.typing import ASGISendEvent
 from camomile_trio.http.problems import Problem
 from camomile_trio.http.values import is_text, names_key
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 BYTES_TYPE = "application/octet-stream"

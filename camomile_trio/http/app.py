@@ -31,7 +31,7 @@ from camomile_trio.http.uploads import current_request, receive_bounded_bodies
 from camomile_trio.http.value_handlers import ValueHandlers
 from camomile_trio.http.values import Encoding, body_bound
 from camomile_trio.http.web_pages import WebPages, names_of_this_node
-from camomile_trio.node.results import Statistics
+from camomile_trio.operations.results import Statistics
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 

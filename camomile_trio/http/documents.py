@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from quart import Response
 
-from camomile_trio.node.results import Imported, NodeStatus, PeerStatus, Pinged, RecordPage, Reloaded
+from camomile_trio.operations.results import Imported, NodeStatus, PeerStatus, Pinged, RecordPage, Reloaded
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 

@@ -26,8 +26,8 @@ from prometheus_client.registry import Collector
 
 from camomile_trio.http.budget import ByteBudget
 from camomile_trio.http.served import ServedNode
-from camomile_trio.node.events import Event, LookupEnded, OperationEnded, RoundTrip
-from camomile_trio.node.results import Statistics
+from camomile_trio.operations.events import Event, LookupEnded, OperationEnded, RoundTrip
+from camomile_trio.operations.results import Statistics
 
 PREFIX = "camomile_"
 

@@ -21,7 +21,7 @@ from camomile_trio.http.metrics import ProcessStatistics
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
-from camomile_trio.node.results import Statistics
+from camomile_trio.operations.results import Statistics
 
 _REMEDIES = {
     errno.EADDRINUSE: "stop what listens there, or choose another --http HOST:PORT",

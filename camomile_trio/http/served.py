@@ -11,8 +11,8 @@ from typing import Protocol
 
 from camomile_trio.config import Config
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.node.events import Events
-from camomile_trio.node.results import (
+from camomile_trio.operations.events import Events
+from camomile_trio.operations.results import (
     ExportPage,
     ForgetResult,
     Found,

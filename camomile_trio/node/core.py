@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
+from camomile_trio.alarm import Clock, WallClock
 from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import Config
 from camomile_trio.errors import NodeClosed, NotJoined, StorageError, WrongClock
+from camomile_trio.holding.confirmations import Confirmations
+from camomile_trio.holding.holdings import Holdings
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -22,16 +25,12 @@ from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.logs import log
 from camomile_trio.node.clocks import Clocks
-from camomile_trio.node.confirmations import Confirmations
-from camomile_trio.node.events import Events, ReadyChanged
-from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.keyring import Keyring
-from camomile_trio.node.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.reminders import Reminders
-from camomile_trio.node.writes import WallClock
+from camomile_trio.operations.events import Events, ReadyChanged
+from camomile_trio.operations.lookup import Lookup, LookupResult, OnAnswer
 from camomile_trio.peer.contacts import Contacts
-from camomile_trio.peer.deadlines import Clock
 from camomile_trio.peer.local import Local
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER

@@ -8,6 +8,9 @@ the request is confirmed; unconfirmed ones are finds and pings only (`wire.codec
 from __future__ import annotations
 
 from camomile_trio.errors import StorageError
+from camomile_trio.holding.confirmations import Confirmations
+from camomile_trio.holding.holdings import Holdings
+from camomile_trio.holding.quotas import Bringer
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Contact
@@ -32,10 +35,7 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.records import RecordRow
-from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.hints import Hints
-from camomile_trio.node.holdings import Holdings
-from camomile_trio.node.quotas import Bringer
 from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.seams import Request
 

@@ -13,11 +13,11 @@ import functools
 from collections import OrderedDict
 
 from camomile_trio.errors import StorageError
+from camomile_trio.holding.holdings import Holdings
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Have, HaveResult, Message
-from camomile_trio.node.holdings import Holdings
 from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.seams import Answer
 

@@ -21,8 +21,8 @@ from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.node import archive
 from camomile_trio.node.core import Core
-from camomile_trio.node.results import ExportPage, Imported, RecordPage, RecordStatus
 from camomile_trio.node.spread import Spread
+from camomile_trio.operations.results import ExportPage, Imported, RecordPage, RecordStatus
 
 KEYS_AT_ONCE = 64
 EXPORT_BYTES = 2**20  # after which a page ends; one value may be larger than that

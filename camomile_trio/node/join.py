@@ -22,9 +22,9 @@ from camomile_trio.kademlia.ids import NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, Message, NodeList
 from camomile_trio.logs import log
 from camomile_trio.node.core import CUT_OFF, Core
-from camomile_trio.node.lookup import Lookup
 from camomile_trio.node.names import Address, Names, Resolver
 from camomile_trio.node.neighbours import meet_named
+from camomile_trio.operations.lookup import Lookup
 from camomile_trio.peer.seams import Answer
 
 ASKED_AT_ONCE = 16

@@ -20,9 +20,12 @@ from pathlib import Path
 import attrs
 import trio
 
+from camomile_trio.alarm import Clock, WallClock
 from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import Config, require_type
 from camomile_trio.errors import ConfigError, StorageError
+from camomile_trio.holding.confirmations import Confirmations
+from camomile_trio.holding.holdings import Holdings
 from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
@@ -30,11 +33,8 @@ from camomile_trio.kademlia.messages import Message, StoreKind, StoreResult
 from camomile_trio.kademlia.routing import CHECK_AFTER, RoutingTable
 from camomile_trio.logs import log
 from camomile_trio.node.arguments import as_key, as_lines, as_node_id, as_seconds, as_value
-from camomile_trio.node.confirmations import Confirmations
 from camomile_trio.node.core import Core, Readiness
-from camomile_trio.node.events import Events, RoundTrip
 from camomile_trio.node.handlers import Handlers
-from camomile_trio.node.holdings import Holdings
 from camomile_trio.node.inventory import Inventory
 from camomile_trio.node.join import Join
 from camomile_trio.node.keyring import Keyring
@@ -44,7 +44,11 @@ from camomile_trio.node.membership import Membership
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.operations import Operations
 from camomile_trio.node.reloading import key_statuses, reload
-from camomile_trio.node.results import (
+from camomile_trio.node.rounds import OWN_ROUND
+from camomile_trio.node.statistics import collect
+from camomile_trio.node.tasks import beside_the_block
+from camomile_trio.operations.events import Events, RoundTrip
+from camomile_trio.operations.results import (
     BucketStatus,
     ExportPage,
     ForgetResult,
@@ -58,12 +62,7 @@ from camomile_trio.node.results import (
     Statistics,
     Stored,
 )
-from camomile_trio.node.rounds import OWN_ROUND
-from camomile_trio.node.statistics import collect
-from camomile_trio.node.tasks import beside_the_block
-from camomile_trio.node.writes import WallClock
 from camomile_trio.peer.contacts import Contacts
-from camomile_trio.peer.deadlines import Clock
 from camomile_trio.peer.inbox import Inbox
 from camomile_trio.peer.local import Local, StaticKey
 from camomile_trio.peer.requests import Requests

@@ -33,6 +33,7 @@ from camomile_trio.errors import (
     Unreachable,
     ValueTooLarge,
 )
+from camomile_trio.holding.holdings import Served
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.acknowledgement import Acknowledgements, Failed, Refused
@@ -41,15 +42,14 @@ from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Ping, StoreKind, StoreStatus
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.events import OperationEnded
-from camomile_trio.node.holdings import Served
 from camomile_trio.node.placing import Placing
-from camomile_trio.node.results import ForgetResult, Found, Pinged, Stored
 from camomile_trio.node.retrieval import Retrieval
 from camomile_trio.node.spread import Spread
 from camomile_trio.node.survey import Survey
 from camomile_trio.node.turns import Turns
-from camomile_trio.node.very_large import LARGE, key_of
+from camomile_trio.operations.events import OperationEnded
+from camomile_trio.operations.results import ForgetResult, Found, Pinged, Stored
+from camomile_trio.operations.very_large import LARGE, key_of
 from camomile_trio.peer import stream_troubles
 
 OperationName = Literal["put", "get", "forget", "ping"]

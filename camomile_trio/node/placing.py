@@ -17,9 +17,9 @@ from camomile_trio.kademlia.messages import IS_SHORTENED, FindNode, Message, Nod
 from camomile_trio.kademlia.shortlist import PeerState, Shortlist
 from camomile_trio.kademlia.vicinity import Vicinity
 from camomile_trio.node.core import Core
-from camomile_trio.node.events import LookupEnded
-from camomile_trio.node.lookup import START, learn_from
 from camomile_trio.node.spread import Spread
+from camomile_trio.operations.events import LookupEnded
+from camomile_trio.operations.lookup import START, learn_from
 from camomile_trio.peer.pending import Pending
 from camomile_trio.peer.seams import Answer
 

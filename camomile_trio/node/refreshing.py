@@ -18,8 +18,8 @@ from camomile_trio.kademlia.ids import ID_BITS, bucket_index, random_id_in_bucke
 from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.logs import log
 from camomile_trio.node.core import Core
-from camomile_trio.node.lookup import Lookup
 from camomile_trio.node.neighbours import meet_named
+from camomile_trio.operations.lookup import Lookup
 
 SAVED_CONTACTS = 200
 

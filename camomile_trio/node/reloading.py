@@ -12,7 +12,7 @@ import attrs
 from camomile_trio.logs import log
 from camomile_trio.node.core import Core
 from camomile_trio.node.keyring import Keyring
-from camomile_trio.node.results import NetworkKeyStatus, Reloaded
+from camomile_trio.operations.results import NetworkKeyStatus, Reloaded
 
 # A session counts as in use if anything came from its peer for so long (s): live contacts are asked more often.
 IN_USE = 3600.0

@@ -19,10 +19,10 @@ from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.messages import Holding, StoreKind
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.lookup import LookupResult
 from camomile_trio.node.placing import Placing
 from camomile_trio.node.repair import KEYS_AT_ONCE, PAGE, Repair
 from camomile_trio.node.spread import Spread
+from camomile_trio.operations.lookup import LookupResult
 
 # The longest a renewal that found nobody waits for the next.
 IDLE = 60.0

@@ -21,7 +21,7 @@ from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import NOTHING, RULES, KeyState, Said
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import PASSING, Storing
+from camomile_trio.operations.storing import PASSING, Storing
 
 # Keys in one HAVE: with a record each, the answer still fits into a datagram. With digests of what we hold ourselves
 # nearly all of an answer is bits, and it is the question that has to fit.

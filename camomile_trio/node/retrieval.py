@@ -24,9 +24,9 @@ from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindValue, Message, StoreKind, Value
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 from camomile_trio.node.core import Core
-from camomile_trio.node.lookup import Lookup, LookupResult
-from camomile_trio.node.results import Found
-from camomile_trio.node.storing import Storing
+from camomile_trio.operations.lookup import Lookup, LookupResult
+from camomile_trio.operations.results import Found
+from camomile_trio.operations.storing import Storing
 from camomile_trio.peer.seams import Answer
 
 # Publishers of one key whose records one lookup weighs; those beyond it are not needed to find the value.

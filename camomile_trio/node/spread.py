@@ -23,7 +23,7 @@ from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, Store
 from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import Register
 from camomile_trio.node.core import Core
-from camomile_trio.node.storing import PASSING, Asking, Storing
+from camomile_trio.operations.storing import PASSING, Asking, Storing
 
 
 class Spread:

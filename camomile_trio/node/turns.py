@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from camomile_trio.alarm import Clock
 from camomile_trio.errors import Overloaded
-from camomile_trio.peer.deadlines import Clock
 
 # How many times what a put takes at an idle node it may take in all before it is refused instead.
 PATIENCE = 6.0

@@ -16,9 +16,7 @@ from typing import Protocol
 
 import trio
 
-from camomile_trio.alarm import Alarm
-
-Clock = Callable[[], float]
+from camomile_trio.alarm import Alarm, Clock
 
 
 class Awaited(Protocol):

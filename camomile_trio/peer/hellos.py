@@ -12,9 +12,9 @@ from typing import Final
 import attrs
 import trio
 
+from camomile_trio.alarm import Clock
 from camomile_trio.config import Requests as Settings
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.peer.deadlines import Clock
 from camomile_trio.peer.decisions import Introduced, OwnHello
 from camomile_trio.peer.initiator import Initiator
 from camomile_trio.peer.seams import Link

@@ -11,8 +11,9 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from camomile_trio.alarm import Clock
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.peer.deadlines import Clock, Deadlines
+from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.peer.sessions import Sessions
 
 # When each round begins, and over how many seconds it goes: all is done within a minute, and a handshake may take 2 s.

@@ -18,11 +18,12 @@ from typing import Final, Generic
 import attrs
 import trio
 
+from camomile_trio.alarm import Clock
 from camomile_trio.config import Requests as Settings
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.networks import party
-from camomile_trio.peer.deadlines import Clock, Deadlines
+from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.endpoints import Endpoints
 from camomile_trio.peer.exchanges import NO_STREAM_FREE, VERY_LARGE, Exchanges

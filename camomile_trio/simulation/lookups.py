@@ -13,7 +13,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from camomile_trio.node.events import LookupEnded, ReadyChanged
+from camomile_trio.operations.events import LookupEnded, ReadyChanged
 from camomile_trio.simulation.directory import Directory
 from camomile_trio.simulation.distribution import Tally, rounded
 from camomile_trio.simulation.machine import Machine

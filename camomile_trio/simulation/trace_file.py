@@ -33,7 +33,7 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.records import Record, RecordRow
-from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
+from camomile_trio.operations.events import Event, LookupEnded, ReadyChanged
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.outcome import Outcome
 from camomile_trio.simulation.reading import Datagram, Kind

@@ -22,8 +22,8 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import ID_BYTES, Key
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node.events import Event, LookupEnded, ReadyChanged
 from camomile_trio.node.node import Node, open_node
+from camomile_trio.operations.events import Event, LookupEnded, ReadyChanged
 from camomile_trio.peer.suite import CipherSuite
 from camomile_trio.simulation.clocks import WallClock
 from camomile_trio.simulation.disk import SimulatedDisk

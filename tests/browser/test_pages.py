@@ -21,7 +21,7 @@ import trio
 
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 from tests.http.fake_node import FakeNode, client_of, served
 
 pytestmark = pytest.mark.real_time

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from camomile_trio.cli.node_log import USUAL_START, ReadinessLog, logging_operations
-from camomile_trio.node.events import OperationEnded, ReadyChanged
+from camomile_trio.operations.events import OperationEnded, ReadyChanged
 from tests.http.fake_node import FakeNode
 
 Logs = list[MutableMapping[str, object]]

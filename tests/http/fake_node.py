@@ -22,8 +22,8 @@ from camomile_trio.http.serve import serve
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.node.events import Events
-from camomile_trio.node.results import (
+from camomile_trio.operations.events import Events
+from camomile_trio.operations.results import (
     BucketStatus,
     ExportPage,
     ForgetResult,

@@ -16,7 +16,7 @@ import trio
 from camomile_trio.errors import ConfigError, StorageError, TransportError, Unreachable
 from camomile_trio.http.control import LONGEST_PATH, MOST_ENTRIES, bind_control, serve_control
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.results import ExportPage, RecordPage, RecordStatus
+from camomile_trio.operations.results import ExportPage, RecordPage, RecordStatus
 from tests.http.fake_node import NODE, OTHER, FakeNode
 
 pytestmark = pytest.mark.real_time

@@ -12,8 +12,8 @@ from camomile_trio.http.app import RestService, make_app
 from camomile_trio.http.documents import Json
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.settings import HttpSettings
-from camomile_trio.node.events import LookupEnded, OperationEnded, ReadyChanged, RoundTrip
-from camomile_trio.node.results import NetworkKeyStatus, Statistics
+from camomile_trio.operations.events import LookupEnded, OperationEnded, ReadyChanged, RoundTrip
+from camomile_trio.operations.results import NetworkKeyStatus, Statistics
 from tests.http.fake_node import NODE, OTHER, FakeNode, body_of
 from tests.http.test_get_and_forget import SOME_KEY
 from tests.http.test_put import RAW, problem

@@ -17,7 +17,7 @@ from camomile_trio.http.serve import bind_http, serve
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.events import RoundTrip
+from camomile_trio.operations.events import RoundTrip
 from tests.http.fake_node import ANY_PORT, OTHER, FakeNode, client_of, raw_exchange, served, small_config
 from tests.http.test_put import CLASSIC_KEY, CURL_FORM, CURL_HEADERS
 

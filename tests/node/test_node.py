@@ -18,7 +18,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.node.node import Node, open_node
-from camomile_trio.node.results import Found, Pinged
+from camomile_trio.operations.results import Found, Pinged
 from camomile_trio.peer.local import StaticKey
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.line import SUITE, Line, on_line, one_node

@@ -27,7 +27,7 @@ from camomile_trio.kademlia.messages import (
 from camomile_trio.kademlia.records import Record, RecordRow
 from camomile_trio.kademlia.shortlist import Shortlist
 from camomile_trio.node.node import Node
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 from camomile_trio.storage.memory import MemoryStorage
 from tests.fixtures.counts import count
 from tests.fixtures.line import Line, one_node
@@ -253,7 +253,7 @@ async def test_a_signature_is_checked_once_however_many_send_it(
         checked.append(row)
         return verify_record(row, key, network)
 
-    monkeypatch.setattr("camomile_trio.node.holdings.verify_record", count)
+    monkeypatch.setattr("camomile_trio.holding.holdings.verify_record", count)
     async with one_node() as (node, line):
         with pytest.raises(Forgotten):
             await get(node, dict.fromkeys(neighbours(line, 10), having(None, TOMBSTONE)))

@@ -10,7 +10,7 @@ import trio.testing
 from camomile_trio.config import Config, Requests
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Ping, Store, StoreKind
-from camomile_trio.node.lookup import Lookup
+from camomile_trio.operations.lookup import Lookup
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.counts import count
 from tests.fixtures.line import Line, one_node

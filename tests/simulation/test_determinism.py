@@ -39,7 +39,7 @@ ALLOWED = {
     ("node/names.py", "uses trio.to_thread"): "the system's resolver; a simulated machine is given its own",
     ("peer/exchanges.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
     ("peer/streams.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
-    ("node/very_large.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
+    ("operations/very_large.py", "uses trio.to_thread"): "values above 4 MiB; those of simulations are smaller",
     ("node/node.py", "imports time"): "the wall clock of who gives none; a simulated machine has its own",
     ("node/node.py", "uses random.SystemRandom"): "the generator of who gives none; a simulated machine has its own",
     ("simulation/run.py", "imports time"): "how long a run took in real time, outside of it, for its outcome only",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import trio
 
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.node.events import LookupEnded, ReadyChanged
+from camomile_trio.operations.events import LookupEnded, ReadyChanged
 from camomile_trio.simulation.lookups import Truth, Verdict
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.world import World

@@ -35,7 +35,7 @@ from camomile_trio.network_keys import (
 from camomile_trio.node.core import CUT_OFF
 from camomile_trio.node.join import NOBODY_ANSWERS
 from camomile_trio.node.node import Node, open_node
-from camomile_trio.node.results import NetworkKeyStatus, Reloaded
+from camomile_trio.operations.results import NetworkKeyStatus, Reloaded
 from camomile_trio.peer.budget import HandshakeRates
 from camomile_trio.peer.handshake import NetworkKey, open_network_key, write_hello
 from camomile_trio.peer.streams import MOST_RESPONSE, Asking, Streams

@@ -10,7 +10,7 @@ import trio
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import Cluster, config_with

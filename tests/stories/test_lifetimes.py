@@ -9,7 +9,7 @@ import trio.testing
 from camomile_trio.errors import NotFound
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
-from camomile_trio.node.results import Stored
+from camomile_trio.operations.results import Stored
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.links import LinkConditions
 from tests.fixtures.cluster import Cluster, config_with, open_cluster

@@ -9,10 +9,10 @@ import pytest
 import trio
 import trio.testing
 
+from camomile_trio.holding.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import FindValue, Value
 from camomile_trio.node.clocks import PATIENCE
-from camomile_trio.node.holdings import NOBODY_SLEEPS, SLEEPERS, SOMEBODY_SLEEPS
 from camomile_trio.node.renewing import Renewing
 from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER
 from camomile_trio.simulation.clocks import VirtualClock

@@ -13,7 +13,7 @@ import trio
 from camomile_trio.errors import StorageError
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.registers import RULES
-from camomile_trio.node.results import Statistics
+from camomile_trio.operations.results import Statistics
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.base import Looking, Round, running
 from camomile_trio.simulation.world import World

@@ -20,7 +20,7 @@ from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import FindValue, Value
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.node import Node
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 from camomile_trio.simulation.clocks import EPOCH
 from camomile_trio.simulation.ledger import OK, Operation, Standing
 from camomile_trio.simulation.machine import Machine

@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from camomile_trio.config import Config, Kademlia, Records
-from camomile_trio.node.events import Event, LookupEnded
+from camomile_trio.operations.events import Event, LookupEnded
 from camomile_trio.simulation.distribution import percentile
 from camomile_trio.simulation.ledger import OK
 from camomile_trio.simulation.lookups import PROBES, Verdict

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import trio
 
-from camomile_trio.node.cache import Cache
+from camomile_trio.holding.cache import Cache
 from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.peer.requests import Requests
 from camomile_trio.simulation.machine import Machine

@@ -13,7 +13,7 @@ from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.acknowledgement import Acknowledgements
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.node.node import Node
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.promises import (
     SETTLED,

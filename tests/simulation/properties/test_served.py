@@ -14,10 +14,10 @@ import pytest
 import trio
 
 from camomile_trio.errors import NotFound
+from camomile_trio.holding.holdings import Holdings, Served
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.holdings import Holdings, Served
 from camomile_trio.node.node import Node
-from camomile_trio.node.results import Found
+from camomile_trio.operations.results import Found
 from camomile_trio.simulation.classic_peer import open_classic_peers
 from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.properties.served import Forgotten, LeaseEnds, RightBytes, forgotten_bound

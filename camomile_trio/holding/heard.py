@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 
+from camomile_trio.alarm import Clock
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.peer.deadlines import Clock
 
 MAX_HEARD = 200_000
 # Of 20 holders five are as many as ids that were ground beside a key can be and count. Each further word costs rounds:

@@ -21,7 +21,7 @@ from camomile_trio.kademlia.messages import (
     StoreResult,
     StoreStatus,
 )
-from camomile_trio.node.storing import Storing
+from camomile_trio.operations.storing import Storing
 from camomile_trio.peer.seams import Answer
 from tests.fixtures.parts import open_parts
 from tests.fixtures.peers import Behaviour, Peer, attend, silent, truthful

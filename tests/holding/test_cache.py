@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from camomile_trio.holding.cache import COPY_OVERHEAD, Cache, CachedCopy
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.node.cache import COPY_OVERHEAD, Cache, CachedCopy
 
 ORIGIN = NodeId(bytes(32))
 

@@ -13,8 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
+from camomile_trio.alarm import Clock, WallClock
 from camomile_trio.config import Records
 from camomile_trio.errors import StorageError
+from camomile_trio.holding.cache import Cache, CachedCopy
+from camomile_trio.holding.comparisons import Comparisons
+from camomile_trio.holding.heard import Heard
+from camomile_trio.holding.quotas import NO_STRANGER, Bringer, Quotas
+from camomile_trio.holding.spares import Spares
+from camomile_trio.holding.writes import OnStored, Writes, nobody_waits
 from camomile_trio.identity import BadSignature, verify_record
 from camomile_trio.kademlia import leases, registers
 from camomile_trio.kademlia.admission import Verdict, admit, admit_classic, is_acceptable, is_against_clock
@@ -23,13 +30,6 @@ from camomile_trio.kademlia.messages import StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node.cache import Cache, CachedCopy
-from camomile_trio.node.comparisons import Comparisons
-from camomile_trio.node.heard import Heard
-from camomile_trio.node.quotas import NO_STRANGER, Bringer, Quotas
-from camomile_trio.node.spares import Spares
-from camomile_trio.node.writes import OnStored, WallClock, Writes, nobody_waits
-from camomile_trio.peer.deadlines import Clock
 from camomile_trio.storage.base import Storage, Timetable
 
 # For how many rounds of replication after a forget each holder makes sure by itself that all others know of it.

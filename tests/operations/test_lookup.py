@@ -12,8 +12,8 @@ from camomile_trio.errors import TransportError
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, TooLarge, Value
-from camomile_trio.node.events import Event, LookupEnded
-from camomile_trio.node.lookup import PROMISE_PATIENCE, Lookup, LookupResult
+from camomile_trio.operations.events import Event, LookupEnded
+from camomile_trio.operations.lookup import PROMISE_PATIENCE, Lookup, LookupResult
 from camomile_trio.peer.requests import PADDED_BYTES
 from camomile_trio.peer.seams import Answer
 from tests.fixtures.line import HERE, SELF_CONTACT, SUITE, Line

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from camomile_trio.config import Config, Kademlia, StorageConfig
+from camomile_trio.holding.quotas import KEPT_FROM_STRANGERS, SHARE, UNSEEN_SHARE, Bringer
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
@@ -17,7 +18,6 @@ from camomile_trio.kademlia.messages import Store, StoreKind, StoreResult, Store
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import CARRIED, PUBLISHED, REPLICATED
-from camomile_trio.node.quotas import KEPT_FROM_STRANGERS, SHARE, UNSEEN_SHARE, Bringer
 from camomile_trio.storage.accounts import STRANGERS, UNSEEN, Sort, of_publisher
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.tally import KEY_BYTES, REGISTER_BYTES

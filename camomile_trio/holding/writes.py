@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from camomile_trio.alarm import Alarm
+from camomile_trio.alarm import Alarm, Clock, WallClock
 from camomile_trio.errors import DiskFull, StorageError, StorageFull
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.peer.deadlines import Clock
 from camomile_trio.storage.base import Done, Storage, Timetable
 
-WallClock = Callable[[], int]
 OnStored = Callable[[StoreResult], None]
 
 # A renewal that found nobody to renew with is tried again after so many ms at least.

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
+from camomile_trio.holding import heard
+from camomile_trio.holding.heard import WORDS, Heard
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node import heard
-from camomile_trio.node.heard import WORDS, Heard
 
 KEY = Key(bytes(32))
 OWN = NodeId(bytes(31) + b"\x01")

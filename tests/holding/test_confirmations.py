@@ -6,12 +6,12 @@ import random
 
 import pytest
 
+from camomile_trio.holding import confirmations
+from camomile_trio.holding.confirmations import MAX_HOLDERS, Confirmations
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import NodeId
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node import confirmations
-from camomile_trio.node.confirmations import MAX_HOLDERS, Confirmations
 from tests.fixtures.line import HERE
 from tests.fixtures.records import ALICE, KEY, lease_of
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from camomile_trio.holding import holdings, spares
+from camomile_trio.holding.spares import Spares
 from camomile_trio.identity import sign_record
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import StoreStatus
 from camomile_trio.kademlia.routing import RoutingTable
-from camomile_trio.node import holdings, spares
-from camomile_trio.node.spares import Spares
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.tally import KEY_BYTES, REGISTER_BYTES
 from tests.fixtures.holdings import HoldingsAlone

@@ -26,7 +26,7 @@ from camomile_trio.kademlia.messages import (
     Value,
 )
 from camomile_trio.kademlia.shortlist import PeerState, Shortlist
-from camomile_trio.node.events import Events, LookupEnded
+from camomile_trio.operations.events import Events, LookupEnded
 from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.pending import Pending
 from camomile_trio.peer.seams import Answer

@@ -1,0 +1,1 @@
+"""What this node keeps, and under which rules. Knows no network."""
