@@ -7,8 +7,7 @@ yet, for it may have been forgotten while this node was away. What users ask for
 from __future__ import annotations
 
 from collections import OrderedDict
-
-import trio
+from collections.abc import Callable
 
 from camomile_trio.kademlia.ids import Key
 
@@ -23,7 +22,7 @@ class Comparisons:
     def __init__(self, *, is_done: bool) -> None:
         self.is_done = is_done
         self.up_to: Key | None = None  # the walk through all keys, in order, has come so far
-        self.asked_for = trio.Event()
+        self.on_wanted: Callable[[], None] = lambda: None  # something is asked for
         self._since_start: OrderedDict[Key, None] = OrderedDict()
         self._wanted: dict[Key, None] = {}
 
@@ -45,10 +44,9 @@ class Comparisons:
         """Somebody asks for the key: if it is to be compared yet, it is next."""
         if not self.may_serve(key) and len(self._wanted) < MAX_WANTED:
             self._wanted[key] = None
-            self.asked_for.set()
+            self.on_wanted()
 
     def take_wanted(self) -> list[Key]:
         """The keys that were asked for, once."""
         wanted, self._wanted = [key for key in self._wanted if not self.may_serve(key)], {}
-        self.asked_for = trio.Event()
         return wanted

@@ -44,8 +44,12 @@ class Comparing:
     async def _serve_wanted(self) -> None:
         comparisons = self._core.holdings.comparisons
         while True:
-            await comparisons.asked_for.wait()
+            asked_for = trio.Event()
+            comparisons.on_wanted = asked_for.set
             keys = comparisons.take_wanted()
+            if not keys:
+                await asked_for.wait()
+                continue
             await self._compare(keys, is_urgent=True)
             for key in keys:
                 comparisons.on_stored(key)
