@@ -82,6 +82,11 @@ class Acknowledgements:
         return Counter(status for status in self._declined.values() if status is not None)
 
     @property
+    def may_count_alone(self) -> bool:
+        """Whether this node may count without any other."""
+        return self._alone
+
+    @property
     def outcome(self) -> Outcome | None:
         """How it ended; None while it is open."""
         return self._outcome

@@ -38,7 +38,7 @@ from camomile_trio.kademlia.counting import Counting, Cover, most
 from camomile_trio.kademlia.ids import NodeId, as_int
 from camomile_trio.kademlia.messages import MAX_CONTACTS
 from camomile_trio.kademlia.parties import Asked, Party, Teller
-from camomile_trio.kademlia.vicinity import NOBODY
+from camomile_trio.kademlia.reach import EVERYBODY, NOBODY
 
 MOST_TELLERS: Final = 3  # of one candidate that are remembered
 
@@ -92,7 +92,8 @@ class Shortlist:
     """One lookup of `target` that ends with the `k` closest nodes, `alpha` requests in flight at a time.
 
     `counting` is the rule for `target` (default: all count), `party_of` says what a peer that names others is one of
-    (default: each is one by itself). `start` are the contacts it begins with, as a rule the closest of the own table.
+    (default: each is one by itself). So many of the nearest as are `heard_in_full` have to name all that they know
+    (default: twice alpha). `start` are the contacts it begins with, as a rule the closest of the own table.
     `own`, where the one who looks is a node itself, is never asked and never listed.
     """
 
@@ -106,12 +107,14 @@ class Shortlist:
         start: Iterable[Contact],
         counting: Counting | None = None,
         party_of: Callable[[Contact], bytes] | None = None,
+        heard_in_full: int | None = None,
     ) -> None:
         self.k = k
         self.alpha = alpha
         self.own = own
         self.asked = 0  # requests made
         self._counting = counting
+        self._heard_in_full = HEARD_IN_FULL * alpha if heard_in_full is None else heard_in_full
         self._width = k  # how many of the hopeful are the cover
         self._width_version: int | None = None  # None: to be found again
         self._width_edge = math.inf  # what is farther makes no difference to it
@@ -139,7 +142,7 @@ class Shortlist:
     def next_queries(self, reach: int = NOBODY) -> list[Contact]:
         """Whom to ask now, closest first; they are taken as asked. Often none: then an event has to come first.
 
-        Those within `reach` of the target will be asked in any case (see `vicinity.py`), so they need no free slot.
+        Those within `reach` of the target will be asked in any case (see `reach.py`), so they need no free slot.
         Nobody else is asked meanwhile: what they say may bring the others within reach.
         """
         queries: list[Contact] = []
@@ -363,6 +366,15 @@ class Shortlist:
         hopeful = self._hopeful
         return hopeful[min(self._cover_width(), len(hopeful)) - 1][0] if hopeful else 0
 
+    def edge_of(self, count: int) -> int:
+        """How far the `count` closest that may be hoped for reach; all of them where there are fewer."""
+        hopeful = self._hopeful
+        return hopeful[count - 1][0] if len(hopeful) >= count else EVERYBODY
+
+    def is_within(self, node: NodeId, count: int) -> bool:
+        """Whether it is no farther than the `count` closest that may be hoped for."""
+        return as_int(node) ^ self._number <= self.edge_of(count)
+
     def candidates(self) -> list[Contact]:
         """The closest candidates that have answered or may be hoped for, closest first, as many as a cover may have."""
         self._cover_width()
@@ -498,7 +510,7 @@ class Shortlist:
 
     def _to_hear_again(self) -> list[_Candidate]:
         """Of the closest few those that may know one of the k closest beyond the last contact that they named."""
-        nearest = self._hopeful[: HEARD_IN_FULL * self.alpha]
+        nearest = self._hopeful[: self._heard_in_full]
         edge = self.edge if len(self._hopeful) >= self._cover_width() else math.inf
         return [
             each for _, each in nearest if each.told_to is not None and each.told_to < edge and not each.is_asked_again

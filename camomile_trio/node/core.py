@@ -20,7 +20,7 @@ from camomile_trio.holding.holdings import Holdings
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, NodeId
-from camomile_trio.kademlia.messages import FindNode, Message
+from camomile_trio.kademlia.messages import Message
 from camomile_trio.kademlia.networks import source_network
 from camomile_trio.kademlia.routing import RoutingTable
 from camomile_trio.logs import log
@@ -29,7 +29,8 @@ from camomile_trio.node.keyring import Keyring
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.reminders import Reminders
 from camomile_trio.operations.events import Events, ReadyChanged
-from camomile_trio.operations.lookup import Lookup, LookupResult, OnAnswer
+from camomile_trio.operations.lookup import LookupResult, Lookups, OnAnswer
+from camomile_trio.operations.publication import Publishing
 from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.local import Local
 from camomile_trio.peer.requests import Requests
@@ -176,6 +177,8 @@ class Core:
     confirmations: Confirmations
     reminders: Reminders = attrs.field(factory=Reminders)
     clocks: Clocks = attrs.field(init=False)
+    lookups: Lookups = attrs.field(init=False)
+    publishing: Publishing = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.
     nursery: trio.Nursery | None = None
     background_failures: int = 0  # of what went on after its caller had left, since the disk failed
@@ -190,6 +193,11 @@ class Core:
             kept=kept,
             network=_network_of_clocks(self.config),
         )
+        settings = self.config.kademlia
+        self.lookups = Lookups(self.contacts, self.events, settings.k, settings.alpha)
+        self.publishing = Publishing(
+            self.lookups, self.holdings, self, self.confirmations, self.reminders, self.publisher, self.network
+        )
         self.contacts.on_clock = self.clocks.on_peer_clock
         self.holdings.is_clock_confirmed = self.is_clock_confirmed
         if not self.membership.is_noted:
@@ -203,6 +211,11 @@ class Core:
     def stands_alone(self) -> bool:
         """Whether this node counts alone while no other answers: it never met one, or the operator said that it may."""
         return self.membership.counts_alone
+
+    @property
+    def least(self) -> int:
+        """Of how many nodes a majority is one at least."""
+        return self.membership.least
 
     def _note_member(self, contact: Contact) -> None:
         self.membership.on_answer(contact)
@@ -252,16 +265,7 @@ class Core:
 
     async def find_node(self, target: bytes, *, on_answer: OnAnswer | None = None) -> LookupResult:
         """The closest nodes to `target` that answer, this node not included."""
-        settings = self.config.kademlia
-        lookup = Lookup(
-            self.contacts,
-            self.events,
-            FindNode(NodeId(target)),
-            k=settings.k,
-            alpha=settings.alpha,
-            on_answer=on_answer,
-        )
-        return await lookup.run()
+        return await self.lookups.find_node(target, on_answer=on_answer)
 
     def other_holders(self, key: Key) -> int:
         """How many nodes beside this one should hold the key: whoever is no holder gives away what it is given."""

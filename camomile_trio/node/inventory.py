@@ -21,7 +21,7 @@ from camomile_trio.kademlia.records import Record
 from camomile_trio.kademlia.registers import KeyState
 from camomile_trio.node import archive
 from camomile_trio.node.core import Core
-from camomile_trio.node.spread import Spread
+from camomile_trio.operations.publication import Publication
 from camomile_trio.operations.results import ExportPage, Imported, RecordPage, RecordStatus
 
 KEYS_AT_ONCE = 64
@@ -117,22 +117,22 @@ class Inventory:
         core = self._core
         value = None if record.is_tombstone else value
         # Most holders of a network that lives have the value already: those that lack it say so.
-        spread = Spread(core, record, value, with_value=False, kind=StoreKind.REPLICATE)
+        publication = Publication(core.publishing, record, value, with_value=False, kind=StoreKind.REPLICATE)
         try:
             with trio.move_on_after(core.config.requests.operation_deadline) as patience:
                 found = await core.find_node(record.key)
                 if not found.answered and not core.stands_alone:
                     raise Unreachable("no node answered", remedy=LEFT_ALONE)
-                await spread.run(found.contacts)
+                await publication.store_at_all(found.contacts)
             if patience.cancelled_caught:
                 raise NoMajority("too few holders acknowledged in time")
         except CamomileError as error:
             return str(error)
-        if spread.beaten_by is not None:
+        if publication.beaten_by is not None:
             # Rule 8: who offers what was overruled adopts what overruled it.
-            core.holdings.store(record.key, None, (spread.beaten_by.row(),), lambda result: None)
-            return "forgotten since" if spread.beaten_by.is_tombstone else "overruled by a newer record"
-        outcome = spread.acknowledgements.outcome
+            core.holdings.store(record.key, None, (publication.beaten_by.row(),), lambda result: None)
+            return "forgotten since" if publication.beaten_by.is_tombstone else "overruled by a newer record"
+        outcome = publication.acknowledgements.outcome
         if isinstance(outcome, Success):
             return ""
         if isinstance(outcome, Refused):

@@ -24,7 +24,6 @@ from camomile_trio.logs import log
 from camomile_trio.node.core import CUT_OFF, Core
 from camomile_trio.node.names import Address, Names, Resolver
 from camomile_trio.node.neighbours import meet_named
-from camomile_trio.operations.lookup import Lookup
 from camomile_trio.peer.seams import Answer
 
 ASKED_AT_ONCE = 16
@@ -202,7 +201,7 @@ class Join:
             return False
 
         few = core.config.kademlia.alpha
-        await Lookup(core.contacts, core.events, FindNode(core.id), k=few, alpha=few, on_answer=on_answer).run()
+        await attrs.evolve(core.lookups, k=few, alpha=few).find_node(core.id, on_answer=on_answer)
         return is_told
 
     def _on_names(self) -> None:

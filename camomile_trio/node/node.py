@@ -42,12 +42,12 @@ from camomile_trio.node.liveness import Liveness
 from camomile_trio.node.maintenance import Maintenance
 from camomile_trio.node.membership import Membership
 from camomile_trio.node.names import Resolver, resolve
-from camomile_trio.node.operations import Operations
 from camomile_trio.node.reloading import key_statuses, reload
 from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.node.statistics import collect
 from camomile_trio.node.tasks import beside_the_block
 from camomile_trio.operations.events import Events, RoundTrip
+from camomile_trio.operations.operations import Operations
 from camomile_trio.operations.results import (
     BucketStatus,
     ExportPage,
@@ -302,7 +302,15 @@ async def open_node(
         core, inbound = _wire(
             config, static, keyring, suite, publisher, bound, kept, table, wall_clock or _wall_clock, rng
         )
-        operations = Operations(core)
+        operations = Operations(
+            config,
+            core.publishing,
+            core,
+            core.events,
+            classic=core.classic,
+            rng=rng,
+            background=core.background,
+        )
         maintenance = Maintenance(core)
         core.contacts.on_new_contact = maintenance.on_new_contact
         join = Join(core, resolver)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 
+import attrs
 import trio
 
 from camomile_trio.errors import StorageError
@@ -19,7 +20,6 @@ from camomile_trio.kademlia.messages import FindNode
 from camomile_trio.logs import log
 from camomile_trio.node.core import Core
 from camomile_trio.node.neighbours import meet_named
-from camomile_trio.operations.lookup import Lookup
 
 SAVED_CONTACTS = 200
 
@@ -77,7 +77,7 @@ class Refreshing:
             if core.table.count(index) < few:
                 await trio.sleep(core.jittered(pause))
                 target = random_id_in_bucket(core.id, index, core.rng)
-                await Lookup(core.contacts, core.events, FindNode(target), k=few, alpha=few).run()
+                await attrs.evolve(core.lookups, k=few, alpha=few).find_node(target)
 
     async def _ask_afar(self, pause: float) -> None:
         """Asks somebody of each bucket beyond our neighbourhood who is close to us."""

@@ -12,17 +12,16 @@ from __future__ import annotations
 import trio
 
 from camomile_trio.errors import StorageError
-from camomile_trio.identity import BadSignature, sign_record
+from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import leases
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key, closest
 from camomile_trio.kademlia.messages import Holding, StoreKind
 from camomile_trio.kademlia.records import Record
 from camomile_trio.node.core import Core
-from camomile_trio.node.placing import Placing
 from camomile_trio.node.repair import KEYS_AT_ONCE, PAGE, Repair
-from camomile_trio.node.spread import Spread
 from camomile_trio.operations.lookup import LookupResult
+from camomile_trio.operations.publication import Publication
 
 # The longest a renewal that found nobody waits for the next.
 IDLE = 60.0
@@ -83,11 +82,11 @@ class Renewing:
         if unsigned is None:
             core.holdings.reschedule(key)
             return
-        spread = self._new_spread(unsigned, with_value=False)
+        publication = self._publication(unsigned, with_value=False)
         with trio.move_on_after(core.config.requests.operation_deadline):
-            await Placing(core, key, spread, others=core.other_holders(key)).run()
-        self._learn_from(spread)
-        if not spread.is_stored_here:
+            await publication.look_and_store(others=core.other_holders(key))
+        self._learn_from(publication)
+        if not publication.is_stored_here:
             # Nobody to renew it with: a node that is cut off renews nothing on its own.
             await trio.sleep(core.jittered(min(IDLE, life / 16000)))
 
@@ -95,16 +94,18 @@ class Renewing:
         """ms"""
         return max(int(self._core.config.records.lease * 1000), record.expires - record.issued)
 
-    def _new_spread(self, unsigned: Record, *, with_value: bool) -> Spread:
+    def _publication(self, unsigned: Record, *, with_value: bool) -> Publication:
         core = self._core
-        record = sign_record(unsigned, core.publisher, core.network)
+        record = core.publishing.sign(unsigned)
         value = core.holdings.value(unsigned.key)
-        return Spread(core, record, value, with_value=with_value, kind=StoreKind.REPLICATE)
+        return Publication(core.publishing, record, value, with_value=with_value, kind=StoreKind.REPLICATE)
 
-    def _learn_from(self, spread: Spread) -> None:
+    def _learn_from(self, publication: Publication) -> None:
         """What has beaten the record is kept here too."""
-        if spread.beaten_by is not None:
-            self._core.holdings.store(spread.beaten_by.key, None, (spread.beaten_by.row(),), lambda result: None)
+        if publication.beaten_by is not None:
+            self._core.holdings.store(
+                publication.beaten_by.key, None, (publication.beaten_by.row(),), lambda result: None
+            )
 
     # Leases that sleep ---------------------------------------------------------------------------------------------
 
@@ -253,7 +254,7 @@ class Renewing:
         if not core.clocks.behind_by and leases.revival(ended, reported, group=group, now=now):
             self.woken += 1
             revived = leases.revived(ended, now=now, life_ms=self._life(ended))
-            spread = self._new_spread(revived, with_value=True)
+            publication = self._publication(revived, with_value=True)
             with trio.move_on_after(core.config.requests.operation_deadline):
-                await spread.run(found.contacts, silent=found.silent)
-            self._learn_from(spread)
+                await publication.store_at_all(found.contacts, silent=found.silent)
+            self._learn_from(publication)

@@ -17,11 +17,11 @@ from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult, StoreStatus
+from camomile_trio.kademlia.messages import Have, HaveResult, Holding, Store, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import NOTHING, RULES, KeyState, Said
 from camomile_trio.node.core import Core
-from camomile_trio.operations.storing import PASSING, Storing
+from camomile_trio.operations.publication import PASSING
 
 # Keys in one HAVE: with a record each, the answer still fits into a datagram. With digests of what we hold ourselves
 # nearly all of an answer is bits, and it is the question that has to fit.
@@ -262,20 +262,9 @@ class Repair:
     ) -> StoreStatus | None:
         """Sends some of one key's records, and waits for the answer. None if there was none. StorageError."""
         await self._pace(OFFER_OVERHEAD + len(value or b""))
-        results: list[StoreResult | None] = []
-        done = trio.Event()
-
-        def on_result(contact: Contact, result: StoreResult | None) -> None:
-            results.append(result)
-            done.set()
-
-        storing = Storing(
-            self._core.requests, contact, key, value, rows, StoreKind.REPLICATE, on_result, with_value=value is not None
-        )
-        storing.start()
-        await done.wait()
-        result = results[0]
-        if result is None:
+        answer = await self._core.requests.ask(contact, Store(StoreKind.REPLICATE, key, value, rows))
+        result = None if answer is None else answer.message
+        if not isinstance(result, StoreResult):
             return None
         self.sent += 1
         if result.status is StoreStatus.STORED and len(rows) == 1:

@@ -11,8 +11,8 @@ from collections import Counter
 from camomile_trio.errors import StorageError
 from camomile_trio.node.core import Core
 from camomile_trio.node.maintenance import Maintenance
-from camomile_trio.node.operations import Operations
 from camomile_trio.node.reloading import key_statuses
+from camomile_trio.operations.operations import Operations
 from camomile_trio.operations.results import Statistics
 from camomile_trio.storage.accounts import Sort
 

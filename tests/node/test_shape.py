@@ -10,7 +10,7 @@ import trio.testing
 from camomile_trio.config import Config, Requests
 from camomile_trio.kademlia.ids import Key, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, NodeList, Ping, Store, StoreKind
-from camomile_trio.operations.lookup import Lookup
+from camomile_trio.operations.lookup import Lookups
 from tests.fixtures.cluster import config_with, open_cluster
 from tests.fixtures.counts import count
 from tests.fixtures.line import Line, one_node
@@ -127,7 +127,7 @@ async def test_a_lookup_wakes_its_caller_once(autojump_clock: trio.testing.MockC
         asked: list[int] = []
 
         async def look() -> None:
-            asked.append((await Lookup(parts.contacts, parts.events, FindNode(TARGET), k=20, alpha=3).run()).asked)
+            asked.append((await Lookups(parts.contacts, parts.events, k=20, alpha=3).find_node(TARGET)).asked)
 
         trio.lowlevel.add_instrument(wakes)
         async with trio.open_nursery() as looking:

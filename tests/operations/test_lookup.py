@@ -13,7 +13,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId, distance
 from camomile_trio.kademlia.messages import FindNode, FindValue, Message, NodeList, TooLarge, Value
 from camomile_trio.operations.events import Event, LookupEnded
-from camomile_trio.operations.lookup import PROMISE_PATIENCE, Lookup, LookupResult
+from camomile_trio.operations.lookup import PROMISE_PATIENCE, Lookup, LookupResult, Lookups
 from camomile_trio.peer.requests import PADDED_BYTES
 from camomile_trio.peer.seams import Answer
 from tests.fixtures.line import HERE, SELF_CONTACT, SUITE, Line
@@ -31,9 +31,13 @@ def neighbours(line: Line, count: int) -> list[Peer]:
     return sorted(peers, key=lambda peer: distance(peer.id, TARGET))
 
 
+def lookups(parts: Parts, k: int = 20) -> Lookups:
+    return Lookups(parts.contacts, parts.events, k=k, alpha=3)
+
+
 def lookup(parts: Parts, start: list[Peer], *, k: int = 20, question: FindNode | FindValue | None = None) -> Lookup:
     contacts = [peer.contact for peer in start]
-    return Lookup(parts.contacts, parts.events, question or FindNode(TARGET), k=k, alpha=3, start=contacts)
+    return Lookup(lookups(parts, k), question or FindNode(TARGET), start=contacts)
 
 
 async def run(search: Lookup, behaviours: dict[Peer, Behaviour]) -> tuple[LookupResult, float]:
@@ -220,7 +224,7 @@ def enough(contact: Contact, answer: Answer[Message]) -> bool:
 def get_from(parts: Parts, peers: list[Peer]) -> Lookup:
     """A lookup for which one answer with a value is enough."""
     start = [peer.contact for peer in peers]
-    return Lookup(parts.contacts, parts.events, QUESTION, k=20, alpha=3, start=start, on_answer=enough, one_first=True)
+    return Lookup(lookups(parts), QUESTION, start=start, on_answer=enough, one_first=True)
 
 
 def met(parts: Parts, peers: list[Peer], round_trips: list[float]) -> None:
@@ -379,11 +383,8 @@ async def test_a_value_that_one_party_alone_promises_is_waited_for_half_a_second
             return answer.message.value is not None
 
         search = Lookup(
-            parts.contacts,
-            parts.events,
+            lookups(parts),
             FindValue(Key(TARGET)),
-            k=20,
-            alpha=3,
             start=[peer.contact for peer in peers],
             on_answer=look,
             on_late_value=lambda contact, answer: late.append(answer.message),

@@ -18,15 +18,15 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Have, HaveResult, Message
 from camomile_trio.kademlia.records import PublisherKey, Record
-from camomile_trio.node.core import Core
+from camomile_trio.operations.publication import Publishing
 from camomile_trio.peer.pending import Pending
 from camomile_trio.peer.seams import Answer
 
 
-class Survey:
+class Inquiry:
     """What is known of one key around it."""
 
-    def __init__(self, core: Core, key: Key) -> None:
+    def __init__(self, publishing: Publishing, key: Key) -> None:
         self.key = key
         self.best: dict[PublisherKey, Record] = {}
         self.holders: list[Contact] = []  # those that hold anything of it
@@ -36,7 +36,10 @@ class Survey:
         self.is_inconclusive = False  # most of the closest were silent
         self.has_classic = False
         self.answered = 0
-        self._core = core
+        self._publishing = publishing
+        self._lookups = publishing.lookups
+        self._requests = publishing.lookups.contacts.requests
+        self._holdings = publishing.holdings
         self._asked: dict[bytes, Contact] = {}
         self._heard: set[bytes] = set()
         self._open: dict[bytes, Pending[Message]] = {}
@@ -44,14 +47,13 @@ class Survey:
         self._is_lookup_over = False
 
     async def run(self) -> None:
-        core = self._core
-        state = core.holdings.state(self.key)
+        state = self._holdings.state(self.key)
         for register in state.registers:
             self._weigh(register.record)
-        now = core.wall_clock()
+        now = self._holdings.wall_clock()
         self.has_classic = registers.is_served(state, now) and not registers.is_live(state, now)
         try:
-            result = await core.find_node(self.key, on_answer=self._on_answer)
+            result = await self._lookups.find_node(self.key, on_answer=self._on_answer)
             self.closest, self.answered, self.silent = result.contacts, result.answered, result.silent
             self.is_inconclusive = result.is_inconclusive
             self._ask_beyond()
@@ -64,8 +66,8 @@ class Survey:
 
     def other_publishers(self) -> int:
         """How many publishers beside ours have a live lease."""
-        now = self._core.wall_clock()
-        own = self._core.publisher.public
+        now = self._holdings.wall_clock()
+        own = self._publishing.publisher.public
         return sum(
             publisher != own and not record.is_tombstone and record.expires > now
             for publisher, record in self.best.items()
@@ -77,8 +79,7 @@ class Survey:
 
     def _ask_beyond(self) -> None:
         """Asks as many beyond the k closest: newcomers may have pushed them out, with all that they hold."""
-        core = self._core
-        for contact in core.table.closest(self.key, 2 * core.config.kademlia.k):
+        for contact in self._lookups.table.closest(self.key, 2 * self._lookups.k):
             if contact.id not in self._asked:
                 self._ask(contact)
 
@@ -89,9 +90,9 @@ class Survey:
 
     def _ask(self, contact: Contact) -> None:
         self._asked[contact.id] = contact
-        pending = self._core.requests.request(
+        pending = self._requests.request(
             contact,
-            Have((self.key,), self._core.publisher.public),
+            Have((self.key,), self._publishing.publisher.public),
             on_reply=functools.partial(self._replied, contact),
             on_overdue=functools.partial(self._ended, contact),
             on_failed=functools.partial(self._ended, contact),
@@ -111,11 +112,11 @@ class Survey:
                     self.holders.append(contact)
                 self.has_classic |= holding.classic
                 try:
-                    for record in self._core.holdings.check(holding.records, self.key):
+                    for record in self._holdings.check(holding.records, self.key):
                         self.shown.append((contact, record))
                         self._weigh(record)
                 except (BadSignature, StorageError):
-                    self._core.requests.statistics.dropped["bad_signature"] += 1
+                    self._requests.statistics.dropped["bad_signature"] += 1
         self._ended(contact)
 
     def _ended(self, contact: Contact) -> None:
@@ -124,7 +125,7 @@ class Survey:
         self._look()
 
     def _weigh(self, record: Record) -> None:
-        if not is_acceptable(record, self._core.wall_clock()):
+        if not is_acceptable(record, self._holdings.wall_clock()):
             return
         known = self.best.get(record.publisher)
         if known is None or record.rank > known.rank:

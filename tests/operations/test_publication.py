@@ -8,7 +8,7 @@ import trio.testing
 
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.node.spread import Spread
+from camomile_trio.operations.publication import Publication
 from tests.fixtures.parts import known_peers, open_parts
 from tests.fixtures.peers import Peer
 from tests.fixtures.records import lease_of
@@ -26,6 +26,6 @@ async def test_a_silent_holder_is_told_later_only_where_this_node_knows_it_by_it
         (bob,) = known_peers(parts, 1)
         named = Peer.at(line, "named", "198.18.1.1:8118")
         core = parts.make_core()
-        Spread(core, LEASE, VALUE, with_value=True).settle([], silent=[bob.contact, named.contact])
+        Publication(core.publishing, LEASE, VALUE, with_value=True).settle([], silent=[bob.contact, named.contact])
         assert core.reminders.keys == 1
         assert [contact for contact, _ in core.reminders.due(1e9)] == [bob.contact]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import NodeId
-from camomile_trio.kademlia.vicinity import EVERYBODY, NOBODY, Vicinity
+from camomile_trio.kademlia.reach import EVERYBODY, NOBODY, Reach
 
 TARGET = bytes(2)
 OWN = 0xFFFF
@@ -23,77 +23,77 @@ def contacts(*numbers: int) -> list[Contact]:
     return [Contact(node(number), Endpoint.of(bytes([127, 0, 0, 1]), 1 + number)) for number in numbers]
 
 
-def looking(*, k: int = 3, own: int = OWN) -> Vicinity:
-    return Vicinity(TARGET, k=k, own=node(own))
+def looking(*, k: int = 3, own: int = OWN) -> Reach:
+    return Reach(TARGET, k=k, own=node(own))
 
 
 def test_one_node_alone_makes_nothing_certain() -> None:
-    vicinity = looking()
-    vicinity.on_answer(node(1), contacts(4, 9, 14))
-    assert vicinity.reach_to(1) == NOBODY
+    reach = looking()
+    reach.on_answer(node(1), contacts(4, 9, 14))
+    assert reach.up_to(1) == NOBODY
 
 
 def test_what_two_nodes_vouch_for_is_certain_up_to_the_block_of_the_kth_that_they_name() -> None:
-    vicinity = looking()
-    vicinity.on_answer(node(1), contacts(4, 9, 15))
-    vicinity.on_answer(node(4), contacts(1, 9, 15))
-    assert vicinity.reach_to(15) == 7
+    reach = looking()
+    reach.on_answer(node(1), contacts(4, 9, 15))
+    reach.on_answer(node(4), contacts(1, 9, 15))
+    assert reach.up_to(15) == 7
     # Node 4 knows the three closest to itself, which of the block 8 to 15 need not be the closest to the target.
-    vicinity.on_answer(node(2), contacts(1, 9, 15))
-    assert vicinity.reach_to(15) == 11
-    assert vicinity.holds(node(11))
-    assert not vicinity.holds(node(12))
+    reach.on_answer(node(2), contacts(1, 9, 15))
+    assert reach.up_to(15) == 11
+    assert reach.holds(node(11))
+    assert not reach.holds(node(12))
 
 
 def test_a_node_farther_away_than_those_that_it_names_vouches_for_nobody() -> None:
-    vicinity = looking()
+    reach = looking()
     for far in (0x1000, 0x2000, 0x3000):
-        vicinity.on_answer(node(far), contacts(4, 9, 15))
-    assert vicinity.reach_to(EVERYBODY) == NOBODY
+        reach.on_answer(node(far), contacts(4, 9, 15))
+    assert reach.up_to(EVERYBODY) == NOBODY
 
 
 def test_the_last_contact_of_a_shortened_answer_bounds_what_it_vouches_for() -> None:
-    vicinity = looking(own=2)
-    vicinity.on_answer(node(1), contacts(4, 9), is_shortened=True)
-    vicinity.on_answer(node(4), contacts(1, 9, 15))
-    assert vicinity.reach_to(15) == 7
-    vicinity.on_answer(node(3), contacts(), is_shortened=True)
-    assert vicinity.reach_to(15) == 7
+    reach = looking(own=2)
+    reach.on_answer(node(1), contacts(4, 9), is_shortened=True)
+    reach.on_answer(node(4), contacts(1, 9, 15))
+    assert reach.up_to(15) == 7
+    reach.on_answer(node(3), contacts(), is_shortened=True)
+    assert reach.up_to(15) == 7
 
 
 def test_an_answer_with_fewer_contacts_says_nothing_unless_it_says_that_it_was_shortened() -> None:
-    vicinity = looking()
+    reach = looking()
     for close in (1, 2, 3):
-        vicinity.on_answer(node(close), contacts(9, 15))
-    assert vicinity.reach_to(EVERYBODY) == NOBODY
+        reach.on_answer(node(close), contacts(9, 15))
+    assert reach.up_to(EVERYBODY) == NOBODY
 
 
 def test_who_asks_is_not_named_and_may_be_one_of_those_that_are_known() -> None:
-    vicinity = looking(own=5)
+    reach = looking(own=5)
     for close in (1, 2):
-        vicinity.on_answer(node(close), contacts(4, 9, 15))
-    assert vicinity.reach_to(EVERYBODY) == 7  # 4, 5 and 9 are the three that they are sure to know
+        reach.on_answer(node(close), contacts(4, 9, 15))
+    assert reach.up_to(EVERYBODY) == 7  # 4, 5 and 9 are the three that they are sure to know
 
 
 def test_the_density_around_ourselves_tells_who_is_close_before_anybody_has_answered() -> None:
-    vicinity = looking(own=0x4000)
-    vicinity.on_neighbours(contacts(0x4010, 0x4080, 0x4100))
-    assert vicinity.reach == 0x80
+    reach = looking(own=0x4000)
+    reach.on_neighbours(contacts(0x4010, 0x4080, 0x4100))
+    assert reach.distance == 0x80
 
 
 def test_where_there_are_fewer_than_k_nodes_all_are_certain() -> None:
-    vicinity = looking()
-    vicinity.on_neighbours(contacts(0x4010, 3))
-    assert vicinity.holds(node(0xFFFE))
+    reach = looking()
+    reach.on_neighbours(contacts(0x4010, 3))
+    assert reach.holds(node(0xFFFE))
 
 
 def test_answers_are_judged_when_what_was_judged_does_not_reach_far_enough() -> None:
-    vicinity = looking()
-    vicinity.on_answer(node(1), contacts(4, 9, 15))
-    vicinity.on_answer(node(4), contacts(1, 9, 15))
-    vicinity.on_answer(node(2), contacts(1, 9, 15))
-    assert vicinity.reach_to(3) == vicinity.reach_to(7) == 7
-    assert vicinity.reach_to(8) == 11
+    reach = looking()
+    reach.on_answer(node(1), contacts(4, 9, 15))
+    reach.on_answer(node(4), contacts(1, 9, 15))
+    reach.on_answer(node(2), contacts(1, 9, 15))
+    assert reach.up_to(3) == reach.up_to(7) == 7
+    assert reach.up_to(8) == 11
 
 
 @given(st.integers(0, 2**32), st.integers(2, 5), st.integers(8, 40))
@@ -101,14 +101,14 @@ def test_where_nodes_know_their_neighbours_nobody_within_reach_is_unknown(seed: 
     """Each node knows the k closest to itself, whoever they are, and a few others; nobody knows more."""
     rng = random.Random(seed)
     everybody = rng.sample(range(1, OWN), count)
-    vicinity = looking(k=k)
+    reach = looking(k=k)
     told: set[int] = set()
     for number in sorted(everybody)[: 2 * k]:
         others = [each for each in everybody if each != number]
         neighbours = sorted(others, key=number.__xor__)[:k]
         known = sorted({*neighbours, *rng.sample(others, 2)})[:k]
         told |= {number, *known}
-        vicinity.on_answer(node(number), contacts(*known))
-        vicinity.reach_to(EVERYBODY)
-        within = [each for each in everybody if vicinity.holds(node(each))]
+        reach.on_answer(node(number), contacts(*known))
+        reach.up_to(EVERYBODY)
+        within = [each for each in everybody if reach.holds(node(each))]
         assert told.issuperset(within)

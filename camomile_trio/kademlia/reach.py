@@ -30,7 +30,7 @@ NOBODY: Final = -1
 EVERYBODY: Final = 1 << ID_BITS
 
 
-class Vicinity:
+class Reach:
     """What one lookup of `target` by the node `own` knows of the `k` closest."""
 
     def __init__(self, target: bytes, *, k: int, own: NodeId) -> None:
@@ -40,18 +40,18 @@ class Vicinity:
         self._widest = NOBODY  # what one node vouches for
         # Answers not judged yet: most never are, since the first few tell enough. No more than a lookup can ask.
         self._unjudged: deque[tuple[NodeId, Sequence[Contact]]] = deque()
-        self.reach = NOBODY  # whoever is no farther from the target is among the k closest, as good as certainly
+        self.distance = NOBODY  # whoever is no farther from the target is among the k closest, as good as certainly
 
     def on_neighbours(self, contacts: Sequence[Contact]) -> None:
         """These are the k closest to ourselves that we know. Fewer than k are all that there is, for all we know."""
         if len(contacts) < self._k:
-            self.reach = EVERYBODY
+            self.distance = EVERYBODY
         else:
-            self.reach = max(as_int(contact.id) ^ as_int(self._own) for contact in contacts) // 2
+            self.distance = max(as_int(contact.id) ^ as_int(self._own) for contact in contacts) // 2
 
     def holds(self, node: NodeId) -> bool:
         """Whether `node` is within reach."""
-        return as_int(node) ^ self._number <= self.reach
+        return as_int(node) ^ self._number <= self.distance
 
     def on_answer(self, node: NodeId, contacts: Sequence[Contact], *, is_shortened: bool = False) -> None:
         """`node` has named these contacts as the closest that it knows. `is_shortened`: of the k closest only so many.
@@ -61,11 +61,11 @@ class Vicinity:
         if len(contacts) >= self._k or (is_shortened and contacts):
             self._unjudged.append((node, contacts))
 
-    def reach_to(self, distance: int) -> int:
-        """`reach`, after as many answers were judged as it takes to hold `distance`, or all."""
-        while self.reach < distance and self._unjudged:
+    def up_to(self, wanted: int) -> int:
+        """`distance`, after as many answers were judged as it takes to hold what is `wanted`, or all."""
+        while self.distance < wanted and self._unjudged:
             self._judge(*self._unjudged.popleft())
-        return self.reach
+        return self.distance
 
     def _judge(self, node: NodeId, contacts: Sequence[Contact]) -> None:
         distances = [as_int(contact.id) ^ self._number for contact in contacts]
@@ -75,5 +75,5 @@ class Vicinity:
         bits = (as_int(node) ^ self._number).bit_length()
         block = sorted(distances)[: self._k][-1] >> bits
         reach = (block << bits) - 1
-        self.reach = max(self.reach, min(reach, self._widest))
+        self.distance = max(self.distance, min(reach, self._widest))
         self._widest = max(self._widest, reach)

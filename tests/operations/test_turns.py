@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camomile_trio.errors import Overloaded
-from camomile_trio.node.turns import PATIENCE, Turns
+from camomile_trio.operations.turns import PATIENCE, Turns
 
 
 def turns(at_once: int = 2, waiting: int = 100) -> Turns:
