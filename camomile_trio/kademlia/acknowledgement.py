@@ -59,11 +59,11 @@ class Acknowledgements:
         self._target = target
         self._own = own
         self._alone = alone
-        self._answered: dict[NodeId, int] = {}  # who answered, and how far from the target each is
+        self._answered: set[NodeId] = set()
         self._acknowledged: dict[NodeId, Durability] = {}
         self._declined: dict[NodeId, StoreStatus | None] = {}  # None: no answer before the deadline
         self._counted: tuple[NodeId, ...] | None = None  # those that count; fixed when the lookup ends
-        self._outcome: Outcome | None = None
+        self.outcome: Outcome | None = None  # how it ended; None while it is open
         self.candidates: Callable[[], Collection[NodeId]] = self._closest_answered
 
     @property
@@ -86,14 +86,9 @@ class Acknowledgements:
         """Whether this node may count without any other."""
         return self._alone
 
-    @property
-    def outcome(self) -> Outcome | None:
-        """How it ended; None while it is open."""
-        return self._outcome
-
     def on_answered(self, node: NodeId) -> None:
         """`node` has answered the lookup. Call it for this node too where it counts."""
-        self._note_answer(node)
+        self._answered.add(node)
         self._judge()
 
     def on_lookup_end(self, counted: Iterable[NodeId]) -> None:
@@ -102,16 +97,18 @@ class Acknowledgements:
         From now on the majority is that of these.
         """
         self._counted = tuple(dict.fromkeys(counted))
-        for node in self._counted:
-            self._note_answer(node)
+        self._answered.update(self._counted)
         self._judge()
 
     def on_acknowledged(self, node: NodeId, durability: Durability) -> None:
         """`node` has stored it. What it says later takes nothing of that back."""
-        self._note_answer(node)
+        self._answered.add(node)
         self._acknowledged[node] = max(durability, self._acknowledged.get(node, Durability.NONE))
-        self._declined.pop(node, None)
-        self._judge()
+        if self._declined:
+            self._declined.pop(node, None)
+        # Cheap before exact: this is called for every answer of every put.
+        if self._counted is not None or len(self._acknowledged) > self._k // 2:
+            self._judge()
 
     def on_own_copy(self, durability: Durability) -> None:
         """This node has stored its own copy, as a holder or as the publisher. It counts alone if m is 0."""
@@ -125,24 +122,19 @@ class Acknowledgements:
         """No answer to the STORE came from `node` before its deadline."""
         self._decline(node, None)
 
-    def _note_answer(self, node: NodeId) -> None:
-        if node not in self._answered:
-            self._answered[node] = distance(self._target, node)
-
     def _decline(self, node: NodeId, status: StoreStatus | None) -> None:
         if node not in self._acknowledged:
             self._declined[node] = status
         self._judge()
 
     def _judge(self) -> None:
-        if self._outcome is None:
-            self._outcome = self._judge_early() if self._counted is None else self._judge_counted(self._counted)
+        if self.outcome is None:
+            self.outcome = self._judge_early() if self._counted is None else self._judge_counted(self._counted)
 
     def _judge_early(self) -> Outcome | None:
         """While the lookup goes on there is only success: a majority of those that count so far, or of k if that is
         more."""
         needed = self._k // 2 + 1
-        # Cheap before exact: this is called for every answer of every put.
         if len(self._acknowledged) < needed or self._is_cut_off():
             return None
         counted = self.candidates()
@@ -150,7 +142,7 @@ class Acknowledgements:
         return Success() if acknowledged >= max(needed, len(counted) // 2 + 1) else None
 
     def _closest_answered(self) -> list[NodeId]:
-        return sorted(self._answered, key=self._answered.__getitem__)[: self._k]
+        return sorted(self._answered, key=lambda node: distance(self._target, node))[: self._k]
 
     def _judge_counted(self, counted: tuple[NodeId, ...]) -> Outcome | None:
         if self._is_cut_off():
@@ -174,4 +166,4 @@ class Acknowledgements:
 
     def _is_cut_off(self) -> bool:
         """Whether no other node has answered, which only a node that may stand alone can do without."""
-        return not self._alone and self._answered.keys() <= {self._own}
+        return not self._alone and self._answered <= {self._own}

@@ -312,6 +312,11 @@ class Shortlist:
         self.asked -= 1
 
     @property
+    def is_busy(self) -> bool:
+        """Whether all slots are taken: only what changes who is certain to be asked changes whom to ask next."""
+        return self._counts[PeerState.ASKED] >= self.alpha
+
+    @property
     def finished(self) -> bool:
         """Whether all of the cover have answered, and the nearest in full.
 

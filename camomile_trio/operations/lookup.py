@@ -402,7 +402,7 @@ class Lookup:
             self.shortlist.on_failed(contact.id)
             return
         stored, contacts = self._stored, self._contacts
-        if stored is not None and self.shortlist.state(contact.id) is not PeerState.ANSWERED:
+        if stored is not None and is_naming and self.shortlist.state(contact.id) is not PeerState.ANSWERED:
             stored.store_here()
             stored.acknowledgements.on_answered(contact.id)
             self._reach.on_answer(contact.id, message.contacts, is_shortened=is_shortened)
@@ -419,8 +419,9 @@ class Lookup:
 
     # What a STORE that is its question comes to ----------------------------------------------------------------------
 
-    def on_store_answer(self, contact: Contact, answer: Answer[Message], *, is_naming: bool) -> None:
-        """The peer has answered, with the closest contacts that it knows if it was asked for them."""
+    def on_store_answer(self, contact: Contact, answer: Answer[Message], *, is_naming: bool, is_news: bool) -> None:
+        """The peer has answered, with the closest contacts that it knows if it was asked for them. `is_news`: it has
+        changed whether all that should hold the record are to be asked now."""
         if self._done.is_set():
             return
         self._checked.discard(contact)
@@ -428,7 +429,9 @@ class Lookup:
         if check is not None:
             check.detach()
         self._learn(contact, answer, is_naming=is_naming)
-        self._pump()
+        # Most answers change nothing of whom to ask.
+        if is_naming or is_news or not self.shortlist.is_busy:
+            self._pump()
 
     def on_store_overdue(self, contact: Contact) -> None:
         """One retransmission timeout has passed; the answer may still come."""

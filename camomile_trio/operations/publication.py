@@ -10,6 +10,7 @@ Source: docs/protocol.md, Records, "Acknowledgement".
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -208,23 +209,23 @@ class Publication:
 
         `silent` should have been among them: they are told later, as are those of the others that cannot store now.
         """
-        acknowledgements = self.acknowledgements
         contacts = [contact for contact in contacts if self._contacts.is_storing(contact)]
         for contact in contacts:
-            acknowledgements.on_answered(contact.id)
-        acknowledgements.on_lookup_end(self.base_of(contacts))
+            self.acknowledgements.on_answered(contact[0])
+        self.acknowledgements.on_lookup_end(self.base_of(contacts))
         self.store_here()
         for contact in silent:
             self._remember(contact)
-        for contact in contacts:
+        for contact in self.untold(contacts):
             self.store_at(contact)
         self._look()
 
     def base_of(self, contacts: Iterable[Contact]) -> list[NodeId]:
-        """Of which nodes a majority is counted, if these are the closest: those that count, this one among them where
-        it is as close."""
+        """Of which nodes a majority is counted, if these are the closest, closest first: those that count, this one
+        among them where it is as close."""
         lookups, key = self._publishing.lookups, self.record.key
-        nearest = sorted((*contacts, Contact(lookups.table.own, NOWHERE)), key=lambda each: distance(key, each[0]))
+        nearest = list(contacts)
+        bisect.insort(nearest, Contact(lookups.table.own, NOWHERE), key=lambda each: distance(key, each[0]))
         return [each[0] for each in lookups.table.counting(key).cover(nearest, lookups.k).counted]
 
     def give_up(self) -> None:
@@ -309,13 +310,13 @@ class Publication:
         if result.status is StoreStatus.VALUE_NEEDED and store.value is None and self._value is not None:
             self._send(contact, attrs.evolve(store, value=self._value), is_question=lookup is not None)
             return
-        if lookup is not None:
+        if not self.is_stored_here and lookup is not None:
             self.store_here()
-        acknowledgements = self.acknowledgements
+        acknowledgements, was_whole = self.acknowledgements, self._is_whole
         if result.status is StoreStatus.STORED:
             acknowledgements.on_acknowledged(contact.id, result.durability)
             self._publishing.confirmations.confirm(self.record.key, self._row, contact.id, self._requests.clock())
-            self._is_whole = self._is_whole or acknowledgements.outcome is not None
+            self._is_whole = was_whole or acknowledgements.outcome is not None
         else:
             self._is_whole = True
             if lookup is not None:
@@ -326,7 +327,8 @@ class Publication:
         if result.records:
             self._note_winners(result)
         if lookup is not None:
-            lookup.on_store_answer(contact, answer, is_naming=store.names_contacts)
+            is_news = was_whole != self._is_whole
+            lookup.on_store_answer(contact, answer, is_naming=store.names_contacts, is_news=is_news)
         else:
             self._go_on()
         self._look()

@@ -494,10 +494,12 @@ class Requests(Generic[M]):
         if responded.is_copied:
             self.hooks.on_copied_key(contact)
         self.hooks.on_responded(contact, responded.about)
+        # Before the answer: what is asked because of it leaves by the session, and not once more with these.
+        waiting = [pending for handshake in handshakes for pending in self._handshakes.remove(handshake)]
         if answer is not None:
             self.on_answer(contact, *answer, size, in_response=True)
-        for handshake in handshakes:
-            for pending in self._handshakes.remove(handshake):
+        for pending in waiting:
+            if not pending.done:
                 self._release(pending)
         if self._to_confirm:
             self.seal(contact.public, b"")
