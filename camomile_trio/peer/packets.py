@@ -65,6 +65,17 @@ def unframe_untrusted(datagram_untrusted: bytes) -> tuple[int, bytes]:
     return (low & 0x7F) >> 3 | high << 4, datagram_untrusted[start:]
 
 
+def _sealed_head(size: int) -> bytes:
+    """How a `sealed` datagram of so many bytes begins; no datagram begins so if none can have so many."""
+    body = max(size - 3 if size < 131 else size - 4, 0)
+    datagram = frame(SEALED, bytes(body))
+    return datagram[: size - body] if body and len(datagram) == size else b"none"
+
+
+# By the size of the datagram: there is one frame for each, so a look at it is all that nearly every datagram needs.
+SEALED_HEADS: Final = tuple(map(_sealed_head, range(LARGEST_DATAGRAM + 1)))
+
+
 # What is around the sealed parts -------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ _STORE_KINDS = {int(kind): kind for kind in StoreKind}
 _STATUSES = {int(status): status for status in StoreStatus}
 _DURABILITIES = {int(durability): durability for durability in Durability}
 # Format, kind and flags of every record that this version knows: the same rule as Record.from_row's.
-_RECORD_HEADS = frozenset(bytes((FORMAT, kind, flags)) for kind in Kind for flags in (0, RENEWABLE))
+RECORD_HEADS: Final = frozenset(bytes((FORMAT, kind, flags)) for kind in Kind for flags in (0, RENEWABLE))
 
 
 def sized(field: bytes, size: int, name: str) -> bytes:
@@ -94,7 +94,7 @@ def check_records(rows_untrusted: Iterable[bytes]) -> tuple[RecordRow, ...]:
     for row in rows_untrusted:
         size = len(row)
         if size == ROW_BYTES:
-            if row[:3] in _RECORD_HEADS:
+            if row[:3] in RECORD_HEADS:
                 rows.append(RecordRow(row))
         elif not ROW_BYTES < size <= LONGEST_ROW or row[0] == FORMAT:
             raise MalformedPacket("record")

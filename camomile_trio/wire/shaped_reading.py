@@ -9,7 +9,7 @@ IndexError, or is noticed where the end is checked, so each reader checks it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 from camomile_trio.kademlia.messages import (
@@ -32,11 +32,11 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import ROW_BYTES, PublisherKey, RecordRow
 from camomile_trio.wire.checks import (
+    RECORD_HEADS,
     check_digests,
     check_endpoint,
     check_keys,
     check_publisher,
-    check_records,
     check_store,
     known_durability,
     known_status,
@@ -66,26 +66,43 @@ def decode_shaped(inner_untrusted: bytes) -> tuple[int, Message, int]:
     try:
         tag = inner_untrusted[0]
         if tag == 0x08:
-            number, at = _number(inner_untrusted, 1)
+            number = inner_untrusted[1]
+            at = 2
+            if number >= 0x80:
+                number &= 0x7F
+                shift = 7
+                while (byte := inner_untrusted[at]) >= 0x80:
+                    number |= (byte & 0x7F) << shift
+                    shift += 7
+                    at += 1
+                    if shift == _LONGEST_NUMBER:
+                        raise OtherLayout
+                number |= byte << shift
+                at += 1
             tag = inner_untrusted[at]
         if tag == 0x10:
             flags = inner_untrusted[at + 1]
             at += 2
             tag = inner_untrusted[at]
-        content, end = _field(inner_untrusted, at + 1)
+        length = inner_untrusted[at + 1]
+        start = at + 2
+        if length >= 0x80:
+            length, start = _number(inner_untrusted, at + 1)
         # The library cuts longer numbers. A number of one byte is below 128.
-        if end != len(inner_untrusted) or flags >= 0x80 or number >> 32:
+        if start + length != len(inner_untrusted) or flags >= 0x80 or number >> 32:
             raise OtherLayout
-        return number, _READERS[tag](content), flags
+        return number, _READERS[tag](inner_untrusted[start:]), flags
     except (IndexError, KeyError):
         raise OtherLayout from None
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends."""
+    """The number at `at`, and where it ends. Most are of one or two bytes."""
     number = data[at]
     at += 1
     if number >= 0x80:
+        if (byte := data[at]) < 0x80:
+            return number & 0x7F | byte << 7, at + 1
         number &= 0x7F
         shift = 7
         while (byte := data[at]) >= 0x80:
@@ -123,14 +140,16 @@ def _rows(content: bytes, at: int) -> tuple[bytes, bytes]:
 
 
 def _records(content: bytes, at: int, head: bytes) -> tuple[tuple[RecordRow, ...], int]:
-    """The records at `at`, each behind its `head`, and where they end. Those of a later format have another head."""
-    rows: list[bytes] = []
+    """The records at `at`, each behind its `head`, and where they end. Those of a later format have another head, and
+    those of a later kind are for the reference to skip."""
+    rows: list[Any] = []  # of RecordRow, whose name costs a call for each
     while content[at : at + 2] == head:
-        if len(rows) == MAX_RECORDS:
+        start = at + 2
+        at = start + ROW_BYTES
+        if len(rows) == MAX_RECORDS or content[start : start + 3] not in RECORD_HEADS:
             raise OtherLayout
-        at += 2 + ROW_BYTES
-        rows.append(content[at - ROW_BYTES : at])
-    return (check_records(rows) if rows else ()), at
+        rows.append(content[start:at])
+    return tuple(rows), at
 
 
 # One reader for each message.
@@ -176,7 +195,8 @@ def _find_value(content: bytes) -> FindValue:
 
 
 def _node_list(content: bytes) -> NodeList:
-    return NodeList(*split_contacts(*_rows(content, 0)))
+    contacts, dropped = split_contacts(*_rows(content, 0))
+    return NodeList(contacts, dropped)
 
 
 def _value(content: bytes) -> Value:
@@ -197,8 +217,8 @@ def _value(content: bytes) -> Value:
 
 def _store(content: bytes) -> Store:
     kind, key, value, at = 0, b"", b"", 0
-    if content[at] == 0x08:
-        kind, at = _number(content, 1)
+    if content[0] == 0x08:
+        kind, at = content[1], 2  # one of 0x80 or more is no kind; the reference refuses it
     if content[at] == 0x12:
         key, at = _field(content, at + 1)
     if content[at] == 0x1A:
@@ -218,12 +238,15 @@ def _store(content: bytes) -> Store:
 def _store_result(content: bytes) -> StoreResult:
     status, durability, at, end = 0, 0, 0, len(content)
     if at < end and content[at] == 0x08:
-        status, at = _number(content, at + 1)
+        status, at = content[at + 1], at + 2
     if at < end and content[at] == 0x10:
-        durability, at = _number(content, at + 1)
+        durability, at = content[at + 1], at + 2
+    if status >= 0x80 or durability >= 0x80:
+        raise OtherLayout
+    if at == end:
+        return StoreResult(known_status(status), known_durability(durability))
     records, at = _records(content, at, _ROW_3_HEAD)
-    rows4, rows6 = _rows(content, at)
-    contacts, dropped = split_contacts(rows4, rows6)
+    contacts, dropped = split_contacts(*_rows(content, at)) if at != end else ((), 0)
     return StoreResult(known_status(status), known_durability(durability), records, contacts, dropped)
 
 
