@@ -26,6 +26,7 @@ from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.endpoints import Endpoints
 from camomile_trio.peer.exchanges import NO_STREAM_FREE, VERY_LARGE, Exchanges
+from camomile_trio.peer.gathering import Gathering
 from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About, initiation_bytes
 from camomile_trio.peer.paths import MISSED_FOR, SURELY_PASSES, Path, Paths
@@ -83,6 +84,7 @@ class Requests(Generic[M]):
         self._peers = sessions.table.peers
         self._tellers = Tellers(self._peers)
         self._pending = PendingRequests[M](settings.max_pending)
+        self._gathering = Gathering[M](self._leave)
         self._handshakes = Handshakes[M]()
         self.hellos = Hellos(sessions.initiator, self._tellers, link, settings, clock)
         self.exchanges = Exchanges(codec, link, settings)
@@ -94,6 +96,11 @@ class Requests(Generic[M]):
     def pending(self) -> int:
         """Requests under way."""
         return len(self._pending)
+
+    @property
+    def gathered(self) -> tuple[int, int]:
+        """How many requests were gathered so far, and in how many groups they left, each to one peer."""
+        return self._gathering.requests, self._gathering.groups
 
     @property
     def handshakes(self) -> int:
@@ -122,6 +129,7 @@ class Requests(Generic[M]):
         on_failed: Callable[[], None] | None = None,
         told_by: tuple[Contact, ...] = (),
         only_there: bool = False,
+        may_gather: bool = False,
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
@@ -130,7 +138,8 @@ class Requests(Generic[M]):
 
         `told_by`: by the word of these peers alone the address is known. The first of them that can pays, and a first
         answer from there is kept short. `only_there`: at this very address, by a handshake where the peer's session is
-        not there.
+        not there. `may_gather`: it may wait for a few passes of the event loop for requests of others to the same peer
+        (`gathering.py`); its times begin when it leaves.
         """
         public, under_way = contact.public, self._pending
         if len(under_way.by_number) >= under_way.most:
@@ -172,6 +181,10 @@ class Requests(Generic[M]):
         under_way.by_number[number] = pending
         if not 0 < len(inner) <= MOST_INNER or (now < path.narrow_until and self._is_narrow_for(pending)):
             is_under_way = self._start_stream(pending)
+        elif may_gather and session is not None and self._nursery is not None:
+            self._gathering.add(pending, self._nursery)
+            self.statistics.requests[message.label] += 1
+            return pending
         elif peer is None or session is None or not self._transmit(pending, peer, session, now):
             is_under_way = self._initiate(pending)
         else:
@@ -275,6 +288,13 @@ class Requests(Generic[M]):
     def _is_narrow_for(self, pending: Pending[M]) -> bool:
         has_large_answer = self.codec.may_have_large_answer(pending.message)
         return pending.path.is_narrow_for(_datagram_bytes(pending.inner), has_large_answer, pending.asked_at)
+
+    def _leave(self, pending: Pending[M]) -> None:
+        """It was gathered with others, and leaves now."""
+        self._send(pending)
+        if pending.contact.public in self._handshakes.by_peer:
+            self._wait_beside(pending)
+        self._schedule(pending)
 
     def _wait_beside(self, pending: Pending[M]) -> None:
         """It was sent to a peer that is silent: it leaves again as soon as a handshake there finds the peer back."""
