@@ -51,15 +51,18 @@ class Alarm:
 
     def advance(self, time: float) -> None:
         """The sleeper wakes at `time`, unless it does so sooner, or nobody sleeps."""
-        if time < self.until:
-            self._move(time)
+        if time >= self.until:
+            return
+        self.until = time
+        if self._scope is not None:
+            self._scope.deadline = time
+        elif self._clock is not None:
+            self._clock.wake_at(time, self)
 
     def delay(self, time: float) -> None:
         """The sleeper has nothing to do before `time`, and sleeps until then. Nothing happens if nobody sleeps."""
-        if time > self.until > -math.inf:
-            self._move(time)
-
-    def _move(self, time: float) -> None:
+        if self.until == -math.inf or time <= self.until:
+            return
         self.until = time
         if self._scope is not None:
             self._scope.deadline = time

@@ -118,10 +118,11 @@ class Contacts:
 
     def takes_stores(self, contact: Contact, now: float) -> bool:
         """Whether a STORE may go there at once: there is a session, and it stores, stays and is not silent."""
-        path = self.requests.path(contact)
-        if path is None or path.flags & (STORES_NOTHING | IS_LEAVING) or now - path.missed_at < MISSED_FOR:
+        peer = self._peers.get(contact.public)
+        if peer is None or peer.current is None:
             return False
-        return self.requests.has_session(contact.public)
+        path = self.requests.path(contact)
+        return path is not None and not (path.flags & (STORES_NOTHING | IS_LEAVING) or path.is_suspect(now))
 
     def on_leave(self, contact: Contact) -> None:
         """It says that it is about to leave, and is believed until it answers otherwise. It may have answered a check a

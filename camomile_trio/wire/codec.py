@@ -67,9 +67,10 @@ class Codec:
         """
         kept, written = self._kept
         if message is not kept:
-            if message.may_be_long and self.least_size(message) > LONGEST_KEPT:
-                return b"".join((inner_head(number, flags), *message_parts(message)))  # copied once
-            written = b"".join(message_parts(message))
+            parts = message_parts(message)
+            if message.may_be_long and sum(map(len, parts)) > LONGEST_KEPT:
+                return b"".join((inner_head(number, flags), *parts))  # copied once
+            written = b"".join(parts)
             if not message.is_answer:
                 self._kept = message, written
         return inner_head(number, flags) + written
@@ -79,7 +80,7 @@ class Codec:
         out until it fits, and a flag says so. What does not fit even so becomes TooLarge, for which there is room.
         """
         if not message.may_be_long or self.least_size(message) <= room:
-            inner = self.encode(number, message, flags)
+            inner = inner_head(number, flags) + b"".join(message_parts(message))
             if len(inner) <= room:
                 return inner
         return self._shortened(number, message, flags, room)

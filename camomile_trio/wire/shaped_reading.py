@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 from camomile_trio.kademlia.messages import (
     MAX_KEYS,
@@ -32,14 +33,14 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import ROW_BYTES, PublisherKey, RecordRow
 from camomile_trio.wire.checks import (
+    DURABILITIES,
     RECORD_HEADS,
+    STATUSES,
     check_digests,
     check_endpoint,
     check_keys,
     check_publisher,
     check_store,
-    known_durability,
-    known_status,
 )
 from camomile_trio.wire.rows import split_contacts
 
@@ -87,7 +88,10 @@ def decode_shaped(inner_untrusted: bytes) -> tuple[int, Message, int]:
         length = inner_untrusted[at + 1]
         start = at + 2
         if length >= 0x80:
-            length, start = _number(inner_untrusted, at + 1)
+            if (byte := inner_untrusted[start]) < 0x80:
+                length, start = length & 0x7F | byte << 7, start + 1
+            else:
+                length, start = _number(inner_untrusted, at + 1)
         # The library cuts longer numbers. A number of one byte is below 128.
         if start + length != len(inner_untrusted) or flags >= 0x80 or number >> 32:
             raise OtherLayout
@@ -97,12 +101,10 @@ def decode_shaped(inner_untrusted: bytes) -> tuple[int, Message, int]:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends. Most are of one or two bytes."""
+    """The number at `at`, and where it ends."""
     number = data[at]
     at += 1
     if number >= 0x80:
-        if (byte := data[at]) < 0x80:
-            return number & 0x7F | byte << 7, at + 1
         number &= 0x7F
         shift = 7
         while (byte := data[at]) >= 0x80:
@@ -121,7 +123,10 @@ def _field(data: bytes, at: int) -> tuple[bytes, int]:
     length = data[at]
     at += 1
     if length >= 0x80:
-        length, at = _number(data, at - 1)
+        if (byte := data[at]) < 0x80:
+            length, at = length & 0x7F | byte << 7, at + 1
+        else:
+            length, at = _number(data, at - 1)
     end = at + length
     return data[at:end], end
 
@@ -241,13 +246,15 @@ def _store_result(content: bytes) -> StoreResult:
         status, at = content[at + 1], at + 2
     if at < end and content[at] == 0x10:
         durability, at = content[at + 1], at + 2
-    if status >= 0x80 or durability >= 0x80:
-        raise OtherLayout
-    if at == end:
-        return StoreResult(known_status(status), known_durability(durability))
-    records, at = _records(content, at, _ROW_3_HEAD)
-    contacts, dropped = split_contacts(*_rows(content, at)) if at != end else ((), 0)
-    return StoreResult(known_status(status), known_durability(durability), records, contacts, dropped)
+    records: tuple[RecordRow, ...] = ()
+    contacts: tuple[Contact, ...] = ()
+    dropped = 0
+    if at < end and content[at] == 0x1A:
+        records, at = _records(content, at, _ROW_3_HEAD)
+    if at != end:
+        contacts, dropped = split_contacts(*_rows(content, at))
+    # Those of a later version are for the reference to replace.
+    return StoreResult(STATUSES[status], DURABILITIES[durability], records, contacts, dropped)
 
 
 def _have(content: bytes) -> Have:

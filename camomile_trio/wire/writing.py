@@ -43,8 +43,15 @@ _LENGTHS: Final = [varint(length) for length in range(_SHORT)]
 
 
 def inner_head(number: int, flags: int) -> bytes:
-    """What stands before the message."""
-    head = b"\x08" + varint(number) if number else b""
+    """What stands before the message. Few numbers are above 2**21, and nearly no packet has flags."""
+    if number < 0x80:
+        head = bytes((0x08, number)) if number else b""
+    elif number < 0x4000:
+        head = bytes((0x08, number & 0x7F | 0x80, number >> 7))
+    elif number < 0x200000:
+        head = bytes((0x08, number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+    else:
+        head = b"\x08" + varint(number)
     return head + b"\x10" + varint(flags) if flags else head
 
 
@@ -161,7 +168,9 @@ def _too_large(answer: TooLarge) -> Parts:
 
 def _contacts(contacts: tuple[Contact, ...]) -> Parts:
     rows4, rows6 = pack_contacts(contacts)
-    return _bytes(b"\x52", rows4) + _bytes(b"\x5a", rows6) if rows6 else _bytes(b"\x52", rows4)
+    if rows6 or len(rows4) >= _SHORT:
+        return _bytes(b"\x52", rows4) + _bytes(b"\x5a", rows6)
+    return [b"\x52" + _LENGTHS[len(rows4)], rows4] if rows4 else []
 
 
 def _records(tag: bytes, rows: tuple[RecordRow, ...]) -> Parts:
