@@ -54,6 +54,7 @@ async def test_a_path_that_was_forgotten_is_remembered_again_by_the_next_packet(
     a, b = two(mesh)
     async with running(mesh, a, b):
         await met(a, b)
+        await a.requests.ask(b.contact, Store("0"))
         former = a.requests.path(b.contact)
         if is_forgotten_under_way:
             a.ask(b, Store("1"))
