@@ -291,6 +291,8 @@ class Requests(Generic[M]):
 
     def _leave(self, pending: Pending[M]) -> None:
         """It was gathered with others, and leaves now."""
+        if pending.done:
+            return  # the peer has answered what it was not asked
         self._send(pending)
         if pending.contact.public in self._handshakes.by_peer:
             self._wait_beside(pending)
@@ -605,7 +607,7 @@ class Requests(Generic[M]):
         if pending is None or pending.contact.public != session.peer:
             self.statistics.dropped["unknown_number"] += 1
         elif message.label != pending.message.answered_by:
-            self._on_too_large(pending, session.contact, message, flags, size)
+            self._on_other_answer(pending, session.contact, message, flags, size)
         else:
             path = session.path
             if path is None or not path.is_kept or path.answered_at == -math.inf:
@@ -616,7 +618,7 @@ class Requests(Generic[M]):
         """The same in a response, of which the session has just been made."""
         pending = self._match(contact, number, message)
         if pending is not None and message.label != pending.message.answered_by:
-            self._on_too_large(pending, contact, message, flags, size, in_response=True)
+            self._on_other_answer(pending, contact, message, flags, size, in_response=True)
         elif pending is not None:
             self._complete(pending, contact, self.paths.answered(contact), message, flags, size, self.clock())
 
@@ -631,7 +633,7 @@ class Requests(Generic[M]):
             return pending
         return None
 
-    def _on_too_large(
+    def _on_other_answer(
         self, pending: Pending[M], contact: Contact, message: M, flags: int, size: int, *, in_response: bool = False
     ) -> None:
         """It is not the true answer: that is too large for where it was asked, or this is none to the request."""

@@ -1,7 +1,7 @@
 """What requests to peers are given by the rest of a node: a codec, a way to send, and ears for what they learn.
 
-Rules of this file: types only. To this room a message is opaque, but for what its class says of it (`Said`); the codec
-says the rest that is needed here. Messages are `M` throughout, whatever the codec makes them.
+Rules of this file: types only. To this room a message is opaque, but for what its class says of it (`AnyMessage`); the
+codec says the rest that is needed here. Messages are `M` throughout, whatever the codec makes them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.packets import About
 
 
-class Said(Protocol):
+class AnyMessage(Protocol):
     """What a message's class says of it: plain words, since each packet needs them."""
 
     label: ClassVar[str]  # its name, for counters
@@ -24,7 +24,7 @@ class Said(Protocol):
     may_be_long: ClassVar[bool]  # then `Codec.least_size` has to be asked before it is encoded
 
 
-M = TypeVar("M", bound=Said)
+M = TypeVar("M", bound=AnyMessage)
 
 
 class Codec(Protocol[M]):

@@ -13,7 +13,7 @@ import trio.testing
 from camomile_trio.peer.gathering import MOST_GATHERED, MOST_PASSES
 from camomile_trio.peer.packets import INITIATION, SEALED
 from tests.peer.mesh import Asked, Mesh, MeshNode, met, running
-from tests.peer.tiny_codec import Message, Ping, Store
+from tests.peer.tiny_codec import Message, Ping, Store, Stored, TinyCodec
 
 A, B, C = "198.18.1.1", "198.18.2.1", "198.18.3.1"
 
@@ -200,6 +200,29 @@ async def test_a_lost_one_is_sent_again_and_a_silent_peer_is_told(autojump_clock
         assert len(asked.overdue_at) == len(asked.failed_at) == 1
         assert a.missed == [b.contact]
         assert a.requests.pending == 0
+
+
+async def test_a_peer_that_answers_before_it_is_asked_is_not_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Numbers can be guessed. The answer is that peer's own, and there is no round trip in it."""
+    mesh = Mesh()
+    a, b, _ = three(mesh)
+    async with running(mesh, a, b):
+        await met(a, b)
+        asked = gather(a, b, Store("1"))
+        assert asked.pending is not None
+        sealed = b.sessions.seal(
+            a.contact.public, TinyCodec().encode(asked.pending.number, Stored("1"), 0), trio.current_time()
+        )
+        assert sealed is not None
+        a.inbox.on_datagram(sealed.datagram, b.endpoint)
+        (reply,) = asked.replies
+        assert reply.round_trip is None
+        await trio.sleep(5)
+        assert not mesh.fields(a)
+        assert asked.ends == 1
+        assert len(a.requests.deadlines) == 0
 
 
 async def test_its_caller_may_leave(autojump_clock: trio.testing.MockClock) -> None:
