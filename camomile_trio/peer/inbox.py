@@ -18,7 +18,7 @@ import trio
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Contact, Endpoint, is_sensible
 from camomile_trio.peer.decisions import Dropped, Initiated, Introduced, NotForUs, OwnHello, Reply, Responded
-from camomile_trio.peer.packets import LARGEST_DATAGRAM, MOST_INNER, SEALED_HEADS
+from camomile_trio.peer.packets import LARGEST_DATAGRAM, LONGEST_SHORT, MOST_INNER, SEALED_HEADS
 from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import M, Request
 
@@ -50,7 +50,7 @@ class Inbox(Generic[M]):
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
         size = len(datagram_untrusted)
-        start = 3 if size < 131 else 4
+        start = 3 if size <= LONGEST_SHORT else 4
         if size > LARGEST_DATAGRAM or datagram_untrusted[:start] != SEALED_HEADS[size]:
             self._on_other(datagram_untrusted, source)
             return

@@ -171,7 +171,7 @@ class Sessions:
         """Accept these network keys from now on, and send under the first.
 
         Sessions and initiations under any other key end at once. Sessions that were begun under another than the first
-        are due for a new one (`Sealed.rekey_due`; `renewals.py` renews those without traffic). Open streams have made
+        are due for a new one (`Session.renew_at`; `renewals.py` renews those without traffic). Open streams have made
         handshakes of their own, and are not known here: the node calls this and then has its streams end those that
         were made under a key that is accepted no more.
         """

@@ -20,6 +20,7 @@ from camomile_trio.peer.packets import (
     LARGEST_DATAGRAM,
     LEAST_INITIATION_PAYLOAD,
     LEAST_RESPONSE_PAYLOAD,
+    LONGEST_SHORT,
     MOST_INNER,
     SEALED,
     SEALED_HEADS,
@@ -193,4 +194,4 @@ def test_there_is_one_head_of_a_sealed_datagram_for_each_size() -> None:
             assert head == b"none"
         else:
             assert datagram.startswith(head)
-            assert len(head) == (3 if size < 131 else 4)
+            assert len(head) == (3 if size <= LONGEST_SHORT else 4)
