@@ -15,6 +15,7 @@ import ctypes
 import errno
 import os
 import random
+import signal
 import socket
 import struct
 import sys
@@ -281,6 +282,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     chosen = parser.parse_args(arguments)
+    # It is ended by SIGINT, which a shell has its background commands ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(os.urandom(16))  # an index and a key that no earlier run has used
     aim = chosen.at or chosen.victim
     with contextlib.ExitStack() as stack:

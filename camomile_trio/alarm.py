@@ -1,8 +1,9 @@
-"""One task's wake-up time, which whoever has something for it may move earlier.
+"""One task's wake-up time, which whoever has something for it may move.
 
 Rules of this file: it knows of Trio and of nothing else here. An alarm belongs to one task, the only one that calls
-`wait`; anybody in the same thread may call `advance`. Tasks that wake for every packet sleep on these, because a clock
-that is asked can wake them at a fraction of what a cancel scope costs: the virtual clock of simulations does.
+`wait`; anybody in the same thread may call `advance` and `delay`. Tasks that wake for every packet sleep on these,
+because a clock that is asked can wake them at a fraction of what a cancel scope costs: the virtual clock of simulations
+does.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ class Alarm:
         if self._scope is not None:
             self._scope.deadline = time
         elif self._clock is not None:
+            self._clock.wake_at(time, self)
+
+    def delay(self, time: float) -> None:
+        """The sleeper has nothing to do before `time`, and sleeps until then. Nothing happens if nobody sleeps."""
+        if self.until == -math.inf or time <= self.until:
+            return
+        self.until = time
+        if self._scope is not None:
+            self._scope.deadline = time
+        elif self._clock is not None and time < math.inf:
             self._clock.wake_at(time, self)
 
     def advance_to_now(self) -> None:

@@ -51,6 +51,33 @@ def test_it_rings_at_its_time_or_at_an_earlier_one_that_somebody_names(make_cloc
     assert woken == pytest.approx([5.0, 12.0, 20.0])
 
 
+def test_it_rings_later_if_there_is_nothing_to_do_before(make_clock: Clocks) -> None:
+    woken: list[float] = []
+
+    async def main() -> None:
+        alarm = Alarm()
+
+        async def sleeper() -> None:
+            await alarm.wait(began + 5.0)
+            woken.append(trio.current_time() - began)
+
+        began = trio.current_time()
+        alarm.delay(began + 1)  # nobody sleeps yet
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper)
+            await trio.sleep(1)
+            alarm.delay(began + 3)  # sooner than it would wake anyhow
+            alarm.delay(math.inf)
+            await trio.sleep(20)
+            assert woken == []
+            alarm.advance(began + 30)
+            alarm.delay(began + 40)
+            await trio.sleep(30)
+
+    trio.run(main, clock=make_clock())
+    assert woken == pytest.approx([40.0])
+
+
 def test_nobody_sleeps_so_nothing_happens(make_clock: Clocks) -> None:
     async def main() -> float:
         alarm = Alarm()

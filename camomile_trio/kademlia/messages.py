@@ -9,7 +9,7 @@ its request, and eight flags. Records stay rows in here, 123 bytes of the right 
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
@@ -26,39 +26,67 @@ IS_LEAVING: Final = 2  # bit 1, in answers
 IS_SHORTENED: Final = 4  # bit 2, in answers: there was no room for the last contacts
 
 
-@attrs.frozen
-class Ping:
-    pass
+class _Message:
+    """What requests and counters have to know of each message: words of its class, so that no packet costs a call."""
+
+    __slots__ = ()
+
+    label: ClassVar[str]  # its name, for counters
+    answered_by: ClassVar[str] = ""  # the label of its true answer; TooLarge may come in its place
+    is_answer: ClassVar[bool] = False
+    may_be_long: ClassVar[bool] = False  # it may have a value, and so many bytes
 
 
 @attrs.frozen
-class Pong:
+class Ping(_Message):
+    label: ClassVar[str] = "ping"
+    answered_by: ClassVar[str] = "pong"
+
+
+@attrs.frozen
+class Pong(_Message):
+    label: ClassVar[str] = "pong"
+    is_answer: ClassVar[bool] = True
+
     observed: Endpoint | None = None  # where the pinged node saw the ping come from
     clock: int | None = None  # the pinged node's wall clock, ms since the epoch
 
 
 @attrs.frozen
-class FindNode:
+class FindNode(_Message):
+    label: ClassVar[str] = "find_node"
+    answered_by: ClassVar[str] = "node_list"
+
     target: NodeId
 
 
 @attrs.frozen
-class FindValue:
+class FindValue(_Message):
+    label: ClassVar[str] = "find_value"
+    answered_by: ClassVar[str] = "value"
+
     key: Key
     publisher: PublisherKey | None = None  # its register comes first in the answer
 
 
 @attrs.frozen
-class NodeList:
+class NodeList(_Message):
     """The closest contacts that a node knows, closest first. `dropped`: senseless ones left out on arrival."""
+
+    label: ClassVar[str] = "node_list"
+    is_answer: ClassVar[bool] = True
 
     contacts: tuple[Contact, ...] = ()
     dropped: int = 0
 
 
 @attrs.frozen
-class Value:
+class Value(_Message):
     """The answer to a FIND_VALUE: the value (a hit) or None and closer contacts (a miss); registers with either."""
+
+    label: ClassVar[str] = "value"
+    is_answer: ClassVar[bool] = True
+    may_be_long: ClassVar[bool] = True
 
     value: bytes | None = None
     contacts: tuple[Contact, ...] = ()
@@ -74,9 +102,13 @@ class StoreKind(enum.IntEnum):
 
 
 @attrs.frozen
-class Store:
+class Store(_Message):
     """Keep this. `key` does not travel with a value, and is None then after decoding: the receiver hashes the value.
     `value` is None in a renewal or a tombstone, which travel without it."""
+
+    label: ClassVar[str] = "store"
+    answered_by: ClassVar[str] = "store_result"
+    may_be_long: ClassVar[bool] = True
 
     kind: StoreKind
     key: Key | None
@@ -116,7 +148,10 @@ class Durability(enum.IntEnum):
 
 
 @attrs.frozen
-class StoreResult:
+class StoreResult(_Message):
+    label: ClassVar[str] = "store_result"
+    is_answer: ClassVar[bool] = True
+
     status: StoreStatus
     durability: Durability = Durability.NONE
     records: tuple[RecordRow, ...] = ()  # with STALE: what wins; with STORED: a live lease that was replaced
@@ -125,11 +160,14 @@ class StoreResult:
 
 
 @attrs.frozen
-class Have:
+class Have(_Message):
     """What do you hold of these keys? Answered by HaveResult with one Holding per key, in the same order.
 
     With `digests` (`registers.digest`) the asker says what it holds itself, of all keys or of none.
     """
+
+    label: ClassVar[str] = "have"
+    answered_by: ClassVar[str] = "have_result"
 
     keys: tuple[Key, ...]  # 1 to 32
     publisher: PublisherKey | None = None  # its register comes first
@@ -146,23 +184,31 @@ class Holding:
 
 
 @attrs.frozen
-class HaveResult:
+class HaveResult(_Message):
     """Where digests were sent, `holdings` are of keys of which something else is held, as many as fit."""
+
+    label: ClassVar[str] = "have_result"
+    is_answer: ClassVar[bool] = True
 
     holdings: tuple[Holding, ...]
     alike: int = 0  # bit n: of key n this node holds just what the digest says, and the value of a live lease
 
 
 @attrs.frozen
-class TooLarge:
+class TooLarge(_Message):
     """The answer does not fit into a datagram, or into three times an initiation. Ask again, by session or stream."""
+
+    label: ClassVar[str] = "too_large"
+    is_answer: ClassVar[bool] = True
 
     size: int  # bytes of the answer
 
 
 @attrs.frozen
-class Leave:
+class Leave(_Message):
     """The sender is about to stop. It has no answer."""
+
+    label: ClassVar[str] = "leave"
 
 
 Message = (

@@ -24,6 +24,7 @@ from camomile_trio.peer.requests import Requests
 from camomile_trio.peer.seams import Answer
 from camomile_trio.peer.silence import CHECKED_AGAIN_AFTER, Silence
 from camomile_trio.peer.stream_troubles import StreamTroubles
+from camomile_trio.peer.table import Peer
 from camomile_trio.peer.tellers import ANSWERED_WITHIN
 
 CHECKED_AFTER: Final = 60.0  # seconds until a contact that answers is checked again
@@ -37,6 +38,7 @@ class Contacts:
     """Those of one node. `begin` has to be called before anything else."""
 
     requests: Requests[Message]
+    _peers: dict[bytes, Peer]
 
     def __init__(self, table: RoutingTable, *, bound: Endpoint, advertise: Endpoint | None, rng: random.Random) -> None:
         self.table = table
@@ -60,6 +62,7 @@ class Contacts:
 
     def begin(self, requests: Requests[Message]) -> None:
         self.requests = requests
+        self._peers = requests.sessions.table.peers
         self.table.on_displaced = self._on_displaced
 
     @property
@@ -115,10 +118,11 @@ class Contacts:
 
     def takes_stores(self, contact: Contact, now: float) -> bool:
         """Whether a STORE may go there at once: there is a session, and it stores, stays and is not silent."""
-        path = self.requests.path(contact)
-        if path is None or path.flags & (STORES_NOTHING | IS_LEAVING) or path.is_suspect(now):
+        peer = self._peers.get(contact.public)
+        if peer is None or peer.current is None:
             return False
-        return self.requests.has_session(contact.public)
+        path = self.requests.path(contact)
+        return path is not None and not (path.flags & (STORES_NOTHING | IS_LEAVING) or path.is_suspect(now))
 
     def on_leave(self, contact: Contact) -> None:
         """It says that it is about to leave, and is believed until it answers otherwise. It may have answered a check a
@@ -177,7 +181,7 @@ class Contacts:
         """
         self._on_handshake(contact, about, may_check=False)
 
-    def on_answered(self, request: Message, answer: Answer[Message]) -> None:
+    def on_answered(self, request: Message, answer: Answer[Message], now: float) -> None:
         """The peer is there."""
         message, contact = answer.message, answer.contact
         if isinstance(message, Pong):
@@ -185,10 +189,10 @@ class Contacts:
             if message.clock is not None:
                 self.on_clock(contact, message.clock)
         if answer.round_trip is not None:
-            self.on_round_trip(self.requests.codec.kind(request), answer.round_trip)
+            self.on_round_trip(request.label, answer.round_trip)
         if answer.by_stream:
             self.stream_troubles.on_success(contact.endpoint)
-        self._seat(contact)
+        self._seat(contact, now)
 
     def on_missed(self, contact: Contact, asked_at: float) -> None:
         """It did not answer until the deadline."""
@@ -239,29 +243,35 @@ class Contacts:
             if len(self._advertised) >= MOST_ADVERTISED:
                 self._advertised.popitem(last=False)
             self._advertised[contact.public] = advertised
-        self._seat(contact, may_check=may_check)
+        self._seat(contact, self.requests.clock(), may_check=may_check)
         if contact.id not in self.table:
             self._advertised.pop(contact.public, None)  # strangers, of which one host can be many, push out no member's
         if advertised and advertised != contact.endpoint and self.may_contact(advertised, contact.endpoint):
             self.check(Contact(contact.id, advertised, contact.public), only_there=True, told_by=(contact,))
 
-    def _seat(self, contact: Contact, *, may_check: bool = True) -> None:
+    def _seat(self, contact: Contact, now: float, *, may_check: bool = True) -> None:
         """It is there: it gets a seat or keeps its own. In a full bucket a member that may be gone is pinged for it."""
         table = self.table
-        known = table.get(contact.id)
-        if known is not None and known.endpoint == self._advertised.get(contact.public):
-            contact = known  # it wants to be reached there, and was
-        check = table.on_answer(contact, self.requests.clock())
-        is_member = known is not None or contact.id in table
-        if is_member:
+        peer = self._peers.get(contact.public)
+        # Who is a member for the session table has a seat.
+        has_seat = peer is not None and peer.is_member
+        if not has_seat or contact.public in self._advertised:
+            known = table.get(contact.id)
+            has_seat = known is not None
+            if known is not None and known.endpoint == self._advertised.get(contact.public):
+                contact = known  # it wants to be reached there, and was
+        check = table.on_answer(contact, now)
+        is_new = not has_seat and contact.id in table
+        if (is_new or has_seat) and (peer is None or not peer.is_member):
             self.requests.sessions.table.keep(contact.public)
-        self.silence.on_answer(contact)
+        if self.silence.is_waiting:
+            self.silence.on_answer(contact)
         if check is not None and may_check:
             self.check(check, again_after=CHECKED_AGAIN_AFTER)
         if self.listeners:
             for listener in tuple(self.listeners):
                 listener(contact)
-        if is_member and known is None:
+        if is_new:
             self.on_new_contact(contact)
 
     def _on_displaced(self, contact: Contact) -> None:

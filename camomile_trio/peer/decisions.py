@@ -1,11 +1,10 @@
 """What became of one datagram: each value says all that the shell has to do about it.
 
-Rules of this file: frozen values only, and NotForUs, which never leaves this room: `Sessions` makes Dropped of it.
+Rules of this file: frozen values only, and NotForUs, which never leaves this room: `Sessions` makes Dropped of it. The
+way of sealed packets through a node, `Inbox.on_datagram` and `Requests.send_sealed`, makes none of these.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import attrs
 
@@ -16,11 +15,9 @@ from camomile_trio.peer.noise import HandshakeState
 from camomile_trio.peer.packets import About
 
 
-class Opened(NamedTuple):
-    """A sealed packet of a peer whose session is confirmed, by this packet at the latest. Handle `inner`.
-
-    A tuple, as Sealed is, because nearly every datagram makes one.
-    """
+@attrs.frozen
+class Opened:
+    """A sealed packet of a peer whose session is confirmed, by this packet at the latest. Handle `inner`."""
 
     contact: Contact  # at the session's address, where it came from
     inner: bytes  # empty where the packet had only to confirm
@@ -87,7 +84,8 @@ class OwnHello:
     endpoint: Endpoint  # the one that was asked
 
 
-class Sealed(NamedTuple):
+@attrs.frozen
+class Sealed:
     """A datagram for the peer's address. `rekey_due`: initiate a new session soon; this one works until then."""
 
     datagram: bytes

@@ -41,6 +41,8 @@ HELLO_BYTES: Final = NONCE_BYTES + NONCE_BYTES + KEY_BYTES + TAG_BYTES  # with p
 _FRAME_BYTES = 4  # the most that the tag and the length of a field take
 _LONGEST_BODY = LARGEST_DATAGRAM - _FRAME_BYTES
 _MAPPED_IPV4 = bytes(10) + b"\xff\xff"
+_SHORT_FRAME_BYTES = 3
+LONGEST_SHORT: Final = 0x7F + _SHORT_FRAME_BYTES  # bytes of the longest datagram whose frame has one byte less
 
 
 def frame(field: int, body: bytes) -> bytes:
@@ -63,6 +65,17 @@ def unframe_untrusted(datagram_untrusted: bytes) -> tuple[int, bytes]:
     if len(datagram_untrusted) - start != length:
         raise MalformedPacket("wrong_length")
     return (low & 0x7F) >> 3 | high << 4, datagram_untrusted[start:]
+
+
+def _sealed_head(size: int) -> bytes:
+    """How a `sealed` datagram of so many bytes begins; no datagram begins so if none can have so many."""
+    body = max(size - (_SHORT_FRAME_BYTES if size <= LONGEST_SHORT else _FRAME_BYTES), 0)
+    datagram = frame(SEALED, bytes(body))
+    return datagram[: size - body] if body and len(datagram) == size else b"none"
+
+
+# By the size of the datagram: there is one frame for each, so a look at it is all that nearly every datagram needs.
+SEALED_HEADS: Final = tuple(map(_sealed_head, range(LARGEST_DATAGRAM + 1)))
 
 
 # What is around the sealed parts -------------------------------------------------------------------------------------

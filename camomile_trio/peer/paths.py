@@ -1,10 +1,11 @@
 """What a node remembers of the path to each contact: round trips, silence, and which sizes pass.
 
 Rules of this file: plain state without I/O; the caller tells the time. A path is that to one key at one address, so
-a wrong address that a peer names for a node makes the path to the right one no worse. Bounded: the path that was used
-least recently is forgotten first, and those that were never answered are bounded apart, so that names without nodes
-push out no peers.
-Source of the timeout: RFC 6298.
+a wrong address that a peer names for a node makes the path to the right one no worse. A session keeps the path to its
+peer (`Session.path`), so a packet costs no look-up. Bounded: of paths that were not used lately the oldest is forgotten
+first, and those that were never answered are bounded apart, so that names without nodes push out no peers.
+Sources: RFC 6298 (the timeout); Corbató, A Paging Experiment with the Multics System, 1968 (a second chance for what
+was used).
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Path:
     broke_its_word_at: float = -math.inf  # it said that it had an answer too large for a datagram, and gave none
     paid_by: bytes = b""  # the public key of the peer that named it, and that has paid for what was sent there
     paid: int = 0  # bytes that it is given back at an answer
+    is_kept: bool = False  # by `Paths`; False once it is forgotten there
+    was_used: bool = False  # since it was kept, or had to go and was spared
 
     @property
     def usual(self) -> float:
@@ -84,15 +87,18 @@ class Path:
             return
         self.least = min(self.least, round_trip)
         if self.smoothed:
-            self.variation = 0.75 * self.variation + 0.25 * abs(self.smoothed - round_trip)
+            off = self.smoothed - round_trip
+            self.variation = 0.75 * self.variation + 0.25 * (off if off >= 0.0 else -off)
             self.smoothed = 0.875 * self.smoothed + 0.125 * round_trip
         else:
             self.smoothed = round_trip
             self.variation = round_trip / 2
         # The floor is on the variation (§2.3's max(G, K*RTTVAR)), not on the sum: where round trips hardly differ, a
         # sum without slack calls a peer overdue for the first packet that waits in a queue somewhere.
-        slack = max(4 * self.variation, self._settings.least_rto)
-        self.rto = min(self.smoothed + slack, self._settings.most_rto)
+        settings = self._settings
+        slack = 4 * self.variation
+        rto = self.smoothed + (max(settings.least_rto, slack))
+        self.rto = min(settings.most_rto, rto)
         self.backoff = 1
 
     def on_retransmitted(self) -> None:
@@ -157,22 +163,40 @@ class Paths:
             path = Path(self._settings, rto=self._settings.first_rto)
             self._keep(self._silent, contact, path)
         else:
-            (self._answered if contact in self._answered else self._silent).move_to_end(contact)
+            path.was_used = True
+        return path
+
+    def answered(self, contact: Contact) -> Path:
+        """The same, kept among those that were answered."""
+        path = self.get(contact)
+        if contact not in self._answered:
+            del self._silent[contact]
+            path.was_used = False
+            self._keep(self._answered, contact, path)
         return path
 
     def on_answer(self, contact: Contact, now: float, round_trip: float | None, flags: int) -> Path:
         """A matched answer came, or the packet that confirms a handshake of the peer. `round_trip` is None where it is
         not known (Karn)."""
-        path = self.get(contact)
-        if contact not in self._answered:
-            del self._silent[contact]
-            self._keep(self._answered, contact, path)
+        path = self.answered(contact)
         path.flags = flags
         path.on_answer(now, round_trip)
         return path
 
     def _keep(self, among: OrderedDict[Contact, Path], contact: Contact, path: Path) -> None:
         if len(among) >= self._settings.max_peers:
-            among.popitem(last=False)
-            self.forgotten += 1
+            self._forget_one(among)
+        path.is_kept = True
         among[contact] = path
+
+    def _forget_one(self, among: OrderedDict[Contact, Path]) -> None:
+        """The oldest that was not used since it was kept, or spared."""
+        while True:
+            contact, path = next(iter(among.items()))
+            if not path.was_used:
+                break
+            path.was_used = False
+            among.move_to_end(contact)
+        del among[contact]
+        path.is_kept = False
+        self.forgotten += 1

@@ -33,11 +33,11 @@ class Pending(Generic[M]):
     inner: bytes  # empty for one so long that it is made when a stream is free
     asked_at: float
     deadline_at: float
-    is_suspect: bool  # the contact has been silent lately: the caller should not wait for it
-    may_be_large: bool  # it, or its answer, may be lost for its size
-    told_by: tuple[Contact, ...]  # by whose word alone the address is known; empty: this node knows it by itself
-    only_there: bool  # at this contact's address, not where else the peer has a session
-    is_background: bool  # a ping that begins a handshake, and tells nothing of the peer
+    overdue_at: float  # when it becomes so; inf once it is
+    told_by: tuple[Contact, ...] = ()  # by whose word alone the address is known; empty: this node knows it by itself
+    only_there: bool = False  # at this contact's address, not where else the peer has a session
+    is_background: bool = False  # a ping that begins a handshake, and tells nothing of the peer
+    is_suspect: bool = False  # the contact has been silent lately: the caller should not wait for it
     on_reply: Callable[[Answer[M]], None] | None = None
     on_overdue: Callable[[], None] | None = None
     on_failed: Callable[[], None] | None = None
@@ -45,7 +45,6 @@ class Pending(Generic[M]):
     promised_at: float | None = None  # when the peer said that its answer is too large for a datagram
     sent_at: float | None = None  # None: not sent yet
     resent: bool = False  # so its answer tells no round trip
-    overdue_at: float = math.inf  # when it becomes so; inf once it is
     next_at: float = math.inf  # when it is sent again, or else dealt with
     timer_at: float = math.inf  # the earliest deadline in the heap that is of use
     is_unheard: bool = False  # its second transmission is overdue too, and it went on by a stream
@@ -56,48 +55,32 @@ class Pending(Generic[M]):
 
 
 class PendingRequests(Generic[M]):
-    """By peer and number: answers are matched across a peer's sessions."""
+    """By number, so answers are matched across a peer's sessions."""
 
     def __init__(self, most: int, last: int = 0) -> None:
-        self._most = most
-        self._of_peer: dict[bytes, dict[int, Pending[M]]] = {}
-        self._count = 0
+        self.by_number: dict[int, Pending[M]] = {}
+        self.most = most
         self._last = last  # number
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.by_number)
 
-    @property
-    def is_full(self) -> bool:
-        return self._count >= self._most
+    def new_number(self) -> int:
+        """1 to 2**32 - 1, and none of those that are under way. 0 is for messages without an answer."""
+        number = self._last % GREATEST_NUMBER + 1
+        while number in self.by_number:
+            number = number % GREATEST_NUMBER + 1
+        self._last = number
+        return number
 
-    def new_number(self, public: bytes) -> int:
-        """1 to 2**32 - 1, and none of those that are under way to this peer. 0 is for messages without an answer."""
-        while True:
-            self._last = self._last % GREATEST_NUMBER + 1
-            if self.get(public, self._last) is None:
-                return self._last
-
-    def add(self, pending: Pending[M]) -> None:
-        self._of_peer.setdefault(pending.contact.public, {})[pending.number] = pending
-        self._count += 1
-
-    def get(self, public: bytes, number: int) -> Pending[M] | None:
-        of_peer = self._of_peer.get(public)
-        return None if of_peer is None else of_peer.get(number)
-
-    def of_peer(self, public: bytes) -> tuple[Pending[M], ...]:
-        return tuple(self._of_peer.get(public, {}).values())
+    def of_peer(self, public: bytes) -> list[Pending[M]]:
+        """It looks at all."""
+        return [pending for pending in self.by_number.values() if pending.contact.public == public]
 
     def remove(self, pending: Pending[M]) -> None:
         """It is done."""
         pending.done = True
-        public = pending.contact.public
-        of_peer = self._of_peer[public]
-        del of_peer[pending.number]
-        if not of_peer:
-            del self._of_peer[public]
-        self._count -= 1
+        del self.by_number[pending.number]
 
 
 @attrs.define(eq=False)
@@ -126,20 +109,20 @@ class Handshakes(Generic[M]):
     """Those under way, by peer and address."""
 
     def __init__(self) -> None:
-        self._of_peer: dict[bytes, dict[Endpoint, Handshake[M]]] = {}
+        self.by_peer: dict[bytes, dict[Endpoint, Handshake[M]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def get(self, contact: Contact) -> Handshake[M] | None:
-        return self._of_peer.get(contact.public, {}).get(contact.endpoint)
+        return self.by_peer.get(contact.public, {}).get(contact.endpoint)
 
     def of_peer(self, public: bytes) -> tuple[Handshake[M], ...]:
-        return tuple(self._of_peer.get(public, {}).values())
+        return tuple(self.by_peer.get(public, {}).values())
 
     def at(self, endpoint: Endpoint) -> Iterator[Handshake[M]]:
-        return (of_peer[endpoint] for of_peer in self._of_peer.values() if endpoint in of_peer)
+        return (of_peer[endpoint] for of_peer in self.by_peer.values() if endpoint in of_peer)
 
     @property
     def is_full(self) -> bool:
@@ -147,16 +130,16 @@ class Handshakes(Generic[M]):
 
     def add(self, handshake: Handshake[M]) -> None:
         contact = handshake.contact
-        self._of_peer.setdefault(contact.public, {})[contact.endpoint] = handshake
+        self.by_peer.setdefault(contact.public, {})[contact.endpoint] = handshake
         self._count += 1
 
     def remove(self, handshake: Handshake[M]) -> list[Pending[M]]:
         """It is over. The requests that it leaves: first the one that it carried, then those that waited."""
         contact = handshake.contact
         handshake.done = True
-        of_peer = self._of_peer[contact.public]
+        of_peer = self.by_peer[contact.public]
         del of_peer[contact.endpoint]
         if not of_peer:
-            del self._of_peer[contact.public]
+            del self.by_peer[contact.public]
         self._count -= 1
         return [pending for pending in (handshake.carrier, *handshake.waiting) if not pending.done]

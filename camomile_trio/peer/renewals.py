@@ -1,7 +1,7 @@
 """The renewal of sessions after the network key was changed, also of those that nothing is sent by.
 
 Rules of this file: plain calls, and one deadline at a time. A renewal that finds no place or no answer is tried once
-more; after that the session is renewed when something is sent by it (`Sealed.rekey_due`).
+more; after that the session is renewed when something is sent by it (`Session.renew_at`).
 """
 
 from __future__ import annotations

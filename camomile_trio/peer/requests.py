@@ -9,7 +9,6 @@ Source: docs/protocol.md, Requests; RFC 6298.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -27,13 +26,16 @@ from camomile_trio.peer.deadlines import Deadlines
 from camomile_trio.peer.decisions import Reply, Responded
 from camomile_trio.peer.endpoints import Endpoints
 from camomile_trio.peer.exchanges import NO_STREAM_FREE, VERY_LARGE, Exchanges
+from camomile_trio.peer.gathering import Gathering
 from camomile_trio.peer.hellos import Hellos
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST, SEALED_DATAGRAM_OVERHEAD, About, initiation_bytes
-from camomile_trio.peer.paths import SURELY_PASSES, Path, Paths
+from camomile_trio.peer.paths import MISSED_FOR, SURELY_PASSES, Path, Paths
 from camomile_trio.peer.pending import GREATEST_NUMBER, Handshake, Handshakes, Pending, PendingRequests
 from camomile_trio.peer.renewals import Renewals
 from camomile_trio.peer.seams import Answer, Codec, Hooks, Link, M
+from camomile_trio.peer.session import Session
 from camomile_trio.peer.sessions import Sessions
+from camomile_trio.peer.table import Peer
 from camomile_trio.peer.tellers import Tellers
 
 PADDED_BYTES: Final = 420  # what an initiation weighs whose answer may be large: three times as much hold a full one
@@ -79,8 +81,10 @@ class Requests(Generic[M]):
         self.paths = Paths(settings)
         self.endpoints = Endpoints(settings.max_peers)
         self.statistics = RequestStatistics()
-        self._tellers = Tellers(sessions.table.peers)
+        self._peers = sessions.table.peers
+        self._tellers = Tellers(self._peers)
         self._pending = PendingRequests[M](settings.max_pending)
+        self._gathering = Gathering[M](self._leave)
         self._handshakes = Handshakes[M]()
         self.hellos = Hellos(sessions.initiator, self._tellers, link, settings, clock)
         self.exchanges = Exchanges(codec, link, settings)
@@ -92,6 +96,11 @@ class Requests(Generic[M]):
     def pending(self) -> int:
         """Requests under way."""
         return len(self._pending)
+
+    @property
+    def gathered(self) -> tuple[int, int]:
+        """How many requests were gathered so far, and in how many groups they left, each to one peer."""
+        return self._gathering.requests, self._gathering.groups
 
     @property
     def handshakes(self) -> int:
@@ -120,6 +129,7 @@ class Requests(Generic[M]):
         on_failed: Callable[[], None] | None = None,
         told_by: tuple[Contact, ...] = (),
         only_there: bool = False,
+        may_gather: bool = False,
     ) -> Pending[M] | None:
         """Sends a request now, or as soon as there is a session. Exactly one of `on_reply` and `on_failed` is called
         later, `on_overdue` before at most once. None, and no call, if it may not be sent: too much is under way, the
@@ -128,20 +138,63 @@ class Requests(Generic[M]):
 
         `told_by`: by the word of these peers alone the address is known. The first of them that can pays, and a first
         answer from there is kept short. `only_there`: at this very address, by a handshake where the peer's session is
-        not there.
+        not there. `may_gather`: it may wait for a few passes of the event loop for requests of others to the same peer
+        (`gathering.py`); its times begin when it leaves.
         """
-        if contact.public == self._local.static.public:
-            self.statistics.dropped["own_key"] += 1
-            return None
-        if self._pending.is_full:
+        public, under_way = contact.public, self._pending
+        if len(under_way.by_number) >= under_way.most:
             self.statistics.dropped["too_many_pending"] += 1
             return None
-        pending = self._new(contact, message, told_by=told_by, only_there=only_there)
-        pending.on_reply, pending.on_overdue, pending.on_failed = on_reply, on_overdue, on_failed
-        if not self._start(pending):
-            self._pending.remove(pending)
+        now = self.clock()
+        peer = self._peers.get(public)
+        session = peer.current if peer is not None else None
+        if session is not None and not (only_there and session.endpoint != contact.endpoint):
+            path = session.path
+            if path is None or not path.is_kept:
+                path = session.path = self.paths.get(session.contact)
+            path.was_used = True
+        elif public == self._local.static.public:
+            self.statistics.dropped["own_key"] += 1
             return None
-        self.statistics.requests[self.codec.kind(message)] += 1
+        else:
+            session, path = None, self.paths.get(contact)
+        number = under_way.new_number()
+        is_very_large = message.may_be_long and self.codec.least_size(message) > VERY_LARGE
+        inner = b"" if is_very_large else self.codec.encode(number, message, self._local.flags)
+        deadline, rto = self.settings.deadline, path.rto
+        pending = Pending(
+            contact=contact,
+            path=path,
+            number=number,
+            message=message,
+            inner=inner,
+            asked_at=now,
+            deadline_at=now + deadline,
+            overdue_at=now + min(rto, deadline),
+            told_by=told_by,
+            only_there=only_there,
+            is_suspect=now - path.missed_at < MISSED_FOR,
+            on_reply=on_reply,
+            on_overdue=on_overdue,
+            on_failed=on_failed,
+        )
+        under_way.by_number[number] = pending
+        if not 0 < len(inner) <= MOST_INNER or (now < path.narrow_until and self._is_narrow_for(pending)):
+            is_under_way = self._start_stream(pending)
+        elif may_gather and session is not None and self._nursery is not None:
+            self._gathering.add(pending, self._nursery)
+            self.statistics.requests[message.label] += 1
+            return pending
+        elif peer is None or session is None or not self._transmit(pending, peer, session, now):
+            is_under_way = self._initiate(pending)
+        else:
+            is_under_way = True
+            if public in self._handshakes.by_peer:
+                self._wait_beside(pending)
+        if not is_under_way:
+            under_way.remove(pending)
+            return None
+        self.statistics.requests[message.label] += 1
         self._schedule(pending)
         return pending
 
@@ -165,25 +218,30 @@ class Requests(Generic[M]):
 
     def tell(self, contact: Contact, message: M) -> bool:
         """Sends a message that has no answer. False: it was not sent, since there is no session with the peer."""
-        kind = self.codec.kind(message)
         if not self.seal(contact.public, self.codec.encode(0, message, self._local.flags)):
             self.statistics.dropped["no_session"] += 1
             return False
-        self.statistics.requests[kind] += 1
+        self.statistics.requests[message.label] += 1
         return True
 
     def has_session(self, public: bytes) -> bool:
         """Whether there is a confirmed session with this peer, at whatever address."""
-        return self.sessions.table.current(public) is not None
+        peer = self._peers.get(public)
+        return peer is not None and peer.current is not None
 
     def reached(self, contact: Contact) -> Contact:
         """The peer at the address of its session, where requests to it go; if it has none, where it is named."""
-        session = self.sessions.table.current(contact.public)
-        return contact if session is None else session.contact
+        peer = self._peers.get(contact.public)
+        return contact if peer is None or peer.current is None else peer.current.contact
 
     def path(self, contact: Contact) -> Path | None:
         """What is remembered of the way that requests to it go."""
-        return self.paths.known(self.reached(contact))
+        peer = self._peers.get(contact.public)
+        session = peer.current if peer is not None else None
+        if session is None:
+            return self.paths.known(contact)
+        path = session.path
+        return path if path is not None and path.is_kept else self.paths.known(session.contact)
 
     def can_pay(self, contact: Contact, message: M, told_by: tuple[Contact, ...]) -> bool:
         """Whether those that named a contact can pay for a request to it now, or need not. If not, it is counted."""
@@ -209,66 +267,69 @@ class Requests(Generic[M]):
 
     def seal(self, public: bytes, inner: bytes) -> bool:
         """Sends an inner packet to a peer, at the address of its session. False: there is none."""
-        sealed = self.sessions.seal(public, inner, self.clock())
-        if sealed is None:
+        peer = self._peers.get(public)
+        session = peer.current if peer is not None else None
+        return peer is not None and session is not None and self.send_sealed(peer, session, inner, self.clock())
+
+    def send_sealed(self, peer: Peer, session: Session, inner: bytes, now: float) -> bool:
+        """The same by the peer's current session. False: it seals no more."""
+        datagram = session.seal(self._local.suite, inner)
+        if datagram is None:
             return False
-        if public == self._to_confirm:
+        if not peer.is_member:
+            self.sessions.table.use(peer)
+        if peer.public == self._to_confirm:
             self._to_confirm = b""
-        self.link.send(sealed.datagram, sealed.endpoint)
-        if sealed.rekey_due:
-            self._renew(Contact.of(public, sealed.endpoint))
+        self.link.send(datagram, session.endpoint)
+        if now >= session.renew_at and self.sessions.may_renew(peer, now):
+            self._renew(session.contact)
         return True
 
-    def _new(
-        self,
-        contact: Contact,
-        message: M,
-        *,
-        told_by: tuple[Contact, ...] = (),
-        only_there: bool = False,
-        is_background: bool = False,
-    ) -> Pending[M]:
-        codec, now = self.codec, self.clock()
-        path = self.paths.get(contact if only_there else self.reached(contact))
-        number = self._pending.new_number(contact.public)
-        inner = b"" if codec.least_size(message) > VERY_LARGE else codec.encode(number, message, self._local.flags)
+    def _is_narrow_for(self, pending: Pending[M]) -> bool:
+        has_large_answer = self.codec.may_have_large_answer(pending.message)
+        return pending.path.is_narrow_for(_datagram_bytes(pending.inner), has_large_answer, pending.asked_at)
+
+    def _leave(self, pending: Pending[M]) -> None:
+        """It was gathered with others, and leaves now."""
+        if pending.done:
+            return  # the peer has answered what it was not asked
+        self._send(pending)
+        if pending.contact.public in self._handshakes.by_peer:
+            self._wait_beside(pending)
+        self._schedule(pending)
+
+    def _wait_beside(self, pending: Pending[M]) -> None:
+        """It was sent to a peer that is silent: it leaves again as soon as a handshake there finds the peer back."""
+        handshake = self._handshakes.get(pending.contact)
+        if handshake is not None and not handshake.is_renewal:
+            handshake.add(pending)
+
+    def _new_ping(self, contact: Contact) -> Pending[M]:
+        """One that begins a handshake for what may not."""
+        now, ping = self.clock(), self.codec.ping()
+        path, number = self.paths.get(self.reached(contact)), self._pending.new_number()
         pending = Pending(
             contact=contact,
             path=path,
             number=number,
-            message=message,
-            inner=inner,
+            message=ping,
+            inner=self.codec.encode(number, ping, self._local.flags),
             asked_at=now,
             deadline_at=now + self.settings.deadline,
-            is_suspect=path.is_suspect(now),
-            may_be_large=codec.may_have_large_answer(message) or _datagram_bytes(inner) > SURELY_PASSES,
-            told_by=told_by,
-            only_there=only_there,
-            is_background=is_background,
             overdue_at=now + min(path.rto, self.settings.deadline),
+            is_background=True,
         )
-        self._pending.add(pending)
+        self._pending.by_number[number] = pending
         return pending
-
-    def _start(self, pending: Pending[M]) -> bool:
-        inner, has_large_answer = pending.inner, self.codec.may_have_large_answer(pending.message)
-        is_narrow = pending.path.is_narrow_for(_datagram_bytes(inner), has_large_answer, pending.asked_at)
-        if is_narrow or not 0 < len(inner) <= MOST_INNER:
-            return self._start_stream(pending)
-        if not self._transmit(pending):
-            return self._initiate(pending)
-        handshake = self._handshakes.get(pending.contact)
-        if handshake is not None and not handshake.is_renewal:
-            handshake.add(pending)  # the peer is silent: this one leaves again as soon as it is back
-        return True
 
     # Deadlines -------------------------------------------------------------------------------------------------------
 
     def _schedule(self, pending: Pending[M]) -> None:
-        due = min(pending.next_at, pending.overdue_at, pending.deadline_at)
+        due = min(pending.overdue_at, pending.next_at)
+        due = min(due, pending.deadline_at)
         if due < pending.timer_at and not pending.done:
             pending.timer_at = due
-            self.deadlines.set(due, functools.partial(self._on_time, pending), awaited=pending)
+            self.deadlines.set(due, self._on_time, pending, awaited=pending)
 
     def _on_time(self, pending: Pending[M]) -> None:
         pending.timer_at = math.inf
@@ -294,30 +355,39 @@ class Requests(Generic[M]):
         pending.next_at = math.inf
         if not pending.resent:
             self._send(pending)
-        elif not (pending.may_be_large and self._has_been_heard(pending) and self._start_stream(pending, unheard=True)):
+        elif not (
+            self._may_be_lost(pending) and self._has_been_heard(pending) and self._start_stream(pending, unheard=True)
+        ):
             self._initiate(pending)
         self._schedule(pending)
 
+    def _may_be_lost(self, pending: Pending[M]) -> bool:
+        """Whether it, or its answer, may be lost for its size."""
+        return self.codec.may_have_large_answer(pending.message) or _datagram_bytes(pending.inner) > SURELY_PASSES
+
     def _has_been_heard(self, pending: Pending[M]) -> bool:
         """Whether anything authentic came from the peer since this was sent: then smaller datagrams pass."""
-        peer = self.sessions.table.peers.get(pending.contact.public)
+        peer = self._peers.get(pending.contact.public)
         return peer is not None and pending.sent_at is not None and peer.heard_at > pending.sent_at
 
     def _send(self, pending: Pending[M]) -> bool:
-        """By the peer's session, else by a handshake. False: neither may be, or the next one would be too late."""
-        return self._transmit(pending) or self._initiate(pending)
-
-    def _transmit(self, pending: Pending[M]) -> bool:
-        """By the peer's session, for the first time or once more. False: there is none where it should go."""
+        """By the peer's session where it should go, else by a handshake. False: neither may be, or it would be too
+        late."""
         contact = pending.contact
-        if pending.only_there and not self._has_session_at(contact):
+        peer = self._peers.get(contact.public)
+        session = peer.current if peer is not None else None
+        if peer is None or session is None or (pending.only_there and session.endpoint != contact.endpoint):
+            return self._initiate(pending)
+        return self._transmit(pending, peer, session, self.clock()) or self._initiate(pending)
+
+    def _transmit(self, pending: Pending[M], peer: Peer, session: Session, now: float) -> bool:
+        """By the peer's session, for the first time or once more. False: it seals no more."""
+        if not self.send_sealed(peer, session, pending.inner, now):
             return False
-        if not self.seal(contact.public, pending.inner):
-            return False
-        now, path = self.clock(), pending.path
+        path = pending.path
         if pending.sent_at is None:
             pending.sent_at = now
-            pending.next_at = now + path.resend_after
+            pending.next_at = now + (path.rto if path.backoff == 1 else path.resend_after)
             if pending.overdue_at < math.inf:
                 pending.overdue_at = now + path.rto
         else:
@@ -331,7 +401,7 @@ class Requests(Generic[M]):
         if pending.done:
             return
         self._pending.remove(pending)
-        self.statistics.failed[self.codec.kind(pending.message)] += 1
+        self.statistics.failed[pending.message.label] += 1
         if pending.by_stream and not pending.is_unheard:
             self.hooks.on_stream_failed(pending.contact, why)
         elif pending.sent_at is None:
@@ -375,9 +445,9 @@ class Requests(Generic[M]):
             return False
         carrier = pending
         # It, or the answer to the request before, may have been lost for its size: a ping passes everywhere.
-        may_be_lost = pending.may_be_large and (pending.resent or pending.is_suspect)
+        may_be_lost = (pending.resent or pending.is_suspect) and self._may_be_lost(pending)
         if not codec.may_begin(pending.message) or len(pending.inner) > MOST_REQUEST or may_be_lost:
-            carrier = self._new(contact, codec.ping(), is_background=True)
+            carrier = self._new_ping(contact)
         is_padded = not told_by and codec.may_have_large_answer(carrier.message)
         datagram = self._initiation(carrier, told_by, PADDED_BYTES if is_padded else 0)
         if datagram is None:
@@ -438,7 +508,7 @@ class Requests(Generic[M]):
     def _renew(self, contact: Contact) -> None:
         if self._handshakes.of_peer(contact.public):
             return
-        ping = self._new(contact, self.codec.ping(), is_background=True)
+        ping = self._new_ping(contact)
         if self._begin(ping, is_renewal=True):
             self.statistics.renewed += 1
         else:
@@ -446,7 +516,7 @@ class Requests(Generic[M]):
 
     def _time_handshake(self, handshake: Handshake[M], due: float) -> None:
         handshake.timer_at = due
-        self.deadlines.set(due, functools.partial(self._on_handshake_time, handshake), awaited=handshake)
+        self.deadlines.set(due, self._on_handshake_time, handshake, awaited=handshake)
 
     def _on_handshake_time(self, handshake: Handshake[M]) -> None:
         contact, path, now = handshake.contact, handshake.carrier.path, self.clock()
@@ -471,8 +541,8 @@ class Requests(Generic[M]):
                 self._go_on(pending)
 
     def _has_session_at(self, contact: Contact) -> bool:
-        session = self.sessions.table.current(contact.public)
-        return session is not None and session.endpoint == contact.endpoint
+        peer = self._peers.get(contact.public)
+        return peer is not None and peer.current is not None and peer.current.endpoint == contact.endpoint
 
     def on_reply_due(self, reply: Reply, source: Endpoint) -> None:
         """`Sessions` answers a datagram by itself. If that begins a handshake of ours anew, its time begins anew."""
@@ -497,7 +567,7 @@ class Requests(Generic[M]):
         # Before the answer: what is asked because of it leaves by the session, and not once more with these.
         waiting = [pending for handshake in handshakes for pending in self._handshakes.remove(handshake)]
         if answer is not None:
-            self.on_answer(contact, *answer, size, in_response=True)
+            self._on_first_answer(contact, *answer, size)
         for pending in waiting:
             if not pending.done:
                 self._release(pending)
@@ -533,32 +603,31 @@ class Requests(Generic[M]):
 
     # Answers ---------------------------------------------------------------------------------------------------------
 
-    def on_answer(
-        self, contact: Contact, number: int, message: M, flags: int, size: int, *, in_response: bool = False
-    ) -> None:
-        """An answer came by a datagram of `size` bytes: matched, or dropped and counted."""
-        pending = self._match(contact, number, message)
-        if pending is None:
-            return
-        large = self.codec.too_large(message)
-        if large is None:
-            self._complete(pending, contact, message, flags, size)
-        elif pending.by_stream:
-            self.statistics.dropped["doubled_answer"] += 1
-        elif in_response and large <= MOST_INNER:
-            # A response has little room. A packet of the session has enough, and leaves after this call.
-            self._learn(pending, contact, message, flags, size)
-            pending.sent_at, pending.resent, pending.next_at = None, False, self.clock()
-            self._schedule(pending)
+    def on_answer(self, session: Session, number: int, message: M, flags: int, size: int, now: float) -> None:
+        """An answer came by a sealed datagram of `size` bytes: matched, or dropped and counted."""
+        pending = self._pending.by_number.get(number)
+        if pending is None or pending.contact.public != session.peer:
+            self.statistics.dropped["unknown_number"] += 1
+        elif message.label != pending.message.answered_by:
+            self._on_other_answer(pending, session.contact, message, flags, size)
         else:
-            self._learn(pending, contact, message, flags, size)
-            pending.promised_at = self.clock()
-            if not self._start_stream(pending):
-                self._fail(pending)
+            path = session.path
+            if path is None or not path.is_kept or path.answered_at == -math.inf:
+                path = session.path = self.paths.answered(session.contact)
+            self._complete(pending, session.contact, path, message, flags, size, now)
+
+    def _on_first_answer(self, contact: Contact, number: int, message: M, flags: int, size: int) -> None:
+        """The same in a response, of which the session has just been made."""
+        pending = self._match(contact, number, message)
+        if pending is not None and message.label != pending.message.answered_by:
+            self._on_other_answer(pending, contact, message, flags, size, in_response=True)
+        elif pending is not None:
+            self._complete(pending, contact, self.paths.answered(contact), message, flags, size, self.clock())
 
     def _match(self, contact: Contact, number: int, message: M) -> Pending[M] | None:
-        pending = self._pending.get(contact.public, number)
-        if pending is None:
+        """The request of this number to this peer that it may answer, be it by saying that the answer is too large."""
+        pending = self._pending.by_number.get(number)
+        if pending is None or pending.contact.public != contact.public:
             self.statistics.dropped["unknown_number"] += 1
         elif not self.codec.is_answer_to(message, pending.message):
             self.statistics.dropped["wrong_answer"] += 1
@@ -566,24 +635,52 @@ class Requests(Generic[M]):
             return pending
         return None
 
-    def _complete(self, pending: Pending[M], contact: Contact, message: M, flags: int, size: int) -> None:
-        self._pending.remove(pending)
-        self.statistics.answered[self.codec.kind(pending.message)] += 1
-        answer = self._learn(pending, contact, message, flags, size)
+    def _on_other_answer(
+        self, pending: Pending[M], contact: Contact, message: M, flags: int, size: int, *, in_response: bool = False
+    ) -> None:
+        """It is not the true answer: that is too large for where it was asked, or this is none to the request."""
+        large, now = self.codec.too_large(message), self.clock()
+        if large is None or not self.codec.is_answer_to(message, pending.message):
+            self.statistics.dropped["wrong_answer"] += 1
+        elif pending.by_stream:
+            self.statistics.dropped["doubled_answer"] += 1
+        else:
+            self._learn(pending, contact, self.paths.answered(contact), message, flags, size, now)
+            if in_response and large <= MOST_INNER:
+                # A response has little room. A packet of the session has enough, and leaves after this call.
+                pending.sent_at, pending.resent, pending.next_at = None, False, now
+                self._schedule(pending)
+                return
+            pending.promised_at = now
+            if not self._start_stream(pending):
+                self._fail(pending)
+
+    def _complete(
+        self, pending: Pending[M], contact: Contact, path: Path, message: M, flags: int, size: int, now: float
+    ) -> None:
+        under_way = self._pending.by_number
+        pending.done = True
+        del under_way[pending.number]
+        if not under_way:
+            self.deadlines.rest()
+        self.statistics.answered[pending.message.label] += 1
+        answer = self._learn(pending, contact, path, message, flags, size, now)
         if pending.on_reply is not None:
             pending.on_reply(answer)
 
-    def _learn(self, pending: Pending[M], contact: Contact, message: M, flags: int, size: int) -> Answer[M]:
+    def _learn(
+        self, pending: Pending[M], contact: Contact, path: Path, message: M, flags: int, size: int, now: float
+    ) -> Answer[M]:
         """The peer is there: its round trip, and what it says of itself. `size` 0: it came over a stream."""
-        now = self.clock()
-        is_sample = pending.sent_at is not None and not pending.resent and not pending.by_stream
-        round_trip = now - (pending.sent_at or 0.0) if is_sample else None
-        path = self.paths.on_answer(contact, now, round_trip, flags)
-        if size:
+        sent_at = pending.sent_at
+        round_trip = None if sent_at is None or pending.resent or pending.by_stream else now - sent_at
+        path.flags = flags
+        path.on_answer(now, round_trip)
+        if size and path.vanished:
             path.on_passed(max(size, _datagram_bytes(pending.inner)))
         answer = Answer(contact, message, flags, round_trip, not size)
         if not pending.is_background:
-            self.hooks.on_answered(pending.message, answer)
+            self.hooks.on_answered(pending.message, answer, now)
         return answer
 
     # Streams ---------------------------------------------------------------------------------------------------------
@@ -622,7 +719,8 @@ class Requests(Generic[M]):
                 larger = max(_datagram_bytes(pending.inner), SEALED_DATAGRAM_OVERHEAD + came.size)
                 pending.path.on_vanished(larger, self.clock())
             pending.path.broke_its_word_at = -math.inf
-            self._complete(pending, contact, came.message, came.flags, 0)
+            path = self.paths.answered(contact)
+            self._complete(pending, contact, path, came.message, came.flags, 0, self.clock())
 
     def _on_stream_failed(self, pending: Pending[M], why: str) -> None:
         self.statistics.dropped["stream_failed"] += 1

@@ -1,20 +1,30 @@
 """What requests to peers are given by the rest of a node: a codec, a way to send, and ears for what they learn.
 
-Rules of this file: types only. To this room a message is opaque: the codec says of it what is needed here. Messages are
-`M` throughout, whatever the codec makes them.
+Rules of this file: types only. To this room a message is opaque, but for what its class says of it (`AnyMessage`); the
+codec says the rest that is needed here. Messages are `M` throughout, whatever the codec makes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.peer.packets import About
 
-M = TypeVar("M")
+
+class AnyMessage(Protocol):
+    """What a message's class says of it: plain words, since each packet needs them."""
+
+    label: ClassVar[str]  # its name, for counters
+    answered_by: ClassVar[str]  # the label of a request's true answer; empty for what is no request with an answer
+    is_answer: ClassVar[bool]
+    may_be_long: ClassVar[bool]  # then `Codec.least_size` has to be asked before it is encoded
+
+
+M = TypeVar("M", bound=AnyMessage)
 
 
 class Codec(Protocol[M]):
@@ -29,19 +39,14 @@ class Codec(Protocol[M]):
     def decode_untrusted(self, inner_untrusted: bytes) -> tuple[int, M, int]:
         """The number, the message and the flags; MalformedPacket."""
 
-    def kind(self, message: M) -> str:
-        """The message's name, for counters."""
-
     def least_size(self, message: M) -> int:
         """How many bytes its inner packet has at least, without making it."""
-
-    def is_answer(self, message: M) -> bool: ...
 
     def has_answer(self, message: M) -> bool:
         """Whether it is a request that is always answered."""
 
     def is_answer_to(self, answer: M, request: M) -> bool:
-        """Whether it is of a kind that answers this request."""
+        """Whether it is of a kind that answers this request: the true one, or that it is too large."""
 
     def may_begin(self, message: M) -> bool:
         """Whether it is a request that an initiation may carry: that a node handles though nothing is confirmed yet."""
@@ -66,9 +71,9 @@ class Link(Protocol):
         """The inner packet that answers this one, over a stream with exactly this node; TransportError. No deadline."""
 
 
-@attrs.frozen
+@attrs.define
 class Answer(Generic[M]):
-    """What a peer answered."""
+    """What a peer answered. A value; a frozen one would cost each packet a call for each field."""
 
     contact: Contact  # at the address that it answered from: a session's, which a handshake has proven
     message: M
@@ -90,8 +95,8 @@ class Hooks(Protocol[M]):
     def on_copied_key(self, contact: Contact) -> None:
         """Two runs of this key alternate: a copied data directory. Told before the handshake that has shown it."""
 
-    def on_answered(self, request: M, answer: Answer[M]) -> None:
-        """The peer is there."""
+    def on_answered(self, request: M, answer: Answer[M], now: float) -> None:
+        """The peer is there. `now` is in seconds, of the clock of requests."""
 
     def on_missed(self, contact: Contact, asked_at: float) -> None:
         """It did not answer until the deadline. `asked_at` is in seconds, of the clock of requests."""
@@ -115,10 +120,11 @@ class Request(Generic[M]):
     is_confirmed: bool  # False: it came in an initiation, which may be a replay, and asks only for what begins
     by_stream: bool
     message: M
-    _send: Callable[[M], None]
+    number: int
+    _send: Callable[[Request[M], M], None]
     is_answered: bool = False
 
     def answer(self, message: M) -> None:
         if not self.is_answered:
             self.is_answered = True
-            self._send(message)
+            self._send(self, message)

@@ -2,8 +2,8 @@
 
 Rules of this file: plain state without I/O. `now` is monotonic and in seconds, `wall_ms` is the wall clock, in
 milliseconds since 1970; both are the caller's, and so is the randomness. Each method returns one value with the whole
-decision, and an exception is the caller's mistake. What is dropped has a reason, and is counted under it. The way of
-nearly every datagram is `_on_sealed`: one look-up, and a tag.
+decision, and an exception is the caller's mistake, but for `open_untrusted`: it is the way of nearly every datagram,
+one look-up and a tag, and makes no decision of it. What is dropped has a reason, and is counted under it.
 Source: docs/protocol.md.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 from camomile_trio.errors import MalformedPacket
 from camomile_trio.kademlia.contacts import Endpoint, is_sensible
 from camomile_trio.peer.budget import HandshakeRates
-from camomile_trio.peer.decisions import Decision, Dropped, NotForUs, Opened, Reply, Sealed
+from camomile_trio.peer.decisions import Decision, Dropped, NotForUs, Opened, Reply, Responded, Sealed
 from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.initiator import Initiator
 from camomile_trio.peer.local import Local
@@ -26,10 +26,10 @@ from camomile_trio.peer.packets import (
     HELLO_ANSWER,
     INDEX_BYTES,
     INITIATION,
-    MOST_INNER,
     NONCE_BYTES,
     RESPONSE,
     SEALED,
+    About,
     CookieReply,
     Hello,
     HelloAnswer,
@@ -38,7 +38,7 @@ from camomile_trio.peer.packets import (
     unframe_untrusted,
 )
 from camomile_trio.peer.responder import Responder
-from camomile_trio.peer.session import REKEY_AFTER_PACKETS, Session
+from camomile_trio.peer.session import Session
 from camomile_trio.peer.table import Peer, SessionTable
 
 REKEY_AFTER: Final = 3600.0  # seconds, by the side that began; the other one waits an eighth longer
@@ -65,13 +65,15 @@ class Sessions:
         session = peer.current if peer is not None else None
         if peer is None or session is None:
             return None
-        if len(inner) > MOST_INNER:
-            raise ValueError(f"an inner packet has at most {MOST_INNER} bytes, not {len(inner)}")
         datagram = session.seal(self.local.suite, inner)
         if datagram is None:
             return None
         self.table.use(peer)
-        return Sealed(datagram, session.endpoint, self._rekey_due(peer, session, now))
+        return Sealed(datagram, session.endpoint, now >= session.renew_at and self.may_renew(peer, now))
+
+    def may_renew(self, peer: Peer, now: float) -> bool:
+        """Of a session that is due for a new one (`Session.renew_at`): whether no initiation has left lately."""
+        return now >= peer.initiated_at + peer.wait
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint, now: float, wall_ms: int) -> Decision:
         """What to do about a datagram."""
@@ -85,7 +87,37 @@ class Sessions:
             return Dropped(error.reason)
         if isinstance(decision, Reply):
             self.replied[decision.why] += 1
+        elif isinstance(decision, Responded):
+            self._time_renewals(self.table.peers[decision.contact.public])
         return decision
+
+    def open_untrusted(self, body_untrusted: bytes, source: Endpoint, now: float) -> tuple[Session, bytes]:
+        """The session and the inner packet of the body of a `sealed`. MalformedPacket or NotForUs: it has to be dropped
+        and counted. If the session is not confirmed yet, it is by this packet: `confirm` has to be called.
+        """
+        session = self.table.by_index.get(body_untrusted[:INDEX_BYTES])
+        if session is None:
+            raise NotForUs("unknown_index")
+        if session.endpoint != source:
+            raise NotForUs("other_address")
+        inner = session.open_untrusted(self.local.suite, body_untrusted)
+        if session.confirmed_at is not None:
+            peer = self.table.peers[session.peer]
+            peer.heard_at = now
+            peer.credit += len(body_untrusted)
+            if not peer.is_member:
+                self.table.use(peer)
+        return session, inner
+
+    def confirm(self, session: Session, size: int, now: float) -> tuple[About, bool]:
+        """The peer's first sealed packet has come, with a body of so many bytes.
+
+        What the peer told of itself in the handshake, and whether two of its runs alternate.
+        """
+        session.handshake_bytes += size
+        told = self.table.confirm(session, now)
+        self._time_renewals(self.table.peers[session.peer])
+        return told
 
     def is_expected(self, datagram_untrusted: bytes, source: Endpoint) -> bool:
         """Whether it names an index that this node gave to exactly this source, for a session or a handshake, or the
@@ -106,21 +138,10 @@ class Sessions:
         return field in (RESPONSE, COOKIE) and self.initiator.is_expected(index, source)
 
     def _on_sealed(self, body_untrusted: bytes, source: Endpoint, now: float) -> Decision:
-        session = self.table.by_index.get(body_untrusted[:INDEX_BYTES])
-        if session is None:
-            raise NotForUs("unknown_index")
-        if session.endpoint != source:
-            raise NotForUs("other_address")
-        inner = session.open_untrusted(self.local.suite, body_untrusted)
-        if session.confirmed_at is None:
-            session.handshake_bytes += len(body_untrusted)
-            about, is_copied = self.table.confirm(session, now)
-            return Opened(session.contact, inner, about, is_copied)
-        peer = self.table.peers[session.peer]
-        peer.heard_at = now
-        peer.credit += len(body_untrusted)
-        self.table.use(peer)
-        return Opened(session.contact, inner)
+        session, inner = self.open_untrusted(body_untrusted, source, now)
+        if session.confirmed_at is not None:
+            return Opened(session.contact, inner)
+        return Opened(session.contact, inner, *self.confirm(session, len(body_untrusted), now))
 
     def _on_handshake(
         self, field: int, body_untrusted: bytes, size: int, source: Endpoint, now: float, wall_ms: int
@@ -150,7 +171,7 @@ class Sessions:
         """Accept these network keys from now on, and send under the first.
 
         Sessions and initiations under any other key end at once. Sessions that were begun under another than the first
-        are due for a new one (`Sealed.rekey_due`; `renewals.py` renews those without traffic). Open streams have made
+        are due for a new one (`Session.renew_at`; `renewals.py` renews those without traffic). Open streams have made
         handshakes of their own, and are not known here: the node calls this and then has its streams end those that
         were made under a key that is accepted no more.
         """
@@ -159,6 +180,8 @@ class Sessions:
         self.local.network_keys = network_keys
         accepted = frozenset(key.psk for key in network_keys)
         self.table.end_other_keys(accepted, now)
+        for peer in self.table.peers.values():
+            self._time_renewals(peer)
         self.initiator.end_other_keys(accepted, now)
         self.responder.forget_answers()
 
@@ -175,14 +198,16 @@ class Sessions:
         """How full each table of this node is, by name; all have a bound. What is beyond it is dropped or forgotten."""
         return {**self.table.counts(), **self.initiator.counts(), **self.responder.counts()}
 
-    def _rekey_due(self, peer: Peer, session: Session, now: float) -> bool:
-        assert session.confirmed_at is not None
-        is_old = (
-            now - session.confirmed_at >= (REKEY_AFTER if session.is_initiator else REKEY_AFTER * 9 / 8)
-            or session.sent >= REKEY_AFTER_PACKETS
-            or self._is_under_former_key(session)
-        )
-        return is_old and now >= peer.initiated_at + peer.wait
+    def _time_renewals(self, peer: Peer) -> None:
+        """When its sessions are due for new ones: at an age, or at once. (A spent counter tells by itself.)"""
+        for session in (peer.current, *peer.older):
+            if session is None or session.confirmed_at is None:
+                continue
+            if self._is_under_former_key(session):
+                session.renew_at = -math.inf
+            else:
+                after = REKEY_AFTER if session.is_initiator else REKEY_AFTER * 9 / 8
+                session.renew_at = session.confirmed_at + after
 
     def _is_under_former_key(self, session: Session) -> bool:
         """Whether it was begun before this node has promoted the key that it sends under, and under another one.

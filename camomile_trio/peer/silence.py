@@ -38,6 +38,7 @@ class Silence:
         self._table = table
         self._check = check
         self._rng = rng
+        self.is_waiting = False  # whether any do
         self._waiting: dict[NodeId, Contact] = {}
         self._asked_around_at = -CHECKED_AGAIN_AFTER
         self._back_since = -math.inf  # the first answer after a time in which nobody answered
@@ -64,6 +65,7 @@ class Silence:
             return False
         if len(self._waiting) < MOST_WAITING:
             self._waiting[contact.id] = contact
+            self.is_waiting = True
         else:
             self.dropped += 1
         if now - self._asked_around_at >= CHECKED_AGAIN_AFTER:
@@ -81,7 +83,7 @@ class Silence:
         if not self._waiting:
             return
         self._back_since, self._witness = self._table.last_answer or self._back_since, witness
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting, self.is_waiting = self._waiting, {}, False
         waiting.pop(witness.id, None)
         self._check_beside(witness, *waiting.values())
 

@@ -93,6 +93,7 @@ _NULL: Final = ffi.NULL
 _BYTES: Final = ffi.typeof("unsigned char[]")
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 _view = ffi.buffer
+_ZEROS: Final = bytes(4)  # before a nonce in little-endian order (Noise, section 12.3)
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
@@ -124,7 +125,8 @@ class NaclSuite:
             raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
         size = len(plaintext)
         sealed = _allocate(_BYTES, size + TAG_BYTES)
-        _seal(sealed, _NULL, plaintext, size, associated, len(associated), _NULL, _nonce(nonce), key)
+        nonce_bytes = _ZEROS + nonce.to_bytes(8, "little")
+        _seal(sealed, _NULL, plaintext, size, associated, len(associated), _NULL, nonce_bytes, key)
         return bytes(_view(sealed, size + TAG_BYTES))
 
     def open_untrusted(self, key: bytes, nonce: int, associated: bytes, ciphertext_untrusted: bytes) -> bytes:
@@ -134,7 +136,7 @@ class NaclSuite:
         if size < 0:
             raise MalformedPacket("too_short")
         opened = _allocate(_BYTES, size)
-        nonce_bytes = _nonce(nonce)
+        nonce_bytes = _ZEROS + nonce.to_bytes(8, "little")
         if _open(
             opened, _NULL, _NULL, ciphertext_untrusted, size + TAG_BYTES, associated, len(associated), nonce_bytes, key
         ):
@@ -157,8 +159,3 @@ def _hmac_hash(key: bytes, data: bytes) -> bytes:
     block = key.ljust(BLOCK_BYTES, b"\0")
     inner = hashlib.blake2b(block.translate(_INNER) + data).digest()
     return hashlib.blake2b(block.translate(_OUTER) + inner).digest()
-
-
-def _nonce(nonce: int) -> bytes:
-    """32 zero bits, then the nonce in little-endian order (Noise, section 12.3)."""
-    return b"\0\0\0\0" + nonce.to_bytes(8, "little")

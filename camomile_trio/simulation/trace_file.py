@@ -140,7 +140,7 @@ class PacketsInWords:
             number, message, _ = reader.opened(seen.inner)
         except MalformedPacket as error:
             return {"because": error.reason}
-        return {"number": number, "kind": reader.codec.kind(message)} | _particulars(message)
+        return {"number": number, "kind": message.label} | _particulars(message)
 
     def on_event(self, machine: Machine, event: Event) -> None:
         """A node tells what it does. Operations are told by the world, as their users see them."""

@@ -21,10 +21,10 @@ PUBLIC_KEY_BYTES: Final = 32
 LONGEST_ROW: Final = 512  # bytes, of a record of a later format
 
 _STORE_KINDS = {int(kind): kind for kind in StoreKind}
-_STATUSES = {int(status): status for status in StoreStatus}
-_DURABILITIES = {int(durability): durability for durability in Durability}
+STATUSES: Final = {int(status): status for status in StoreStatus}
+DURABILITIES: Final = {int(durability): durability for durability in Durability}
 # Format, kind and flags of every record that this version knows: the same rule as Record.from_row's.
-_RECORD_HEADS = frozenset(bytes((FORMAT, kind, flags)) for kind in Kind for flags in (0, RENEWABLE))
+RECORD_HEADS: Final = frozenset(bytes((FORMAT, kind, flags)) for kind in Kind for flags in (0, RENEWABLE))
 
 
 def sized(field: bytes, size: int, name: str) -> bytes:
@@ -40,10 +40,6 @@ def check_node_id(field: bytes, name: str) -> NodeId:
 
 def check_key(field: bytes) -> Key:
     return Key(sized(field, ID_BYTES, "key"))
-
-
-def check_key_or_none(field: bytes) -> Key | None:
-    return check_key(field) if field else None
 
 
 def check_keys(packed: bytes) -> tuple[Key, ...]:
@@ -76,12 +72,12 @@ def check_publisher(field: bytes) -> PublisherKey | None:
 
 def known_status(number: int) -> StoreStatus:
     """The status; UNKNOWN for that of a later version, which is still a refusal."""
-    return _STATUSES.get(number, StoreStatus.UNKNOWN)
+    return STATUSES.get(number, StoreStatus.UNKNOWN)
 
 
 def known_durability(number: int) -> Durability:
     """The durability; NONE for that of a later version, since it promises nothing that we know."""
-    return _DURABILITIES.get(number, Durability.NONE)
+    return DURABILITIES.get(number, Durability.NONE)
 
 
 def check_records(rows_untrusted: Iterable[bytes]) -> tuple[RecordRow, ...]:
@@ -94,7 +90,7 @@ def check_records(rows_untrusted: Iterable[bytes]) -> tuple[RecordRow, ...]:
     for row in rows_untrusted:
         size = len(row)
         if size == ROW_BYTES:
-            if row[:3] in _RECORD_HEADS:
+            if row[:3] in RECORD_HEADS:
                 rows.append(RecordRow(row))
         elif not ROW_BYTES < size <= LONGEST_ROW or row[0] == FORMAT:
             raise MalformedPacket("record")
@@ -112,7 +108,7 @@ def check_store(
     known = _STORE_KINDS.get(kind)
     if known is None:
         raise MalformedPacket("store_class")
-    return Store(known, check_key_or_none(key), value or None, records, cached, names_contacts)
+    return Store(known, check_key(key) if key else None, value or None, records, cached, names_contacts)
 
 
 def check_endpoint(endpoint_untrusted: bytes) -> Endpoint | None:

@@ -1,8 +1,9 @@
 """The way in and out of the wire: messages to inner packets, and bytes from any peer to checked messages or one error.
 
-Rules of this file: nothing here knows peers or keys. `Codec` is what `peer.seams` wants; it fits by its structure, and
-has no state. Decoding takes anything, for a bounded time, and raises nothing but MalformedPacket. The layouts that this
-package writes take a fast path; all others go the way of the protobuf library, with the same outcome.
+Rules of this file: nothing here knows peers or keys. `Codec` is what `peer.seams` wants; it fits by its structure. Its
+only state is the last request, so that the same message to many peers is written once. Decoding takes anything, for a
+bounded time, and raises nothing but MalformedPacket. The layouts that this package writes take a fast path; all others
+go the way of the protobuf library, with the same outcome.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from camomile_trio.kademlia.messages import (
     FindValue,
     Have,
     HaveResult,
-    Leave,
     Message,
     NodeList,
     Ping,
@@ -31,11 +31,13 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.wire.reading import decode_reference
 from camomile_trio.wire.shaped_reading import OtherLayout, decode_shaped
-from camomile_trio.wire.writing import inner_parts
+from camomile_trio.wire.writing import inner_head, message_parts
 
 # The largest value that any node may be set to accept (64 MiB), and what surrounds it. Transports bound what they take
 # in before; this is for a caller that does not.
 LARGEST_PACKET: Final = 2**26 + 2**16
+# The longest request of which the bytes are kept: what is longer than a datagram goes to few peers at a time.
+LONGEST_KEPT: Final = 2**11
 
 _ANSWERS: Final[dict[type[Message], tuple[type[Message], ...]]] = {
     Ping: (Pong,),
@@ -44,50 +46,54 @@ _ANSWERS: Final[dict[type[Message], tuple[type[Message], ...]]] = {
     Store: (StoreResult, TooLarge),
     Have: (HaveResult, TooLarge),
 }
-_ARE_ANSWERS: Final = frozenset({Pong, NodeList, Value, StoreResult, HaveResult, TooLarge})
 _MAY_BEGIN: Final = frozenset({Ping, FindNode, FindValue})
 _HAVE_LARGE_ANSWERS: Final = frozenset({FindNode, FindValue, Have})
-_KINDS: Final[dict[type[Message], str]] = {
-    Ping: "ping",
-    Pong: "pong",
-    Store: "store",
-    Value: "value",
-    FindNode: "find_node",
-    FindValue: "find_value",
-    NodeList: "node_list",
-    StoreResult: "store_result",
-    Have: "have",
-    HaveResult: "have_result",
-    TooLarge: "too_large",
-    Leave: "leave",
-}
 _PING: Final = Ping()
 
 
 class Codec:
     """Messages <-> inner packets, and the little that requests have to know of a message."""
 
+    def __init__(self) -> None:
+        # The last request and the bytes of its field. One value, since very large messages are encoded in threads.
+        self._kept: tuple[Message, bytes] = _PING, b"".join(message_parts(_PING))
+
     def encode(self, number: int, message: Message, flags: int) -> bytes:
         """The inner packet, always the same: its fields in ascending order.
 
         Contacts go as rows, IPv4 before IPv6, so the order between the two is lost. The key of a Store that has a value
-        is left out, since the receiver hashes the value.
+        is left out, since the receiver hashes the value. The same request (the same object) to another peer costs next
+        to nothing.
         """
-        return b"".join(inner_parts(number, message, flags))
+        kept, written = self._kept
+        if message is not kept:
+            parts = message_parts(message)
+            if message.may_be_long and sum(map(len, parts)) > LONGEST_KEPT:
+                return b"".join((inner_head(number, flags), *parts))  # copied once
+            written = b"".join(parts)
+            if not message.is_answer:
+                self._kept = message, written
+        return inner_head(number, flags) + written
 
     def encode_within(self, number: int, message: Message, flags: int, room: int) -> bytes:
         """The inner packet in at most `room` bytes. The last contacts of a NodeList, a Value or a StoreResult are left
         out until it fits, and a flag says so. What does not fit even so becomes TooLarge, for which there is room.
         """
-        parts = inner_parts(number, message, flags)
-        size = sum(map(len, parts))
-        if size <= room:
-            return b"".join(parts)
+        if not message.may_be_long or self.least_size(message) <= room:
+            inner = inner_head(number, flags) + b"".join(message_parts(message))
+            if len(inner) <= room:
+                return inner
+        return self._shortened(number, message, flags, room)
+
+    def _shortened(self, number: int, message: Message, flags: int, room: int) -> bytes:
+        """Of an answer that is too large: without its last contacts, or TooLarge."""
+        size = len(inner_head(number, flags)) + sum(map(len, message_parts(message)))
         if isinstance(message, NodeList | Value | StoreResult):
             contacts = message.contacts
 
             def shortened(count: int) -> list[bytes]:
-                return inner_parts(number, attrs.evolve(message, contacts=contacts[:count]), flags | IS_SHORTENED)
+                parts = message_parts(attrs.evolve(message, contacts=contacts[:count]))
+                return [inner_head(number, flags | IS_SHORTENED), *parts]
 
             # How many of the sizes with 0, 1, 2 ... contacts fit.
             fitting = bisect_right(range(len(contacts)), room, key=lambda count: sum(map(len, shortened(count))))
@@ -109,16 +115,9 @@ class Codec:
         except OtherLayout:
             return decode_reference(inner_untrusted)
 
-    def kind(self, message: Message) -> str:
-        """The message's name, for counters."""
-        return _KINDS[type(message)]
-
     def least_size(self, message: Message) -> int:
         """How many bytes its inner packet has at least: those of its value."""
         return len(message.value or b"") if isinstance(message, Store | Value) else 0
-
-    def is_answer(self, message: Message) -> bool:
-        return type(message) in _ARE_ANSWERS
 
     def has_answer(self, message: Message) -> bool:
         """Whether it is a request that is always answered: all but a Leave."""

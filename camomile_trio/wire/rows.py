@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from camomile_trio.errors import MalformedPacket
@@ -39,37 +39,35 @@ def pack_contacts(contacts: Sequence[Contact]) -> tuple[bytes, bytes]:
 
 def split_contacts(rows4_untrusted: bytes, rows6_untrusted: bytes) -> tuple[tuple[Contact, ...], int]:
     """The contacts in the rows of a message, IPv4 and IPv6, and how many senseless ones were left out."""
-    contacts, dropped = _contacts4(rows4_untrusted)
+    count, rest = divmod(len(rows4_untrusted), ROW4_BYTES)
+    if rest:
+        raise MalformedPacket("contact_rows")
+    if count > MAX_CONTACTS:
+        raise MalformedPacket("too_many_contacts")
+    contacts, dropped = tuple(map(_contact4, _rows(ROW4_BYTES, count).unpack(rows4_untrusted))), 0
+    # A port is 0 only if both of its bytes are, and nearly always neither is.
+    if 0 in rows4_untrusted[ROW4_BYTES - 1 :: ROW4_BYTES]:
+        contacts, dropped = _with_ports(contacts)
     if rows6_untrusted:
         contacts6, dropped6 = _contacts6(rows6_untrusted)
         contacts += contacts6
         dropped += dropped6
         if len(contacts) + dropped > MAX_CONTACTS:
             raise MalformedPacket("too_many_contacts")
-    return tuple(contacts), dropped
+    return contacts, dropped
 
 
-def _contacts4(rows_untrusted: bytes) -> tuple[list[Contact], int]:
-    contacts = _split(rows_untrusted, ROW4_BYTES, _contact4)
-    # A port is 0 only if both of its bytes are, and nearly always neither is.
-    return _with_ports(contacts) if 0 in rows_untrusted[ROW4_BYTES - 1 :: ROW4_BYTES] else (contacts, 0)
-
-
-def _contacts6(rows_untrusted: bytes) -> tuple[list[Contact], int]:
-    return _with_ports(_split(rows_untrusted, ROW6_BYTES, _contact6))
-
-
-def _split(rows_untrusted: bytes, row_bytes: int, contact: Callable[[bytes], Contact]) -> list[Contact]:
-    count, rest = divmod(len(rows_untrusted), row_bytes)
+def _contacts6(rows_untrusted: bytes) -> tuple[tuple[Contact, ...], int]:
+    count, rest = divmod(len(rows_untrusted), ROW6_BYTES)
     if rest:
         raise MalformedPacket("contact_rows")
     if count > MAX_CONTACTS:
         raise MalformedPacket("too_many_contacts")
-    return list(map(contact, _rows(row_bytes, count).unpack(rows_untrusted)))
+    return _with_ports(tuple(map(_contact6, _rows(ROW6_BYTES, count).unpack(rows_untrusted))))
 
 
-def _with_ports(contacts: list[Contact]) -> tuple[list[Contact], int]:
-    sensible = [contact for contact in contacts if contact.endpoint.port]
+def _with_ports(contacts: tuple[Contact, ...]) -> tuple[tuple[Contact, ...], int]:
+    sensible = tuple(contact for contact in contacts if contact.endpoint.port)
     return sensible, len(contacts) - len(sensible)
 
 

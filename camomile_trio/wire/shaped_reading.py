@@ -9,8 +9,9 @@ IndexError, or is noticed where the end is checked, so each reader checks it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 from camomile_trio.kademlia.messages import (
     MAX_KEYS,
@@ -32,14 +33,14 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import ROW_BYTES, PublisherKey, RecordRow
 from camomile_trio.wire.checks import (
+    DURABILITIES,
+    RECORD_HEADS,
+    STATUSES,
     check_digests,
     check_endpoint,
     check_keys,
     check_publisher,
-    check_records,
     check_store,
-    known_durability,
-    known_status,
 )
 from camomile_trio.wire.rows import split_contacts
 
@@ -66,17 +67,35 @@ def decode_shaped(inner_untrusted: bytes) -> tuple[int, Message, int]:
     try:
         tag = inner_untrusted[0]
         if tag == 0x08:
-            number, at = _number(inner_untrusted, 1)
+            number = inner_untrusted[1]
+            at = 2
+            if number >= 0x80:
+                number &= 0x7F
+                shift = 7
+                while (byte := inner_untrusted[at]) >= 0x80:
+                    number |= (byte & 0x7F) << shift
+                    shift += 7
+                    at += 1
+                    if shift == _LONGEST_NUMBER:
+                        raise OtherLayout
+                number |= byte << shift
+                at += 1
             tag = inner_untrusted[at]
         if tag == 0x10:
             flags = inner_untrusted[at + 1]
             at += 2
             tag = inner_untrusted[at]
-        content, end = _field(inner_untrusted, at + 1)
+        length = inner_untrusted[at + 1]
+        start = at + 2
+        if length >= 0x80:
+            if (byte := inner_untrusted[start]) < 0x80:
+                length, start = length & 0x7F | byte << 7, start + 1
+            else:
+                length, start = _number(inner_untrusted, at + 1)
         # The library cuts longer numbers. A number of one byte is below 128.
-        if end != len(inner_untrusted) or flags >= 0x80 or number >> 32:
+        if start + length != len(inner_untrusted) or flags >= 0x80 or number >> 32:
             raise OtherLayout
-        return number, _READERS[tag](content), flags
+        return number, _READERS[tag](inner_untrusted[start:]), flags
     except (IndexError, KeyError):
         raise OtherLayout from None
 
@@ -104,7 +123,10 @@ def _field(data: bytes, at: int) -> tuple[bytes, int]:
     length = data[at]
     at += 1
     if length >= 0x80:
-        length, at = _number(data, at - 1)
+        if (byte := data[at]) < 0x80:
+            length, at = length & 0x7F | byte << 7, at + 1
+        else:
+            length, at = _number(data, at - 1)
     end = at + length
     return data[at:end], end
 
@@ -123,14 +145,16 @@ def _rows(content: bytes, at: int) -> tuple[bytes, bytes]:
 
 
 def _records(content: bytes, at: int, head: bytes) -> tuple[tuple[RecordRow, ...], int]:
-    """The records at `at`, each behind its `head`, and where they end. Those of a later format have another head."""
-    rows: list[bytes] = []
+    """The records at `at`, each behind its `head`, and where they end. Those of a later format have another head, and
+    those of a later kind are for the reference to skip."""
+    rows: list[Any] = []  # of RecordRow, whose name costs a call for each
     while content[at : at + 2] == head:
-        if len(rows) == MAX_RECORDS:
+        start = at + 2
+        at = start + ROW_BYTES
+        if len(rows) == MAX_RECORDS or content[start : start + 3] not in RECORD_HEADS:
             raise OtherLayout
-        at += 2 + ROW_BYTES
-        rows.append(content[at - ROW_BYTES : at])
-    return (check_records(rows) if rows else ()), at
+        rows.append(content[start:at])
+    return tuple(rows), at
 
 
 # One reader for each message.
@@ -176,7 +200,8 @@ def _find_value(content: bytes) -> FindValue:
 
 
 def _node_list(content: bytes) -> NodeList:
-    return NodeList(*split_contacts(*_rows(content, 0)))
+    contacts, dropped = split_contacts(*_rows(content, 0))
+    return NodeList(contacts, dropped)
 
 
 def _value(content: bytes) -> Value:
@@ -197,8 +222,8 @@ def _value(content: bytes) -> Value:
 
 def _store(content: bytes) -> Store:
     kind, key, value, at = 0, b"", b"", 0
-    if content[at] == 0x08:
-        kind, at = _number(content, 1)
+    if content[0] == 0x08:
+        kind, at = content[1], 2  # one of 0x80 or more is no kind; the reference refuses it
     if content[at] == 0x12:
         key, at = _field(content, at + 1)
     if content[at] == 0x1A:
@@ -218,13 +243,18 @@ def _store(content: bytes) -> Store:
 def _store_result(content: bytes) -> StoreResult:
     status, durability, at, end = 0, 0, 0, len(content)
     if at < end and content[at] == 0x08:
-        status, at = _number(content, at + 1)
+        status, at = content[at + 1], at + 2
     if at < end and content[at] == 0x10:
-        durability, at = _number(content, at + 1)
-    records, at = _records(content, at, _ROW_3_HEAD)
-    rows4, rows6 = _rows(content, at)
-    contacts, dropped = split_contacts(rows4, rows6)
-    return StoreResult(known_status(status), known_durability(durability), records, contacts, dropped)
+        durability, at = content[at + 1], at + 2
+    records: tuple[RecordRow, ...] = ()
+    contacts: tuple[Contact, ...] = ()
+    dropped = 0
+    if at < end and content[at] == 0x1A:
+        records, at = _records(content, at, _ROW_3_HEAD)
+    if at != end:
+        contacts, dropped = split_contacts(*_rows(content, at))
+    # Those of a later version are for the reference to replace.
+    return StoreResult(STATUSES[status], DURABILITIES[durability], records, contacts, dropped)
 
 
 def _have(content: bytes) -> Have:

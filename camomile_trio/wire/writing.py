@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.messages import (
+    Durability,
     FindNode,
     FindValue,
     Have,
@@ -23,7 +24,9 @@ from camomile_trio.kademlia.messages import (
     Ping,
     Pong,
     Store,
+    StoreKind,
     StoreResult,
+    StoreStatus,
     TooLarge,
     Value,
 )
@@ -34,15 +37,31 @@ from camomile_trio.wire.rows import pack_contacts
 # A message, or a field of one, is the list of its parts.
 Parts = list[bytes]
 
+# Nearly all lengths are below this, a datagram's: to look them up costs no call.
+_SHORT: Final = 1232
+_LENGTHS: Final = [varint(length) for length in range(_SHORT)]
 
-def inner_parts(number: int, message: Message, flags: int) -> Parts:
-    """The parts of the inner packet. Each value in it is a part of its own."""
+
+def inner_head(number: int, flags: int) -> bytes:
+    """What stands before the message. Few numbers are above 2**21, and nearly no packet has flags."""
+    if number < 0x80:
+        head = bytes((0x08, number)) if number else b""
+    elif number < 0x4000:
+        head = bytes((0x08, number & 0x7F | 0x80, number >> 7))
+    elif number < 0x200000:
+        head = bytes((0x08, number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+    else:
+        head = b"\x08" + varint(number)
+    return head + b"\x10" + varint(flags) if flags else head
+
+
+def message_parts(message: Message) -> Parts:
+    """The parts of the message's field in an inner packet: its tag and length, and its content. Each value in it is a
+    part of its own."""
     tag, write = _WRITERS[type(message)]
     content: Parts = write(message)
-    head = b"\x08" + varint(number) if number else b""
-    if flags:
-        head += b"\x10" + varint(flags)
-    return [head + tag + varint(sum(map(len, content))), *content]
+    size = sum(map(len, content))
+    return [tag + (_LENGTHS[size] if size < _SHORT else varint(size)), *content]
 
 
 def _nothing(_: Ping | Leave) -> Parts:
@@ -50,23 +69,26 @@ def _nothing(_: Ping | Leave) -> Parts:
 
 
 def _pong(pong: Pong) -> Parts:
-    parts = []
+    parts: Parts = []
     if pong.observed:
-        parts += _bytes(b"\x62", pong.observed)
+        parts += b"\x62" + _LENGTHS[len(pong.observed)], pong.observed
     if pong.clock is not None:  # a clock at 0 is written; other zeros are left out
         parts += b"\x68", varint(pong.clock)
     return parts
 
 
 def _store(store: Store) -> Parts:
-    parts = [b"\x08" + varint(store.kind)] if store.kind else []
-    if store.value is None:
+    parts = [_STORE_KINDS[store.kind]] if store.kind else []
+    value = store.value
+    if value:
         # With a value the key does not travel: the receiver must hash the value anyway, and 34 bytes decide whether a
         # value of 1000 bytes fits into a datagram.
-        parts += _bytes(b"\x12", store.key or b"")
-    else:
-        parts += _bytes(b"\x1a", store.value)
-    parts += _records(b"\x52", store.records)
+        size = len(value)
+        parts += b"\x1a" + (_LENGTHS[size] if size < _SHORT else varint(size)), value
+    elif value is None and store.key:
+        parts += b"\x12" + _LENGTHS[len(store.key)], store.key
+    for row in store.records:
+        parts += b"\x52" + _LENGTHS[len(row)], row
     if store.cached:
         parts.append(b"\x60\x01")
     if store.names_contacts:
@@ -79,18 +101,22 @@ def _value(value: Value) -> Parts:
     if value.contacts:
         contacts = _contacts(value.contacts)
         parts += b"\x1a", varint(sum(map(len, contacts))), *contacts
-    parts += _records(b"\x52", value.records)
+    for row in value.records:
+        parts += b"\x52" + _LENGTHS[len(row)], row
     if value.cached:
         parts.append(b"\x58\x01")
     return parts
 
 
 def _find_node(find: FindNode) -> Parts:
-    return _bytes(b"\x0a", find.target)
+    return [b"\x0a" + _LENGTHS[len(find.target)], find.target]
 
 
 def _find_value(find: FindValue) -> Parts:
-    return _bytes(b"\x0a", find.key) + _bytes(b"\x52", find.publisher or b"")
+    parts: Parts = [b"\x0a" + _LENGTHS[len(find.key)], find.key]
+    if find.publisher:
+        parts += b"\x52" + _LENGTHS[len(find.publisher)], find.publisher
+    return parts
 
 
 def _node_list(nodes: NodeList) -> Parts:
@@ -98,11 +124,11 @@ def _node_list(nodes: NodeList) -> Parts:
 
 
 def _store_result(result: StoreResult) -> Parts:
-    parts = [b"\x08" + varint(result.status)] if result.status else []
+    parts = [_STATUSES[result.status]] if result.status else []
     if result.durability:
-        parts.append(b"\x10" + varint(result.durability))
-    if result.records:
-        parts += _records(b"\x1a", result.records)
+        parts.append(_DURABILITIES[result.durability])
+    for row in result.records:
+        parts += b"\x1a" + _LENGTHS[len(row)], row
     if result.contacts:
         parts += _contacts(result.contacts)
     return parts
@@ -142,7 +168,9 @@ def _too_large(answer: TooLarge) -> Parts:
 
 def _contacts(contacts: tuple[Contact, ...]) -> Parts:
     rows4, rows6 = pack_contacts(contacts)
-    return _bytes(b"\x52", rows4) + _bytes(b"\x5a", rows6)
+    if rows6 or len(rows4) >= _SHORT:
+        return _bytes(b"\x52", rows4) + _bytes(b"\x5a", rows6)
+    return [b"\x52" + _LENGTHS[len(rows4)], rows4] if rows4 else []
 
 
 def _records(tag: bytes, rows: tuple[RecordRow, ...]) -> Parts:
@@ -153,6 +181,10 @@ def _bytes(tag: bytes, content: bytes) -> Parts:
     """A field of bytes. An empty one is left out."""
     return [tag + varint(len(content)), content] if content else []
 
+
+_STORE_KINDS: Final = [b"\x08" + varint(kind) for kind in StoreKind]
+_STATUSES: Final = [b"\x08" + varint(status) for status in StoreStatus]
+_DURABILITIES: Final = [b"\x10" + varint(durability) for durability in Durability]
 
 # By the number of the field in an inner packet, as the tag that stands before a message.
 _WRITERS: Final[dict[type[Message], tuple[bytes, Callable[[Any], Parts]]]] = {

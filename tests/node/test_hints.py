@@ -31,7 +31,7 @@ from camomile_trio.node import hints
 from tests.fixtures.parts import Parts, open_parts
 from tests.fixtures.peers import Behaviour, Peer, attend, truthful
 from tests.fixtures.records import EPOCH, lease_of, tombstone_of
-from tests.fixtures.speaker import CODEC, Heard
+from tests.fixtures.speaker import Heard
 
 PUBLISHER = KeyPair.new(random.Random("publisher"))
 VALUE = b"a value"
@@ -84,7 +84,7 @@ async def got(bob: Peer) -> Value:
     bob.heard()
     number = bob.ask(FindValue(KEY))
     await trio.sleep(0.02)
-    (answer,) = [heard.message for heard in bob.heard() if CODEC.is_answer(heard.message) and heard.number == number]
+    (answer,) = [heard.message for heard in bob.heard() if heard.message.is_answer and heard.number == number]
     assert isinstance(answer, Value)
     return answer
 
@@ -168,7 +168,7 @@ async def test_the_one_who_pushes_is_not_asked(autojump_clock: trio.testing.Mock
             bob.heard()
             bob.ask(FindValue(KEY))
             await trio.sleep(3)
-            assert [heard for heard in bob.heard() if not CODEC.is_answer(heard.message)] == []
+            assert [heard for heard in bob.heard() if not heard.message.is_answer] == []
         assert parts.holdings.cache.hints == {"kept": 1}
 
 

@@ -236,7 +236,7 @@ class MeshNode:
     def on_copied_key(self, contact: Contact) -> None:
         self.copied.append(contact)
 
-    def on_answered(self, request: Message, answer: Answer[Message]) -> None:
+    def on_answered(self, request: Message, answer: Answer[Message], now: float) -> None:
         self.answered.append(answer)
 
     def on_missed(self, contact: Contact, asked_at: float) -> None:

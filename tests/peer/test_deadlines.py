@@ -100,3 +100,38 @@ async def test_what_is_done_wakes_nobody(autojump_clock: trio.testing.MockClock)
     assert called_at == [5.0]
     assert [at for at in woken_at if at > 0] == [1.0, 5.0]
     assert len(deadlines) == 0
+
+
+async def test_once_what_was_awaited_is_done_the_task_can_rest(autojump_clock: trio.testing.MockClock) -> None:
+    @attrs.define
+    class Request:
+        done: bool = False
+
+    woken_at: list[float] = []
+
+    def clock() -> float:
+        woken_at.append(trio.current_time())
+        return trio.current_time()
+
+    deadlines = Deadlines(clock)
+    called: list[tuple[float, object]] = []
+    answered, open_still = Request(), Request()
+
+    def note(which: object) -> None:
+        called.append((trio.current_time(), which))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(5):
+            deadlines.set(1.0 + number, note, answered, awaited=answered)
+        deadlines.set(9.0, note, open_still, awaited=open_still)
+        answered.done = True
+        deadlines.rest()
+        assert len(deadlines) == 1
+        await trio.sleep(5)
+        deadlines.set(7.0, note, "earlier")  # than the one that it sleeps for
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert called == [(7.0, "earlier"), (9.0, open_still)]
+    assert woken_at == [0.0, 7.0, 9.0]

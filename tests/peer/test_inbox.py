@@ -1,4 +1,4 @@
-"""What becomes of datagrams that are no packet of a session: of classic nodes, of other networks, from nowhere.
+"""What becomes of datagrams: packets of a session, and those of classic nodes, of other networks, from nowhere.
 
 Rules of this file: datagrams are given to an inbox as the network would; no time passes.
 """
@@ -15,7 +15,7 @@ from camomile_trio.peer.handshake import NetworkKey
 from camomile_trio.peer.packets import INITIATION
 from tests.peer.mesh import WALL_MS, Mesh, MeshNode, met, running
 from tests.peer.nodes import NETWORK
-from tests.peer.tiny_codec import Ping
+from tests.peer.tiny_codec import Message, Ping, Stored, TinyCodec
 
 A, B = "198.18.1.1", "198.18.2.1"
 SOURCE = Endpoint.parse("198.18.7.1:8118")
@@ -129,3 +129,94 @@ async def test_of_what_else_is_dropped_nothing_is_told(autojump_clock: trio.test
         a.inbox.on_datagram(b"\xa2\x01\x28" + bytes(40), b.endpoint)
     assert a.sessions.dropped == {"wrong_response_mac": 1, "unknown_index": 1}
     assert not a.foreign
+
+
+# Packets of a session ------------------------------------------------------------------------------------------------
+
+
+def sealed(source: MeshNode, to: MeshNode, inner: bytes) -> bytes:
+    sealed = source.sessions.seal(to.contact.public, inner, trio.current_time())
+    assert sealed is not None
+    return sealed.datagram
+
+
+def inner(message: Message, number: int = 1) -> bytes:
+    return TinyCodec().encode(number, message, 0)
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 90, b"x" * 600], ids=["short", "at the border", "long"])
+async def test_each_damaged_packet_is_dropped_and_counted_once(
+    autojump_clock: trio.testing.MockClock, body: bytes
+) -> None:
+    mesh = Mesh()
+    a, b = MeshNode(mesh, "a", A), MeshNode(mesh, "b", B)
+    async with running(mesh, a, b):
+        await met(a, b)
+        datagram = sealed(a, b, inner(Ping("1", body)))
+        damaged = [datagram[:size] for size in range(1, len(datagram))] + [datagram + b"\0"]
+        for bit in range(8 * min(len(datagram), 60)):
+            byte = datagram[bit // 8] ^ 1 << bit % 8
+            damaged.append(datagram[: bit // 8] + bytes([byte]) + datagram[bit // 8 + 1 :])
+        for each in damaged:
+            b.inbox.on_datagram(each, a.endpoint)
+        assert b.sessions.dropped.total() == len(damaged)
+        assert set(b.sessions.dropped) <= {
+            "classic", "not_a_handshake", "over_budget", "replayed", "too_short", "unknown_index", "wrong_counter",
+            "wrong_frame", "wrong_length", "wrong_mac1", "wrong_tag",
+        }  # fmt: skip
+        assert not b.handled
+        b.inbox.on_datagram(datagram, a.endpoint)
+        assert b.names() == ["1"]
+
+
+async def test_a_packet_is_taken_once_from_its_own_address_and_says_what_it_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = MeshNode(mesh, "a", A), MeshNode(mesh, "b", B)
+    async with running(mesh, a, b):
+        await met(a, b)
+        b.requests.statistics.received.clear()
+        datagram = sealed(a, b, inner(Ping("1")))
+        b.inbox.on_datagram(datagram, SOURCE)
+        for _ in range(2):
+            b.inbox.on_datagram(datagram, a.endpoint)
+        b.inbox.on_datagram(sealed(a, b, inner(Stored("2"), 7)), a.endpoint)
+        b.inbox.on_datagram(sealed(a, b, b"no message"), a.endpoint)
+        b.inbox.on_datagram(sealed(a, b, b""), a.endpoint)
+        assert b.sessions.dropped == {"other_address": 1, "replayed": 1}
+        assert b.requests.statistics.received == {"ping": 1, "stored": 1}
+        assert b.requests.statistics.dropped == {"unknown_number": 1, "wrong_message": 1}
+        assert b.names() == ["1"]
+
+
+async def test_what_a_peer_sends_is_credited_to_it_and_tells_when_it_was_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mesh = Mesh()
+    a, b = MeshNode(mesh, "a", A), MeshNode(mesh, "b", B)
+    async with running(mesh, a, b):
+        await met(a, b)
+        peer = b.sessions.table.peers[a.contact.public]
+        before = peer.credit
+        await trio.sleep(5)
+        datagram = sealed(a, b, inner(Ping("1")))
+        b.inbox.on_datagram(datagram, a.endpoint)
+        assert peer.credit - before == len(datagram) - 3  # without its frame
+        assert peer.heard_at == trio.current_time()
+
+
+async def test_an_answer_leaves_by_the_session_that_is_current_then(autojump_clock: trio.testing.MockClock) -> None:
+    """A request may be answered after a commit. Without a session by then, its answer is dropped and counted."""
+    mesh = Mesh()
+    a, b = MeshNode(mesh, "a", A), MeshNode(mesh, "b", B)
+    async with running(mesh, a, b):
+        await met(a, b)
+        b.answer_of = lambda message: None
+        b.inbox.on_datagram(sealed(a, b, inner(Ping("1"))), a.endpoint)
+        (request,) = b.handled
+        b.sessions.table.remove(a.contact.public, trio.current_time())
+        request.answer(Stored("1"))
+        assert b.requests.statistics.dropped == {"no_session": 1}
+        request.answer(Stored("1"))  # at most once
+        assert b.requests.statistics.dropped == {"no_session": 1}

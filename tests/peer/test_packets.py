@@ -20,7 +20,10 @@ from camomile_trio.peer.packets import (
     LARGEST_DATAGRAM,
     LEAST_INITIATION_PAYLOAD,
     LEAST_RESPONSE_PAYLOAD,
+    LONGEST_SHORT,
     MOST_INNER,
+    SEALED,
+    SEALED_HEADS,
     SEALED_OVERHEAD,
     About,
     CookieReply,
@@ -179,3 +182,16 @@ def test_every_message_fits_into_the_largest_datagram() -> None:
     assert len(frame(packets.SEALED, bytes(SEALED_OVERHEAD + MOST_INNER))) == LARGEST_DATAGRAM
     answer = ResponsePayload(b"1234", about, bytes(room_for_answer(LARGEST_DATAGRAM, endpoint))).encode()
     assert len(frame(packets.RESPONSE, bytes(4 + MESSAGE_2_OVERHEAD) + answer + bytes(16))) == LARGEST_DATAGRAM
+
+
+def test_there_is_one_head_of_a_sealed_datagram_for_each_size() -> None:
+    bodies = {len(frame(SEALED, bytes(size))): frame(SEALED, bytes(size)) for size in range(1, LARGEST_DATAGRAM - 3)}
+    assert len(SEALED_HEADS) == LARGEST_DATAGRAM + 1
+    for size, head in enumerate(SEALED_HEADS):
+        datagram = bodies.get(size)
+        if datagram is None:
+            # Nothing that such a head begins is taken for a sealed datagram, and it is refused as any other is.
+            assert head == b"none"
+        else:
+            assert datagram.startswith(head)
+            assert len(head) == (3 if size <= LONGEST_SHORT else 4)

@@ -156,6 +156,25 @@ def test_the_one_used_least_recently_is_forgotten_first() -> None:
     assert len(paths) <= 128
 
 
+def test_all_paths_that_are_in_use_are_spared_once_and_there_is_always_one_to_forget() -> None:
+    paths = Paths(Requests(max_peers=64))
+    for number in range(64):
+        paths.get(contact(number))
+        paths.get(contact(number)).was_used = True
+    paths.get(contact(1000))
+    assert len(paths) == 64
+    assert paths.known(contact(0)) is None  # all were used, and it was the oldest
+    paths.get(contact(1001))
+    assert paths.known(contact(1)) is None
+
+
+def test_a_path_that_was_forgotten_says_so() -> None:
+    paths = Paths(Requests(max_peers=64))
+    kept = [paths.on_answer(contact(number), 0.0, 0.1, 0) for number in range(65)]
+    assert [path.is_kept for path in kept] == [False] + [True] * 64
+    assert paths.answered(contact(0)) is not kept[0]
+
+
 def test_a_path_is_narrow_after_three_exchanges_in_turn_that_only_a_stream_carried() -> None:
     path = path_to_bob()
     for now in (0.0, 1.0):

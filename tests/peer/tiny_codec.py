@@ -6,7 +6,7 @@ Rules of this file: each request has a name and its answer has the same, so a te
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
@@ -17,42 +17,66 @@ _HEAD = struct.Struct(">IBBB")
 
 @attrs.frozen
 class Message:
+    label: ClassVar[str]
+    answered_by: ClassVar[str] = ""
+    is_answer: ClassVar[bool] = False
+    may_be_long: ClassVar[bool] = True
+
     name: str
     body: bytes = b""
+
+    def __init_subclass__(cls) -> None:
+        cls.label = cls.__name__.lower()
 
 
 class Ping(Message):
     """Answered by Pong."""
 
+    answered_by = "pong"
 
-class Pong(Message): ...
+
+class Pong(Message):
+    is_answer = True
 
 
 class Find(Message):
     """Answered by Nodes."""
 
+    answered_by = "nodes"
+
 
 class Nodes(Message):
     """Whatever is left of it is an answer."""
+
+    is_answer = True
 
 
 class Get(Message):
     """Answered by Value."""
 
+    answered_by = "value"
+
 
 class Value(Message):
     """Whole, or TooLarge in its place."""
+
+    is_answer = True
 
 
 class Store(Message):
     """Answered by Stored. No initiation carries it."""
 
+    answered_by = "stored"
 
-class Stored(Message): ...
+
+class Stored(Message):
+    is_answer = True
 
 
 class TooLarge(Message):
     """Its body is the size of the answer, as text."""
+
+    is_answer = True
 
 
 class Leave(Message):
@@ -86,14 +110,8 @@ class TinyCodec:
         except (struct.error, UnicodeDecodeError):
             raise MalformedPacket("wrong_message") from None
 
-    def kind(self, message: Message) -> str:
-        return type(message).__name__.lower()
-
     def least_size(self, message: Message) -> int:
         return len(message.body)
-
-    def is_answer(self, message: Message) -> bool:
-        return isinstance(message, Pong | Nodes | Value | Stored | TooLarge)
 
     def has_answer(self, message: Message) -> bool:
         return type(message) in ANSWERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+import weakref
 from collections.abc import Callable
 
 import attrs
@@ -38,6 +39,7 @@ from camomile_trio.kademlia.records import Kind, PublisherKey, Record, RecordRow
 from camomile_trio.peer import seams
 from camomile_trio.peer.packets import MOST_INNER, MOST_REQUEST
 from camomile_trio.wire.codec import Codec
+from camomile_trio.wire.writing import message_parts
 from tests.wire.strategies import contact_lists, inner_packets, some_records
 
 CODEC: seams.Codec[Message] = Codec()  # which mypy checks: neither room knows the other
@@ -133,6 +135,48 @@ def test_the_least_size_tells_a_large_message() -> None:
     assert CODEC.least_size(Value(value)) >= len(value)
 
 
+@settings(max_examples=200)
+@given(
+    st.lists(inner_packets, min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**32 - 1)), max_size=12),
+)
+def test_what_was_written_before_changes_no_byte(
+    packets: list[tuple[int, Message, int]], turns: list[tuple[int, int]]
+) -> None:
+    """The last request is kept, and is another one after each other request."""
+    codec = Codec()
+    for which, number in turns:
+        _, message, flags = packets[which % len(packets)]
+        assert codec.encode(number, message, flags) == Codec().encode(number, message, flags)
+        alike = attrs.evolve(message)
+        assert codec.encode(number, alike, flags) == Codec().encode(number, message, flags)
+
+
+def test_a_request_to_many_peers_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Message] = []
+
+    def noted(message: Message) -> list[bytes]:
+        written.append(message)
+        return message_parts(message)
+
+    monkeypatch.setattr("camomile_trio.wire.codec.message_parts", noted)
+    codec = Codec()
+    written.clear()
+    store = Store(StoreKind.PUBLISH, None, b"v" * 100, (a_row(),))
+    for number in range(1, 21):
+        codec.encode(number, store, 0)
+        codec.encode(number, NodeList(TWENTY), 0)  # answers to others come between
+    assert [each for each in written if not each.is_answer] == [store]
+
+
+def test_a_long_request_is_not_kept() -> None:
+    codec, gone = Codec(), Store(StoreKind.PUBLISH, None, bytes(2**16), (a_row(),))
+    codec.encode(1, gone, 0)
+    refers = weakref.ref(gone)
+    del gone
+    assert refers() is None
+
+
 # Cutting answers to a size -------------------------------------------------------------------------------------------
 
 
@@ -223,13 +267,26 @@ ANSWERS: dict[str, Message] = {
 
 def test_each_message_has_a_name() -> None:
     messages = {**REQUESTS, **ANSWERS}
-    assert {name: CODEC.kind(message) for name, message in messages.items()} == {name: name for name in messages}
+    assert {name: message.label for name, message in messages.items()} == {name: name for name in messages}
     assert {type(message) for message in messages.values()} == set(Message.__args__)
 
 
 def test_requests_are_told_from_answers() -> None:
-    assert not any(map(CODEC.is_answer, REQUESTS.values()))
-    assert all(map(CODEC.is_answer, ANSWERS.values()))
+    assert not any(request.is_answer for request in REQUESTS.values())
+    assert all(answer.is_answer for answer in ANSWERS.values())
+
+
+def test_the_true_answer_of_each_request_is_named() -> None:
+    named = {name: message.answered_by for name, message in (REQUESTS | ANSWERS).items() if message.answered_by}
+    assert named == {
+        asked: answered
+        for (asked, request), (answered, answer) in itertools.product(REQUESTS.items(), ANSWERS.items())
+        if answered != "too_large" and CODEC.is_answer_to(answer, request)
+    }
+
+
+def test_only_what_may_have_a_value_may_be_long() -> None:
+    assert {name for name, message in (REQUESTS | ANSWERS).items() if message.may_be_long} == {"store", "value"}
 
 
 def test_each_request_has_answers_of_its_own() -> None:

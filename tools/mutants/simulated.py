@@ -115,7 +115,7 @@ MUTANTS = (
     ),
     Mutant(
         what="A session is taken from another address than its handshake's.",
-        edits=(Edit("Sessions._on_sealed", "session.endpoint != source", "False"),),
+        edits=(Edit("Sessions.open_untrusted", "session.endpoint != source", "False"),),
         caught_by=("nobody believes",),
         scenario="strangers",
         seeds=2,
@@ -251,8 +251,8 @@ MUTANTS = (
         what="A request never ends.",
         edits=(
             Edit(
-                "Requests._new",
-                "now + self.settings.deadline",
+                "Requests.request",
+                "now + deadline",
                 "now + 1e6",
             ),
         ),
@@ -297,7 +297,7 @@ MUTANTS = (
     ),
     Mutant(
         what="A lookup takes an answer that was shortened for a full one.",
-        edits=(Edit("learn_from", "bool(answer.flags & IS_SHORTENED)", "False"),),
+        edits=(Edit("Lookup._learn", "bool(answer.flags & IS_SHORTENED)", "False"),),
         caught_by=("lookups find exactly the closest",),
         scenario="literature",
         nodes=300,
@@ -481,7 +481,7 @@ MUTANTS = (
         what="A datagram that cannot be opened ends the session that it names.",
         edits=(
             Edit(
-                "Sessions._on_sealed",
+                "Sessions.open_untrusted",
                 "inner = session.open_untrusted(self.local.suite, body_untrusted)",
                 "try:\n"
                 "    inner = session.open_untrusted(self.local.suite, body_untrusted)\n"
