@@ -69,7 +69,7 @@ async def write(storage: Storage, entries: Sequence[tuple[KeyState, Timetable, b
             committed.set()
 
     for state, timetable, value in entries:
-        storage.write(state, timetable, value=value, done=done)
+        storage.write(None, state, timetable, value=value, done=done)
     await committed.wait()
 
 

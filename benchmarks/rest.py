@@ -165,7 +165,7 @@ async def lay_records(world: World, machines: list[Machine], count: int) -> list
             rank, k = machine.table.rank(key), machine.table.k
             renew = leases.renewal_due(record, rank=rank, published_here=state.published, k=k)
             timetable = Timetable(due=due, renew=renew if rank < k or state.published else 0)
-            machine.storage.write(state, timetable, value=value, done=done)
+            machine.storage.write(None, state, timetable, value=value, done=done)
             under_way += 1
         keys.append(key)
         if (number + 1) % LAID_AT_ONCE == 0:

@@ -103,8 +103,9 @@ class Writes:
             self.renewal_alarm.advance(self._clock() + max(timetable.renew - now, LEAST_PAUSE) / 1000)
 
         def write() -> None:
+            before = self._storage.read(state.key)
             self._storage.write(
-                state, timetable, value=value, even_if_full=even_if_full, evictable=evictable, done=done
+                before, state, timetable, value=value, even_if_full=even_if_full, evictable=evictable, done=done
             )
 
         ways = iter((self._give_up_spares, self._remove_ended))

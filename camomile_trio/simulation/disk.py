@@ -21,6 +21,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
+from camomile_trio.storage.accounts import Charges, change
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.entries import Entries, Entry
 from camomile_trio.storage.memory import MemoryStorage
@@ -30,9 +31,9 @@ from camomile_trio.storage.tally import (
     MAX_PENDING_BYTES,
     MAX_PENDING_WRITES,
     busy,
+    check_before,
     check_value,
     closed,
-    cost,
     full,
 )
 
@@ -75,11 +76,13 @@ class Changes:
         is_too_much = self.value_bytes and self.value_bytes + len(value or b"") > MAX_PENDING_BYTES
         return self.count < MAX_PENDING_WRITES and not is_too_much
 
-    def replace(self, entries: Entries, key: Key, entry: Entry | None) -> None:
-        self._before.append((key, entries.get(key)))
-        before = entries.bytes
-        entries.replace(key, entry)
-        self.growth += entries.bytes - before
+    def put(
+        self, entries: Entries, key: Key, old: Entry | None, entry: Entry | None, growth: int, charged: Charges
+    ) -> None:
+        """The arguments are those of `Entries.put`."""
+        self._before.append((key, old))
+        entries.put(key, old, entry, growth, charged)
+        self.growth += growth
         self.count += 1
 
     def set_contacts(self, entries: Entries, contacts: list[Contact]) -> None:
@@ -252,6 +255,7 @@ class SimulatedStorage(MemoryStorage):
 
     def write(
         self,
+        before: KeyState | None,
         state: KeyState,
         timetable: Timetable,
         *,
@@ -261,28 +265,36 @@ class SimulatedStorage(MemoryStorage):
         done: Done | None = None,
     ) -> None:
         self._check_open()
-        entries = self._entries
-        entry = entries.get(state.key)
-        check_value(None if entry is None else entry.state, state, value)
+        key, entries = state.key, self._entries
+        old = entries.get(key)
+        check_before(before, None if old is None else old.state, state)
+        check_value(before, state, value)
         if self._filling is not None and not self._filling.has_room(value):
             self._statistics.busy += 1
             raise busy()
-        growth = cost(state) - (0 if entry is None else cost(entry.state))
+        growth, charged = change(before, state)
         if growth > 0 and entries.bytes + growth > self._medium.max_bytes and not even_if_full:
             self._statistics.refused += 1
             raise full(self._medium.max_bytes)
         changes = self._hand_over_to_commit()
         changes.value_bytes += len(value or b"")
-        if value is None and entry is not None and state.size is not None:
-            value = entry.value
-        changes.replace(entries, state.key, Entry(state, timetable, evictable, value))
+        if value is None and old is not None and state.size is not None:
+            value = old.value
+        changes.put(entries, key, old, Entry(state, timetable, evictable, value), growth, charged)
         if done is not None:
             changes.dones.append(done)
 
     def remove(self, key: Key) -> None:
         self._check_open()
-        if self._entries.get(key) is not None:
-            self._hand_over_to_commit().replace(self._entries, key, None)
+        old = self._entries.get(key)
+        if old is not None:
+            self._hand_over_to_commit().put(self._entries, key, old, None, *change(old.state, None))
+
+    def begin_turn(self) -> None:
+        pass  # a commit takes its latency, and so it is the writer's in any case
+
+    def end_turn(self) -> None:
+        pass
 
     def confirm(self) -> Durability:
         self._check_alive()

@@ -1,8 +1,9 @@
 """The seam between a node and what it keeps.
 
 Rules of this file: types only. Reads are direct, synchronous and quick (some µs). A read sees every write that was
-handed over before it, committed or not. Writes are handed to the one writer, which commits them in groups; `done` is
-called once the group is committed, never before, from the event loop. Nothing here judges a record.
+handed over before it, committed or not. Writes gather in groups. What comes in one turn of receiving is committed at
+the end of the turn, and all else by the one writer; `done` is called once the group is committed, never before, from
+the event loop. Nothing here judges a record.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Storage(Protocol):
 
     def write(
         self,
+        before: KeyState | None,
         state: KeyState,
         timetable: Timetable,
         *,
@@ -88,17 +90,26 @@ class Storage(Protocol):
         evictable: bool = False,
         done: Done | None = None,
     ) -> None:
-        """Replaces what is stored about `state.key`.
+        """Puts `state` in the place of `before`: of what `read(state.key)` has given, with nothing written about the
+        key in between. None: nothing is stored.
 
         `value`: the bytes, when `state.size` says there is a value and it is not stored yet (None keeps the stored
         one). With `state.size` None the stored value goes. `evictable` marks a key that goes first when space is
         short. StorageFull, at once and without calling `done`, when it makes more of what would not fit and
         `even_if_full` is not set; StorageError likewise when too many writes wait, or the disk fails. ValueError if
-        `value` is not what `state` says. Later writes of one key replace earlier ones; `done` of each is called.
+        `value` is not what `state` says, and, where that can be told without reading, if `before` is not what is
+        stored. Later writes of one key replace earlier ones; `done` of each is called.
         """
 
     def remove(self, key: Key) -> None:
         """Forgets that the key was ever there."""
+
+    def begin_turn(self) -> None:
+        """From now until `end_turn`, which comes before the event loop goes on, what is written is of one turn."""
+
+    def end_turn(self) -> None:
+        """Commits what was handed over, and calls its `done`s, if that can be done at once and the commit costs the
+        event loop some µs. Else the writer does, as with what is handed over outside of a turn: by a `done`, too."""
 
     def confirm(self) -> Durability:
         """How far what was committed has got, for an acknowledgement without a commit of its own. StorageError once the

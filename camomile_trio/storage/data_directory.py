@@ -37,6 +37,7 @@ class DataDirectory:
         # When a file of the directory was made, deleted or renamed, by the last look at all of them; 0 for unknown.
         self._changed = 0
         self._moved = ""
+        self.has_moved = False  # by the last look
 
     @classmethod
     def open(cls, path: Path) -> DataDirectory:
@@ -114,20 +115,17 @@ class DataDirectory:
         """
         if not self._moved:
             try:
-                status = os.stat(self._opened[0][0])
-                if self._changed == status.st_mtime_ns and _identity(status) == self._opened[0][1]:
+                path, (device, number) = self._opened[0]
+                status = os.stat(path)
+                if self._changed == status.st_mtime_ns and status.st_ino == number and status.st_dev == device:
                     return
                 self._changed = status.st_mtime_ns if time.time_ns() - status.st_mtime_ns > _TICK_NS else 0
             except OSError:
                 pass
             self._moved = self._what_moved()
+            self.has_moved = self._moved != ""
         if self._moved:
             raise StorageMoved(self._moved)
-
-    @property
-    def has_moved(self) -> bool:
-        """By an earlier look."""
-        return bool(self._moved)
 
     def _what_moved(self) -> str:
         for path, opened in self._opened[1:]:

@@ -6,16 +6,15 @@ these in one process, so an empty one is small, and one that is changed moves no
 
 from __future__ import annotations
 
-import bisect
+from bisect import bisect_left, bisect_right, insort
 
 import attrs
 
 from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.storage.accounts import Charges, Sort, differences
+from camomile_trio.storage.accounts import Charges, Sort, change
 from camomile_trio.storage.base import Timetable
-from camomile_trio.storage.tally import cost
 
 # Later than any time: an evictable key that is never due comes after the others.
 _NEVER = 2**128
@@ -24,9 +23,9 @@ _NEVER = 2**128
 _Schedule = list[tuple[int, Key]]
 
 
-@attrs.frozen
+@attrs.define
 class Entry:
-    """All that is stored about a key."""
+    """All that is stored about a key. Nothing changes one; they are not frozen, since these take longer to make."""
 
     state: KeyState
     timetable: Timetable
@@ -56,33 +55,53 @@ class Entries:
     def replace(self, key: Key, entry: Entry | None) -> None:
         """Stores `entry` in the place of what is there about the key; None leaves nothing."""
         old = self._by_key.get(key)
+        self.put(key, old, entry, *change(None if old is None else old.state, None if entry is None else entry.state))
+
+    def put(self, key: Key, old: Entry | None, entry: Entry | None, growth: int, charged: Charges) -> None:
+        """As `replace`, where `old` is what is there, and `growth` and `charged` are what the change makes of bytes and
+        accounts."""
+        self.bytes += growth
+        was_due = was_renew = was_evictable = due = renew = evictable = 0
         if old is not None:
             self.values -= old.value is not None
-            self.bytes -= cost(old.state)
+            timetable = old.timetable
+            was_due, was_renew = timetable.due, timetable.renew
+            if old.evictable:
+                was_evictable = was_due or _NEVER
         if entry is not None:
             self.values += entry.value is not None
-            self.bytes += cost(entry.state)
+            timetable = entry.timetable
+            due, renew = timetable.due, timetable.renew
+            if entry.evictable:
+                evictable = due or _NEVER
             self._by_key[key] = entry
             if old is None:
-                bisect.insort(self._keys, key)
+                insort(self._keys, key)
         elif old is not None:
             del self._by_key[key]
-            del self._keys[bisect.bisect_left(self._keys, key)]
-        changes = differences(None if old is None else old.state, None if entry is None else entry.state)
-        for account, change in changes.items():
-            held = self.accounts.pop(account, 0) + change
+            del self._keys[bisect_left(self._keys, key)]
+        accounts = self.accounts
+        for account in charged:
+            held = charged[account]
+            if account in accounts:
+                held += accounts[account]
             if held:
-                self.accounts[account] = held
-        _move(self._due, key, _due(old), _due(entry))
-        _move(self._renewable, key, _renew(old), _renew(entry))
-        _move(self._evictable, key, _evict(old), _evict(entry))
+                accounts[account] = held
+            else:
+                accounts.pop(account, None)
+        if due != was_due:
+            _move(self._due, key, was_due, due)
+        if renew != was_renew:
+            _move(self._renewable, key, was_renew, renew)
+        if evictable != was_evictable:
+            _move(self._evictable, key, was_evictable, evictable)
 
     def largest(self, sort: Sort) -> int:
         return max((held for account, held in self.accounts.items() if account.startswith(sort.value)), default=0)
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         """The lists are those of `Storage`."""
-        start = 0 if after is None else bisect.bisect_right(self._keys, after)
+        start = 0 if after is None else bisect_right(self._keys, after)
         return self._keys[start : start + limit]
 
     def due(self, now: int, limit: int) -> list[Key]:
@@ -99,29 +118,14 @@ class Entries:
         return min(first, default=None)
 
 
-# Under which time an entry stands in each schedule; 0 if it does not.
-
-
-def _due(entry: Entry | None) -> int:
-    return 0 if entry is None else entry.timetable.due
-
-
-def _renew(entry: Entry | None) -> int:
-    return 0 if entry is None else entry.timetable.renew
-
-
-def _evict(entry: Entry | None) -> int:
-    return 0 if entry is None or not entry.evictable else entry.timetable.due or _NEVER
-
-
 def _move(schedule: _Schedule, key: Key, old: int, new: int) -> None:
-    if old != new:
-        if old:
-            del schedule[bisect.bisect_left(schedule, (old, key))]
-        if new:
-            bisect.insort(schedule, (new, key))
+    """From one time to another, either of which may be 0: then the key does not stand there."""
+    if old:
+        del schedule[bisect_left(schedule, (old, key))]
+    if new:
+        insort(schedule, (new, key))
 
 
 def _until(schedule: _Schedule, moment: int, limit: int) -> list[Key]:
-    end = bisect.bisect_left(schedule, (moment + 1,))
+    end = bisect_left(schedule, (moment + 1,))
     return [key for _, key in schedule[: min(end, limit)]]

@@ -46,8 +46,8 @@ class Entry:
 
 def frame(sequence: int, body: bytes) -> bytes:
     """The entry as it stands in the file."""
-    numbers = _NUMBERS.pack(len(body), sequence)
-    return _HEAD.pack(_MARK, crc32(body, crc32(numbers))) + numbers + body
+    numbered = _NUMBERS.pack(len(body), sequence) + body
+    return _HEAD.pack(_MARK, crc32(numbered)) + numbered
 
 
 @attrs.frozen
@@ -119,15 +119,16 @@ class JournalFile:
         """All of it, on the disk with "full", or nothing and a StorageError."""
         end = self.size
         try:
+            length = len(data)
             written = os.pwrite(self._descriptor, data, end)
-            while written < len(data):
+            while written < length:
                 written += os.pwrite(self._descriptor, data[written:], end + written)
             if sync == "full":
                 os.fdatasync(self._descriptor)
         except OSError as error:
             self.is_spoiled = not self._cut(end) or error.errno not in _NO_ROOM
             raise _failed(self.path, error) from error
-        self.size = end + len(data)
+        self.size = end + length
         self.is_unsynced = sync == "os"
 
     def sync(self) -> None:
@@ -226,26 +227,29 @@ class Journal:
         self.sequence = max(absorbed or 0, self._files[0].last)
         return found, damaged
 
-    def begin(self, bodies: Sequence[bytes]) -> Callable[[SyncMode], None]:
-        """Numbers the entries, and returns the write of all of them: one call, here or in a thread, StorageError."""
-        file, first = self._files[0], self.sequence + 1
-        data = b"".join([frame(first + number, body) for number, body in enumerate(bodies)])
-        file.last = last = first + len(bodies) - 1
-
-        def write(sync: SyncMode) -> None:
-            began = self._clock()
-            try:
-                file.append(data, sync)
-            except StorageError:
-                # The numbers are given again, unless something of the failed write may be left.
-                file.last = self.sequence = last if file.is_spoiled else first - 1
-                raise
-            self.sequence = last
-            # With "full" it is in a thread anyway.
-            self.is_slow = sync == "os" and self._clock() - began > SLOW_WRITE
-            self.slow_writes += self.is_slow
-
-        return write
+    def append(self, bodies: Sequence[bytes], sync: SyncMode) -> None:
+        """Numbers the entries and writes all of them, or none and a StorageError. May run in a thread, but never twice
+        at once and never beside `turn`."""
+        file, last = self._files[0], self.sequence
+        framed = []
+        for body in bodies:
+            last += 1
+            framed.append(frame(last, body))
+        file.last = last
+        began = self._clock()
+        try:
+            file.append(framed[0] if len(framed) == 1 else b"".join(framed), sync)
+        except StorageError:
+            # The numbers are given again, unless something of the failed write may be left.
+            if file.is_spoiled:
+                self.sequence = last
+            else:
+                file.last = self.sequence
+            raise
+        self.sequence = last
+        # With "full" it is in a thread anyway.
+        self.is_slow = sync == "os" and self._clock() - began > SLOW_WRITE
+        self.slow_writes += self.is_slow
 
     def turn(self) -> bool:
         """Lets the other file grow from now on, unless its entries are still being absorbed."""

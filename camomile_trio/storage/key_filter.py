@@ -25,11 +25,7 @@ class KeyFilter:
         self._mask = 8 * size - 1
         self._room = size // _BYTES_PER_KEY
         self.is_complete = False  # all keys that are there have been added
-
-    @property
-    def is_outgrown(self) -> bool:
-        """A larger one would say "no" more often."""
-        return self._room < 0 and len(self._bits) < _MOST_BYTES
+        self.is_outgrown = False  # a larger one would say "no" more often
 
     def add(self, key: Key) -> None:
         number = int.from_bytes(key[:8], "little")
@@ -38,6 +34,8 @@ class KeyFilter:
         bits[first >> 3] |= 1 << (first & 7)
         bits[second >> 3] |= 1 << (second & 7)
         self._room -= 1
+        if self._room < 0:
+            self.is_outgrown = len(bits) < _MOST_BYTES
 
     def may_have(self, key: Key) -> bool:
         if not self.is_complete:
@@ -45,4 +43,4 @@ class KeyFilter:
         number = int.from_bytes(key[:8], "little")
         bits, mask = self._bits, self._mask
         first, second = number & mask, number >> 32 & mask
-        return bool(bits[first >> 3] >> (first & 7) & bits[second >> 3] >> (second & 7) & 1)
+        return bits[first >> 3] >> (first & 7) & bits[second >> 3] >> (second & 7) & 1 != 0

@@ -1,7 +1,8 @@
 """Storage in memory: the one of ephemeral nodes and of simulations. It ends with the process.
 
-Rules of this file: the contract of SQLite without its disk. A write is readable at once and acknowledged by `run` in a
-later step, never inside `write`, so that code which works here does not rely on an order that a disk cannot give.
+Rules of this file: the contract of SQLite without its disk. A write is readable at once and acknowledged at the end of
+its turn, or by `run` in a later step, never inside `write`, so that code which works here does not rely on an order
+that a disk cannot give.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.storage.accounts import Account, Sort
+from camomile_trio.storage.accounts import Account, Sort, change
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.entries import Entries, Entry
-from camomile_trio.storage.tally import MAX_CONTACTS, MAX_PENDING_WRITES, busy, check_value, closed, cost, full
+from camomile_trio.storage.tally import MAX_CONTACTS, MAX_PENDING_WRITES, busy, check_before, check_value, closed, full
 
 
 @attrs.define(eq=False, slots=False)
@@ -33,6 +34,7 @@ class MemoryStorage:
     _dones: list[Done] = attrs.field(init=False, factory=list)
     _pending: int = attrs.field(init=False, default=0)
     _alarm: Alarm = attrs.field(init=False, factory=Alarm)
+    _is_in_turn: bool = attrs.field(init=False, default=False)
     _is_closed: bool = attrs.field(init=False, default=False)
 
     @property
@@ -75,6 +77,7 @@ class MemoryStorage:
 
     def write(
         self,
+        before: KeyState | None,
         state: KeyState,
         timetable: Timetable,
         *,
@@ -83,19 +86,22 @@ class MemoryStorage:
         evictable: bool = False,
         done: Done | None = None,
     ) -> None:
-        self._check_open()
+        if self._is_closed:
+            raise closed()
+        key, entries = state.key, self._entries
+        old = entries.get(key)
+        check_before(before, None if old is None else old.state, state)
+        check_value(before, state, value)
         if self._pending >= MAX_PENDING_WRITES:
             self._statistics.busy += 1
             raise busy()
-        entry = self._entries.get(state.key)
-        check_value(None if entry is None else entry.state, state, value)
-        growth = cost(state) - (0 if entry is None else cost(entry.state))
-        if growth > 0 and self._entries.bytes + growth > self._max_bytes and not even_if_full:
+        growth, charged = change(before, state)
+        if growth > 0 and entries.bytes + growth > self._max_bytes and not even_if_full:
             self._statistics.refused += 1
             raise full(self._max_bytes)
-        if value is None and entry is not None and state.size is not None:
-            value = entry.value
-        self._entries.replace(state.key, Entry(state, timetable, evictable, value))
+        if value is None and old is not None and state.size is not None:
+            value = old.value
+        entries.put(key, old, Entry(state, timetable, evictable, value), growth, charged)
         if done is not None:
             self._dones.append(done)
         self._hand_over()
@@ -105,6 +111,14 @@ class MemoryStorage:
         if self._entries.get(key) is not None:
             self._entries.replace(key, None)
             self._hand_over()
+
+    def begin_turn(self) -> None:
+        self._is_in_turn = True
+
+    def end_turn(self) -> None:
+        self._is_in_turn = False
+        if self._pending:
+            self._acknowledge()
 
     def confirm(self) -> Durability:
         self._check_open()
@@ -175,12 +189,14 @@ class MemoryStorage:
         self._statistics.commits += 1
         self._statistics.committed_writes += self._pending
         self._pending = 0
+        durability = self.durability
         for done in dones:
-            done(self.durability)
+            done(durability)
 
     def _hand_over(self) -> None:
         self._pending += 1
-        self._alarm.advance_to_now()
+        if not self._is_in_turn:
+            self._alarm.advance_to_now()
 
     def _check_open(self) -> None:
         if self._is_closed:

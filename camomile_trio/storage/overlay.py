@@ -38,9 +38,15 @@ class _Nothing(enum.Enum):
     WAS_HERE = 0
 
 
-@attrs.frozen(eq=False)
+_ABSENT = _Nothing.WAS_HERE
+
+
+@attrs.define(eq=False)
 class Write:
-    """What is to be stored about a key. `value` None keeps what is stored, if `state.size` says that something is."""
+    """What is to be stored about a key. `value` None keeps what is stored, if `state.size` says that something is.
+
+    Nothing changes one that lies over the tables. They are not frozen, since these take longer to make.
+    """
 
     state: KeyState
     timetable: Timetable
@@ -53,22 +59,23 @@ class Write:
 Writes = dict[Key, Write | None]
 
 
-@attrs.define(eq=False)
 class Group:
-    """What is written to the journal at once, in the order in which it was handed over, and what was here before."""
+    """What is written to the journal at once, in the order in which it was handed over, and what was here before.
 
-    tally: Tally
-    bodies: list[bytes] = attrs.Factory(list)  # of the journal's entries
-    dones: list[Done] = attrs.Factory(list)
-    size: int = 0  # of the bodies
-    count: int = 0  # writes, replaced ones included
-    writes: dict[Key, Write | _Nothing | None] = attrs.Factory(dict)
-    accounts: dict[Account, int | _Nothing] = attrs.Factory(dict)
-    notes: dict[str, int | _Nothing] = attrs.Factory(dict)
+    Each turn of the loop that stores anything makes one.
+    """
 
-    def add(self, body: bytes) -> None:
-        self.bodies.append(body)
-        self.size += len(body)
+    __slots__ = ("accounts", "bodies", "bytes", "count", "dones", "keys", "notes", "size", "values", "writes")
+
+    def __init__(self, tally: Tally) -> None:
+        self.keys, self.values, self.bytes = tally.keys, tally.values, tally.bytes
+        self.bodies: list[bytes] = []  # of the journal's entries
+        self.dones: list[Done] = []
+        self.size = 0  # of the bodies
+        self.count = 0  # writes, replaced ones included
+        self.writes: dict[Key, Write | _Nothing | None] = {}
+        self.accounts: dict[Account, int | _Nothing] = {}
+        self.notes: dict[str, int | _Nothing] = {}
 
 
 @attrs.define(eq=False)
@@ -92,7 +99,7 @@ class Batch:
 
     def take_back(self, group: Group) -> None:
         """As it was before the group, which has to be the last one in it."""
-        self.tally = group.tally
+        self.tally = Tally(group.keys, group.values, group.bytes)
         _restore(self.writes, group.writes)
         _restore(self.accounts, group.accounts)
         _restore(self.notes, group.notes)
@@ -110,38 +117,43 @@ class Overlay:
     """All that is not in the tables, and of this the groups that the journal does not have."""
 
     def __init__(self, tally: Tally) -> None:
-        self.all = Batch(tally)
+        self.all = Batch(tally.copy())
         self.filling = Group(tally)
         self.writing: Group | None = None
 
     # What is handed over.
 
-    def write(self, write: Write, body: bytes) -> None:
-        """A value that an earlier write of the key brought stays with a later one that keeps it."""
-        key = write.state.key
-        earlier = self.all.writes.get(key)
-        if earlier is not None and write.value is None and write.state.size is not None:
-            write = attrs.evolve(write, value=earlier.value)
-        self._put(key, write, body)
+    def put(self, key: Key, write: Write | None, body: bytes, held: Charges) -> None:
+        """A change of a key, and what each account that it changes holds then. None: nothing is left of the key.
 
-    def remove(self, key: Key, body: bytes) -> None:
-        self._put(key, None, body)
-
-    def charge(self, account: Account, held: int) -> None:
-        self.filling.accounts.setdefault(account, self.all.accounts.get(account, _Nothing.WAS_HERE))
-        self.all.accounts[account] = held
+        A value that an earlier write of the key brought stays with a later one that keeps it.
+        """
+        group = self.filling
+        writes, accounts = self.all.writes, self.all.accounts
+        if key in writes:
+            earlier = writes[key]
+            if earlier is not None and write is not None and write.value is None and write.state.size is not None:
+                write.value = earlier.value
+            if key not in group.writes:
+                group.writes[key] = earlier
+        elif key not in group.writes:
+            group.writes[key] = _ABSENT
+        writes[key] = write
+        before = group.accounts
+        for account in held:
+            if account not in before:
+                before[account] = accounts.get(account, _ABSENT)
+            accounts[account] = held[account]
+        group.bodies.append(body)
+        group.size += len(body)
+        group.count += 1
 
     def note(self, name: str, number: int, body: bytes) -> None:
-        self.filling.notes.setdefault(name, self.all.notes.get(name, _Nothing.WAS_HERE))
-        self.all.notes[name] = number
-        self.filling.add(body)
-
-    def _put(self, key: Key, write: Write | None, body: bytes) -> None:
         group = self.filling
-        group.writes.setdefault(key, self.all.writes.get(key, _Nothing.WAS_HERE))
-        self.all.writes[key] = write
-        group.add(body)
-        group.count += 1
+        group.notes.setdefault(name, self.all.notes.get(name, _ABSENT))
+        self.all.notes[name] = number
+        group.bodies.append(body)
+        group.size += len(body)
 
     # Its way through the journal into the tables.
 
@@ -171,7 +183,7 @@ class Overlay:
         """A copy, without the groups that are named, newest first."""
         everything = self.all
         batch = Batch(
-            everything.tally,
+            everything.tally.copy(),
             everything.writes.copy(),
             everything.accounts.copy(),
             everything.notes.copy(),
@@ -186,7 +198,7 @@ class Overlay:
         """The tables have the batch: what has changed since stays."""
         everything = self.all
         for key, write in batch.writes.items():
-            if everything.writes.get(key, _Nothing.WAS_HERE) is write:
+            if everything.writes.get(key, _ABSENT) is write:
                 del everything.writes[key]
         for account, held in batch.accounts.items():
             if everything.accounts.get(account) == held:

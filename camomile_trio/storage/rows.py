@@ -1,7 +1,7 @@
 """How a key's state and its registers become the columns of a row, or the body of a journal's entry, and come back.
 
 Rules of this file: plain conversion, no files. What comes back was written by us, but a disk may have changed it:
-a row that makes no sense is a ValueError. Times end at what SQLite's signed 64 bits hold, which is never.
+a row that makes no sense is a ValueError. In rows, times end at what SQLite's signed 64 bits hold, which is never.
 """
 
 from __future__ import annotations
@@ -31,28 +31,32 @@ StateRow = tuple[int | None, bytes, int, int, bytes]
 # Who brought a register: its length, how, and from which source network. The length is 0 for nobody, and a key of which
 # nobody brought any has an empty column.
 _BROUGHT_BYTES = 1 + 1 + LONGEST_NETWORK
+_BROUGHT = struct.Struct(f"{_BROUGHT_BYTES}p")
 
 
 def pack_registers(registers: Iterable[Register]) -> bytes:
-    return b"".join(
-        [
-            _REGISTER.pack(
-                r.record.row(),
-                r.remembered_until,
-                -1 if r.ended_at is None else r.ended_at,
-                r.had_lease | r.has_yielded << 1,
-            )
-            for r in registers
-        ]
-    )
+    packed = b""
+    for register in registers:
+        ended_at = register.ended_at
+        packed += _REGISTER.pack(
+            register.record.row(),
+            register.remembered_until,
+            -1 if ended_at is None else ended_at,
+            register.had_lease | register.has_yielded << 1,
+        )
+    return packed
 
 
 def pack_brought(registers: tuple[Register, ...]) -> bytes:
     """Who brought each of the registers."""
-    brought = [register.brought_by for register in registers]
-    if not any(brought):
-        return b""
-    return b"".join([bytes((len(each),)) + each.ljust(_BROUGHT_BYTES - 1, b"\0") for each in brought])
+    packed = b""
+    is_brought = False
+    for register in registers:
+        by = register.brought_by
+        packed += _BROUGHT.pack(by)
+        if by:
+            is_brought = True
+    return packed if is_brought else b""
 
 
 def unpack_registers(packed: bytes, brought_by: bytes, key: Key) -> tuple[Register, ...]:
@@ -124,22 +128,22 @@ _NOTE_HEAD = struct.Struct(">Bq")
 
 
 def write_body(write: Write) -> bytes:
-    state, timetable = write.state, write.timetable
+    state, timetable, registers, value = write.state, write.timetable, write.registers, write.value
     brought = pack_brought(state.registers)
     head = _WRITE_HEAD.pack(
         _WRITE,
         state.key,
         -1 if state.size is None else state.size,
-        min(state.classic_until, LAST_MOMENT),
-        min(timetable.due, LAST_MOMENT),
-        min(timetable.renew, LAST_MOMENT),
-        len(state.registers),
+        state.classic_until,
+        timetable.due,
+        timetable.renew,
+        len(registers) // REGISTER_BYTES,
         state.published,
         write.evictable,
-        bool(brought),
-        write.value is not None,
+        brought != b"",
+        value is not None,
     )
-    return b"".join((head, write.registers, brought, write.value or b""))
+    return b"".join((head, registers, brought, value or b""))
 
 
 def removal_body(key: Key) -> bytes:

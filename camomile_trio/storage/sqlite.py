@@ -1,8 +1,9 @@
 """Storage on disk: a journal, and SQLite behind it, in a locked data directory.
 
-Rules of this file: which file is written when, and by which task. Writes gather in a group; the one writer appends the
-group to the journal and then calls its `done`s. With sync "os" that is some µs on the event loop, and a thread brings
-the journal to the disk within a second; with "full", or while the disk is slow, it is done in a thread. A write is read
+Rules of this file: which file is written when, and by which task. Writes gather in a group, which is appended to the
+journal at the end of the turn that brought them, and then its `done`s are called. With sync "os" that is some µs on the
+event loop, and a thread brings the journal to the disk within a second. With "full", or while the disk is slow, the one
+writer does it in a thread; it also appends what comes outside of a turn. A write is read
 from the overlay until the tables have it. When the journal is long, the absorber brings all of it into the tables, in a
 thread and in one transaction that waits for the disk, and then the journal is emptied. At rest nothing runs. A group
 that is large, or that finds the journal full or spoiled, goes into the tables at once, with all that the journal has.
@@ -29,7 +30,7 @@ from camomile_trio.kademlia.contacts import Contact
 from camomile_trio.kademlia.ids import Key
 from camomile_trio.kademlia.messages import Durability
 from camomile_trio.kademlia.registers import KeyState
-from camomile_trio.storage.accounts import Account, Charges, Sort, differences
+from camomile_trio.storage.accounts import Account, Charges, Sort, change
 from camomile_trio.storage.base import Done, StorageStatistics, Timetable
 from camomile_trio.storage.damage import contacts_in, is_marked, keep_copy, mark, set_aside
 from camomile_trio.storage.data_directory import DataDirectory
@@ -55,6 +56,7 @@ from camomile_trio.storage.tally import (
     MAX_PENDING_BYTES,
     MAX_PENDING_WRITES,
     busy,
+    check_before,
     check_value,
     closed,
     full,
@@ -152,11 +154,11 @@ class SqliteStorage:
         self._statistics = StorageStatistics(max_bytes=max_bytes)
         self._overlay = Overlay(database.tally)
         self._present = KeyFilter(database.tally.keys)
-        # A handler reads a key, decides, and writes it: the write need not read again what it replaces.
-        self._last_read: tuple[Key, KeyState | None] | None = None
         # What some accounts hold by what is in the tables: the same few publishers come again and again.
         self._accounts: Charges = {}
         self._health = Health(on_failing)
+        self._durability = Durability.DISK if sync == "full" else Durability.SYSTEM
+        self._is_in_turn = False
         self._handed_over = trio.Event()
         self._unsynced = trio.Event()
         self._absorb_wanted = trio.Event()
@@ -175,15 +177,16 @@ class SqliteStorage:
         """Takes what an earlier life has left in the journal. Only before anything else."""
         for entry in entries:
             try:
-                change = change_of(entry.body)
-                if isinstance(change, Write):
-                    before = self.read(change.state.key)
-                    check_value(before, change.state, change.value)
-                    self._put(before, change)
-                elif isinstance(change, Removal):
-                    self.remove(change.key)
+                said = change_of(entry.body)
+                if isinstance(said, Write):
+                    before = self.read(said.state.key)
+                    check_value(before, said.state, said.value)
+                    growth, charged = change(before, said.state)
+                    self._put(said.state.key, before, said, entry.body, growth, charged)
+                elif isinstance(said, Removal):
+                    self.remove(said.key)
                 else:
-                    self.set_note(change.name, change.number)
+                    self.set_note(said.name, said.number)
             except ValueError:
                 continue  # it builds on what is lost, or this version does not know its kind
         # The journal has them already.
@@ -215,23 +218,20 @@ class SqliteStorage:
 
     @property
     def durability(self) -> Durability:
-        return Durability.DISK if self._sync == "full" else Durability.SYSTEM
+        return self._durability
 
     @property
     def failing(self) -> str:
         return self._health.failing
 
     def read(self, key: Key) -> KeyState | None:
-        self._check_open()
+        if self._is_closed:
+            raise closed()
         writes = self._overlay.all.writes
         if key in writes:
             write = writes[key]
             return None if write is None else write.state
-        if self._last_read is not None and self._last_read[0] == key:
-            return self._last_read[1]
-        state = self._from_disk(self._database.read, key) if self._present.may_have(key) else None
-        self._last_read = (key, state)
-        return state
+        return self._from_disk(self._database.read, key) if self._present.may_have(key) else None
 
     def read_all(self, keys: Sequence[Key]) -> dict[Key, KeyState]:
         self._check_open()
@@ -266,6 +266,7 @@ class SqliteStorage:
 
     def write(
         self,
+        before: KeyState | None,
         state: KeyState,
         timetable: Timetable,
         *,
@@ -274,10 +275,14 @@ class SqliteStorage:
         evictable: bool = False,
         done: Done | None = None,
     ) -> None:
-        before = self.read(state.key)
+        if self._is_closed:
+            raise closed()
+        key, overlay = state.key, self._overlay
+        everything, group = overlay.all, overlay.filling
         check_value(before, state, value)
-        overlay = self._overlay
-        group = overlay.filling
+        if key in everything.writes:
+            earlier = everything.writes[key]
+            check_before(before, None if earlier is None else earlier.state, state)
         if (
             group.count >= MAX_PENDING_WRITES
             # A value that is larger than the bound waits alone.
@@ -285,12 +290,13 @@ class SqliteStorage:
         ):
             self._statistics.busy += 1
             raise busy()
-        tally = overlay.all.tally.with_change(before, state)
+        growth, charged = change(before, state)
         # What makes nothing larger always fits.
-        if overlay.all.tally.bytes < tally.bytes > self._statistics.max_bytes and not even_if_full:
+        if growth > 0 and everything.tally.bytes + growth > self._statistics.max_bytes and not even_if_full:
             self._statistics.refused += 1
             raise full(self._statistics.max_bytes)
-        self._put(before, Write(state, timetable, evictable, value, pack_registers(state.registers)))
+        write = Write(state, timetable, evictable, value, pack_registers(state.registers))
+        self._put(key, before, write, write_body(write), growth, charged)
         if done is not None:
             group.dones.append(done)
 
@@ -298,10 +304,26 @@ class SqliteStorage:
         # Never refused as busy: a key that is stored is removed once, so these are bounded by what is stored.
         before = self.read(key)
         if before is not None:
-            self._charge(before, None)
-            self._overlay.remove(key, removal_body(key))
-            self._overlay.all.tally = self._overlay.all.tally.with_change(before, None)
+            growth, charged = change(before, None)
+            self._put(key, before, None, removal_body(key), growth, charged)
+
+    def begin_turn(self) -> None:
+        self._is_in_turn = True
+
+    def end_turn(self) -> None:
+        self._is_in_turn = False
+        overlay = self._overlay
+        if not overlay.filling.bodies:
+            return
+        if (
+            overlay.writing is not None  # what the writer is at comes first
+            or self._is_closed
+            or self._is_apart()
+            or self._is_for_tables(overlay.filling)
+        ):
             self._handed_over.set()
+        else:
+            self._append(overlay.cut())
 
     def confirm(self) -> Durability:
         self._check_open()
@@ -329,7 +351,8 @@ class SqliteStorage:
         return self._overlay.evictable(self._database.evictable, limit)
 
     def held(self, account: Account) -> int:
-        self._check_open()
+        if self._is_closed:
+            raise closed()
         held = self._overlay.all.accounts.get(account)
         if held is None:
             held = self._accounts.get(account)
@@ -369,7 +392,8 @@ class SqliteStorage:
     def set_note(self, name: str, number: int) -> None:
         self._check_open()
         self._overlay.note(name, number, note_body(name, number))
-        self._handed_over.set()
+        if not self._is_in_turn:
+            self._handed_over.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -385,15 +409,17 @@ class SqliteStorage:
                 await self._handed_over.wait()
                 self._handed_over = trio.Event()
                 if not self._overlay.filling.bodies:
-                    continue  # it has failed with the group before it
+                    continue  # the end of a turn has taken it along, or it has failed with the group before it
                 group = self._overlay.cut()
-                if group.size > LARGE or self._journal.is_spoiled or self._is_full():
+                if self._is_for_tables(group):
                     absorbed = trio.Event()
                     self._direct = group, absorbed
                     self._absorb_wanted.set()
                     await absorbed.wait()
+                elif self._is_apart():
+                    await self._append_apart(group)
                 else:
-                    await self._append(group)
+                    self._append(group)
 
     def absorb(self) -> None:
         """Brings all into the tables, what was not acknowledged too, and empties the journal. Waits for the disk. Not
@@ -423,21 +449,38 @@ class SqliteStorage:
             self._journal.close()
             self._directory.release()
 
-    def _put(self, before: KeyState | None, write: Write) -> None:
-        self._charge(before, write.state)
-        self._overlay.write(write, write_body(write))
+    def _put(
+        self, key: Key, before: KeyState | None, write: Write | None, body: bytes, growth: int, charged: Charges
+    ) -> None:
+        """Lays a change of a key over the tables, and into the group that is filling. `growth` and `charged` are what
+        the change makes of bytes and accounts. StorageError, and nothing is changed, if the accounts cannot be read."""
+        everything, known = self._overlay.all, self._accounts
+        waiting = everything.accounts
+        held: Charges = {}
+        for account in charged:
+            if account in waiting:
+                held[account] = waiting[account] + charged[account]
+            elif account in known:
+                held[account] = known[account] + charged[account]
+            else:
+                held[account] = self.held(account) + charged[account]
+        self._overlay.put(key, write, body, held)
+        tally = everything.tally
+        tally.bytes += growth
         if before is None:
-            self._present.add(write.state.key)
-            if self._present.is_outgrown:
+            tally.keys += 1
+            present = self._present
+            present.add(key)
+            if present.is_outgrown:
                 self._filter_wanted.set()
-        self._overlay.all.tally = self._overlay.all.tally.with_change(before, write.state)
-        self._handed_over.set()
-
-    def _charge(self, before: KeyState | None, after: KeyState | None) -> None:
-        changes = differences(before, after)
-        # All are read before any is changed: a read that fails leaves them as they were.
-        for account, held in [(account, self.held(account) + change) for account, change in changes.items()]:
-            self._overlay.charge(account, held)
+        elif before.size is not None:
+            tally.values -= 1
+        if write is None:
+            tally.keys -= 1
+        elif write.state.size is not None:
+            tally.values += 1
+        if not self._is_in_turn:
+            self._handed_over.set()
 
     def _remember(self, accounts: Charges) -> None:
         if len(self._accounts) + len(accounts) > MAX_ACCOUNTS:
@@ -445,32 +488,55 @@ class SqliteStorage:
         else:
             self._accounts.update(accounts)
 
-    async def _append(self, group: Group) -> None:
-        write = self._journal.begin(group.bodies)
+    def _is_for_tables(self, group: Group) -> bool:
+        """Whether it goes into the tables at once, with all that the journal has."""
+        return (
+            group.size > LARGE
+            or self._journal.is_spoiled
+            or len(self._overlay.all.writes) >= MAX_JOURNAL_WRITES
+            or self._journal.size >= MAX_JOURNAL_BYTES
+        )
+
+    def _is_apart(self) -> bool:
+        """Whether the journal is written in a thread now."""
+        return self._sync == "full" or self._flushing > 0 or self._journal.is_slow
+
+    def _append(self, group: Group) -> None:
+        """Writes the group that was cut, and acknowledges it."""
         try:
             if self._directory.has_moved:
                 self._directory.require_in_place()
-            if self._sync == "full" or self._journal.is_slow or self._flushing:
-                # One write cannot be broken off anyway; unshielded, a cancelled writer might leave a group in between.
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(write, self._sync, limiter=self._append_thread)
-            else:
-                write(self._sync)
+            self._journal.append(group.bodies, self._sync)
             self._directory.require_in_place()
         except StorageError as error:
             self._on_failure(error)
-            return
+        else:
+            self._on_appended(group)
+
+    async def _append_apart(self, group: Group) -> None:
+        """As `_append`, in a thread."""
+        try:
+            if self._directory.has_moved:
+                self._directory.require_in_place()
+            # One write cannot be broken off anyway; unshielded, a cancelled writer might leave a group in between.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(
+                    self._journal.append, group.bodies, self._sync, limiter=self._append_thread
+                )
+            self._directory.require_in_place()
+        except StorageError as error:
+            self._on_failure(error)
+        else:
+            self._on_appended(group)
+
+    def _on_appended(self, group: Group) -> None:
         self._overlay.writing = None
         self._unsynced.set()
         self._acknowledge(group)
-        if self._is_long() and self._journal.turn():
+        if (
+            len(self._overlay.all.writes) >= ABSORB_WRITES or self._journal.size >= ABSORB_BYTES
+        ) and self._journal.turn():
             self._absorb_wanted.set()
-
-    def _is_long(self) -> bool:
-        return self._journal.size >= ABSORB_BYTES or len(self._overlay.all.writes) >= ABSORB_WRITES
-
-    def _is_full(self) -> bool:
-        return self._journal.size >= MAX_JOURNAL_BYTES or len(self._overlay.all.writes) >= MAX_JOURNAL_WRITES
 
     async def _absorb_regularly(self) -> None:
         while True:
@@ -562,7 +628,6 @@ class SqliteStorage:
 
     def _on_absorbed(self, batch: Batch, problem: StorageError | None) -> None:
         self._overlay.on_absorbed(batch)
-        self._last_read = None
         self._remember(batch.accounts)
         if problem is None:
             self._health.on_absorbed()
@@ -573,8 +638,9 @@ class SqliteStorage:
         self._health.on_commit(group.size)
         self._statistics.commits += 1
         self._statistics.committed_writes += group.count
+        durability = self._durability
         for done in group.dones:
-            done(self.durability)
+            done(durability)
 
     def _on_behind(self, error: StorageError) -> None:
         """What was acknowledged is not where it should be by now."""
@@ -585,7 +651,6 @@ class SqliteStorage:
     def _on_failure(self, error: StorageError) -> None:
         """A group was not written, and with it goes what was handed over since."""
         dropped = self._overlay.drop_unwritten()
-        self._last_read = None
         self._health.on_failed_commit(error, dropped[0].size)
         self._statistics.failures += 1
         for each in dropped:

@@ -1,7 +1,6 @@
-"""What is counted of a storage's content, what a write costs, and the bounds that are not the operator's to set.
+"""What is counted of a storage's content, what may be handed over, and the bounds that are not the operator's to set.
 
-Rules of this file: pure arithmetic and plain checks, the same for every storage, so that one `max_storage` means one
-thing. The cost of a key follows from its state alone, so counters can be carried along and never need a scan.
+Rules of this file: pure arithmetic and plain checks, the same for every storage.
 """
 
 from __future__ import annotations
@@ -27,43 +26,33 @@ MAX_JOURNAL_BYTES = 64 * 2**20
 MAX_CONTACTS = 1024
 
 
-def cost(state: KeyState) -> int:
-    """The bytes that a key counts for: its value, its registers and a fixed allowance."""
-    size = KEY_BYTES + (state.size or 0)
-    for register in state.registers:
-        size += REGISTER_BYTES + len(register.brought_by)
-    return size
-
-
-@attrs.frozen
+@attrs.define
 class Tally:
-    """How much is stored. A value: what a failed commit would have changed is undone by keeping the old one."""
+    """How much is stored. Changed in place: what a failed commit has changed is undone by a copy from before."""
 
     keys: int = 0
     values: int = 0
     bytes: int = 0
 
-    def with_change(self, before: KeyState | None, after: KeyState | None) -> Tally:
-        """The tally once `after` has taken the place of `before`, either of which may be nothing."""
-        keys, values, size = self.keys, self.values, self.bytes
-        if before is not None:
-            keys -= 1
-            values -= before.size is not None
-            size -= cost(before)
-        if after is not None:
-            keys += 1
-            values += after.size is not None
-            size += cost(after)
-        return Tally(keys, values, size)
+    def copy(self) -> Tally:
+        return Tally(self.keys, self.values, self.bytes)
 
 
 def check_value(before: KeyState | None, state: KeyState, value: bytes | None) -> None:
     """Raises ValueError, a bug of the caller, unless `value` is what `state` says after what `before` said."""
+    if before is not None and before.key != state.key:
+        raise ValueError(f"the state of key {before.key} is not what key {state.key} had")
     if value is not None:
         if state.size != len(value):
             raise ValueError(f"the state says {state.size} bytes, the value has {len(value)}")
     elif state.size is not None and (before is None or before.size != state.size):
         raise ValueError(f"the state says {state.size} bytes, and no such value was given or is stored")
+
+
+def check_before(before: KeyState | None, stored: KeyState | None, state: KeyState) -> None:
+    """Raises ValueError, a bug of the caller, unless `before` is what is stored of the key of `state`."""
+    if before is not stored and before != stored:
+        raise ValueError(f"the state of key {state.key} builds on another one than what is stored")
 
 
 def full(max_bytes: int) -> StorageFull:

@@ -25,8 +25,17 @@ from camomile_trio.simulation.disk import (
 )
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.schema import SyncMode
-from camomile_trio.storage.tally import MAX_PENDING_WRITES, cost
-from tests.storage.kept import MIB, Outcomes, key, lease, state, writer_of
+from camomile_trio.storage.tally import MAX_PENDING_WRITES
+from tests.storage.kept import (
+    MIB,
+    Outcomes,
+    cost,
+    key,
+    lease,
+    state,
+    write,
+    writer_of,
+)
 
 NEVER = Timetable()
 CONTACT = Contact(NodeId(b"n" * 32), Endpoint.parse("127.0.0.1:1"))
@@ -42,7 +51,7 @@ async def acknowledged(storage: SimulatedStorage, *numbers: int) -> None:
     async with writer_of(storage):
         for number in numbers:
             outcomes = Outcomes()
-            storage.write(state(number, 5), NEVER, value=b"hello", done=outcomes)
+            write(storage, state(number, 5), NEVER, value=b"hello", done=outcomes)
             # One that was handed over before may be under way first; and in this very moment nothing may be due.
             await trio.sleep(3 * COMMIT_LATENCY["full"])
             assert outcomes.heard == [storage.durability]
@@ -60,8 +69,12 @@ async def test_a_write_is_readable_at_once_and_acknowledged_when_its_commit_took
     heard: list[object] = []
     async with writer_of(storage):
         begun = trio.current_time()
-        storage.write(
-            state(1, 5), NEVER, value=b"hello", done=lambda outcome: heard.append((outcome, trio.current_time()))
+        write(
+            storage,
+            state(1, 5),
+            NEVER,
+            value=b"hello",
+            done=lambda outcome: heard.append((outcome, trio.current_time())),
         )
         assert storage.value(key(1)) == b"hello"
         await trio.sleep(1)
@@ -72,10 +85,10 @@ async def test_what_is_written_during_a_commit_is_the_next_one(autojump_clock: M
     storage = new_disk("full").open()
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await trio.sleep(COMMIT_LATENCY["full"] / 2)
-        storage.write(state(2), NEVER, done=outcomes)
-        storage.write(state(3), NEVER, done=outcomes)
+        write(storage, state(2), NEVER, done=outcomes)
+        write(storage, state(3), NEVER, done=outcomes)
         assert storage.statistics.pending == 3
         await trio.sleep(COMMIT_LATENCY["full"])
         assert len(outcomes.heard) == 1
@@ -89,9 +102,9 @@ async def test_a_writer_cancelled_during_a_commit_leaves_it_to_the_closing(autoj
     storage = disk.open()
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await trio.sleep(COMMIT_LATENCY["full"] / 2)
-        storage.write(state(2), NEVER, done=outcomes)
+        write(storage, state(2), NEVER, done=outcomes)
     assert outcomes.heard == []
     storage.close()
     assert outcomes.heard == [Durability.DISK] * 2
@@ -111,8 +124,8 @@ async def test_a_crash_loses_nothing_that_was_acknowledged_and_all_that_was_not_
     storage.set_note("uptime", 1)
     await acknowledged(storage, 1, 2)
     outcomes = Outcomes()
-    storage.write(state(1, 3, lease(1, seq=9)), NEVER, value=b"new", done=outcomes)
-    storage.write(state(3), Timetable(due=5, renew=5), evictable=True, done=outcomes)
+    write(storage, state(1, 3, lease(1, seq=9)), NEVER, value=b"new", done=outcomes)
+    write(storage, state(3), Timetable(due=5, renew=5), evictable=True, done=outcomes)
     storage.remove(key(2))
     storage.save_contacts([])
     storage.set_note("uptime", 2)
@@ -137,10 +150,10 @@ async def test_a_commit_under_way_at_the_crash_may_have_been_made_but_nobody_was
         storage = disk.open()
         outcomes = Outcomes()
         async with writer_of(storage):
-            storage.write(state(1), NEVER, done=outcomes)
-            storage.write(state(2), NEVER, done=outcomes)
+            write(storage, state(1), NEVER, done=outcomes)
+            write(storage, state(2), NEVER, done=outcomes)
             await trio.sleep(COMMIT_LATENCY["full"] / 2)
-            storage.write(state(3), NEVER, done=outcomes)
+            write(storage, state(3), NEVER, done=outcomes)
             disk.crash()
             await trio.sleep(1)
         assert outcomes.heard == []
@@ -155,7 +168,7 @@ async def test_a_commit_under_way_on_a_failing_disk_was_not_made(autojump_clock:
         disk = new_disk("full", seed=seed)
         storage = disk.open()
         async with writer_of(storage):
-            storage.write(state(1), NEVER)
+            write(storage, state(1), NEVER)
             await trio.sleep(COMMIT_LATENCY["full"] / 2)
             disk.set_faults(DiskFaults(fails_writes=True))
             disk.crash()
@@ -167,13 +180,13 @@ async def test_what_a_crashed_life_leaves_running_does_nothing(autojump_clock: M
     storage = disk.open()
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         disk.crash()
         second = disk.open()
         calls: list[Callable[[], object]] = [
             lambda: storage.read(key(1)),
             lambda: storage.value(key(1)),
-            lambda: storage.write(state(1), NEVER),
+            lambda: write(storage, state(1), NEVER),
             lambda: storage.remove(key(1)),
             lambda: storage.keys(None, 1),
             lambda: storage.due(1, 1),
@@ -195,7 +208,7 @@ async def test_what_a_crashed_life_leaves_running_does_nothing(autojump_clock: M
     # The new life neither saw it nor lost the disk to the old one's `close`.
     with pytest.raises(DataDirectoryInUse):
         disk.open()
-    second.write(state(2), NEVER)
+    write(second, state(2), NEVER)
     second.close()
     assert keys_on(disk) == [2]
 
@@ -204,8 +217,8 @@ async def test_a_node_that_crashes_over_one_acknowledgement_hears_no_other(autoj
     disk = new_disk()
     storage = disk.open()
     outcomes = Outcomes()
-    storage.write(state(1), NEVER, done=lambda outcome: disk.crash())
-    storage.write(state(2), NEVER, done=outcomes)
+    write(storage, state(1), NEVER, done=lambda outcome: disk.crash())
+    write(storage, state(2), NEVER, done=outcomes)
     storage.close()
     assert outcomes.heard == []
     assert len(keys_on(disk)) == 2
@@ -289,7 +302,7 @@ async def test_a_node_that_stopped_in_good_order_has_everything_on_its_disk(auto
     for seed in range(10):
         disk = new_disk("os", seed=seed)
         storage = disk.open()
-        storage.write(state(1), NEVER)
+        write(storage, state(1), NEVER)
         storage.close()
         disk.lose_power()
         assert keys_on(disk) == [1]
@@ -344,8 +357,8 @@ async def test_a_full_device_goes_on_reading_and_takes_what_makes_nothing_larger
     disk.set_faults(DiskFaults(is_full=True))
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(3, 5), NEVER, value=b"large", done=outcomes)
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(3, 5), NEVER, value=b"large", done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await trio.sleep(1)
         assert [str(outcome) for outcome in outcomes.heard] == ["the simulated disk failed: it is full"] * 2
         assert "full" in storage.failing
@@ -353,14 +366,14 @@ async def test_a_full_device_goes_on_reading_and_takes_what_makes_nothing_larger
         assert storage.value(key(1)) == b"hello"
         after = storage.statistics
         assert (after.bytes, after.pending, after.failures) == (before.bytes, 0, 1)
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         storage.remove(key(2))
         await trio.sleep(1)
         assert outcomes.heard[2] is Durability.SYSTEM
         assert "full" in storage.failing, "what makes nothing larger says nothing about what does"
         disk.set_faults()
         assert storage.failing == ""
-        storage.write(state(3, 5), NEVER, value=b"large", done=outcomes)
+        write(storage, state(3, 5), NEVER, value=b"large", done=outcomes)
         await trio.sleep(1)
         assert outcomes.heard[3] is Durability.SYSTEM
     assert keys_on(disk) == [1, 3]
@@ -372,9 +385,9 @@ async def test_what_was_built_on_a_failed_commit_fails_with_it(autojump_clock: M
     heard: list[tuple[int, object]] = []
     async with writer_of(storage):
         disk.set_faults(DiskFaults(fails_writes=True))
-        storage.write(state(1, 3), NEVER, value=b"one", done=lambda outcome: heard.append((1, outcome)))
+        write(storage, state(1, 3), NEVER, value=b"one", done=lambda outcome: heard.append((1, outcome)))
         await trio.sleep(COMMIT_LATENCY["full"] / 2)
-        storage.write(state(1, 3, lease(1, seq=9)), NEVER, done=lambda outcome: heard.append((2, outcome)))
+        write(storage, state(1, 3, lease(1, seq=9)), NEVER, done=lambda outcome: heard.append((2, outcome)))
         storage.save_contacts([CONTACT])
         await trio.sleep(1)
         assert [number for number, _ in heard] == [1, 2]
@@ -383,7 +396,7 @@ async def test_what_was_built_on_a_failed_commit_fails_with_it(autojump_clock: M
         assert (storage.read(key(1)), storage.contacts(), storage.statistics.bytes) == (None, [], 0)
         disk.set_faults()
         assert storage.failing == ""
-        storage.write(state(2), NEVER, done=lambda outcome: heard.append((3, outcome)))
+        write(storage, state(2), NEVER, done=lambda outcome: heard.append((3, outcome)))
         await trio.sleep(1)
     assert heard[2] == (3, Durability.DISK)
     assert storage.failing == ""
@@ -397,11 +410,11 @@ async def test_whoever_hears_of_a_failure_may_write_again(autojump_clock: MockCl
 
     def again(outcome: Durability | StorageError) -> None:
         disk.set_faults()
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
 
     disk.set_faults(DiskFaults(fails_writes=True))
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=again)
+        write(storage, state(1), NEVER, done=again)
         await trio.sleep(1)
     assert outcomes.heard == [Durability.SYSTEM]
 
@@ -446,7 +459,7 @@ async def test_a_disk_that_cannot_be_read_fails_every_read_and_every_opening(aut
     await acknowledged(storage, 1)
     disk.set_faults(DiskFaults(fails_reads=True))
     assert disk.faults.fails_reads
-    for read in (lambda: storage.value(key(1)), storage.next_due, lambda: storage.write(state(2), NEVER)):
+    for read in (lambda: storage.value(key(1)), storage.next_due, lambda: write(storage, state(2), NEVER)):
         with pytest.raises(StorageError, match="cannot be read"):
             read()
     assert "cannot be read" in storage.failing
@@ -468,16 +481,16 @@ async def test_a_slow_disk_acknowledges_late_and_in_the_end_is_busy(autojump_clo
     storage = disk.open()
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(0), NEVER, done=outcomes)
+        write(storage, state(0), NEVER, done=outcomes)
         await trio.sleep(COMMIT_LATENCY["full"] * 999)
         assert outcomes.heard == []
         for _ in range(MAX_PENDING_WRITES):
-            storage.write(state(1), NEVER)
+            write(storage, state(1), NEVER)
         with pytest.raises(StorageError, match="busy"):
-            storage.write(state(2), NEVER)
+            write(storage, state(2), NEVER)
         await trio.sleep(COMMIT_LATENCY["full"] * 2)
         assert outcomes.heard == [Durability.DISK]
-        storage.write(state(2), NEVER)
+        write(storage, state(2), NEVER)
     assert storage.statistics.busy == 1
     with pytest.raises(ConfigError):
         DiskFaults(slowness=0)
@@ -485,10 +498,10 @@ async def test_a_slow_disk_acknowledges_late_and_in_the_end_is_busy(autojump_clo
 
 async def test_values_that_wait_are_bounded_in_bytes(autojump_clock: MockClock) -> None:
     storage = new_disk().open()
-    storage.write(state(1, 64 * MIB), NEVER, value=bytes(64 * MIB))
+    write(storage, state(1, 64 * MIB), NEVER, value=bytes(64 * MIB))
     with pytest.raises(StorageError, match="busy"):
-        storage.write(state(2, 1), NEVER, value=b"a")
-    storage.write(state(2), NEVER)
+        write(storage, state(2, 1), NEVER, value=b"a")
+    write(storage, state(2), NEVER)
 
 
 async def test_a_damaged_value_is_not_what_its_key_says(autojump_clock: MockClock) -> None:
@@ -497,9 +510,9 @@ async def test_a_damaged_value_is_not_what_its_key_says(autojump_clock: MockCloc
     storage = disk.open()
     values = [b"one", b"two", b"three"]
     for value in values:
-        storage.write(KeyState(Key.of(value), len(value), classic_until=1), NEVER, value=value)
-    storage.write(state(1, 0), NEVER, value=b"")
-    storage.write(state(2), NEVER)
+        write(storage, KeyState(Key.of(value), len(value), classic_until=1), NEVER, value=value)
+    write(storage, state(1, 0), NEVER, value=b"")
+    write(storage, state(2), NEVER)
     storage.close()
     damaged = disk.damage(random.Random(1))
     storage = disk.open()

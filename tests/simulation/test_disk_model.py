@@ -18,8 +18,13 @@ from camomile_trio.kademlia.messages import Durability
 from camomile_trio.simulation.disk import SYNC_WITHIN, DiskFaults, SimulatedDisk
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.schema import SyncMode
-from camomile_trio.storage.tally import cost
-from tests.storage.kept import MIB, key, state
+from tests.storage.kept import (
+    MIB,
+    cost,
+    key,
+    state,
+    write,
+)
 
 # What each key's value is, and the note under "last".
 View = tuple[tuple[bytes | None, ...], int]
@@ -66,8 +71,8 @@ class Story:
         if name == "write":
             value = b"%d" % self.changes
             at = len(self.views)
-            self.storage.write(
-                state(number, len(value)), Timetable(), value=value, done=lambda how: self.heard(at, how)
+            write(
+                self.storage, state(number, len(value)), Timetable(), value=value, done=lambda how: self.heard(at, how)
             )
             self.views.append(((*values[:number], value, *values[number + 1 :]), note))
         elif name == "remove":

@@ -23,7 +23,8 @@ from camomile_trio.kademlia.records import RENEWABLE, Kind, PublisherKey, Record
 from camomile_trio.kademlia.registers import KeyState, Register
 from camomile_trio.storage import database as database_module
 from camomile_trio.storage import sqlite as sqlite_module
-from camomile_trio.storage.base import Storage
+from camomile_trio.storage.accounts import weigh
+from camomile_trio.storage.base import Done, Storage, Timetable
 from camomile_trio.storage.data_directory import LOCK_FILE, DataDirectory
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.health import OnFailing, nobody_listens
@@ -106,6 +107,26 @@ def noted(made: list[Made], make: Callable[[Path], Made]) -> Callable[[Path], Ma
         return made[-1]
 
     return make_and_note
+
+
+def write(
+    storage: Storage,
+    state: KeyState,
+    timetable: Timetable,
+    *,
+    value: bytes | None = None,
+    even_if_full: bool = False,
+    evictable: bool = False,
+    done: Done | None = None,
+) -> None:
+    """In the place of what is stored."""
+    before = storage.read(state.key)
+    storage.write(before, state, timetable, value=value, even_if_full=even_if_full, evictable=evictable, done=done)
+
+
+def cost(state: KeyState) -> int:
+    """The bytes that a key counts for."""
+    return weigh(state)[0]
 
 
 class Outcomes:

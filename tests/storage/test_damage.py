@@ -15,7 +15,12 @@ from camomile_trio.storage.damage import MOST_SET_ASIDE
 from camomile_trio.storage.database import Database
 from camomile_trio.storage.schema import DATABASE_FILE
 from camomile_trio.storage.sqlite import open_sqlite
-from tests.storage.kept import MIB, key, state
+from tests.storage.kept import (
+    MIB,
+    key,
+    state,
+    write,
+)
 
 
 @pytest.fixture
@@ -23,7 +28,7 @@ def file(tmp_path: Path) -> Path:
     """The database of a node that held a hundred values and was stopped."""
     storage = open_sqlite(tmp_path, sync="os", max_bytes=100 * MIB)
     for number in range(100):
-        storage.write(state(number, 1000), Timetable(due=number + 1), value=bytes(1000))
+        write(storage, state(number, 1000), Timetable(due=number + 1), value=bytes(1000))
     storage.close()
     return tmp_path / DATABASE_FILE
 
@@ -90,7 +95,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_takes_its_place(file: Path, d
     assert str(file) in what
     assert aside.read_bytes() == before
     assert storage.keys(None, 1) == []
-    storage.write(state(1, 5), Timetable(), value=b"again")
+    write(storage, state(1, 5), Timetable(), value=b"again")
     storage.close()
     # It is a database like any other from now on.
     storage = open_sqlite(file.parent, sync="os", max_bytes=MIB, on_set_aside=lambda *words: told.append(words))
@@ -193,7 +198,7 @@ def test_a_file_that_somebody_else_writes_to_is_not_waited_for_forever(file: Pat
     other.execute("BEGIN IMMEDIATE")
     storage = open_sqlite(file.parent, sync="os", max_bytes=MIB)
     outcomes: list[object] = []
-    storage.write(state(200), Timetable(), done=outcomes.append)
+    write(storage, state(200), Timetable(), done=outcomes.append)
     storage.close()
     other.close()
     assert isinstance(outcomes[0], StorageError)

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,7 @@ from tests.storage.kept import (
     open_parts,
     state,
     until,
+    write,
     writer_of,
 )
 
@@ -80,9 +81,9 @@ def storage(opened: Opened) -> SqliteStorage:
     return opened.storage
 
 
-async def write(storage: SqliteStorage, number: int, value: bytes) -> Durability | StorageError:
+async def written(storage: SqliteStorage, number: int, value: bytes) -> Durability | StorageError:
     outcomes = Outcomes()
-    storage.write(state(number, len(value)), NEVER, value=value, done=outcomes)
+    write(storage, state(number, len(value)), NEVER, value=value, done=outcomes)
     return (await outcomes.until(1))[0]
 
 
@@ -90,9 +91,9 @@ async def test_a_full_disk_refuses_what_is_larger_and_takes_it_again_once_there_
     storage: SqliteStorage, disk: Path
 ) -> None:
     async with writer_of(storage):
-        assert await write(storage, 1, bytes(1000)) is Durability.SYSTEM
+        assert await written(storage, 1, bytes(1000)) is Durability.SYSTEM
         (disk / "somebody-elses").write_bytes(bytes(6 * MIB + MIB // 2))
-        refused = await write(storage, 2, bytes(3 * MIB))
+        refused = await written(storage, 2, bytes(3 * MIB))
         assert isinstance(refused, DiskFull)
         assert "full" in str(refused)
         assert refused.remedy == "make room on the disk"
@@ -106,7 +107,7 @@ async def test_a_full_disk_refuses_what_is_larger_and_takes_it_again_once_there_
         # Nobody writes: it finds out by itself.
         await until(lambda: not storage.failing)
         assert storage.statistics.failures == failures
-        assert await write(storage, 2, bytes(3 * MIB)) is Durability.SYSTEM
+        assert await written(storage, 2, bytes(3 * MIB)) is Durability.SYSTEM
 
 
 async def test_a_small_write_that_fits_does_not_make_a_full_disk_well_and_both_changes_are_told_once(
@@ -129,8 +130,8 @@ async def test_a_small_write_that_fits_does_not_make_a_full_disk_well_and_both_c
         # There is room for a MiB, and not for a value of three.
         (disk / "somebody-elses").write_bytes(bytes(5 * MIB + MIB // 2))
         for number in range(3):
-            assert isinstance(await write(storage, 1, bytes(3 * MIB)), DiskFull)
-            assert await write(storage, 10 + number, b"small") is Durability.SYSTEM
+            assert isinstance(await written(storage, 1, bytes(3 * MIB)), DiskFull)
+            assert await written(storage, 10 + number, b"small") is Durability.SYSTEM
             assert "full" in storage.failing
         before = tries
         await until(lambda: tries > before + 2)
@@ -138,7 +139,7 @@ async def test_a_small_write_that_fits_does_not_make_a_full_disk_well_and_both_c
         assert told == [storage.failing]
         (disk / "somebody-elses").unlink()
         await until(lambda: not storage.failing)
-        assert await write(storage, 1, bytes(3 * MIB)) is Durability.SYSTEM
+        assert await written(storage, 1, bytes(3 * MIB)) is Durability.SYSTEM
     assert told[1:] == [""]
     storage.close()
 
@@ -149,9 +150,9 @@ async def test_a_commit_as_large_as_the_one_that_failed_makes_it_well_at_once(
     async with writer_of(storage):
         monkeypatch.setattr(sqlite, "RETRY_AFTER", 1000.0)
         (disk / "somebody-elses").write_bytes(bytes(6 * MIB))
-        assert isinstance(await write(storage, 1, bytes(3 * MIB)), DiskFull)
+        assert isinstance(await written(storage, 1, bytes(3 * MIB)), DiskFull)
         (disk / "somebody-elses").unlink()
-        assert await write(storage, 1, bytes(3 * MIB)) is Durability.SYSTEM
+        assert await written(storage, 1, bytes(3 * MIB)) is Durability.SYSTEM
         assert storage.failing == ""
 
 
@@ -165,7 +166,9 @@ def test_a_disk_that_is_full_from_the_start_is_a_clear_error(disk: Path) -> None
 
 
 def deleted(data: Path) -> None:
-    shutil.rmtree(data)
+    while data.exists():
+        # A thread that reads may make a file of SQLite meanwhile.
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def renamed(data: Path) -> None:
@@ -225,10 +228,10 @@ async def test_what_is_committed_where_no_start_looks_for_it_is_not_acknowledged
     told: list[str] = []
     storage = open_sqlite(tmp_path / "data", sync=sync, max_bytes=MIB, on_failing=told.append)
     async with writer_of(storage):
-        assert await write(storage, 1, b"there") is storage.confirm() is storage.durability
+        assert await written(storage, 1, b"there") is storage.confirm() is storage.durability
         befall(tmp_path / "data")
         for number in (2, 3):
-            refused = await write(storage, number, b"gone")
+            refused = await written(storage, number, b"gone")
             assert isinstance(refused, StorageMoved)
             assert "was deleted, moved or replaced" in str(refused)
         with pytest.raises(StorageMoved):
@@ -291,8 +294,8 @@ async def test_what_moves_while_it_is_absorbed_stays_in_the_journal(
 
     monkeypatch.setattr(opened.database, "commit", commit_and_move)
     async with writer_of(storage):
-        assert await write(storage, 1, b"there") is Durability.SYSTEM
-        assert isinstance(await write(storage, 2, bytes(2 * LARGE)), StorageMoved)
+        assert await written(storage, 1, b"there") is Durability.SYSTEM
+        assert isinstance(await written(storage, 2, bytes(2 * LARGE)), StorageMoved)
     storage.close()
     assert in_the_journal(tmp_path / "elsewhere")
 
@@ -300,36 +303,36 @@ async def test_what_moves_while_it_is_absorbed_stays_in_the_journal(
 async def test_a_directory_that_comes_back_is_taken_up_by_a_start_and_not_before(tmp_path: Path) -> None:
     storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=4 * LARGE)
     async with writer_of(storage):
-        assert await write(storage, 1, b"there") is Durability.SYSTEM
+        assert await written(storage, 1, b"there") is Durability.SYSTEM
         renamed(tmp_path / "data")
         with pytest.raises(StorageMoved):
             storage.confirm()
         (tmp_path / "elsewhere").rename(tmp_path / "data")
         for value in (b"refused", bytes(2 * LARGE)):
-            assert isinstance(await write(storage, 2, value), StorageMoved)
+            assert isinstance(await written(storage, 2, value), StorageMoved)
     storage.close()
     storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
     async with writer_of(storage):
         assert storage.value(key(1)) == b"there"
         assert storage.read(key(2)) is None
-        assert await write(storage, 2, b"taken") is Durability.SYSTEM
+        assert await written(storage, 2, b"taken") is Durability.SYSTEM
     storage.close()
 
 
 async def test_the_database_that_took_the_place_of_this_one_stays_as_it_is(tmp_path: Path) -> None:
     storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
     async with writer_of(storage):
-        await write(storage, 1, b"mine")
+        await written(storage, 1, b"mine")
         renamed(tmp_path / "data")
         other = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
         async with writer_of(other):
-            await write(other, 2, b"another's")
-            assert isinstance(await write(storage, 3, b"mine too"), StorageMoved)
+            await written(other, 2, b"another's")
+            assert isinstance(await written(storage, 3, b"mine too"), StorageMoved)
     storage.close()
     # In the other's log, which a closing SQLite removes where it is the last one of its file.
     assert (tmp_path / "data" / "camomile.db-wal").stat().st_size > 0
     async with writer_of(other):
-        assert await write(other, 4, b"another's too") is Durability.SYSTEM
+        assert await written(other, 4, b"another's too") is Durability.SYSTEM
     other.close()
     again = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
     assert again.keys(None, 10) == [key(2), key(4)]
@@ -357,7 +360,7 @@ async def test_a_disk_that_has_room_for_little_only_is_not_well(opened: Opened, 
     storage = opened.storage
     async with writer_of(storage):
         (disk / "somebody-elses").write_bytes(bytes(7 * MIB))
-        assert isinstance(await write(storage, 2, bytes(3 * MIB)), StorageError)
+        assert isinstance(await written(storage, 2, bytes(3 * MIB)), StorageError)
         with pytest.raises(StorageError, match="No space left"):
             opened.directory.try_to_write(sqlite.ROOM)
         assert not (disk / "data" / "scratch").exists()
@@ -373,24 +376,24 @@ async def test_a_disk_that_became_read_only_is_read_and_written_again_when_it_ma
 ) -> None:
     storage = opened.storage
     async with writer_of(storage):
-        await write(storage, 1, b"there")
+        await written(storage, 1, b"there")
         # The kernel does not turn a file system read-only while a file of it is open for writing, so the system and
         # SQLite are told to say what they would say then.
         database, pwrite = opened.writer, os.pwrite
         database.execute("PRAGMA query_only = ON")
         monkeypatch.setattr(os, "pwrite", read_only)
-        refused = await write(storage, 2, b"refused")
+        refused = await written(storage, 2, b"refused")
         assert isinstance(refused, StorageError)
         assert "Read-only file system" in str(refused)
         assert "Read-only file system" in storage.failing
         # The journal is not tried again, and its entries do not get into the tables either.
         monkeypatch.setattr(os, "pwrite", pwrite)
-        assert "readonly" in str(await write(storage, 2, b"refused"))
+        assert "readonly" in str(await written(storage, 2, b"refused"))
         assert storage.read(key(2)) is None
         assert storage.value(key(1)) == b"there"
         database.execute("PRAGMA query_only = OFF")
         await until(lambda: not storage.failing)
-        assert await write(storage, 2, b"taken") is Durability.SYSTEM
+        assert await written(storage, 2, b"taken") is Durability.SYSTEM
 
 
 def test_a_disk_that_is_read_only_from_the_start_is_a_clear_error(disk: Path) -> None:
@@ -405,8 +408,8 @@ async def test_a_read_that_fails_is_said_and_tried_again(tmp_path: Path, monkeyp
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
     opened = open_parts(tmp_path, max_bytes=MIB)
     storage = opened.storage
-    storage.write(state(1, 5), NEVER, value=b"there")
-    storage.write(state(2, 5), NEVER, value=b"other")
+    write(storage, state(1, 5), NEVER, value=b"there")
+    write(storage, state(2, 5), NEVER, value=b"other")
     await absorb(storage)
     works = opened.database.read
     is_broken = True
@@ -435,10 +438,10 @@ async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
     monkeypatch.setattr(sqlite, "RETRY_AFTER", 0.01)
     opened = open_parts(tmp_path, max_bytes=MIB)
     storage = opened.storage
-    begin, reads = opened.journal.begin, opened.database.note
+    append, reads = opened.journal.append, opened.database.note
     tries = 0
 
-    def fail(sync: SyncMode) -> None:
+    def fail(bodies: Sequence[bytes], sync: SyncMode) -> None:
         raise StorageError("disk I/O error")
 
     def read(name: str) -> int:
@@ -448,12 +451,12 @@ async def test_a_disk_that_cannot_be_read_when_there_is_room_again_ends_nothing(
             raise StorageError("disk I/O error")
         return reads(name)
 
-    monkeypatch.setattr(opened.journal, "begin", lambda bodies: fail)
+    monkeypatch.setattr(opened.journal, "append", fail)
     monkeypatch.setattr(opened.database, "note", read)
     async with writer_of(storage):
-        storage.write(state(1, 5), NEVER, value=b"there")
+        write(storage, state(1, 5), NEVER, value=b"there")
         await until(lambda: storage.failing)
-        monkeypatch.setattr(opened.journal, "begin", begin)
+        monkeypatch.setattr(opened.journal, "append", append)
         await until(lambda: not storage.failing)
     storage.close()
 
@@ -492,7 +495,7 @@ async def test_what_a_killed_process_left_in_the_journal_is_on_the_disk_when_the
     tmp_path: Path, sync: SyncMode
 ) -> None:
     killed = open_sqlite(tmp_path / "killed", sync=sync, max_bytes=MIB)
-    killed.write(state(1, 5), NEVER, value=b"there")
+    write(killed, state(1, 5), NEVER, value=b"there")
     await commit(killed)
     left = left_by_a_kill(tmp_path / "killed", tmp_path / "left")
     killed.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ from tests.storage.kept import (
     state,
     tombstone,
     until,
+    write,
     writer_of,
 )
 
@@ -47,8 +48,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened.close()
 
 
-def write(journal: Journal, *bodies: bytes, sync: SyncMode = "os") -> None:
-    journal.begin(bodies)(sync)
+def append(journal: Journal, *bodies: bytes, sync: SyncMode = "os") -> None:
+    journal.append(bodies, sync)
 
 
 def read(directory: Path, absorbed: int | None = 0) -> tuple[list[bytes], list[str]]:
@@ -68,13 +69,13 @@ def growing(directory: Path) -> Path:
 
 
 def test_entries_come_back_in_their_order_with_their_numbers(journal: Journal, tmp_path: Path) -> None:
-    write(journal, *BODIES[:2])
-    write(journal, BODIES[2])
+    append(journal, *BODIES[:2])
+    append(journal, BODIES[2])
     assert [(entry.sequence, entry.body) for entry in Journal(tmp_path).read(0)[0]] == [*enumerate(BODIES, 1)]
 
 
 def test_what_the_tables_have_is_skipped_and_numbers_go_on(journal: Journal, tmp_path: Path) -> None:
-    write(journal, *BODIES)
+    append(journal, *BODIES)
     again = Journal(tmp_path)
     assert [entry.body for entry in again.read(2)[0]] == BODIES[2:]
     assert again.sequence == 3
@@ -84,7 +85,7 @@ def test_what_the_tables_have_is_skipped_and_numbers_go_on(journal: Journal, tmp
 @pytest.mark.parametrize("is_zeroed", [False, True])
 def test_a_write_that_was_torn_at_any_byte_ends_the_replay(journal: Journal, tmp_path: Path, is_zeroed: bool) -> None:
     """Cut off, as a kill leaves it, or of the right length with zeros, as a loss of power may."""
-    write(journal, *BODIES)
+    append(journal, *BODIES)
     file = growing(tmp_path)
     data = file.read_bytes()
     ends = [len(b"".join(frame(number, body) for number, body in enumerate(BODIES[:count], 1))) for count in range(4)]
@@ -100,7 +101,7 @@ def test_a_write_that_was_torn_at_any_byte_ends_the_replay(journal: Journal, tmp
 def test_a_changed_byte_before_the_last_entry_is_damage_and_the_others_are_read(
     journal: Journal, tmp_path: Path
 ) -> None:
-    write(journal, *BODIES)
+    append(journal, *BODIES)
     file = growing(tmp_path)
     data = file.read_bytes()
     ends = [len(b"".join(frame(number, body) for number, body in enumerate(BODIES[:count], 1))) for count in range(4)]
@@ -113,7 +114,7 @@ def test_a_changed_byte_before_the_last_entry_is_damage_and_the_others_are_read(
 
 
 def test_numbers_that_are_missing_are_damage(journal: Journal, tmp_path: Path) -> None:
-    write(journal, *BODIES)
+    append(journal, *BODIES)
     file = growing(tmp_path)
     file.write_bytes(frame(1, b"first") + frame(3, b"third"))
     assert read(tmp_path) == ([b"first", b"third"], [file.name])
@@ -127,7 +128,7 @@ def test_numbers_that_are_missing_are_damage(journal: Journal, tmp_path: Path) -
 
 def test_what_was_there_before_the_file_was_emptied_is_no_entry(journal: Journal, tmp_path: Path) -> None:
     """A loss of power may bring it back behind what was written since."""
-    write(journal, b"first")
+    append(journal, b"first")
     growing(tmp_path).write_bytes(frame(5, b"fifth") + frame(2, b"before"))
     again = Journal(tmp_path)
     assert [entry.body for entry in again.read(4)[0]] == [b"fifth"]
@@ -135,11 +136,11 @@ def test_what_was_there_before_the_file_was_emptied_is_no_entry(journal: Journal
 
 
 def test_two_files_take_turns_and_are_read_in_order(journal: Journal, tmp_path: Path) -> None:
-    write(journal, b"first")
+    append(journal, b"first")
     assert journal.turn()
-    write(journal, b"second")
+    append(journal, b"second")
     assert not journal.turn(), "the other one is not empty"
-    write(journal, b"third")
+    append(journal, b"third")
     assert read(tmp_path) == ([b"first", b"second", b"third"], [])
     # Only the file that does not grow may be emptied, and only when the tables have all of it.
     assert journal.absorbed(0, nothing_is_under_way=False) == []
@@ -147,7 +148,7 @@ def test_two_files_take_turns_and_are_read_in_order(journal: Journal, tmp_path: 
     older.empty()
     assert read(tmp_path, 1) == ([b"second", b"third"], [])
     assert journal.turn()
-    write(journal, b"fourth")
+    append(journal, b"fourth")
     assert read(tmp_path, 1) == ([b"second", b"third", b"fourth"], [])
     for file in journal.absorbed(4, nothing_is_under_way=True):
         file.empty()
@@ -155,12 +156,12 @@ def test_two_files_take_turns_and_are_read_in_order(journal: Journal, tmp_path: 
 
 
 def test_later_entries_stand_behind_the_last_complete_one(journal: Journal, tmp_path: Path) -> None:
-    write(journal, b"first", b"second")
+    append(journal, b"first", b"second")
     file = growing(tmp_path)
     file.write_bytes(file.read_bytes()[:-1])
     again = Journal(tmp_path)
     again.read(0)
-    write(again, b"another second")
+    append(again, b"another second")
     assert read(tmp_path) == ([b"first", b"another second"], [])
 
 
@@ -196,29 +197,29 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 def test_a_write_that_finds_no_room_leaves_nothing_and_the_next_may_have_some(
     journal: Journal, tmp_path: Path, disk: Disk, takes: int
 ) -> None:
-    write(journal, b"first")
+    append(journal, b"first")
     disk.error, disk.takes = errno.ENOSPC, takes
     with pytest.raises(DiskFull, match="is full"):
-        write(journal, b"second", b"third")
+        append(journal, b"second", b"third")
     assert read(tmp_path) == ([b"first"], [])
     assert not journal.is_spoiled
     disk.error = 0
-    write(journal, b"another second")
+    append(journal, b"another second")
     assert read(tmp_path) == ([b"first", b"another second"], [])
 
 
 def test_a_write_that_fails_otherwise_spoils_the_file_until_it_is_empty(
     journal: Journal, tmp_path: Path, disk: Disk
 ) -> None:
-    write(journal, b"first")
+    append(journal, b"first")
     disk.error = errno.EIO
     with pytest.raises(StorageError, match="failed"):
-        write(journal, b"second")
+        append(journal, b"second")
     assert is_spoiled(journal)
     disk.error = 0
     (file,) = journal.absorbed(journal.sequence, nothing_is_under_way=True)
     file.empty()
-    write(journal, b"third")
+    append(journal, b"third")
     assert not is_spoiled(journal)
     assert read(tmp_path, journal.sequence - 1) == ([b"third"], [])
 
@@ -230,11 +231,11 @@ def test_a_sync_that_fails_spoils_the_file(
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, "no disk")
 
-    write(journal, b"first")
+    append(journal, b"first")
     monkeypatch.setattr(os, "fdatasync", fail)
     if sync == "full":
         with pytest.raises(StorageError, match="no disk"):
-            write(journal, b"second", sync=sync)
+            append(journal, b"second", sync=sync)
         # What was not acknowledged does not come back.
         assert read(tmp_path) == ([b"first"], [])
     else:
@@ -247,9 +248,9 @@ def test_a_sync_that_fails_spoils_the_file(
 def test_a_slow_write_is_counted_and_the_next_ones_are_called_slow_until_one_is_quick(tmp_path: Path) -> None:
     seconds = iter([0.0, 2 * SLOW_WRITE, 1.0, 1.0])
     journal = Journal(tmp_path, clock=lambda: next(seconds))
-    write(journal, b"first")
+    append(journal, b"first")
     assert (journal.is_slow, journal.slow_writes) == (True, 1)
-    write(journal, b"second")
+    append(journal, b"second")
     assert (journal.is_slow, journal.slow_writes) == (False, 1)
     journal.close()
 
@@ -274,14 +275,14 @@ def test_bodies_that_make_no_sense_are_refused() -> None:
 async def filled(data: Path) -> SqliteStorage:
     """Some of it is in the tables and some only in the journal, which has every kind of change."""
     storage = open_sqlite(data, sync="os", max_bytes=MIB)
-    storage.write(state(1, 5), Timetable(due=5), value=b"first")
-    storage.write(state(2, 300, tombstone(2, 2)), NEVER, value=bytes(300))
+    write(storage, state(1, 5), Timetable(due=5), value=b"first")
+    write(storage, state(2, 300, tombstone(2, 2)), NEVER, value=bytes(300))
     await absorb(storage)
-    storage.write(state(1, 5, lease(1, seq=2), tombstone(1, 3)), Timetable(due=1, renew=2), evictable=True)
-    storage.write(state(3, 6), NEVER, value=b"second")
+    write(storage, state(1, 5, lease(1, seq=2), tombstone(1, 3)), Timetable(due=1, renew=2), evictable=True)
+    write(storage, state(3, 6), NEVER, value=b"second")
     storage.remove(key(2))
     storage.set_note("uptime", 7)
-    storage.write(state(3), NEVER)
+    write(storage, state(3), NEVER)
     await commit(storage)
     return storage
 
@@ -353,7 +354,7 @@ async def test_a_kill_at_every_byte_leaves_a_state_that_was(tmp_path: Path) -> N
 async def test_a_damaged_journal_is_said_until_the_next_start_and_what_is_readable_is_taken(tmp_path: Path) -> None:
     storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
     for number in range(3):
-        storage.write(state(number, 5), NEVER, value=b"hello")
+        write(storage, state(number, 5), NEVER, value=b"hello")
     await commit(storage)
     left = left_by_a_kill(tmp_path / "data", tmp_path / "left")
     storage.close()
@@ -367,7 +368,7 @@ async def test_a_damaged_journal_is_said_until_the_next_start_and_what_is_readab
         assert again.keys(None, 9) == [key(1), key(2)]
         assert bool(again.failing) is failing
         outcomes = Outcomes()
-        again.write(state(1), NEVER, done=outcomes)
+        write(again, state(1), NEVER, done=outcomes)
         await commit(again)
         assert outcomes.heard == [again.durability]
         assert bool(again.failing) is failing, "no later success brings back what is lost"
@@ -382,9 +383,9 @@ async def test_a_damaged_journal_is_said_until_the_next_start_and_what_is_readab
 
 async def test_a_kept_value_whose_own_entry_is_lost_takes_nothing_else_with_it(tmp_path: Path) -> None:
     storage = open_sqlite(tmp_path / "data", sync="os", max_bytes=MIB)
-    storage.write(state(1, 5), NEVER, value=b"hello")
-    storage.write(state(1, 5, lease(1, seq=3)), NEVER)
-    storage.write(state(2, 5), NEVER, value=b"hello")
+    write(storage, state(1, 5), NEVER, value=b"hello")
+    write(storage, state(1, 5, lease(1, seq=3)), NEVER)
+    write(storage, state(2, 5), NEVER, value=b"hello")
     await commit(storage)
     left = left_by_a_kill(tmp_path / "data", tmp_path / "left")
     storage.close()
@@ -428,27 +429,22 @@ async def test_while_the_disk_is_slow_the_event_loop_does_not_wait_for_it(
     storage = opened.storage
     outcomes = Outcomes()
     threads: list[bool] = []
-    begin = opened.journal.begin
+    append = opened.journal.append
 
-    def watched(bodies: Sequence[bytes]) -> Callable[[SyncMode], None]:
-        write_group = begin(bodies)
+    def watched(bodies: Sequence[bytes], sync: SyncMode) -> None:
+        try:
+            trio.from_thread.check_cancelled()
+            threads.append(True)
+        except RuntimeError:
+            threads.append(False)
+        append(bodies, sync)
+        # The first two are slow.
+        opened.journal.is_slow = len(threads) < 3
 
-        def write_and_watch(sync: SyncMode) -> None:
-            try:
-                trio.from_thread.check_cancelled()
-                threads.append(True)
-            except RuntimeError:
-                threads.append(False)
-            write_group(sync)
-            # The first two are slow.
-            opened.journal.is_slow = len(threads) < 3
-
-        return write_and_watch
-
-    monkeypatch.setattr(opened.journal, "begin", watched)
+    monkeypatch.setattr(opened.journal, "append", watched)
     async with writer_of(storage):
         for number in range(4):
-            storage.write(state(number), NEVER, done=outcomes)
+            write(storage, state(number), NEVER, done=outcomes)
             await outcomes.until(number + 1)
             await wait_all_tasks_blocked()
     assert threads == [False, True, True, False]
@@ -479,15 +475,15 @@ async def test_while_a_thread_waits_for_the_disk_the_event_loop_does_not_write(
     monkeypatch.setattr(opened.database, "commit", commit_slowly)
     monkeypatch.setattr(os, "pwrite", watched)
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await outcomes.until(1)
         storage.save_contacts([])
         await wait_all_tasks_blocked()
-        storage.write(state(2), NEVER, done=outcomes)
+        write(storage, state(2), NEVER, done=outcomes)
         await outcomes.until(2)
         may_end.set()
         await until(lambda: storage.statistics.journalled == 1)
-        storage.write(state(3), NEVER, done=outcomes)
+        write(storage, state(3), NEVER, done=outcomes)
         await outcomes.until(3)
     assert on_loop == [True, False, True]
     storage.close()

@@ -14,7 +14,7 @@ from camomile_trio.storage import sqlite
 from camomile_trio.storage.base import Timetable
 from camomile_trio.storage.key_filter import KeyFilter
 from camomile_trio.storage.sqlite import open_sqlite
-from tests.storage.kept import MIB, Opened, absorb, key, open_parts, state, until, writer_of
+from tests.storage.kept import MIB, Opened, absorb, key, open_parts, state, until, write, writer_of
 
 NEVER = Timetable()
 
@@ -62,18 +62,17 @@ async def test_a_key_that_is_not_there_is_not_read_once_all_that_are_were_gone_t
     monkeypatch.setattr(sqlite, "FILTER_PAGE", 3)
     with_some = open_sqlite(tmp_path, sync="os", max_bytes=MIB)
     for number in range(10):
-        with_some.write(state(number), NEVER)
+        write(with_some, state(number), NEVER)
     await absorb(with_some)
     with_some.close()
     opened = open_parts(tmp_path)
     absent = random_keys(1, 1)[0]
     assert reads_of(opened, absent) == 2
     async with writer_of(opened.storage):
-        opened.storage.write(state(10), NEVER)
-        # What was read last is remembered, so another key is asked for each time.
+        write(opened.storage, state(10), NEVER)
         await until(lambda: not reads_of(opened, Key(random.randbytes(32))))
         await wait_all_tasks_blocked()
-        opened.storage.write(attrs.evolve(state(11), key=absent), NEVER)
+        write(opened.storage, attrs.evolve(state(11), key=absent), NEVER)
         await until(lambda: not opened.storage.statistics.pending)
     opened.storage.absorb()
     assert opened.storage.read(absent) is not None
@@ -92,15 +91,15 @@ async def test_a_filter_that_is_outgrown_is_made_anew(tmp_path: Path, monkeypatc
             super().__init__(keys)
             made.append(keys)
 
-        @property
-        def is_outgrown(self) -> bool:
-            return len(made) == 2  # that of the opening is the first
+        def add(self, key: Key) -> None:
+            super().add(key)
+            self.is_outgrown = len(made) == 2  # that of the opening is the first
 
     monkeypatch.setattr(sqlite, "KeyFilter", Noted)
     opened = open_parts(tmp_path)
     async with writer_of(opened.storage):
         await until(lambda: made == [0, 0])
-        opened.storage.write(state(1), NEVER)
+        write(opened.storage, state(1), NEVER)
         await until(lambda: made == [0, 0, 1])
         assert opened.storage.read(key(1)) == state(1)
     opened.storage.close()

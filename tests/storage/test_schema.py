@@ -101,7 +101,7 @@ def test_the_rest_of_the_directory_serves_a_new_database(directory: Path) -> Non
     for each in directory.glob(f"{DATABASE_FILE}*"):
         each.rename(directory.with_name(each.name))
     storage = open_sqlite(directory, sync="os", max_bytes=MIB)
-    storage.write(state(1, 5), Timetable(), value=b"hello")
+    storage.write(None, state(1, 5), Timetable(), value=b"hello")
     storage.close()
     assert contents(directory).keys() == {DATABASE_FILE, "node.key", *JOURNAL_FILES}
 

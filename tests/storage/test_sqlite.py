@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,7 @@ from tests.storage.kept import (
     open_parts,
     state,
     until,
+    write,
     writer_of,
 )
 
@@ -93,7 +94,7 @@ async def test_when_it_is_acknowledged_it_is_committed_and_not_before(
         seen.append(after_a_kill(data))
         outcomes(outcome)
 
-    storage.write(state(1), NEVER, done=done)
+    write(storage, state(1), NEVER, done=done)
     assert after_a_kill(data, "before") == set()
     async with writer_of(storage):
         await outcomes.until(1)
@@ -116,7 +117,7 @@ async def test_with_full_the_disk_has_it_before_it_is_acknowledged(
     async with writer_of(storage):
         for number in range(1, 4):
             outcomes = Outcomes()
-            storage.write(state(number), NEVER, done=outcomes)
+            write(storage, state(number), NEVER, done=outcomes)
             assert await outcomes.until(1) == [storage.durability]
             assert len(synced) == (number if sync == "full" else 0)
             assert not synced or synced[-1] == in_the_journal(data)
@@ -133,11 +134,11 @@ async def test_a_commit_of_the_tables_waits_for_the_disk(opening: OpenParts, syn
 async def test_everything_is_there_after_a_restart(open_storage: Open) -> None:
     storage = open_storage()
     contacts = [Contact.of(b"n" * 32, Endpoint.parse("[::1]:8118"))]
-    storage.write(state(1, 5), Timetable(due=7, renew=6), value=b"hello", evictable=True)
-    storage.write(state(2), NEVER)
+    write(storage, state(1, 5), Timetable(due=7, renew=6), value=b"hello", evictable=True)
+    write(storage, state(2), NEVER)
     await commit(storage)
     storage.remove(key(2))
-    storage.write(state(3), NEVER)
+    write(storage, state(3), NEVER)
     storage.save_contacts(contacts)
     storage.set_note("uptime", 99)
     storage.close()
@@ -164,12 +165,12 @@ async def test_contacts_and_notes_alone_are_committed_too(open_storage: Open) ->
 
 async def test_renewing_a_lease_does_not_write_its_value_again(open_storage: Open, data: Path) -> None:
     storage = open_storage()
-    storage.write(state(1, MIB // 2), NEVER, value=bytes(MIB // 2))
+    write(storage, state(1, MIB // 2), NEVER, value=bytes(MIB // 2))
     await absorb(storage)
     log = data / f"{DATABASE_FILE}-wal"
     before = log.stat().st_size
     assert before > MIB // 2
-    storage.write(state(1, MIB // 2, lease(1, seq=2)), NEVER)
+    write(storage, state(1, MIB // 2, lease(1, seq=2)), NEVER)
     await commit(storage)
     assert 0 < in_the_journal(data) < 1024
     await absorb(storage)
@@ -181,16 +182,16 @@ async def test_a_value_stays_with_its_key_when_it_is_short_and_apart_when_not(op
     opened = opening()
     storage = opened.storage
     apart = functools.partial(opened.reader.execute, "SELECT length(value) FROM contents")
-    storage.write(state(1, size), NEVER, value=bytes(size))
+    write(storage, state(1, size), NEVER, value=bytes(size))
     await absorb(storage)
     assert apart().fetchall() == ([] if size <= INLINE_BYTES else [(size,)])
-    storage.write(state(1, size, lease(1, seq=2)), NEVER)
+    write(storage, state(1, size, lease(1, seq=2)), NEVER)
     await absorb(storage)
     assert storage.value(key(1)) == bytes(size)
-    storage.write(state(1), NEVER)
+    write(storage, state(1), NEVER)
     await absorb(storage)
     assert storage.value(key(1)) is None
-    storage.write(state(1, size), NEVER, value=bytes(size))
+    write(storage, state(1, size), NEVER, value=bytes(size))
     storage.remove(key(1))
     await absorb(storage)
     assert storage.value(key(1)) is None
@@ -200,16 +201,16 @@ async def test_a_value_stays_with_its_key_when_it_is_short_and_apart_when_not(op
 async def test_a_value_of_the_greatest_size_goes_through(open_storage: Open) -> None:
     storage = open_storage()
     value = bytes(range(256)) * (64 * MIB // 256)
-    storage.write(state(1, len(value)), NEVER, value=value)
+    write(storage, state(1, len(value)), NEVER, value=value)
     with pytest.raises(StorageError, match="busy"):
-        storage.write(state(2, 1), NEVER, value=b"a")
+        write(storage, state(2, 1), NEVER, value=b"a")
     await commit(storage)
     assert storage.value(key(1)) == value
 
 
 async def test_the_files_are_their_owners_only(open_storage: Open, data: Path) -> None:
     storage = open_storage()
-    storage.write(state(1), NEVER)
+    write(storage, state(1), NEVER)
     await absorb(storage)
     for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal", *JOURNAL_FILES):
         assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
@@ -229,7 +230,7 @@ async def test_it_is_locked_until_it_is_closed(open_storage: Open) -> None:
 async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: OpenParts, sync: SyncMode) -> None:
     opened = opening(sync)
     storage = opened.storage
-    storage.write(state(1, 5), Timetable(due=1), value=b"there")
+    write(storage, state(1, 5), Timetable(due=1), value=b"there")
     await commit(storage)
     before, held = storage.statistics, storage.held(PUBLISHER)
     connection = opened.writer
@@ -237,8 +238,8 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: Op
     pragma(connection, f"max_page_count = {pages}")
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
-        storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
+        write(storage, state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
         storage.set_note("uptime", 5)
         failed = await outcomes.until(2)
         assert all(isinstance(outcome, StorageError) and "full" in str(outcome) for outcome in failed)
@@ -253,11 +254,11 @@ async def test_a_full_disk_fails_the_group_and_leaves_what_was_there(opening: Op
         assert (after.keys, after.values, after.bytes, after.pending) == (1, 1, before.bytes, 0)
         assert (after.failures, after.commits) == (1, 1)
         pragma(connection, "max_page_count = 1073741823")
-        storage.write(state(3), NEVER, done=outcomes)
+        write(storage, state(3), NEVER, done=outcomes)
         assert (await outcomes.until(3))[2] is storage.durability
         assert "full" in storage.failing, "a small write says nothing about a large one"
-        storage.write(state(1), NEVER, done=outcomes)
-        storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
+        write(storage, state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
         storage.set_note("uptime", 5)
         assert (await outcomes.until(5))[4] is storage.durability
     assert storage.failing == ""
@@ -276,13 +277,13 @@ async def test_a_batch_that_fails_in_the_middle_is_undone_said_and_tried_again(
     connection = opened.writer
     connection.execute("ALTER TABLE notes RENAME TO hidden")
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
-        storage.write(state(2), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
+        write(storage, state(2), NEVER, done=outcomes)
         assert await outcomes.until(2) == 2 * [Durability.SYSTEM]
         await until(lambda: "no such table" in storage.failing)
         assert opened.database.keys(None, 5) == []
         # Nothing of what was acknowledged is lost meanwhile, and more is taken.
-        storage.write(state(3), NEVER, done=outcomes)
+        write(storage, state(3), NEVER, done=outcomes)
         await outcomes.until(3)
         assert set(storage.keys(None, 5)) == {key(1), key(2), key(3)}
         connection.execute("ALTER TABLE hidden RENAME TO notes")
@@ -293,12 +294,12 @@ async def test_a_batch_that_fails_in_the_middle_is_undone_said_and_tried_again(
 async def test_a_commit_that_fails_while_closing_is_heard(opening: OpenParts, data: Path) -> None:
     opened = opening()
     storage = opened.storage
-    storage.write(state(1), NEVER)
+    write(storage, state(1), NEVER)
     await commit(storage)
     pages = pragma(opened.writer, "page_count")
     pragma(opened.writer, f"max_page_count = {pages}")
     outcomes = Outcomes()
-    storage.write(state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
+    write(storage, state(2, MIB), NEVER, value=bytes(MIB), done=outcomes)
     storage.close()
     assert [type(outcome) for outcome in outcomes.heard] == [DiskFull]
     assert after_a_kill(data) == {key(1)}
@@ -315,18 +316,8 @@ class Gate:
 
     @classmethod
     def before_appends(cls, journal: Journal) -> Gate:
-        gate = cls(lambda write, sync: write(sync))
-        begin = journal.begin
-
-        def begin_behind_gate(bodies: Sequence[bytes]) -> Callable[[SyncMode], None]:
-            write = begin(bodies)
-
-            def write_behind_gate(sync: SyncMode) -> None:
-                gate(write, sync)
-
-            return write_behind_gate
-
-        journal.begin = begin_behind_gate  # type: ignore[method-assign]
+        gate = cls(journal.append)
+        journal.append = gate  # type: ignore[method-assign, assignment]
         return gate
 
     def __call__(self, *arguments: object) -> object:
@@ -342,7 +333,7 @@ class Gate:
 async def test_reads_and_writes_go_on_while_a_group_is_written_in_a_thread(opening: OpenParts) -> None:
     opened = opening("full")
     storage = opened.storage
-    storage.write(state(1, 3), Timetable(due=30), value=b"one")
+    write(storage, state(1, 3), Timetable(due=30), value=b"one")
     await commit(storage)
     gate = Gate.before_appends(opened.journal)
     order: list[str] = []
@@ -353,12 +344,12 @@ async def test_reads_and_writes_go_on_while_a_group_is_written_in_a_thread(openi
         last(outcome)
 
     async with writer_of(storage):
-        storage.write(state(2, 3), Timetable(due=20), value=b"two", done=lambda outcome: order.append("first"))
-        storage.write(state(1), Timetable(due=40))
+        write(storage, state(2, 3), Timetable(due=20), value=b"two", done=lambda outcome: order.append("first"))
+        write(storage, state(1), Timetable(due=40))
         storage.set_note("uptime", 1)
         await until(gate.entered.is_set)
-        storage.write(state(2, 3, lease(2, seq=9)), Timetable(due=50))
-        storage.write(state(3), Timetable(due=10), done=second)
+        write(storage, state(2, 3, lease(2, seq=9)), Timetable(due=50))
+        write(storage, state(3), Timetable(due=10), done=second)
         assert storage.value(key(2)) == b"two"
         assert storage.value(key(1)) is None
         assert storage.read(key(2)) == state(2, 3, lease(2, seq=9))
@@ -382,9 +373,9 @@ async def test_what_is_not_acknowledged_is_not_brought_into_the_tables(opening: 
     outcomes = Outcomes()
     gate = Gate.before_appends(opened.journal)
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await until(gate.entered.is_set)
-        storage.write(state(2), NEVER, done=outcomes)
+        write(storage, state(2), NEVER, done=outcomes)
         contacts = [Contact.of(b"n" * 32, Endpoint.parse("127.0.0.1:1"))]
         storage.save_contacts(contacts)
         await until(opened.database.contacts)
@@ -399,14 +390,14 @@ async def test_what_is_not_acknowledged_is_not_brought_into_the_tables(opening: 
 async def test_what_was_built_on_a_failed_group_fails_with_it(opening: OpenParts) -> None:
     opened = opening("full")
     storage = opened.storage
-    begin = opened.journal.begin
+    append = opened.journal.append
     gate = Gate.before_appends(opened.journal)
     gate.error = StorageError("the disk went away")
     outcomes = Outcomes()
     async with writer_of(storage):
-        storage.write(state(1, 3), NEVER, value=b"one", done=outcomes)
+        write(storage, state(1, 3), NEVER, value=b"one", done=outcomes)
         await until(gate.entered.is_set)
-        storage.write(state(1, 3, lease(1, seq=9)), NEVER, done=outcomes)
+        write(storage, state(1, 3, lease(1, seq=9)), NEVER, done=outcomes)
         gate.open.set()
         assert await outcomes.until(2) == [gate.error, gate.error]
         assert storage.read(key(1)) is None
@@ -415,8 +406,8 @@ async def test_what_was_built_on_a_failed_group_fails_with_it(opening: OpenParts
         # Nothing is left to commit, so nothing more can fail.
         await wait_all_tasks_blocked()
         assert storage.statistics.failures == 1
-        opened.journal.begin = begin  # type: ignore[method-assign]
-        storage.write(state(2), NEVER, done=outcomes)
+        opened.journal.append = append  # type: ignore[method-assign]
+        write(storage, state(2), NEVER, done=outcomes)
         await outcomes.until(3)
     assert storage.keys(None, 10) == [key(2)]
 
@@ -429,7 +420,7 @@ async def test_a_cancelled_writer_finishes_the_commit_that_it_is_in(opening: Ope
     outcomes = Outcomes()
     with trio.CancelScope() as scope:
         async with writer_of(storage):
-            storage.write(state(1), NEVER, done=outcomes)
+            write(storage, state(1), NEVER, done=outcomes)
             await until(gate.entered.is_set)
             scope.cancel()
             gate.open.set()
@@ -453,7 +444,7 @@ async def test_a_writer_that_is_cancelled_before_the_thread_starts_commits_all_t
 
         monkeypatch.setattr(Overlay, "cut", cut_and_cancel)
         async with writer_of(storage):
-            storage.write(state(1), NEVER, done=outcomes)
+            write(storage, state(1), NEVER, done=outcomes)
             await trio.sleep_forever()
     assert outcomes.heard == [Durability.DISK]
     assert after_a_kill(data) == {key(1)}
@@ -475,7 +466,7 @@ async def test_within_a_second_the_disk_has_what_the_system_had(
 
     monkeypatch.setattr(os, "fdatasync", watched)
     async with writer_of(storage):
-        storage.write(state(1), NEVER)
+        write(storage, state(1), NEVER)
         await wait_all_tasks_blocked()
         assert storage.statistics.commits == 1
         assert not finished.is_set()
@@ -510,20 +501,20 @@ async def test_a_disk_that_a_sync_does_not_reach_is_a_failing_one_until_the_tabl
     gate.error = StorageError("still no disk")
     gate.open.set()
     async with writer_of(storage):
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await wait_all_tasks_blocked()
         mock_clock.jump(SYNC_AFTER)
         await until(lambda: "no disk" in storage.failing)
         # The journal takes nothing more: that would be acknowledged by a file whose sync says nothing any more.
         before = in_the_journal(data)
-        storage.write(state(2), NEVER, done=outcomes)
+        write(storage, state(2), NEVER, done=outcomes)
         await outcomes.until(2)
         assert (outcomes.heard[1], in_the_journal(data)) == (gate.error, before)
         gate.error = None
         await wait_all_tasks_blocked()
         mock_clock.jump(sqlite.RETRY_AFTER)
         await until(lambda: not storage.failing)
-        storage.write(state(3), NEVER, done=outcomes)
+        write(storage, state(3), NEVER, done=outcomes)
         await outcomes.until(3)
         assert outcomes.heard[2] is Durability.SYSTEM
     assert syncs == 1
@@ -542,13 +533,13 @@ async def test_a_long_journal_is_absorbed_in_a_thread_while_writes_go_on(
     outcomes = Outcomes()
     async with writer_of(storage):
         for number in range(1, 5):
-            storage.write(state(number, 3), Timetable(due=number), value=b"one", done=outcomes)
+            write(storage, state(number, 3), Timetable(due=number), value=b"one", done=outcomes)
         await until(gate.entered.is_set)
         absorbed = in_the_journal(data)
         # A newer state of one that is on its way into the tables, one that goes, and a new one.
-        storage.write(state(2, 3, lease(2, seq=9)), Timetable(due=9), done=outcomes)
+        write(storage, state(2, 3, lease(2, seq=9)), Timetable(due=9), done=outcomes)
         storage.remove(key(3))
-        storage.write(state(5), Timetable(due=5), done=outcomes)
+        write(storage, state(5), Timetable(due=5), done=outcomes)
         await outcomes.until(6)
         assert after_a_kill(data) == {key(1), key(2), key(4), key(5)}
         whole, held = in_the_journal(data), storage.held(PUBLISHER)
@@ -582,17 +573,17 @@ async def test_a_journal_that_the_tables_do_not_keep_up_with_lets_writes_wait_fo
     outcomes = Outcomes()
     async with writer_of(storage):
         for number in range(1, 5):
-            storage.write(state(number, 600), NEVER, value=bytes(600), done=outcomes)
+            write(storage, state(number, 600), NEVER, value=bytes(600), done=outcomes)
             await outcomes.until(number)
         before = in_the_journal(data)
-        storage.write(state(5), NEVER, done=outcomes)
+        write(storage, state(5), NEVER, done=outcomes)
         await wait_all_tasks_blocked()
         assert (len(outcomes.heard), in_the_journal(data)) == (4, before)
         gate.open.set()
         await outcomes.until(5)
         assert opened.database.keys(None, 9) == [key(number) for number in range(1, 6)]
         assert (storage.statistics.journalled, in_the_journal(data)) == (0, 0)
-        storage.write(state(6), NEVER, done=outcomes)
+        write(storage, state(6), NEVER, done=outcomes)
         await outcomes.until(6)
         assert in_the_journal(data) > 0
 
@@ -609,7 +600,7 @@ async def test_at_rest_nothing_runs(opening: OpenParts, mock_clock: MockClock) -
 
     async with writer_of(storage):
         assert await next_deadline() == math.inf
-        storage.write(state(1), NEVER, done=outcomes)
+        write(storage, state(1), NEVER, done=outcomes)
         await outcomes.until(1)
         assert await next_deadline() == SYNC_AFTER
         mock_clock.jump(SYNC_AFTER)
@@ -621,24 +612,23 @@ async def test_what_waits_is_bounded_in_bytes_too(open_storage: Open, monkeypatc
     monkeypatch.setattr(sqlite, "MAX_PENDING_BYTES", 2000)
     storage = open_storage()
     for number in (1, 2):
-        storage.write(state(number, 600), NEVER, value=bytes(600))
+        write(storage, state(number, 600), NEVER, value=bytes(600))
     with pytest.raises(StorageError, match="busy"):
-        storage.write(state(3, 600), NEVER, value=bytes(600))
+        write(storage, state(3, 600), NEVER, value=bytes(600))
     storage.remove(key(1))
     assert storage.statistics.busy == 1
     await commit(storage)
-    storage.write(state(3, 600), NEVER, value=bytes(600))
+    write(storage, state(3, 600), NEVER, value=bytes(600))
 
 
-async def test_a_write_does_not_read_again_what_was_just_read(opening: OpenParts) -> None:
+async def test_a_write_does_not_read_what_it_replaces(opening: OpenParts) -> None:
     opened = opening()
     storage = opened.storage
-    storage.write(state(1), NEVER)
+    write(storage, state(1), NEVER)
     await absorb(storage)
     read: list[bytes] = []
     opened.reader.set_trace_callback(lambda statement: read.append(statement.encode()))
-    assert storage.read(key(1)) == state(1)
-    storage.write(state(1, 1), NEVER, value=b"a")
+    storage.write(storage.read(key(1)), state(1, 1), NEVER, value=b"a")
     assert len(read) == 1
     await absorb(storage)
     assert storage.read(key(1)) == state(1, 1)
@@ -647,10 +637,10 @@ async def test_a_write_does_not_read_again_what_was_just_read(opening: OpenParts
 async def test_lists_go_on_behind_many_keys_that_have_changed(open_storage: Open) -> None:
     storage = open_storage()
     for number in range(1, 41):
-        storage.write(state(number), Timetable(due=number, renew=number), evictable=True)
+        write(storage, state(number), Timetable(due=number, renew=number), evictable=True)
     await absorb(storage)
     for number in range(1, 31):
-        storage.write(state(number), Timetable(due=100, renew=100))
+        write(storage, state(number), Timetable(due=100, renew=100))
     storage.remove(key(31))
     await commit(storage)
     expected = [key(number) for number in (32, 33, 34)]

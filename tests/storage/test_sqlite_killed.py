@@ -41,7 +41,8 @@ async def main(directory, sync, first):
                     sys.stdout.write(key.hex() + "\\n")
                     sys.stdout.flush()
                     written.set()
-                storage.write(KeyState(key, len(value), classic_until=1), Timetable(due=number), value=value, done=done)
+                state = KeyState(key, len(value), classic_until=1)
+                storage.write(None, state, Timetable(due=number), value=value, done=done)
             await written.wait()
 
 signal.alarm(30)

@@ -20,8 +20,17 @@ from camomile_trio.storage.base import Storage, Timetable
 from camomile_trio.storage.memory import MemoryStorage
 from camomile_trio.storage.schema import SyncMode
 from camomile_trio.storage.sqlite import open_sqlite
-from camomile_trio.storage.tally import cost
-from tests.storage.kept import absorb, commit, key, lease, left_by_a_kill, state, tombstone
+from tests.storage.kept import (
+    absorb,
+    commit,
+    cost,
+    key,
+    lease,
+    left_by_a_kill,
+    state,
+    tombstone,
+    write,
+)
 
 NUMBERS = st.integers(0, 7)
 MOMENTS = st.integers(0, 6)
@@ -98,7 +107,8 @@ class StorageAndDictionary(RuleBasedStateMachine):
         fits = growth <= 0 or total + growth <= MAX_BYTES or even_if_full
         for storage in self.storages:
             try:
-                storage.write(
+                write(
+                    storage,
                     told,
                     Timetable(due, renew),
                     value=value if isinstance(size, int) else None,

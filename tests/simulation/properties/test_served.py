@@ -95,7 +95,7 @@ def test_a_forgotten_value_that_is_held_under_a_lease_is_seen() -> None:
         await world.users.forget(key)
         await trio.sleep(forgotten_bound(world))
         for machine in machines:
-            machine.storage.write(state, Timetable(), value=b"a plum")
+            machine.storage.write(machine.storage.read(key), state, Timetable(), value=b"a plum")
         await trio.sleep(5)
 
     assert broken_rules(run_world(story, Forgotten)) == [Forgotten.name]
@@ -165,7 +165,7 @@ def test_a_copy_that_a_classic_node_stored_has_an_end_of_its_own_where_there_are
         holder = nearest(world.holders(key), key)[0]  # only the k closest serve it
         state, end = holder.stored(key), holder.clock() + 3_600_000
         assert state is not None
-        holder.storage.write(attrs.evolve(state, classic_until=end), Timetable(due=end, renew=0))
+        holder.storage.write(state, attrs.evolve(state, classic_until=end), Timetable(due=end, renew=0))
         await trio.sleep(61)
 
         async def get(node: Node) -> None:
