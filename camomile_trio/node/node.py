@@ -425,6 +425,8 @@ class _Inbound:
     on_datagram: Callable[[bytes, Endpoint], None]
     is_expected: Callable[[bytes, Endpoint], bool]
     has_session_at: Callable[[bytes], bool]
+    on_turn_begin: Callable[[], None]
+    on_turn_end: Callable[[], None]
     on_connection: Callable[[Endpoint], Conversation]
 
 
@@ -532,7 +534,14 @@ def _wire(
         confirmations=confirmations,
     )
     sessions = requests.sessions
-    inbound = _Inbound(inbox.on_datagram, sessions.is_expected, sessions.table.has_session_at, streams.on_connection)
+    inbound = _Inbound(
+        on_datagram=inbox.on_datagram,
+        is_expected=sessions.is_expected,
+        has_session_at=sessions.table.has_session_at,
+        on_turn_begin=storage.begin_turn,
+        on_turn_end=storage.end_turn,
+        on_connection=streams.on_connection,
+    )
     return core, inbound
 
 

@@ -168,7 +168,12 @@ class MemoryTransport:
         self.statistics.datagrams_in += 1
         self.statistics.bytes_in += len(parcel.payload)
         self._delivery.receive(due, parcel)
-        self._receiver[0].on_datagram(parcel.payload, parcel.source)
+        inbound = self._receiver[0]
+        inbound.on_turn_begin()
+        try:
+            inbound.on_datagram(parcel.payload, parcel.source)
+        finally:
+            inbound.on_turn_end()
 
     # The asking side -------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,10 @@ class Stranger:
     def has_session_at(self, prefix: bytes) -> bool:
         return False
 
+    def on_turn_begin(self) -> None: ...
+
+    def on_turn_end(self) -> None: ...
+
     def on_connection(self, source: Endpoint) -> Conversation:
         """A stream has been opened to here."""
         return StrangersConversation(self, source)

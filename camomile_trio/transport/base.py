@@ -3,7 +3,8 @@
 Rules of this file: types only. A transport moves datagrams (which may be lost, doubled, reordered) and, for what does
 not fit into one, whole messages over connections. It never looks inside them: each end of a connection has an object
 (`Caller`, `Conversation`) that seals and opens them and knows whose they are. Sending a datagram never waits; receiving
-one is a plain call into the node, so that no task and no queue stands between the socket and the handler.
+one is a plain call into the node, so that no task and no queue stands between the socket and the handler. Those that
+are there at one moment are a turn, of which the node hears the beginning and the end.
 """
 
 from __future__ import annotations
@@ -106,6 +107,13 @@ class Inbound(Protocol):
 
     def has_session_at(self, prefix: bytes) -> bool:
         """Whether a peer has a session at an address that begins so: 4 bytes are an IPv4 address, 8 an IPv6 network."""
+
+    def on_turn_begin(self) -> None:
+        """Datagrams are about to be handed over, before the other tasks have their turn."""
+
+    def on_turn_end(self) -> None:
+        """They were, all of this turn. What was decided about them can be written at once, and answered. Comes after
+        each `on_turn_begin`, also where `on_datagram` has raised."""
 
     def on_connection(self, source: Endpoint) -> Conversation:
         """A connection came. The ip of `source` is proven by the handshake of TCP; its port is nobody's endpoint."""

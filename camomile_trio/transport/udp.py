@@ -168,8 +168,15 @@ class UdpTransport:
                     await trio.lowlevel.wait_readable(self._udp)
             else:
                 await trio.lowlevel.wait_readable(self._udp)
-            while not self._drain(inbound):
-                await trio.lowlevel.checkpoint()
+            is_empty = False
+            while not is_empty:
+                inbound.on_turn_begin()
+                try:
+                    is_empty = self._drain(inbound)
+                finally:
+                    inbound.on_turn_end()
+                if not is_empty:
+                    await trio.lowlevel.checkpoint()
 
     def _drain(self, inbound: Inbound) -> bool:
         """One turn. True when the socket is empty, False when the turn was over first."""

@@ -111,6 +111,10 @@ class Sybil:
         self._has_left = False
         self._met: dict[bytes, Contact] = {}
 
+    def on_turn_begin(self) -> None: ...
+
+    def on_turn_end(self) -> None: ...
+
     def on_connection(self, source: Endpoint) -> Answering:
         return self._streams.on_connection(source)
 

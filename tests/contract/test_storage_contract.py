@@ -172,6 +172,29 @@ async def test_nothing_is_acknowledged_before_the_writer_has_run(storage: Storag
     assert storage.statistics.pending == 0
 
 
+@pytest.mark.parametrize("storage_of", ["memory", "sqlite"])
+async def test_what_a_turn_brings_is_committed_once_at_its_end_and_never_before(
+    tmp_path: Path, storage_of: str
+) -> None:
+    memory, on_disk = MemoryStorage(MIB), open_sqlite(tmp_path, sync="os", max_bytes=MIB)
+    storage: Storage = memory if storage_of == "memory" else on_disk
+    first, second = Outcomes(), Outcomes()
+    async with writer_of(storage):
+        write(storage, state(1), NEVER, done=first)  # outside of the turn, which takes it along
+        storage.begin_turn()
+        write(storage, state(2), NEVER, done=lambda outcome: write(storage, state(3), NEVER, done=second))
+        assert first.heard == []
+        storage.end_turn()
+        assert first.heard == [storage.durability]
+        assert second.heard == []  # it was handed over by a `done`: the writer commits it
+        assert await second.until(1) == [storage.durability]
+        await wait_all_tasks_blocked()
+    assert storage.statistics.commits == 2
+    assert storage.statistics.committed_writes == 3
+    memory.close()
+    on_disk.close()
+
+
 async def test_writes_of_one_moment_are_one_commit_and_acknowledged_in_order(storage: Storage) -> None:
     order: list[int] = []
     last = Outcomes()

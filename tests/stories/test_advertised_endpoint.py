@@ -71,6 +71,12 @@ class Side:
         self.router.ways[source] = self.way
         self.inbound.on_datagram(datagram_untrusted, source)
 
+    def on_turn_begin(self) -> None:
+        self.inbound.on_turn_begin()
+
+    def on_turn_end(self) -> None:
+        self.inbound.on_turn_end()
+
     def on_connection(self, source: Endpoint) -> Conversation:
         return self.inbound.on_connection(source)
 

@@ -102,9 +102,12 @@ class Recorder:
     members: set[bytes] = attrs.field(factory=set)  # their names
     member_ips: set[bytes] = attrs.field(factory=set)
     expected: set[tuple[bytes, Endpoint]] = attrs.field(factory=set)  # as if they were of sessions
+    turns: list[int] = attrs.field(factory=list)  # how many datagrams had come before each turn
+    is_in_turn: bool = False
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def on_datagram(self, datagram_untrusted: bytes, source: Endpoint) -> None:
+        assert self.is_in_turn
         self.datagrams.append((datagram_untrusted, source))
         self._change()
         if self.react is not None:
@@ -115,6 +118,14 @@ class Recorder:
 
     def has_session_at(self, prefix: bytes) -> bool:
         return any(source.startswith(prefix) for _datagram, source in self.expected)
+
+    def on_turn_begin(self) -> None:
+        self.turns.append(len(self.datagrams))
+        self.is_in_turn = True
+
+    def on_turn_end(self) -> None:
+        assert self.is_in_turn
+        self.is_in_turn = False
 
     def on_connection(self, source: Endpoint) -> Conversation:
         self.conversations.append(Conversation(self, source))
