@@ -77,6 +77,7 @@ class Networks:
 
     def __init__(self, diversity: Diversity) -> None:
         self.size = 0  # how many different source networks
+        self.crowded = 0  # of how many of these, or networks of them, there are more than count; 0: all count
         self._network = diversity.network
         self._counts: Counter[bytes] = Counter()
         self._wide: Counter[bytes] = Counter()
@@ -84,14 +85,19 @@ class Networks:
     def add(self, ip: bytes) -> None:
         """One more contact, at this address."""
         if network := self._network(ip):
+            wide = wide_network(network)
             self._counts[network] += 1
-            self._wide[wide_network(network)] += 1
+            self._wide[wide] += 1
+            self.crowded += self._counts[network] == PER_NETWORK + 1
+            self.crowded += self._wide[wide] == PER_WIDE_NETWORK + 1
             self.size = len(self._counts)
 
     def remove(self, ip: bytes) -> None:
         """One of those that were added is gone."""
         if network := self._network(ip):
             wide = wide_network(network)
+            self.crowded -= self._counts[network] == PER_NETWORK + 1
+            self.crowded -= self._wide[wide] == PER_WIDE_NETWORK + 1
             for counts, name in ((self._counts, network), (self._wide, wide)):
                 counts[name] -= 1
                 if not counts[name]:

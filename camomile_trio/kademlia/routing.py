@@ -55,9 +55,12 @@ class _Seen(NamedTuple):
 
 
 _contact_of = operator.itemgetter(0)
+_id_of = operator.itemgetter(0)
 
 # From the id as a number to who has it, least recently seen first: a dict keeps the order of insertion.
 _Seats = dict[int, _Seen]
+# Of a bucket that has members: the bit that stands for it, they, and how many they are.
+_Filled = tuple[int, _Seats, int]
 
 
 @attrs.define(eq=False)
@@ -114,6 +117,9 @@ class RoutingTable:
         self._check_after = check_after
         self._seatings: dict[int, _Seating] = {}
         self._filled = 0  # bit i: bucket i has members
+        # These buckets, from the nearest to our own id and from the farthest; None: to be made again.
+        self._upward: list[_Filled] = []
+        self._downward: list[_Filled] | None = None
         self._touched: dict[int, float] = {}
         # Told of a member that has lost its seat to one that counts.
         self.on_displaced: Callable[[Contact], None] = lambda contact: None
@@ -259,7 +265,7 @@ class RoutingTable:
     def counts(self, node: NodeId, target: bytes) -> bool:
         """Whether the word of `node` about `target` counts: it is a member that counts in the cover of `target`."""
         if self._covers is None or self._covers[0] != target:
-            self._covers = target, frozenset(contact[0] for contact in self.cover(target))
+            self._covers = target, frozenset(map(_id_of, self.cover(target)))
         return node in self._covers[1]
 
     @property
@@ -271,28 +277,23 @@ class RoutingTable:
         """By this node's closest members that count; None where they say too little, and in a closed network."""
         if self._open is None or self._size < self.k:
             return None  # these are all that there are, and none is too many
-        if self._neighbours is None:
-            self._neighbours = self._find_neighbours()
-            self._densities = {}
         apart = target ^ self._number
         bucket = apart.bit_length()
         if bucket not in self._densities:
+            if self._neighbours is None:
+                self._neighbours = self._find_neighbours()
             self._densities[bucket] = density(self._neighbours, apart, self.k)
         return self._densities[bucket]
 
     def is_among_closest(self, target: bytes) -> bool:
         """Whether this node belongs to the cover of `target`, of all that it knows, itself included."""
-        return self.rank(target) < self.k
+        # Fewer than k that are closer cannot become more by not counting.
+        return self._closer(target) < self.k or self.rank(target) < self.k
 
     def rank(self, target: bytes) -> int:
         """How many members are closer to `target` than this node is, and count. k or more: this node is not in the
         cover. The last places in a cover that is longer than k are all of rank k - 1."""
-        nearer = self._filled & (as_int(target) ^ self._number)
-        closer = 0
-        while nearer:
-            index = nearer.bit_length() - 1
-            closer += len(self._seatings[index].members)
-            nearer ^= 1 << index
+        closer = self._closer(target)
         if self._open is None or closer <= PER_NETWORK:
             return closer
         return self._rank_counted(target, closer)
@@ -340,19 +341,22 @@ class RoutingTable:
         """The members closest to `target`, closest first, whether or not they count. Not to be changed."""
         if self._latest is not None and self._latest[0] == target and self._latest[1] == count:
             return self._latest[2]
-        number = as_int(target)
+        number = int.from_bytes(target, "big")
         distance = number.__xor__  # a key without a Python frame of its own
+        apart = number ^ self._number
         found: list[Contact] = []
         missing = count
-        for seating in self._nearest_first(number ^ self._number):
-            members = seating.members
-            nearest = sorted(members, key=distance)
-            del nearest[missing:]
-            missing -= len(nearest)
-            # A seat is a contact and a time; again without a frame for each.
-            found += map(_contact_of, map(members.__getitem__, nearest))
-            if not missing:
-                break
+        downward = self._downward or self._line_up()
+        for is_nearer, buckets in ((True, downward), (False, self._upward)):
+            for bit, members, size in buckets:
+                if (apart & bit != 0) is not is_nearer or missing <= 0:
+                    continue
+                nearest = sorted(members, key=distance)
+                if size > missing:
+                    del nearest[missing:]
+                missing -= size
+                # A seat is a contact and a time; again without a frame for each.
+                found += map(_contact_of, map(members.__getitem__, nearest))
         # What is asked is asked again a moment later: whether a node is among the closest, and who they are.
         self._latest = target, count, found
         return found
@@ -360,9 +364,9 @@ class RoutingTable:
     def _rank_counted(self, target: bytes, closer: int) -> int:
         """`rank` where so many members are closer."""
         k = self.k
+        if self._open is None or (closer < k and self.diversity is None):
+            return closer
         if closer < k:
-            if self.diversity is None:
-                return closer
             return len(self.counting(target).cover(self._nearest(target, closer), k).counted)
         if self._is_plain(target, self._nearest(target, k + 1), k):
             return closer
@@ -372,15 +376,16 @@ class RoutingTable:
     def _is_plain(self, target: bytes, nearest: list[Contact], wanted: int) -> bool:
         """Whether the first k of these, or as many as are wanted, or are there, are a cover in which all count."""
         number, enough = int.from_bytes(target, "big"), min(wanted, self.k, len(nearest))
-        return is_plain(nearest, enough, number, self.density_at(number), self.diversity)
+        is_crowded = self._networks is not None and self._networks.crowded
+        return is_plain(nearest, enough, number, self.density_at(number), self.diversity if is_crowded else None)
 
     def _find_neighbours(self) -> list[int]:
         """The distances of the 2k closest members that count under diversity, closest first."""
         own, enough, diversity = self._number, 2 * self.k, self.diversity
         networks = None if diversity is None else Networks(diversity)
         distances: list[int] = []
-        for seating in self._nearest_first(0):
-            members = seating.members
+        self._line_up()
+        for _, members, _ in self._upward:
             distances += sorted(
                 [
                     number ^ own
@@ -419,6 +424,7 @@ class RoutingTable:
     def _note_change(self, gone: Contact | None, came: Contact | None) -> None:
         """Who has a seat, or where, has changed."""
         self._latest = self._covers = None
+        self._downward = None
         self.version += 1
         self._size += (came is not None) - (gone is not None)
         if self._networks is None:
@@ -429,19 +435,26 @@ class RoutingTable:
             self._networks.add(came[1][:-2])
         self.diversity = self._open if self._networks.size >= LEAST_NETWORKS else None
         self._neighbours = None
+        self._densities = {}
 
-    def _nearest_first(self, apart: int) -> Iterator[_Seating]:
-        """The filled buckets in order of distance from the target that is `apart` from us (see the top)."""
-        nearer = self._filled & apart
-        while nearer:
-            index = nearer.bit_length() - 1
-            yield self._seatings[index]
-            nearer ^= 1 << index
-        farther = self._filled & ~apart
-        while farther:
-            lowest = farther & -farther
-            yield self._seatings[lowest.bit_length() - 1]
-            farther ^= lowest
+    def _closer(self, target: bytes) -> int:
+        """How many members are closer to the target than we are (see the top), whether or not they count."""
+        apart = int.from_bytes(target, "big") ^ self._number
+        closer = 0
+        for bit, _, size in self._downward or self._line_up():
+            if apart & bit:
+                closer += size
+        return closer
+
+    def _line_up(self) -> list[_Filled]:
+        """The buckets that have members, the farthest from our own id first."""
+        self._upward = [
+            (1 << index, seating.members, len(seating.members))
+            for index, seating in sorted(self._seatings.items())
+            if seating.members
+        ]
+        self._downward = self._upward[::-1]
+        return self._downward
 
     @staticmethod
     def _failed(seen: _Seen | None, endpoint: Endpoint, asked_at: float) -> bool:

@@ -110,8 +110,10 @@ def test_networks_forget_what_is_gone() -> None:
         networks.add(bytes([198, 18, 0, host]))
     assert networks.size == 1
     assert networks.is_crowded(bytes([198, 18, 0, 9]))
+    assert networks.crowded == 1
     networks.remove(bytes([198, 18, 0, 1]))
     assert not networks.is_crowded(bytes([198, 18, 0, 9]))
+    assert networks.crowded == 0
     assert not networks.has_room(bytes([198, 18, 0, 9]))
     networks.remove(bytes([198, 18, 0, 0]))
     assert networks.has_room(bytes([198, 18, 0, 9]))

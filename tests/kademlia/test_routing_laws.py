@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camomile_trio.kademlia.contacts import Contact, Endpoint
-from camomile_trio.kademlia.ids import NodeId, bucket_index
+from camomile_trio.kademlia.counting import Diversity, most
+from camomile_trio.kademlia.ids import NodeId, as_int, bucket_index, distance
 from camomile_trio.kademlia.routing import RoutingTable
 
 OWN = NodeId(b"\x00")
@@ -95,3 +96,49 @@ def keeps_its_rules(
     assert len(table) == len(members)
     assert all(table.get(c.id) == c for c in members)
     assert table.last_answer == max(last_answer.values(), default=None)
+    for target in (0x00, 0x01, 0x0B, 0x81, 0xFF):
+        agrees_with_sorting(table, bytes([target]))
+
+
+def agrees_with_sorting(table: RoutingTable, target: bytes) -> None:
+    """As long as all members count, as in a closed network."""
+    nearest = sorted(table, key=lambda c: distance(c.id, target))
+    assert table.closest(target, 4) == nearest[:4]
+    assert table.rank(target) == sum(distance(c.id, target) < distance(OWN, target) for c in nearest)
+    assert table.is_among_closest(target) == (table.rank(target) < table.k)
+
+
+# Ids of two bytes at public addresses of few networks, so that many are surplus for theirs.
+strangers = st.builds(
+    lambda number, network: Contact(
+        NodeId(number.to_bytes(2, "big")), Endpoint.of(bytes([198, 18 + network % 2, network, number % 250]), 8118)
+    ),
+    st.one_of(st.integers(0, 0xFFFF), st.integers(0x4000, 0x4010)),
+    st.integers(0, 12),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.one_of(strangers, st.builds(Fails, strangers, st.just(0))), max_size=60),
+    st.lists(st.one_of(st.integers(0, 0xFFFF), st.integers(0x4000, 0x4010)), min_size=1, max_size=4),
+    st.integers(2, 6),
+)
+def test_in_an_open_network_what_is_nearly_always_so_is_said_as_the_rule_of_counting_says_it(
+    story: list[Contact | Fails], targets: list[int], k: int
+) -> None:
+    table = RoutingTable(NodeId(bytes(2)), k, diversity=Diversity())
+    for step, happening in enumerate(story, start=1):
+        if isinstance(happening, Fails):
+            table.discard(happening.who.id)
+        else:
+            table.on_answer(happening, float(step))
+    for number in targets:
+        target = number.to_bytes(2, "big")
+        nearest = sorted(table, key=lambda c: distance(c.id, target))
+        counted = table.counting(target).cover(nearest[: most(k)], k).counted
+        assert table.cover(target) == counted
+        assert table.is_among_closest(target) == (table.rank(target) < k)
+        closer = sum(distance(c.id, target) < as_int(target) for c in nearest)
+        assert table.rank(target) <= closer
+        assert all(table.counts(c.id, target) == (c in counted) for c in nearest)
