@@ -58,7 +58,7 @@ def admit(
     refusal = _refuse_terms(record, now)
     if refusal is not None:
         return Admission(refusal, state, changed=False)
-    old = state.register(record.publisher)
+    old = state.register(record.publisher) if state.registers else None
     if old is not None and record.rank < old.record.rank and record.stamp != old.record.stamp:
         return _refuse_stale(state, old, record, now)
     if record.expires <= now:
@@ -80,12 +80,14 @@ def admit(
         had_lease=not record.is_tombstone or (old is not None and old.had_lease),
         brought_by=old.brought_by if old is not None and has_place else brought_by,
     )
-    if old is not None and register.brought_by == old.brought_by:
+    if old is None:
+        registers = (*state.registers, register)
+    elif register.brought_by == old.brought_by:
         registers = _replaced(state.registers, old, register)
     else:
         # A publisher that comes by another network comes last: it takes precedence of none that the network has here.
         registers = (*[each for each in state.registers if each is not old], register)
-    if not has_place:
+    if not has_place and len(registers) > RULES.max_of_network:
         made = _make_room(registers, register, own=own, published=state.published, now=now)
         if made is None:
             return Admission(Verdict.TOO_MANY_PUBLISHERS, state, changed=False)
@@ -148,8 +150,6 @@ def _make_room(
     remembered, so that nothing it has beaten comes back. A register that is only kept because it ended makes room, the
     one that ended first; not where it may be what wakes our own publication.
     """
-    if len(registers) <= RULES.max_of_network:
-        return registers
     surplus = _surplus(registers, own)
     is_surplus = any(each is newcomer for each in surplus)
     if newcomer.record.is_tombstone:

@@ -37,6 +37,8 @@ class Kind(enum.IntEnum):
     TOMBSTONE = 2
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+
 # Flag bit 0: whoever has the publisher's key may renew this lease.
 RENEWABLE = 1
 
@@ -61,9 +63,11 @@ class Record:
     issued: int
     expires: int
     signature: bytes = b""
+    # A plain field, since it is asked for some ten times on the way of each record.
+    is_tombstone: bool = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def is_tombstone(self) -> bool:
+    @is_tombstone.default
+    def _says_forgotten(self) -> bool:
         return self.kind is Kind.TOMBSTONE
 
     @property
@@ -117,4 +121,6 @@ class Record:
             raise ValueError(f"record format {form} is unknown")
         if flags & ~RENEWABLE:
             raise ValueError(f"record flags {flags:#x} are unknown")
-        return cls(key, Kind(kind), flags, PublisherKey(publisher), seq, issued, expires, signature)
+        if kind not in _KINDS:
+            raise ValueError(f"record kind {kind} is unknown")
+        return cls(key, _KINDS[kind], flags, publisher, seq, issued, expires, signature)

@@ -13,9 +13,10 @@ from hashlib import blake2b
 import attrs
 
 from camomile_trio.kademlia.ids import Key
-from camomile_trio.kademlia.records import PublisherKey, Record, RecordRow
+from camomile_trio.kademlia.records import Kind, PublisherKey, Record, RecordRow
 
 _HOUR = 3_600_000
+_LEASE = Kind.LEASE
 
 # Of what is known of a key, as one node tells it to another. So many that nobody can make two records for one digest.
 DIGEST_BYTES = 16
@@ -90,7 +91,11 @@ class KeyState:
 
 def is_live(state: KeyState, now: int) -> bool:
     """Whether some publisher has an unexpired lease (rule 4)."""
-    return any(register.is_live(now) for register in state.registers)
+    for register in state.registers:
+        record = register.record
+        if record.expires > now and record.kind is _LEASE and not register.has_yielded:
+            return True
+    return False
 
 
 def is_served(state: KeyState, now: int) -> bool:
@@ -121,6 +126,8 @@ def answer(
         return (record.publisher != publisher, not register.stands(now), record.is_tombstone, -record.expires)
 
     told = [r for r in state.registers if ended or r.stands(now) or r.record.publisher == publisher]
+    if len(told) == 1:
+        return [told[0].record]
     return [register.record for register in sorted(told, key=turn)[: RULES.max_answer_records]]
 
 
@@ -143,13 +150,18 @@ class Said:
         return self.digest == theirs != NOTHING and self.is_whole
 
 
+_SAID_NOTHING = Said((), NOTHING, True)
+
+
 def said(state: KeyState, now: int) -> Said:
     """Of a key at one moment."""
     live = [r.record for r in state.registers if r.stands(now)]
     if len(live) > 1:
         live.sort(key=lambda record: record.publisher)
+    if not live:
+        return _SAID_NOTHING
     rows = tuple([record.row() for record in live])
-    digest = blake2b(b"".join(rows), digest_size=DIGEST_BYTES).digest() if rows else NOTHING
+    digest = blake2b(b"".join(rows), digest_size=DIGEST_BYTES).digest()
     return Said(rows, digest, state.size is not None or all(record.is_tombstone for record in live))
 
 
@@ -160,10 +172,10 @@ def was_forgotten_since(state: KeyState, since: int) -> bool:
 
 def settled(state: KeyState, now: int) -> KeyState:
     """The state without a publication that has no lease left, and without a value that nothing stands behind."""
-    published = state.published and (
-        is_live(state, now) or any(register.record.is_renewable for register in state.registers)
-    )
-    size = state.size if published or state.classic_until > now or is_live(state, now) else None
+    if is_live(state, now):
+        return state
+    published = state.published and any(register.record.is_renewable for register in state.registers)
+    size = state.size if published or state.classic_until > now else None
     if (size, published) == (state.size, state.published):
         return state
     return attrs.evolve(state, size=size, published=published)
