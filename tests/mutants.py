@@ -164,8 +164,8 @@ MUTANTS = (
     Mutant("4", "Tombstones come before live leases in an answer.", "answer",
            "record.is_tombstone", "not record.is_tombstone"),
     Mutant("5", "Replicating a lease prolongs it.", "admit",
-           "old = state.register(record.publisher)",
-           "old = state.register(record.publisher)\n"
+           "old = state.register(record.publisher) if state.registers else None",
+           "old = state.register(record.publisher) if state.registers else None\n"
            "if old is not None and record == old.record:\n"
            "    record = attrs.evolve(record, issued=now, expires=now + RULES.max_lease)"),
     Mutant("5", "A lease that has ended is stored when it comes again.", "admit", "record.expires <= now", "False"),

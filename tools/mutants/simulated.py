@@ -277,7 +277,7 @@ MUTANTS = (
         edits=(
             Edit(
                 "verify_record",
-                "_check_signature(record.publisher, record.signed_bytes(network), record.signature)",
+                "crypto_sign_open(record.signature + record.signed_bytes(network), record.publisher)",
                 "pass",
             ),
         ),
