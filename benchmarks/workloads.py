@@ -1,4 +1,5 @@
-"""What is counted: codec, routing table, and joins, lookups, puts and gets in a simulated network.
+"""What is counted: codec, routing table, and in simulated networks joins, lookups, puts, gets, a round of replication
+and renewals.
 
 Rules of this file: everything comes from one seed; each workload returns its figures by name, as whole numbers. All of
 a network's figures are of real nodes in virtual time, without judges, which would add calls of their own.
@@ -7,13 +8,14 @@ a network's figures are of real nodes in virtual time, without judges, which wou
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 
 import attrs
 import trio
 
 from benchmarks.counting import Calls, counted
 from benchmarks.virtual import run_virtually
-from camomile_trio.config import Config
+from camomile_trio.config import Config, Kademlia, Records
 from camomile_trio.kademlia.contacts import Contact, Endpoint
 from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import (
@@ -32,6 +34,7 @@ from camomile_trio.kademlia.messages import (
 )
 from camomile_trio.kademlia.records import Kind, PublisherKey, Record
 from camomile_trio.kademlia.routing import RoutingTable
+from camomile_trio.simulation.machine import Machine
 from camomile_trio.simulation.network import MemoryNetwork
 from camomile_trio.simulation.outcome import Progress
 from camomile_trio.simulation.trace import Trace
@@ -45,6 +48,11 @@ OPERATIONS = 20
 # and little of what nodes do unasked, which has a row of its own.
 PAUSE, AFTERWARDS = 0.25, 2.0
 REST = 60.0  # virtual s
+# For the networks whose upkeep is counted, in virtual s: so short an interval that the rest of what a node does unasked
+# is little beside its rounds, and so long a life that the turns of two holders to renew are 15 s apart.
+REPLICATE_INTERVAL, LEASE = 15.0, 1200.0
+INTERVALS = 4  # since which nodes make their rounds in one interval is chance
+NEVER = 7 * 86400.0
 Counts = dict[str, int]
 
 
@@ -103,39 +111,44 @@ def routing_table() -> Counts:
 
 @attrs.frozen
 class _Network:
-    """One run, told what to count."""
+    """One run of one network, told what to count."""
 
     nodes: int
     operations: int
+    config: Config = attrs.field(factory=Config)
     counts: Counts = attrs.field(factory=dict)
     trace: Trace = attrs.field(factory=lambda: Trace(None))
 
-    async def main(self) -> None:
-        network = MemoryNetwork(seed=SEED, observer=self.trace.on_packet)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(network.run)
-            async with trio.open_nursery() as lives:
-                world = World(
-                    seed=SEED, config=Config(), network=network, trace=self.trace, progress=Progress(), nursery=lives
-                )
-                await self._story(world)
-                await world.crash_all(world.up)
-            nursery.cancel_scope.cancel()
+    def run(self, story: Callable[[World], Awaitable[None]]) -> Counts:
+        async def main() -> None:
+            network = MemoryNetwork(seed=SEED, observer=self.trace.on_packet)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(network.run)
+                async with trio.open_nursery() as lives:
+                    world = World(
+                        seed=SEED,
+                        config=self.config,
+                        network=network,
+                        trace=self.trace,
+                        progress=Progress(),
+                        nursery=lives,
+                    )
+                    await story(world)
+                    await world.crash_all(world.up)
+                nursery.cancel_scope.cancel()
 
-    async def _story(self, world: World) -> None:
+        run_virtually(main, SEED)
+        return self.counts
+
+    async def users(self, world: World) -> None:
+        """What a network costs that grows, rests and is used."""
         with self._counted(f"join of {self.nodes}"):
             machines = await world.settle(self.nodes)
             await trio.sleep(30.0)
         with self._counted(f"{REST:.0f} s at rest"):
             await trio.sleep(REST)
-        keys: list[Key] = []
         with self._counted(f"{self.operations} puts"):
-            for number in range(self.operations):
-                operation = await world.users.put(at=machines[number])
-                assert operation is not None
-                keys.append(operation.key)
-                await trio.sleep(PAUSE)
-            await trio.sleep(AFTERWARDS)
+            keys = await self._put(world, machines)
         with self._counted(f"{self.operations} gets"):
             for number, key in enumerate(keys):
                 await world.users.get(key, at=machines[(number + 7) % self.nodes])
@@ -146,6 +159,34 @@ class _Network:
                 await world.users.get(Key.of(b"nobody has %d" % number), at=machines[number])
                 await trio.sleep(PAUSE)
             await trio.sleep(AFTERWARDS)
+
+    async def rounds(self, world: World) -> None:
+        """Some intervals in which all nodes make their rounds, and find that all holders have the same."""
+        await self._put(world, await world.settle(self.nodes))
+        # The first rounds: sessions with all other holders, and what the puts have left undone.
+        await trio.sleep(4 * REPLICATE_INTERVAL)
+        with self._counted(f"{INTERVALS} rounds of replication over {self.operations} healthy keys"):
+            await trio.sleep(INTERVALS * REPLICATE_INTERVAL)
+
+    async def renewals(self, world: World) -> None:
+        """Half a life passes, and for each key the holder whose turn is first renews."""
+        machines = await world.settle(self.nodes)
+        await trio.sleep(60.0)
+        began = trio.current_time()
+        await self._put(world, machines)
+        await trio.sleep_until(began + LEASE / 2 - 1.0)
+        with self._counted(f"{self.operations} renewals"):
+            await trio.sleep(self.operations * PAUSE + 2 * AFTERWARDS)
+
+    async def _put(self, world: World, machines: list[Machine]) -> list[Key]:
+        keys: list[Key] = []
+        for number in range(self.operations):
+            operation = await world.users.put(at=machines[number])
+            assert operation is not None
+            keys.append(operation.key)
+            await trio.sleep(PAUSE)
+        await trio.sleep(AFTERWARDS)
+        return keys
 
     def _counted(self, name: str) -> _Region:
         return _Region(self, name)
@@ -174,12 +215,21 @@ class _Region:
 def network(nodes: int = NODES, operations: int = OPERATIONS) -> Counts:
     """Joins, puts, gets and lookups of real nodes."""
     run = _Network(nodes, operations)
-    run_virtually(run.main, SEED)
-    return run.counts
+    return run.run(run.users)
+
+
+def upkeep(nodes: int = NODES, operations: int = OPERATIONS) -> Counts:
+    """What real nodes do unasked about values that all of their holders have."""
+    table = Kademlia(refresh_interval=NEVER)
+    of_rounds = Config(kademlia=table, records=Records(replicate_interval=REPLICATE_INTERVAL))
+    of_renewals = Config(kademlia=table, records=Records(replicate_interval=NEVER, lease=LEASE))
+    rounds, renewals = _Network(nodes, operations, of_rounds), _Network(nodes, operations, of_renewals)
+    return {**rounds.run(rounds.rounds), **renewals.run(renewals.renewals)}
 
 
 def all_counts() -> Counts:
     """Every figure. What is made once in a process (imports, caches) is made before, and so not counted."""
     codec()
     network(nodes=5, operations=2)
-    return {**codec(), **routing_table(), **network()}
+    upkeep(nodes=5, operations=2)
+    return {**codec(), **routing_table(), **network(), **upkeep()}

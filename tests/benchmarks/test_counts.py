@@ -14,9 +14,9 @@ import pytest
 from benchmarks.counts import ACCEPTED, complaints
 
 COUNT = """
-from benchmarks.workloads import codec, network, routing_table
-codec(), network(nodes=5, operations=2)
-print({**codec(), **routing_table(), **network(nodes=8, operations=3)})
+from benchmarks.workloads import codec, network, routing_table, upkeep
+codec(), network(nodes=5, operations=2), upkeep(nodes=5, operations=2)
+print({**codec(), **routing_table(), **network(nodes=8, operations=3), **upkeep(nodes=8, operations=3)})
 """
 
 
@@ -32,6 +32,7 @@ def counted_with(hash_seed: str) -> str:
 def test_counts_are_the_same_in_every_process_whatever_the_hash_seed() -> None:
     first = counted_with("0")
     assert "join of 8: calls" in first
+    assert "rounds of replication over 3 healthy keys: calls" in first
     assert first == counted_with("1") == counted_with("4242")
 
 
