@@ -18,8 +18,8 @@ from camomile_trio.config import Records
 from camomile_trio.errors import StorageError
 from camomile_trio.holding.cache import Cache, CachedCopy
 from camomile_trio.holding.comparisons import Comparisons
-from camomile_trio.holding.heard import Heard
 from camomile_trio.holding.quotas import NO_STRANGER, Bringer, Quotas
+from camomile_trio.holding.replicas import Replicas
 from camomile_trio.holding.spares import Spares
 from camomile_trio.holding.writes import OnStored, Writes, nobody_waits
 from camomile_trio.identity import BadSignature, verify_record
@@ -100,7 +100,7 @@ class Holdings:
         self.comparisons = Comparisons(is_done=storage.statistics.keys == 0)
         self._network = network
         self._table = table
-        self.heard = Heard(table, clock)
+        self.replicas = Replicas(table, clock, settings.replicate_interval)
         self._arrivals: dict[Key, None] | None = None  # what was written since this node began to leave
         self.takes_nothing = False  # from others: it is as good as gone
         # Greater records of a publisher whose lease is here, which only this node's clock rejects (rule 7).
@@ -221,11 +221,6 @@ class Holdings:
     def uptime(self) -> int:
         """Milliseconds that this node has been up, all its starts together."""
         return self._uptime_before + int((self.clock() - self._started) * 1000)
-
-    def heard_in_round(self, state: KeyState, holder: NodeId) -> None:
-        """Another node, which has just what we have, asks all holders: one round does for all of us."""
-        if not self.was_forgotten_lately(state):
-            self.heard.from_holder(state.key, holder)
 
     def was_forgotten_lately(self, state: KeyState) -> bool:
         """Whether there may still be a holder who has missed it: each one that finds out counts."""
@@ -422,7 +417,7 @@ class Holdings:
             self.spares.drop(key)
         if left is None:
             self.storage.remove(key)
-            self.heard.drop(key)
+            self.replicas.drop(key)
         else:
             self.writes.hand_over(left, None, None, even_if_full=True)
 
@@ -490,7 +485,7 @@ class Holdings:
         *,
         even_if_full: bool = False,
     ) -> None:
-        self.heard.on_written(state.key)
+        self.replicas.on_written(state.key)
         if self.writes.write(before, state, value, done, winners, even_if_full=even_if_full):
             self.comparisons.on_stored(state.key)
             self._note_spare(state)

@@ -15,7 +15,7 @@ from camomile_trio.alarm import Clock, WallClock
 from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import Config
 from camomile_trio.errors import NodeClosed, NotJoined, StorageError, WrongClock
-from camomile_trio.holding.confirmations import Confirmations
+from camomile_trio.holding.anti_entropy import AntiEntropy
 from camomile_trio.holding.holdings import Holdings
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.contacts import Contact
@@ -173,7 +173,7 @@ class Core:
     clock: Clock
     wall_clock: WallClock
     rng: random.Random
-    confirmations: Confirmations
+    anti_entropy: AntiEntropy
     reminders: Reminders = attrs.field(factory=Reminders)
     clocks: Clocks = attrs.field(init=False)
     # Set while the node runs: for the few things that go on after their caller has left. Bounded by who starts them.

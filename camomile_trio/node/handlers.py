@@ -8,7 +8,7 @@ the request is confirmed; unconfirmed ones are finds and pings only (`wire.codec
 from __future__ import annotations
 
 from camomile_trio.errors import StorageError
-from camomile_trio.holding.confirmations import Confirmations
+from camomile_trio.holding.anti_entropy import ROW_ON_THE_WIRE, AntiEntropy
 from camomile_trio.holding.holdings import Holdings
 from camomile_trio.holding.quotas import Bringer
 from camomile_trio.identity import BadSignature
@@ -20,8 +20,6 @@ from camomile_trio.kademlia.messages import (
     FindNode,
     FindValue,
     Have,
-    HaveResult,
-    Holding,
     Leave,
     Message,
     NodeList,
@@ -39,12 +37,8 @@ from camomile_trio.node.hints import Hints
 from camomile_trio.peer.contacts import Contacts
 from camomile_trio.peer.seams import Request
 
-# A value of this many bytes fits into a datagram with one record; each more takes so much of it.
+# A value of this many bytes fits into a datagram with one record; each more takes ROW_ON_THE_WIRE of it.
 HIT_WITH_ONE_RECORD = 1000
-ROW_ON_THE_WIRE = 126
-# Beside its records a holding takes so much, and an answer to digests has room for so much of holdings.
-HOLDING_ON_THE_WIRE = 42
-ROOM_FOR_HOLDINGS = 1000
 
 
 class Handlers:
@@ -55,13 +49,13 @@ class Handlers:
         *,
         contacts: Contacts,
         holdings: Holdings,
-        confirmations: Confirmations,
+        anti_entropy: AntiEntropy,
         max_value_size: int,
     ) -> None:
         self._contacts = contacts
         self._table = contacts.table
         self._holdings = holdings
-        self._confirmations = confirmations
+        self._anti_entropy = anti_entropy
         self._hints = Hints(contacts, holdings)
         self._max_value_size = max_value_size
 
@@ -127,7 +121,7 @@ class Handlers:
 
         def done(result: StoreResult) -> None:
             if result.status is StoreStatus.STORED and message.kind is StoreKind.REPLICATE:
-                self._holdings.heard.from_holder(key, request.contact.id)
+                self._holdings.replicas.on_word(key, request.contact.id)
             self._answer_store(request, result, key if message.names_contacts else None)
 
         if message.cached:
@@ -136,30 +130,7 @@ class Handlers:
             self._holdings.store(key, value, message.records, done, bringer=self._bringer(request, key, message.kind))
 
     def have(self, request: Request[Message], message: Have) -> None:
-        holdings: list[Holding] = []
-        now = self._holdings.wall_clock()
-        alike, room = 0, ROOM_FOR_HOLDINGS
-        states = self._holdings.states(message.keys)
-        for number, key in enumerate(message.keys):
-            state = states.get(key)
-            if state is None:
-                continue
-            said = registers.said(state, now) if message.digests else None
-            if said is not None and said.is_alike(message.digests[number]):
-                alike |= 1 << number
-                if message.is_round and self._table.counts(request.contact.id, key):
-                    self._holdings.heard_in_round(state, request.contact.id)
-                    for row in said.rows:
-                        self._confirmations.confirm(key, row, request.contact.id, self._contacts.requests.clock())
-                continue
-            records = registers.answer(state, now, publisher=message.publisher, ended=True)
-            rows = tuple(record.row() for record in records)
-            room -= HOLDING_ON_THE_WIRE + len(rows) * ROW_ON_THE_WIRE
-            if message.digests and holdings and room < 0:
-                continue  # it is asked for again
-            is_classic = registers.is_served(state, now) and not registers.is_live(state, now)
-            holdings.append(Holding(key, state.size is not None, rows, is_classic))
-        request.answer(HaveResult(tuple(holdings), alike))
+        request.answer(self._anti_entropy.answer(message, request.contact.id))
 
     def leave(self, request: Request[Message]) -> None:
         known = self._table.get(request.contact.id)

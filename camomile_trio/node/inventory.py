@@ -141,7 +141,7 @@ class Inventory:
 
     def _describe(self, state: KeyState) -> list[RecordStatus]:
         core, key = self._core, state.key
-        heard = core.holdings.heard.at(key)
+        heard = core.holdings.replicas.heard_at(key)
         status = functools.partial(
             RecordStatus,
             key=key,
@@ -158,7 +158,7 @@ class Inventory:
                 seq=record.seq,
                 issued=record.issued,
                 expires=record.expires,
-                copies_known=core.confirmations.count(record.row(), core.clock()),
+                copies_known=core.holdings.replicas.count(record.row()),
             )
             for record in (register.record for register in state.registers)
         ]

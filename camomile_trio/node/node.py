@@ -24,7 +24,7 @@ from camomile_trio.alarm import Clock, WallClock
 from camomile_trio.classic.network import ClassicNetwork
 from camomile_trio.config import Config, require_type
 from camomile_trio.errors import ConfigError, StorageError
-from camomile_trio.holding.confirmations import Confirmations
+from camomile_trio.holding.anti_entropy import AntiEntropy
 from camomile_trio.holding.holdings import Holdings
 from camomile_trio.identity import KeyFileMissing, KeyPair, load_or_create_key
 from camomile_trio.kademlia.contacts import Contact, Endpoint
@@ -44,7 +44,6 @@ from camomile_trio.node.membership import Membership
 from camomile_trio.node.names import Resolver, resolve
 from camomile_trio.node.operations import Operations
 from camomile_trio.node.reloading import key_statuses, reload
-from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.node.statistics import collect
 from camomile_trio.node.tasks import beside_the_block
 from camomile_trio.operations.events import Events, RoundTrip
@@ -488,13 +487,12 @@ def _wire(
         clock=clock,
         wall_clock=wall_clock,
     )
-    # Until this node has made a round of its own again, however its jitter falls.
-    confirmations = Confirmations(table, 1.25 * (OWN_ROUND + 1) * config.records.replicate_interval)
+    anti_entropy = AntiEntropy(holdings)
     contacts = Contacts(table, bound=transport.endpoint, advertise=config.advertise, rng=rng)
     handlers = Handlers(
         contacts=contacts,
         holdings=holdings,
-        confirmations=confirmations,
+        anti_entropy=anti_entropy,
         max_value_size=config.records.max_value_size,
     )
     classic = _classic(config, static.node_id, transport, contacts, holdings, rng, clock) if config.classic else None
@@ -529,7 +527,7 @@ def _wire(
         clock=clock,
         wall_clock=wall_clock,
         rng=rng,
-        confirmations=confirmations,
+        anti_entropy=anti_entropy,
     )
     sessions = requests.sessions
     inbound = _Inbound(inbox.on_datagram, sessions.is_expected, sessions.table.has_session_at, streams.on_connection)

@@ -7,7 +7,7 @@ life. A stale lease that meets a tombstone brings the tombstone home (docs/proto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import trio
@@ -16,7 +16,7 @@ from camomile_trio.errors import StorageError
 from camomile_trio.identity import BadSignature
 from camomile_trio.kademlia import registers
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import Key
+from camomile_trio.kademlia.ids import Key, NodeId
 from camomile_trio.kademlia.messages import Have, HaveResult, Holding, StoreKind, StoreResult, StoreStatus
 from camomile_trio.kademlia.records import RecordRow
 from camomile_trio.kademlia.registers import NOTHING, RULES, KeyState, Said
@@ -28,10 +28,6 @@ from camomile_trio.operations.storing import PASSING, Storing
 KEYS_AT_ONCE = 6
 KEYS_COMPARED = 23
 PAGE = 64
-# What we say of this many keys is remembered while all of their holders are asked, for at most so many seconds.
-MAX_SAID = 512
-SAID_FOR = 30.0
-SAID_NOTHING = Said((), NOTHING, is_whole=False)
 # What a record costs on the wire beside its value; what a HAVE costs and its answer, and each key with a digest in it.
 OFFER_OVERHEAD = 350
 COMPARE_OVERHEAD = 200
@@ -52,9 +48,6 @@ class Repair:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._budget_at = core.clock()
-        self._said: dict[Key, Said] = {}
-        self._said_at = 0  # by the writes
-        self._said_since = core.clock()
         self.sent = 0  # records stored at others
         self.adopted = 0  # newer records taken over from others
 
@@ -98,36 +91,49 @@ class Repair:
             yield tuple(keys[start : start + KEYS_COMPARED])
 
     async def compare(
-        self, contact: Contact, keys: tuple[Key, ...], *, is_round: bool = False, is_urgent: bool = False
+        self,
+        contact: Contact,
+        keys: tuple[Key, ...],
+        *,
+        in_round: dict[Key, list[NodeId]] | None = None,
+        is_urgent: bool = False,
     ) -> list[Holding] | None:
         """What `contact` holds of up to KEYS_COMPARED keys where that is not what we hold; None if it does not answer.
 
-        `is_round`: all the other holders are asked too, so who holds the same may rest. Urgent: a user waits for it.
+        `in_round`: all the other holders are asked too, so who holds the same may skip its round. It takes, for each
+        key, those who have shown that they do, for the caller to note. Urgent: a user waits for it.
         """
         core = self._core
         if not is_urgent:
             await self._pace(COMPARE_OVERHEAD + len(keys) * COMPARE_A_KEY)
-        told_before = self.said(keys)
-        digests = tuple(each.digest for each in told_before.values())
-        have = Have(keys, core.publisher.public, digests, is_round)
-        answer = await core.requests.ask(contact, have)
+        before = self.said(keys)
+        digests = tuple([before[key].digest for key in keys])
+        answer = await core.requests.ask(contact, Have(keys, core.publisher.public, digests, in_round is not None))
         if answer is None or not isinstance(answer.message, HaveResult):
             return None
-        bits, now = answer.message.alike, core.clock()
-        alike: list[Key] = []
+        alike = self._alike(keys, before, answer.message.alike)
+        for key in alike:
+            if in_round is not None:
+                in_round[key].append(contact.id)
+            else:
+                core.holdings.replicas.on_same(key, before[key].rows, contact.id)
+        if len(alike) == len(keys):
+            return []
+        return await self._differing(contact, [key for key in keys if key not in alike], answer.message, is_urgent)
+
+    def _alike(self, keys: tuple[Key, ...], before: Mapping[Key, Said], bits: int) -> list[Key]:
+        """Those of the keys whose bit says so, but for what has changed while the question was on its way."""
         said = self.said(keys)
-        for at, (key, before) in enumerate(told_before.items()):
-            # Not what has changed while the question was on its way.
-            if bits >> at & 1 and said[key].digest == before.digest != NOTHING:
-                alike.append(key)
-                if is_round:
-                    core.holdings.heard.in_own_round(key)
-                else:
-                    core.holdings.heard.from_holder(key, contact.id)
-                for row in before.rows:
-                    core.confirmations.confirm(key, row, contact.id, now)
-        told = {each.key: each for each in answer.message.holdings if each.key in said and each.key not in alike}
-        left = [key for key in keys if key not in alike and key not in told]
+        return [
+            key for at, key in enumerate(keys) if bits >> at & 1 and said[key].digest == before[key].digest != NOTHING
+        ]
+
+    async def _differing(
+        self, contact: Contact, keys: list[Key], result: HaveResult, is_urgent: bool
+    ) -> list[Holding] | None:
+        """What `result` shows of the keys; what found no room in it is asked for again."""
+        told = {each.key: each for each in result.holdings if each.key in keys}
+        left = [key for key in keys if key not in told]
         for start in range(0, len(left), KEYS_AT_ONCE):
             batch = tuple(left[start : start + KEYS_AT_ONCE])
             more = await self.ask(contact, batch, is_urgent=is_urgent)
@@ -136,21 +142,9 @@ class Repair:
             told |= {each.key: each for each in more if each.key in batch}
         return list(told.values())
 
-    def said(self, keys: Sequence[Key]) -> dict[Key, Said]:
-        """What we say of the keys to all whom we ask; of one that the disk does not give, that there is nothing.
-
-        Read once for all of them, and anew once something was written.
-        """
-        core, known = self._core, self._said
-        changes = core.holdings.writes.changes
-        if self._said_at != changes or core.clock() - self._said_since > SAID_FOR or len(known) > MAX_SAID:
-            known.clear()
-            self._said_at, self._said_since = changes, core.clock()
-        unread = [key for key in keys if key not in known]
-        if unread:
-            wall = core.wall_clock()
-            known |= {key: registers.said(state, wall) for key, state in core.holdings.states(unread).items()}
-        return {key: known.get(key, SAID_NOTHING) for key in keys}
+    def said(self, keys: Sequence[Key]) -> Mapping[Key, Said]:
+        """What we say of the keys to all whom we ask."""
+        return self._core.anti_entropy.said(keys)
 
     async def ask(
         self, contact: Contact, keys: tuple[Key, ...], *, is_urgent: bool = False
@@ -215,14 +209,14 @@ class Repair:
         mine = [record.row() for record in offered]
         for record, row in zip(offered, mine, strict=True):
             if row in holding.records and (holding.has_value or record.is_tombstone):
-                core.confirmations.confirm(holding.key, row, contact.id, core.clock())
+                holdings.replicas.confirm(holding.key, (row,), contact.id)
         missing = [row for row in mine if row not in holding.records]
         lacks_value = registers.is_served(state, now) and not holding.has_value
         # Without a record of ours it is a classic node's value, which nobody of ours would take.
         if missing or (lacks_value and mine):
             return Lack(tuple(missing or mine), lacks_value)
         if holding.records and is_latest:
-            holdings.heard.from_holder(holding.key, contact.id)
+            holdings.replicas.on_word(holding.key, contact.id)
         return None
 
     async def settle(self, contact: Contact, holding: Holding, *, declined: set[Key] | None = None) -> bool:
@@ -279,7 +273,7 @@ class Repair:
             return None
         self.sent += 1
         if result.status is StoreStatus.STORED and len(rows) == 1:
-            self._core.confirmations.confirm(key, rows[0], contact.id, self._core.clock())
+            self._core.holdings.replicas.confirm(key, rows, contact.id)
         if result.records:
             self.adopt(Holding(key, False, result.records))
         return result.status
@@ -299,7 +293,8 @@ class Repair:
         begin = max(self._budget_at, now)
         self._budget_at = begin + size / core.config.records.repair_rate
         # A second's worth may go out at once.
-        await trio.sleep_until(max(now, begin - 1.0))
+        if begin - 1.0 > now:
+            await trio.sleep_until(begin - 1.0)
 
 
 def _is_worth_keeping(state: KeyState, wall: int) -> bool:

@@ -1,24 +1,22 @@
 """The rounds of replication: each record is offered to all of its holders, by one of them, once in an interval.
 
-Rules of this file: first everybody is asked what he has, then what is missing is sent, the most endangered records
-first: those of which the fewest copies were found. A holder that is asked by another about what both have in common
-leaves the round to it; but now and then it makes one of its own (`heard.py`), so that nobody's word keeps it quiet for
-ever, and what only it knows of the neighbourhood counts as well. No copy is given up because others say that they have
-it. A round goes through a node's keys part by part, spread over the interval, from a place that is another for each
-node: nodes that started together do not move together. Source: Kademlia (2002), §2.5; docs/protocol.md, Records, rules
-8 and 13.
+Rules of this file: first all holders are asked what they have, then what is missing is sent, the most endangered records
+first: those of which the fewest copies were found. When a holder may skip a key is decided in `holding/replicas.py`. No
+copy is given up because others say that they have it. A round goes through a node's keys part by part, spread over the
+interval, from a place that is another for each node: nodes that started together do not move together. Source: Kademlia
+(2002), §2.5; docs/protocol.md, Records, rules 8 and 13.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-import attrs
 import trio
 
+from camomile_trio.holding.replicas import is_own_turn
 from camomile_trio.kademlia.contacts import Contact
-from camomile_trio.kademlia.ids import ID_BYTES, Key
+from camomile_trio.kademlia.ids import ID_BYTES, Key, NodeId
 from camomile_trio.kademlia.messages import Holding
 from camomile_trio.node.core import Core
 from camomile_trio.node.repair import PAGE, Repair
@@ -27,28 +25,10 @@ from camomile_trio.node.repair import PAGE, Repair
 # them fill datagrams, so few that what is found missing is bounded.
 KEYS_IN_A_PART = 2048
 OFFERED_AT_ONCE = 256
-# Every so many rounds a holder offers a key whatever it has heard.
-OWN_ROUND = 24
 # After a forget so many of the closest holders look around for others, who may have missed it.
 LOOK_AROUND = 3
 # Whom a node that is no holder, and keeps a copy all the same, asks whether the holders are well.
 PROBED = 3
-
-
-@attrs.define(eq=False)
-class _Offer:
-    """Some keys on their way around, and what came of it."""
-
-    targets: dict[Key, list[Contact]] = attrs.field(factory=dict)
-    silent: set[bytes] = attrs.field(factory=set)
-
-    def by_contact(self, keys: list[Key]) -> dict[Contact, list[Key]]:
-        wanted: dict[Contact, list[Key]] = {}
-        for key in keys:
-            for contact in self.targets[key]:
-                if contact.id not in self.silent:
-                    wanted.setdefault(contact, []).append(key)
-        return wanted
 
 
 class Rounds:
@@ -58,7 +38,7 @@ class Rounds:
         self._core = core
         self._repair = repair
         self._after: Key | None = Key(core.rng.randbytes(ID_BYTES))
-        self._number = 0
+        self._number = self._part = 0  # how often the walk began anew, and parts since
 
     def pause(self) -> float:
         """Seconds to the next part."""
@@ -66,13 +46,16 @@ class Rounds:
         return core.jittered(core.config.records.replicate_interval / self._parts())
 
     async def next_part(self) -> None:
-        """Offers every record of the part to the other holders, but for what one of them has shown lately."""
+        """Offers every record of the part to the other holders, but for what may be skipped (`replicas.py`)."""
         silent: set[bytes] = set()
         keys: list[Key] = []
+        holdings = self._core.holdings
+        self._part += 1
+        is_ours = is_own_turn(self._number, self._part, self._core.id)
         for page in self._next_pages():
             for key in page:
-                self._core.holdings.note_place(key)
-            keys += self._repair.worth_keeping(list(filter(self._is_due, page)))
+                holdings.note_place(key)
+            keys += self._repair.worth_keeping(holdings.replicas.due(page, is_own_turn=is_ours))
             while len(keys) >= OFFERED_AT_ONCE:
                 await self._offer(keys[:OFFERED_AT_ONCE], silent)
                 del keys[:OFFERED_AT_ONCE]
@@ -100,48 +83,47 @@ class Rounds:
             else:
                 self._after, has_turned = None, True
                 self._number += 1
+                self._part = 0
                 if begin is None:
                     return
 
-    def _is_due(self, key: Key) -> bool:
-        core = self._core
-        heard = core.holdings.heard.at(key)
-        is_fresh = heard is not None and core.clock() - heard < core.config.records.replicate_interval
-        # The nodes take turns, each key at another time.
-        is_our_turn = (key[-1] + core.id[-1] + self._number) % OWN_ROUND == 0
-        return is_our_turn or not is_fresh
-
     async def _offer(self, keys: list[Key], silent: set[bytes]) -> None:
-        offer = _Offer(silent=silent)
-        for key in await self._without_the_well(keys, silent):
-            offer.targets[key] = await self._holders(key)
-        before = self._repair.said(list(offer.targets))
-        await self._pass_around(offer, list(offer.targets))
+        targets = {key: await self._holders(key) for key in await self._without_the_well(keys, silent)}
+        before = self._repair.said(list(targets))
+        await self._pass_around(targets, silent)
         # What we have learned from one we owe to those whom we asked before.
-        newer = [key for key, said in self._repair.said(list(offer.targets)).items() if said != before[key]]
+        after = self._repair.said(list(targets))
+        newer = {key: holders for key, holders in targets.items() if after[key] != before[key]}
         if newer:
-            await self._pass_around(offer, newer)
+            await self._pass_around(newer, silent)
 
-    async def _pass_around(self, offer: _Offer, keys: list[Key]) -> None:
-        """Asks all holders what they have of `keys`, then sends what is missing."""
-        core = self._core
+    async def _pass_around(self, targets: dict[Key, list[Contact]], silent: set[bytes]) -> None:
+        """Asks all holders what they have of the keys, then sends what is missing."""
+        contacts, replicas = self._core.contacts, self._core.holdings.replicas
         copies: Counter[Key] = Counter()
         lacking: list[tuple[Contact, Holding]] = []
-        for contact, theirs in offer.by_contact(keys).items():
-            if not core.contacts.is_storing(contact):
+        same: dict[Key, list[NodeId]] = {key: [] for key in targets}
+        before = self._repair.said(list(targets))
+        for contact, theirs in _by_contact(targets).items():
+            if contact.id in silent or not contacts.is_storing(contact):
                 continue
             for batch in self._repair.batches(theirs):
-                holdings = await self._repair.compare(contact, batch, is_round=True)
+                holdings = await self._repair.compare(contact, batch, in_round=same)
                 if holdings is None:
-                    offer.silent.add(contact.id)
+                    silent.add(contact.id)
                     break
                 copies.update(batch)
                 copies.subtract(each.key for each in holdings if not each.has_value)
                 lacking += [(contact, each) for each in holdings]
+        said = self._repair.said(list(targets))
+        for key, holders in same.items():
+            # Of what has changed meanwhile some have shown the one and some the other.
+            if holders and said[key].digest == before[key].digest:
+                replicas.on_own_round(key, said[key].rows, holders)
         lacking.sort(key=lambda each: copies[each[1].key])
         for contact, holding in lacking:
-            if contact.id not in offer.silent and not await self._repair.settle(contact, holding):
-                offer.silent.add(contact.id)
+            if contact.id not in silent and not await self._repair.settle(contact, holding):
+                silent.add(contact.id)
 
     async def _without_the_well(self, keys: list[Key], silent: set[bytes]) -> list[Key]:
         """Leaves out what this node has only published, or keeps as a spare copy, if its holders are there: they see to
@@ -196,3 +178,12 @@ class Rounds:
         # We know all that are closer than we are; of those farther off we may miss some. Where something was forgotten
         # lately each of them counts, and the closest few look for them.
         return rank >= LOOK_AROUND or not core.holdings.was_forgotten_lately(core.holdings.state(key))
+
+
+def _by_contact(targets: dict[Key, list[Contact]]) -> dict[Contact, list[Key]]:
+    """Which keys each of the nodes is asked about: many in a packet, so few packets."""
+    wanted: defaultdict[Contact, list[Key]] = defaultdict(list)
+    for key, contacts in targets.items():
+        for contact in contacts:
+            wanted[contact].append(key)
+    return wanted

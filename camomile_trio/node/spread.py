@@ -204,7 +204,7 @@ class Spread:
             self.acknowledgements.on_failed(contact.id)
         elif result.status is StoreStatus.STORED:
             self.acknowledgements.on_acknowledged(contact.id, result.durability)
-            self._core.confirmations.confirm(self.record.key, self._row[0], contact.id, self._core.clock())
+            self._core.holdings.replicas.confirm(self.record.key, self._row[:1], contact.id)
         else:
             self.acknowledgements.on_refused(contact.id, result.status)
         if result is not None and result.records:

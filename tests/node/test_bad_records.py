@@ -132,7 +132,7 @@ async def test_a_holder_that_shows_what_nobody_signed_is_not_believed_and_not_co
         assert not repair.is_behind(Holding(KEY, True, (forged(LEASE),)))
         assert parts.requests.statistics.dropped["bad_signature"] == 1
         assert parts.holdings.state(KEY).size == len(VALUE)
-        assert parts.confirmations.count(LEASE.row(), trio.current_time()) is None
+        assert parts.holdings.replicas.count(LEASE.row()) is None
 
 
 @pytest.mark.parametrize("seq", [LAST, EPOCH + 2 * RULES.max_skew + SOON])

@@ -347,9 +347,9 @@ async def test_only_a_good_replica_is_news_of_a_holder(autojump_clock: trio.test
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, VALUE, (stale.row(),))) is StoreStatus.STALE
         forged = RecordRow(LEASE.row()[:-1] + b"\0")
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, None, (forged,))) is StoreStatus.BAD_SIGNATURE
-        assert holdings.heard.at(KEY) is None
+        assert holdings.replicas.heard_at(KEY) is None
         assert await status(bob, Store(StoreKind.REPLICATE, KEY, None, (LEASE.row(),))) is StoreStatus.STORED
-        assert holdings.heard.at(KEY) is not None
+        assert holdings.replicas.heard_at(KEY) is not None
 
 
 async def test_a_node_that_has_handed_over_takes_nothing_more(autojump_clock: trio.testing.MockClock) -> None:

@@ -153,7 +153,7 @@ async def test_what_is_written_meanwhile_is_told_to_the_next(autojump_clock: tri
         assert digests[1:] == [after] * 3
         # What the first said was of the lease before: it was asked again, and was sent the new one.
         assert stored == [KEYS[0]]
-        assert parts.confirmations.count(renewed, trio.current_time()) == 2
+        assert parts.holdings.replicas.count(renewed) == 2
 
 
 async def test_what_found_no_room_in_an_answer_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
@@ -192,8 +192,8 @@ async def test_bits_beyond_the_keys_say_nothing(autojump_clock: trio.testing.Moc
             return truthful(heard)
 
         await one_round(parts, {bob: boastful})
-        assert all(parts.holdings.heard.at(key) is None for key in KEYS)
-        assert all(parts.confirmations.count(ROWS[key], trio.current_time()) is None for key in KEYS)
+        assert all(parts.holdings.replicas.heard_at(key) is None for key in KEYS)
+        assert all(parts.holdings.replicas.count(ROWS[key]) is None for key in KEYS)
 
 
 # Who is asked by another ---------------------------------------------------------------------------------------------
@@ -215,16 +215,16 @@ async def test_a_members_round_lets_who_holds_the_same_rest(autojump_clock: trio
         kept_by(parts)
         bob, carol = peers_on(line, 2)
         assert await asked(parts, bob, KEYS[0]) == HaveResult((), 1)
-        assert parts.holdings.heard.at(KEYS[0]) is not None
-        assert parts.confirmations.count(ROWS[KEYS[0]], trio.current_time()) == 1
+        assert parts.holdings.replicas.heard_at(KEYS[0]) is not None
+        assert parts.holdings.replicas.count(ROWS[KEYS[0]]) == 1
         # A question that is no round, and one about something else, are no reason to rest.
         assert await asked(parts, bob, KEYS[1], is_round=False) == HaveResult((), 1)
         differing = await asked(parts, bob, KEYS[2], digest=b"d" * DIGEST_BYTES)
         assert differing == HaveResult((Holding(KEYS[2], True, (ROWS[KEYS[2]],)),))
         assert (await asked(parts, bob, KEYS[3], digest=bytes(DIGEST_BYTES))).alike == 0
         for key in KEYS[1:]:
-            assert parts.holdings.heard.at(key) is None
-            assert parts.confirmations.count(ROWS[key], trio.current_time()) is None
+            assert parts.holdings.replicas.heard_at(key) is None
+            assert parts.holdings.replicas.count(ROWS[key]) is None
         # So the next round is about those three, and nobody is asked about the first.
         haves: list[Have] = []
         await one_round(parts, {bob: holder_of(*KEYS, haves=haves), carol: holder_of(*KEYS, haves=haves)})
@@ -238,8 +238,8 @@ async def test_nobody_rests_on_the_word_of_a_node_without_a_seat(autojump_clock:
         kept_by(parts)
         stranger = next(peer for peer in peers_on(line, 20) if peer.id not in parts.table)
         assert (await asked(parts, stranger, KEYS[0])).alike == 1
-        assert parts.holdings.heard.at(KEYS[0]) is None
-        assert parts.confirmations.count(ROWS[KEYS[0]], trio.current_time()) is None
+        assert parts.holdings.replicas.heard_at(KEYS[0]) is None
+        assert parts.holdings.replicas.count(ROWS[KEYS[0]]) is None
 
 
 async def test_a_stranger_that_replicates_again_and_again_quiets_no_holder(
@@ -255,7 +255,7 @@ async def test_a_stranger_that_replicates_again_and_again_quiets_no_holder(
         for peer in strangers:
             peer.ask(Store(StoreKind.REPLICATE, KEYS[0], None, (ROWS[KEYS[0]],)))
             await trio.sleep(0.01)
-        assert parts.holdings.heard.at(KEYS[0]) is None
+        assert parts.holdings.replicas.heard_at(KEYS[0]) is None
         haves: list[Have] = []
         await one_round(parts, {peer: holder_of(*KEYS, haves=haves) for peer in peers})
         assert KEYS[0] in {key for have in haves for key in have.keys}
@@ -286,11 +286,11 @@ async def test_after_a_forget_everybody_makes_rounds(autojump_clock: trio.testin
         (bob,) = peers_on(line, 1)
         parts.keep(KEYS[0], None, tombstone_of(ALICE, KEYS[0]).row())
         assert (await asked(parts, bob, KEYS[0])).alike == 1
-        assert parts.holdings.heard.at(KEYS[0]) is None
+        assert parts.holdings.replicas.heard_at(KEYS[0]) is None
         await trio.sleep(3 * 600.0 + 1)
         bob.introduce()
         assert (await asked(parts, bob, KEYS[0])).alike == 1
-        assert parts.holdings.heard.at(KEYS[0]) is not None
+        assert parts.holdings.replicas.heard_at(KEYS[0]) is not None
 
 
 # Copies of former holders -------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import trio
 import trio.testing
 
 from camomile_trio.errors import Forgotten, NotFound, NotJoined
+from camomile_trio.holding.replicas import OWN_ROUND
 from camomile_trio.identity import KeyPair
 from camomile_trio.kademlia.ids import Key, as_int
 from camomile_trio.node import archive
 from camomile_trio.node.node import Node
-from camomile_trio.node.rounds import OWN_ROUND
 from camomile_trio.simulation.clocks import VirtualClock
 from camomile_trio.simulation.network import MemoryNetwork
 from tests.fixtures.cluster import Cluster, config_with, open_cluster
