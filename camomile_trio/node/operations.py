@@ -46,7 +46,7 @@ from camomile_trio.node.placing import Placing
 from camomile_trio.node.retrieval import Retrieval
 from camomile_trio.node.spread import Spread
 from camomile_trio.node.survey import Survey
-from camomile_trio.node.turns import Turns
+from camomile_trio.operations.concurrency_limit import ConcurrencyLimit
 from camomile_trio.operations.events import OperationEnded
 from camomile_trio.operations.results import ForgetResult, Found, Pinged, Stored
 from camomile_trio.operations.very_large import LARGE, key_of
@@ -72,7 +72,7 @@ class Operations:
         self._core = core
         self.under_way = 0
         requests = core.config.requests
-        self.turns = Turns(at_once=requests.max_puts, waiting=requests.max_operations // 2, clock=core.clock)
+        self.puts = ConcurrencyLimit(places=requests.max_puts, most_waiting=requests.max_operations // 2)
         self._reading = trio.Lock()
         self._publications: dict[Key, _Publication] = {}  # of the puts that are under way
 
@@ -88,7 +88,7 @@ class Operations:
             )
         if len(value) > records.max_value_size:
             raise ValueTooLarge(f"the value has {len(value)} bytes; this node takes up to {records.max_value_size}")
-        async with self._operation("put"), self.turns.turn():
+        async with self._operation("put"), self.puts.place():
             core.require_ready()
             core.require_clock()
             key = await key_of(value)
