@@ -1,4 +1,5 @@
-"""The REST service: a Quart-Trio application around one node, for what an operator asks. Values have `value_handlers`.
+"""The REST service: a Quart-Trio application around one node, for what an operator asks. Values have `value_handlers`,
+orchestrators `health`.
 
 Rules of this file: a handler reads its request, makes one call on the node and writes one answer; errors go up, and
 `problems` turns them into documents. A client that goes away cancels its handler, and with it the node's work for it:
@@ -10,15 +11,16 @@ from __future__ import annotations
 from types import TracebackType
 
 import structlog
+from hypercorn.typing import HTTPScope
 from quart import Response
 from quart_trio import QuartTrio
 
-from camomile_trio.errors import NotJoined
 from camomile_trio.http.admission import Admission, BearerToken
 from camomile_trio.http.answers import TEXT_TYPE
 from camomile_trio.http.budget import ByteBudget
 from camomile_trio.http.documents import json_response, node_document, peers_document
 from camomile_trio.http.front import Front
+from camomile_trio.http.health import HEALTHY, READY, HealthHandlers
 from camomile_trio.http.metrics import Metrics, ProcessStatistics
 from camomile_trio.http.openapi import openapi_document
 from camomile_trio.http.pages import PAGE, PAGE_POLICY, TEXT
@@ -28,7 +30,7 @@ from camomile_trio.http.reloading import reload_node
 from camomile_trio.http.served import ServedNode
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.http.uploads import current_request, receive_bounded_bodies
-from camomile_trio.http.value_handlers import ValueHandlers
+from camomile_trio.http.value_handlers import Handler, ValueHandlers
 from camomile_trio.http.values import Encoding, body_bound
 from camomile_trio.http.web_pages import WebPages, names_of_this_node
 from camomile_trio.operations.results import Statistics
@@ -68,11 +70,11 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessStatistic
     # Answered before Quart, which has to know of them all the same: for OPTIONS, and to refuse other methods.
     app.add_url_rule("/", endpoint="values", methods=["POST"])
     app.add_url_rule("/<key>", endpoint="value", methods=["GET", "DELETE"])
+    app.add_url_rule(HEALTHY, endpoint="healthy", methods=["GET"])
+    app.add_url_rule(READY, endpoint="ready", methods=["GET"])
     operator = _OperatorHandlers(node, metrics, token)
     fixed_routes = {
         "/": operator.front_page,
-        "/-/healthy": operator.healthy,
-        "/-/ready": operator.ready,
         "/-/node": operator.node,
         "/-/peers": operator.peers,
         "/-/metrics": operator.exposition,
@@ -83,8 +85,13 @@ def make_app(node: ServedNode, settings: HttpSettings, process: ProcessStatistic
     app.add_url_rule(RELOAD, view_func=operator.reload, methods=["POST"])
     budget = metrics.http_bytes = ByteBudget(max(settings.max_bytes, body_bound(Encoding.URLENCODED, largest_value)))
     admission = Admission(budget, largest_value, token, WebPages(names_of_this_node(settings.host_names)))
-    values = ValueHandlers(node, settings, token)
-    app.asgi_app = Front(app.asgi_app, metrics, frozenset({*fixed_routes, RELOAD}), admission, values)  # type: ignore[method-assign]
+    values, health = ValueHandlers(node, settings, token), HealthHandlers(node)
+
+    def handler_of(scope: HTTPScope) -> Handler | None:
+        return values.handler_of(scope) or health.handler_of(scope)
+
+    routes = frozenset({*fixed_routes, HEALTHY, READY, RELOAD})
+    app.asgi_app = Front(app.asgi_app, metrics, routes, admission, handler_of)  # type: ignore[method-assign]
     return app
 
 
@@ -101,16 +108,6 @@ class _OperatorHandlers:
             headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff", "Vary": "Accept"}
             return Response(PAGE, content_type="text/html; charset=utf-8", headers=headers)
         return Response(TEXT, content_type=TEXT_TYPE, headers={"Vary": "Accept"})
-
-    async def healthy(self) -> Response:
-        return Response("healthy\n", content_type=TEXT_TYPE, headers={"Cache-Control": "no-store"})
-
-    async def ready(self) -> Response:
-        if not self._node.ready:
-            raise NotJoined(
-                f"not ready: {self._node.not_ready_because}", remedy="do what the reason says, else wait and ask again"
-            )
-        return Response("ready\n", content_type=TEXT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def node(self) -> Response:
         return json_response(node_document(self._node.status()))

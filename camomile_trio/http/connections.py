@@ -24,10 +24,15 @@ from camomile_trio.accepting import accept
 from camomile_trio.http.clients import ClientStream
 from camomile_trio.http.http1 import ClientServer
 from camomile_trio.http.metrics import Metrics
+from camomile_trio.http.request_queue import RequestQueue
 
 # How long requests under way may go on once the server stops.
 GRACE_SECONDS = 2.0
 _BACKLOG = 256
+# How many requests begin in one pass of Trio's loop, each of some 0.3 ms: few, so that a pass is short. What operators
+# and orchestrators ask waits for its own kind alone.
+_AT_ONCE = 4
+_OPERATORS_AT_ONCE = 2
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -46,9 +51,12 @@ class Connections:
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _context: WorkerContext = attrs.field(factory=lambda: WorkerContext(None), init=False)
     _config: HypercornConfig = attrs.field(init=False)
+    _requests: RequestQueue = attrs.field(factory=lambda: RequestQueue(_AT_ONCE), init=False)
+    _operators: RequestQueue = attrs.field(factory=lambda: RequestQueue(_OPERATORS_AT_ONCE), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._config = _hypercorn_config()
+        self.metrics.http_requests = self._requests
 
     async def serve(self, listening: socket.socket, started: Callable[[], None]) -> None:
         """Serves a listening socket until cancelled; then gives what is under way its grace, and ends.
@@ -81,6 +89,8 @@ class Connections:
         # Shielded, so that a cancelled server still gives answers under way their grace, which is bounded.
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as clients_nursery:
+                clients_nursery.start_soon(self._requests.run)
+                clients_nursery.start_soon(self._operators.run)
                 opened.append(clients_nursery)
                 is_open.set()
                 await self._stopping.wait()
@@ -99,11 +109,12 @@ class Connections:
             stream.socket.close()
             return
         client = ClientStream(stream)
+        server = ClientServer(self.app, self._config, self._context, client, (self._requests, self._operators))
         self._clients.add(client)
         self._of_address[address] += 1
         self.metrics.open_connections += 1
         try:
-            await ClientServer(self.app, self._config, self._context, client).run()
+            await server.run()
         except* Exception as errors:  # noqa: BLE001 (the reason stands below)
             # The application's errors never come here: this is the server library stumbling over what one client
             # sent, of whatever type that is. It costs the client its connection, and nobody else anything, a line in

@@ -1,5 +1,5 @@
 """What stands between the server and Quart: one ASGI call that measures, turns away what `admission` refuses and what
-Quart stumbles over, and has requests for values answered by `value_handlers`.
+Quart stumbles over, and has requests for values and health answered without Quart.
 
 Rules of this file: every request passes here, so it costs a microsecond or two and awaits nothing of its own. It knows
 paths and statuses, nothing of values. At the level debug it logs each request, with no more of a key than 8 digits.
@@ -29,7 +29,7 @@ from camomile_trio.http.budget import SHARE, Share
 from camomile_trio.http.clients import DRAIN_SECONDS
 from camomile_trio.http.metrics import Metrics
 from camomile_trio.http.problems import Problem
-from camomile_trio.http.value_handlers import Client, ValueHandlers, ValueRequest, answer_of, client_of
+from camomile_trio.http.value_handlers import Client, Handler, ValueRequest, answer_of, client_of
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("camomile.http")
 
@@ -46,7 +46,7 @@ _NO_SUCH_PATH = Problem(404, "No such path", "nothing is served under this path"
 
 
 class Front:
-    """An ASGI application around another one, which gets what is not for `values`."""
+    """An ASGI application around another one, which gets what `handler_of` has no handler for."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Front:
         metrics: Metrics,
         fixed_routes: frozenset[str],
         admission: Admission,
-        values: ValueHandlers | None = None,
+        handler_of: Callable[[HTTPScope], Handler | None] = lambda _: None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._fixed_routes = fixed_routes
         self._admission = admission
-        self._values = values
+        self._handler_of = handler_of
         # Asked once: the level does not change while a server runs, and a request costs nothing for it.
         self._shows_requests = logging.getLogger("camomile.http").isEnabledFor(logging.DEBUG)
 
@@ -84,7 +84,7 @@ class Front:
                     await exchange.answer(Answer.of_problem(refusal))
                     return
                 scope["extensions"][SHARE] = share  # type: ignore[assignment]
-                handler = None if self._values is None else self._values.handler_of(scope)
+                handler = self._handler_of(scope)
                 if handler is None:
                     await self._app(scope, exchange.receive, exchange.send)
                     return

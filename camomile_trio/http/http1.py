@@ -7,12 +7,15 @@ Rules of this file: it knows Hypercorn and h11, and of the application only that
   `DRAIN_SECONDS` at most: a connection that is closed on unread bytes is reset, and its client loses the answer.
 - A client that has only ended its sending side gets its answer. It looks like one that has left, until something is
   sent: when its answer takes longer, `102 Processing` is sent first, and a client that has left resets the connection.
+- A request waits in a queue until it may begin. A plain GET or HEAD that has waited for too long is answered 503 from
+  bytes that were made before, at a tenth of what its handler costs; any other one begins late.
 - No protocol is upgraded to: an `Upgrade` is ignored (RFC 9110 §7.8 allows it). HTTP/2 is for who begins with it.
 - What the protocol itself refuses is answered with a problem document too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
@@ -41,9 +44,11 @@ from hypercorn.typing import (
 )
 from hypercorn.utils import UnexpectedMessageError, parse_socket_addr
 
+from camomile_trio.errors import Overloaded
 from camomile_trio.http.answers import Answer
 from camomile_trio.http.clients import DRAIN_SECONDS, ClientStream, IdleTimer, SendLock
-from camomile_trio.http.problems import BUG, SLOW_HEAD, problem_of_protocol
+from camomile_trio.http.problems import BUG, SLOW_HEAD, problem_of, problem_of_protocol
+from camomile_trio.http.request_queue import RequestQueue
 from camomile_trio.http.value_handlers import CLIENT
 
 _KEEP_ALIVE_SECONDS = 60.0
@@ -51,6 +56,17 @@ _KEEP_ALIVE_SECONDS = 60.0
 _SILENCE_SECONDS = 1.0
 # Pieces of a body, of at most MAX_RECV bytes each, that wait for the application; the client waits with the rest.
 _MOST_PIECES_WAITING = 2
+
+# The whole of a request that may be answered unparsed: one head, no body after it, and a connection that stays. A line
+# that ends, or begins, in any other way is the parser's to judge.
+_PLAIN = re.compile(
+    rb"(GET|HEAD) /[^ \r\n]* HTTP/1\.1\r\n"
+    rb"(?:(?!content-length|transfer-encoding|connection(?!: ?keep-alive\r)|[ \t])[^\r\n]+\r\n)*\r\n",
+    re.IGNORECASE,
+)
+# Where the path of a request for an operator begins, at the latest.
+_OPERATORS_PATH = b" /-/"
+_LONGEST_METHOD = 7
 
 _Send = Callable[[ASGISendEvent | None], Awaitable[None]]
 
@@ -62,13 +78,22 @@ class ClientServer(TCPServer):
 
     protocol: ProtocolWrapper
 
-    def __init__(self, app: ASGIFramework, config: Config, context: WorkerContext, client: ClientStream) -> None:
+    def __init__(
+        self,
+        app: ASGIFramework,
+        config: Config,
+        context: WorkerContext,
+        client: ClientStream,
+        queues: tuple[RequestQueue, RequestQueue],
+    ) -> None:
+        """`queues` are those of requests for values, and of what operators and orchestrators ask."""
         # Both are typed for more than is asked of them: an application with threads, a stream with TLS.
         stream = cast("trio.SSLStream[trio.SocketStream]", client)
         super().__init__(cast("AppWrapper", app), config, context, {}, stream)
         self.send_lock = cast("trio.Lock", SendLock())
         self.idle_task = IdleTimer(_KEEP_ALIVE_SECONDS, client, context.terminated)
         self.client = client
+        self._queue, self._operators_queue = queues
         self._reading = trio.CancelScope()
         self._drops = False  # what still comes is read and thrown away
         self._has_ended = False  # nothing more comes
@@ -108,9 +133,21 @@ class ClientServer(TCPServer):
             except (trio.ClosedResourceError, trio.BrokenResourceError):
                 return
             self._has_ended = not data
-            if not self._drops:
+            if not self._drops and (self._http1.stream is not None or await self._may_begin(data)):
                 await self.protocol.handle(RawData(bytes(data)))
         await self._http1.wait_answered()
+
+    async def _may_begin(self, data: bytes | bytearray) -> bool:
+        """Waits for the turn of a request that begins with `data`. False if it was answered 503 instead."""
+        if _OPERATORS_PATH in data[: _LONGEST_METHOD + len(_OPERATORS_PATH)]:
+            await self._operators_queue.turn()
+            return True
+        if await self._queue.turn() or not (self._http1.is_idle and _PLAIN.fullmatch(data)):
+            return True
+        self._queue.refused += 1
+        await self.protocol_send(RawData(_LATE_HEAD if data[:4].upper() == b"HEAD" else _LATE))
+        await self.protocol_send(Updated(idle=True))
+        return False
 
     async def protocol_send(self, event: Event) -> None:
         """Called by the protocol, with what goes to the client or what has become of the connection."""
@@ -162,6 +199,11 @@ class _Http1(H11Protocol):
     def _h11(self) -> h11.Connection:
         # Hypercorn puts something else there for websockets only.
         return cast("h11.Connection", self.connection)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing of a request has come, or all that came is answered."""
+        return self._h11.their_state is h11.IDLE and not self._h11.trailing_data[0]
 
     async def go_on(self) -> None:
         """The body is received. Its client is told so if it waits for that, unless the body is only to be dropped."""
@@ -345,3 +387,14 @@ async def _run_app(app: ASGIFramework, scope: Scope, inbox: _Inbox, send: _Send)
     finally:
         inbox.close()
         await send(None)
+
+
+def _head_of(answer: Answer) -> bytes:
+    """The head of an answer after which the connection goes on."""
+    lines = [b"HTTP/1.1 %d " % answer.status, *(b": ".join(header) for header in answer.raw_headers())]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+_TOO_LATE = Answer.of_problem(problem_of(Overloaded("this node has more requests than it can answer in time")))
+_LATE_HEAD = _head_of(_TOO_LATE)
+_LATE = _LATE_HEAD + (_TOO_LATE.body or b"")

@@ -25,6 +25,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from camomile_trio.http.budget import ByteBudget
+from camomile_trio.http.request_queue import RequestQueue
 from camomile_trio.http.served import ServedNode
 from camomile_trio.operations.events import Event, LookupEnded, OperationEnded, RoundTrip
 from camomile_trio.operations.results import Statistics
@@ -92,6 +93,7 @@ class Metrics(Collector):
         self.refused_connections = 0
         self.broken_connections = 0
         self.http_bytes = ByteBudget(0)
+        self.http_requests = RequestQueue(1)
         self.requests = Histogram(
             "http_request_seconds",
             "Seconds from an HTTP request's head to the end of its answer",
@@ -144,6 +146,16 @@ class Metrics(Collector):
             PREFIX + "http_connections_refused",
             "HTTP connections turned away: beyond the limit, or beyond the descriptors",
             value=self.refused_connections,
+        )
+        yield GaugeMetricFamily(
+            PREFIX + "http_requests_waiting",
+            "HTTP requests that were read and have not begun",
+            value=self.http_requests.waiting,
+        )
+        yield CounterMetricFamily(
+            PREFIX + "http_requests_refused",
+            "HTTP requests that waited for too long to begin: those answered 503 for it are in no other figure",
+            value=self.http_requests.refused,
         )
         yield GaugeMetricFamily(
             PREFIX + "http_bytes", "Bytes of bodies and answers under way", value=self.http_bytes.used

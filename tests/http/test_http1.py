@@ -15,6 +15,7 @@ import trio
 from structlog.testing import capture_logs
 
 from camomile_trio.http import http1
+from camomile_trio.http.request_queue import RequestQueue
 from camomile_trio.http.settings import HttpSettings
 from camomile_trio.kademlia.contacts import Endpoint
 from camomile_trio.kademlia.ids import Key
@@ -296,3 +297,62 @@ async def test_one_address_gets_its_part_of_the_connections_only(node: FakeNode)
             while not await raw_exchange(endpoint, b"GET /-/ready HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"):
                 await trio.lowlevel.checkpoint()  # the server has not heard of it yet
         await kept.pop().aclose()
+
+
+class TestARequestThatWaitedForTooLong:
+    """It is answered 503 before it is parsed, if it is a plain one, and the connection goes on."""
+
+    @pytest.fixture(autouse=True)
+    def late(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def turn(_: RequestQueue) -> bool:
+            return False
+
+        monkeypatch.setattr(RequestQueue, "turn", turn)
+
+    async def test_is_told_when_to_come_again(self, node: FakeNode) -> None:
+        key = str(node.holding(b"a value")).encode()
+        async with served(node) as endpoint, await trio.open_tcp_stream(endpoint.host, endpoint.port) as stream:
+            with trio.fail_after(10):
+                for _ in range(2):
+                    await stream.send_all(b"GET /%s HTTP/1.1\r\n%s\r\n" % (key, HOST))
+                    heard = Heard(bytes(await stream.receive_some()))
+                    assert (heard.status, heard.problem, heard.says_close) == (503, "overloaded", False)
+                    assert b"\r\nretry-after: 2" in heard.head
+                await stream.send_all(b"HEAD /%s HTTP/1.1\r\n%s\r\n" % (key, HOST))
+                assert (await stream.receive_some()).endswith(b"\r\n\r\n")
+                await stream.send_all(b"GET /-/metrics HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+                metrics = b""
+                while chunk := await stream.receive_some():
+                    metrics += chunk
+            assert b"camomile_http_requests_refused_total 3.0" in metrics
+
+    async def test_is_answered_late_if_it_is_for_an_operator(self, node: FakeNode) -> None:
+        async with served(node) as endpoint:
+            for path in (b"healthy", b"ready", b"node"):
+                heard = await ask(endpoint, b"GET /-/%s HTTP/1.1\r\n%sConnection: close\r\n\r\n" % (path, HOST))
+                assert heard.status == 200
+
+    @pytest.mark.parametrize(
+        ("request_line", "more"),
+        [
+            (b"GET /%s HTTP/1.1", b"Connection: close\r\n\r\n"),
+            (b"GET /%s HTTP/1.0", b"\r\n"),
+            (b"GET /%s HTTP/1.1", b"Content-Length: 3\r\nConnection: close\r\n\r\nabc"),
+            (b"GET /%s HTTP/1.1", b"Content-Length: 40\r\n\r\nGET /x HTTP/1.1\r\nConnection: close\r\n\r\n\r\n"),
+            (b"GET /%s HTTP/1.1", b"X-Folded: a\r\n b\r\nConnection: close\r\n\r\n"),
+            (b"GET /%s HTTP/1.1", b"Connection: close\n\n"),
+        ],
+    )
+    async def test_is_answered_late_if_more_than_a_head_belongs_to_it(
+        self, node: FakeNode, request_line: bytes, more: bytes
+    ) -> None:
+        key = str(node.holding(b"a value")).encode()
+        async with served(node) as endpoint:
+            # The client ends its side, for those who say nothing of closing.
+            heard = await ask(endpoint, request_line % key + b"\r\n" + HOST + more, ends=True)
+        assert (heard.status, heard.raw.count(b"HTTP/1.1 "), heard.raw.endswith(b"a value")) == (200, 1, True)
+
+    async def test_is_stored_late_if_it_is_a_put(self, node: FakeNode) -> None:
+        async with served(node) as endpoint:
+            heard = await ask(endpoint, post(b"Content-Length: 5", b"Connection: close"), b"hello")
+        assert heard.status == 202
