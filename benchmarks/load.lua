@@ -1,7 +1,7 @@
 -- What wrk sends, and what it notes. Rules of this file: one connection a thread, so that a request and its answer are
 -- of the same thread and the time between them is exact. (wrk's own percentiles are not used: it adds samples that it
 -- thinks were omitted.) Thread i of n sends the plan's lines i, i + n, …; every answer's status is noted, and that of a
--- GET which lacks the value is noted as 0, that of a 503 which lacks Retry-After as 1. A plan that is not repeated ends
+-- GET (200) which lacks the value is noted as 0, that of a 503 which lacks Retry-After as 1. A plan that is not repeated ends
 -- the run once no thread has anything left, so nothing is under way then. With a pace each thread sends one request every
 -- so many seconds, or at once when it is late.
 local ffi = require("ffi")
@@ -79,7 +79,7 @@ end
 
 function response(status, headers, body)
    last = now()
-   if method == "GET" and not body:find(heads[current], 1, true) then status = 0 end
+   if method == "GET" and status == 200 and not body:find(heads[current], 1, true) then status = 0 end
    if status == 503 and not headers["retry-after"] then status = 1 end
    noted[#noted + 1] = string.format("%d %d %d", numbers[current], status, last - began)
    if not repeats and sent >= #paths then

@@ -250,9 +250,9 @@ class Requests:
     # Puts, gets and forgets under way at once in one node. More only lengthens the tail.
     max_operations: int = attrs.field(default=256, validator=_between(1, 100_000))
     # Puts under way at once in one node; others wait for a place, and hear Overloaded if none gets free in time. Few: a
-    # network far away is not kept busy, at most max_puts / (seconds of a put alone) a second. Many: once they share the
-    # processor each takes longer, max_puts / (puts a second), and no more are done.
-    max_puts: int = attrs.field(default=16, validator=_between(1, 100_000))
+    # network far away is not kept busy, at most max_puts / (seconds of a put alone) a second. Many: they begin together
+    # and hold up the event loop, health and peers included, and once they share the processor no more are done.
+    max_puts: int = attrs.field(default=4, validator=_between(1, 100_000))
     # Bytes a second sent to unproven classic endpoints beyond the three-times rule, for all of them together.
     classic_budget: int = attrs.field(default=64 * KIB, validator=_between(0, GIB, "bytes/s"))
     # TCP connections with peers, inbound, outbound and idle ones together; more than the default are not made. Few:

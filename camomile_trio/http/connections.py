@@ -29,9 +29,9 @@ from camomile_trio.http.request_queue import RequestQueue
 # How long requests under way may go on once the server stops.
 GRACE_SECONDS = 2.0
 _BACKLOG = 256
-# How many requests begin in one pass of Trio's loop, each of some 0.3 ms: few, so that a pass is short. What operators
-# and orchestrators ask waits for its own kind alone.
-_AT_ONCE = 4
+# How many gets begin in one pass of Trio's loop, each of some 0.3 ms: few, so that a pass is short; not fewer, since
+# passes are long while there are puts. What operators and orchestrators ask waits for its own kind alone.
+_AT_ONCE = 16
 _OPERATORS_AT_ONCE = 2
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

@@ -7,8 +7,8 @@ Rules of this file: it knows Hypercorn and h11, and of the application only that
   `DRAIN_SECONDS` at most: a connection that is closed on unread bytes is reset, and its client loses the answer.
 - A client that has only ended its sending side gets its answer. It looks like one that has left, until something is
   sent: when its answer takes longer, `102 Processing` is sent first, and a client that has left resets the connection.
-- A request waits in a queue until it may begin. A plain GET or HEAD that has waited for too long is answered 503 from
-  bytes that were made before, at a tenth of what its handler costs; any other one begins late.
+- A GET or HEAD waits in a queue until it may begin. A plain one that has waited for too long is answered 503 from bytes
+  that were made before, at a tenth of what its handler costs; any other one begins late.
 - No protocol is upgraded to: an `Upgrade` is ignored (RFC 9110 §7.8 allows it). HTTP/2 is for who begins with it.
 - What the protocol itself refuses is answered with a problem document too.
 """
@@ -66,6 +66,7 @@ _PLAIN = re.compile(
 )
 # Where the path of a request for an operator begins, at the latest.
 _OPERATORS_PATH = b" /-/"
+_QUEUED = frozenset({b"GET ", b"HEAD"})
 _LONGEST_METHOD = 7
 
 _Send = Callable[[ASGISendEvent | None], Awaitable[None]]
@@ -142,6 +143,8 @@ class ClientServer(TCPServer):
         if _OPERATORS_PATH in data[: _LONGEST_METHOD + len(_OPERATORS_PATH)]:
             await self._operators_queue.turn()
             return True
+        if data[:4].upper() not in _QUEUED:
+            return True  # puts have places of their own, and are not to wait for gets
         if await self._queue.turn() or not (self._http1.is_idle and _PLAIN.fullmatch(data)):
             return True
         self._queue.refused += 1

@@ -1,14 +1,15 @@
 """How many puts of users are under way at once, how long others wait for a place, and which are refused.
 
-By Little's law a put takes (puts in the node) / (puts a second), once more of them only share the processor. So at most
-`places` are under way, and in a lasting overload the time in the queue has to be short beside the time in a place. A
-burst is another thing: it ends by itself, and refusing a part of it would gain nothing.
+By Little's law a put takes (puts in the node) / (puts a second), once more of them only share the processor. So few are
+under way: many that begin together hold up the event loop, and with it health and peers. Some wait behind them, in a
+lasting overload too. A burst is another thing: it ends by itself, and refusing a part of it would gain nothing.
 
 Rules of this file:
 
-- Puts get free places in the order in which they came. The last in would be first to go under an overload that makes
-  most clients give up (adaptive LIFO); here the queue is short exactly then, and its order hardly matters.
-- A put waits for PATIENCE at most, and for TARGET only if within the last INTERVAL another one waited longer than that,
+- Puts get free places in the order in which they came. Adaptive LIFO, where the last in goes first, is for queues that
+  outlast the patience of clients; this one is short exactly when it stands, and its order hardly matters.
+- NEAR times as many puts as there are places may always wait: so many clients at once are never refused.
+- Any other put waits for PATIENCE at most, and for TARGET only if within the last INTERVAL one waited longer than that,
   or was refused: a queue that stands is no burst (CoDel by Nichols and Jacobson, ACM Queue 2012; for servers Maurer,
   "Fail at Scale", ACM Queue 2015). Nothing is learnt about how long puts take.
 - More than `most_waiting` never wait. A put that leaves, wherever it stands, leaves no place taken.
@@ -25,6 +26,7 @@ import trio
 
 from camomile_trio.errors import Overloaded
 
+NEAR = 3  # times as many puts as places
 PATIENCE = 1.0  # s that a put of a burst may wait
 TARGET = 0.01  # s that a put may wait in a lasting overload; short beside what it takes in its place
 INTERVAL = 1.0  # s without a long wait after which an overload is over
@@ -81,7 +83,8 @@ class ConcurrencyLimit:
         came = trio.current_time()
         if len(self._queue) >= self._most_waiting:
             raise self._refusal(came)
-        with trio.move_on_at(came + self._shedding.patience(came)) as patience:
+        is_near = len(self._queue) < NEAR * self._places
+        with trio.move_on_at(came + (PATIENCE if is_near else self._shedding.patience(came))) as patience:
             await self._queue.park()
         now = trio.current_time()
         if patience.cancelled_caught:
