@@ -2,7 +2,8 @@
 
 Rules of this file: it knows of Trio and of nothing else here. An alarm belongs to one task, the only one that calls
 `wait`; anybody in the same thread may call `advance`. Tasks that wake for every packet sleep on these, because a clock
-that is asked can wake them at a fraction of what a cancel scope costs: the virtual clock of simulations does.
+that is asked can wake them at a fraction of what a cancel scope costs: the virtual clock of simulations does. What the
+two clocks of a node are is said here too, for the rooms that are given one and may not know who makes it.
 """
 
 from __future__ import annotations
