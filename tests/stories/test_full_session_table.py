@@ -62,17 +62,20 @@ async def test_members_keep_their_sessions_and_puts_succeed(autojump_clock: Mock
                 among_members[unframe_untrusted(payload)[0]] += 1
 
         stored = tried = 0
+        strangers: list[float] = []
         with cluster.network.watched(on_sent):
             for first in range(0, MANY, AT_ONCE):
                 async with trio.open_nursery() as nursery:
                     for number in range(first, first + AT_ONCE):
                         nursery.start_soon(pass_by, cluster.network, number, node.contact)
+                strangers.append(node.node.statistics().gauges["session_tables", (("table", "strangers"),)])
                 if first % EACH_PUT == 0:
                     tried += 1
                     with contextlib.suppress(Unavailable):
                         stored += (await node.node.put(b"put %d" % first)).replicas > 0
-        gauges = node.node.statistics().gauges
-        assert gauges["session_tables", (("table", "strangers"),)] == MOST_PEERS // STRANGERS // 2  # it is full
+        # It is full, and never fuller. Where one of them gets a seat there is a place until the next one comes.
+        assert max(strangers) == MOST_PEERS // STRANGERS // 2
+        assert min(strangers[len(strangers) // 2 :]) >= max(strangers) - AT_ONCE
         assert among_members[SEALED] > 2 * tried
         assert not among_members[INITIATION]
         assert stored >= 0.95 * tried
